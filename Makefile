@@ -1,0 +1,77 @@
+# `make` and `make help` list the targets. Variables: PYTHON=python3.12, DEMO_OUT=DIR, PYTEST_ARGS="-k moments".
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_OUT ?= isospan-demo
+PYTEST_ARGS ?=
+WORKERS ?= auto
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL_DEPENDS := pyproject.toml constraints.txt $(VENV)/.created
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types imports pytest test-slow examples docs bench format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.installed  ## install, train on the embedded fields and write the report (about 6 minutes)
+	$(BIN)/isospan demo --out $(DEMO_OUT)
+	@echo "The report is $(abspath $(DEMO_OUT))/report.html"
+
+test: lint types imports pytest  ## install what the tests need; check style, types and imports; run tests, doctests, examples
+
+lint: $(VENV)/.installed-test  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test  ## check types
+	$(BIN)/pyright --warnings
+
+imports: $(VENV)/.installed-test  ## check that imports go one way
+	$(BIN)/lint-imports
+
+# One thread a worker: the workers already fill the cores.
+pytest test-slow: export OMP_NUM_THREADS = 1
+pytest test-slow examples: export MPLBACKEND = Agg
+
+pytest: $(VENV)/.installed-test  ## run the tests, the doctests and the examples
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-test  ## run the tests that take longer than half a minute each
+	$(BIN)/pytest -m slow $(PYTEST_ARGS)
+
+examples: $(VENV)/.installed-test  ## run the examples alone
+	$(BIN)/pytest tests/test_examples.py $(PYTEST_ARGS)
+
+docs: $(VENV)/.installed-docs  ## build the documentation; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	@echo "The documentation is $(abspath docs/_build/html/index.html)"
+
+bench: $(VENV)/.installed-test  ## time the library against its floors
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+format: $(VENV)/.installed-test  ## format the sources and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment, builds and caches
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "isospan needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(INSTALL_DEPENDS)
+	$(PIP_INSTALL) --editable '.[fields]'
+	@touch $@
+
+$(VENV)/.installed-test: $(INSTALL_DEPENDS)
+	$(PIP_INSTALL) --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(INSTALL_DEPENDS)
+	$(PIP_INSTALL) --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
