@@ -1,0 +1,137 @@
+"""Validation at the public boundary: each check says what holds, what arrived and what to do."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from isospan.errors import (
+    DegenerateDataError,
+    DeviceMismatchError,
+    DimensionError,
+    DtypeError,
+    NameMismatchError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+)
+
+
+def check_choice(value: str, choices: Iterable[str], *, what: str) -> str:
+    """Return ``value`` if it is one of ``choices``."""
+    known = list(choices)
+    if value not in known:
+        raise OptionError(f"Invalid {what}: {value!r}. Choose one of {', '.join(map(repr, known))}.")
+    return value
+
+
+def check_floating(x: Tensor, *, what: str) -> None:
+    """Require a real floating-point tensor."""
+    if not isinstance(x, Tensor):
+        raise DtypeError(f"{what} must be a torch.Tensor, got {type(x).__name__}. Convert it with torch.as_tensor.")
+    if not x.is_floating_point():
+        raise DtypeError(f"{what} must be floating point, got {x.dtype}. Convert it with .float() or .double().")
+
+
+def check_finite(x: Tensor, *, what: str) -> None:
+    """Require that no entry is NaN or infinite."""
+    if x.is_meta or bool(torch.isfinite(x.detach().sum())):
+        return
+    bad = int((~torch.isfinite(x.detach())).sum())
+    if bad:
+        raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them.")
+
+
+def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> None:
+    """Require latents of shape (B, D), floating point, with enough samples."""
+    check_floating(z, what="Latents z")
+    if z.dim() != 2:
+        raise ShapeError(f"Latents z must have shape (B, D), got {tuple(z.shape)}. Flatten them with z.flatten(1).")
+    if z.shape[1] == 0:
+        raise ShapeError(f"Latents z need at least one dimension, got shape {tuple(z.shape)}. Check the encoder's output.")
+    if z.shape[0] < min_samples:
+        raise DegenerateDataError(
+            f"At least {min_samples} samples are needed, got a batch of {z.shape[0]}. Pass a larger batch "
+            "(drop_last=True in a DataLoader avoids a short last one)."
+        )
+    if finite:
+        check_finite(z, what="Latents z")
+
+
+def check_not_empty(named: Mapping[str, object], *, what: str) -> None:
+    """Require at least one named quantity."""
+    if not isinstance(named, Mapping):
+        raise NameMismatchError(f"{what} must be a dict of name: value, got {type(named).__name__}. Name each quantity.")
+    if not named:
+        raise DegenerateDataError(f"{what} names no quantity. Pass a dict with at least one.")
+
+
+def check_names(expected: Iterable[str], got: Iterable[str], *, what: str, against: str) -> None:
+    """Require the same names in two arguments, in any order."""
+    expected, got = list(expected), list(got)
+    missing, extra = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
+    if missing or extra:
+        raise NameMismatchError(
+            f"{what} must name the quantities of {against} {sorted(expected)}, got {sorted(got)} "
+            f"(missing {missing}, unknown {extra}). Use the same names in both."
+        )
+
+
+def check_device(x: Tensor, device: torch.device, *, what: str) -> None:
+    """Require a tensor on the device of the latents."""
+    if x.device != device:
+        raise DeviceMismatchError(f"{what} is on {x.device} but the latents are on {device}. Move it with .to({str(device)!r}).")
+
+
+def flatten_targets(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """View each target (B, ...) as (B, P); a target of shape (B,) becomes (B, 1)."""
+    return {name: y.reshape(y.shape[0], -1) if y.dim() != 2 else y for name, y in targets.items()}
+
+
+def check_targets(
+    targets: Mapping[str, Tensor], *, batch: int, device: torch.device, finite: bool = True, what: str = "Targets"
+) -> dict[str, Tensor]:
+    """Require targets that fit the latents, and return them flattened to {name: (B, P)}."""
+    check_not_empty(targets, what=what)
+    for name, y in targets.items():
+        label = f"{what} of quantity {name!r}"
+        check_floating(y, what=label)
+        check_device(y, device, what=label)
+        if y.dim() == 0 or y.shape[0] != batch:
+            raise ShapeError(
+                f"{label} must have one row for each of the {batch} samples, got shape {tuple(y.shape)}. "
+                "Latents and targets must come from the same batch."
+            )
+        if y[0:1].numel() == 0:
+            raise ShapeError(f"{label} must have at least one entry a sample, got shape {tuple(y.shape)}.")
+        if finite:
+            check_finite(y, what=label)
+    return flatten_targets(targets)
+
+
+def check_k(k: int | Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
+    """Return the subspace dimension of every quantity, each at least 1."""
+    names = list(names)
+    per_name = dict(k) if isinstance(k, Mapping) else dict.fromkeys(names, k)
+    check_names(names, per_name, what="k", against="the targets")
+    for name, size in per_name.items():
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise DimensionError(f"k of quantity {name!r} must be a whole number, got {size!r}. Pass an int.")
+        if size < 1:
+            raise DimensionError(f"k of quantity {name!r} must be at least 1, got {size}. Leave the quantity out instead.")
+    return {name: per_name[name] for name in names}
+
+
+def check_partition(k: Mapping[str, int], latent_dim: int) -> None:
+    """Require that mutually orthogonal subspaces of these dimensions fit into the latent space."""
+    total = sum(k.values())
+    if total > latent_dim:
+        raise DimensionError(
+            f"Mutually orthogonal subspaces need the sum of k = {total} at most D = {latent_dim} (k = {dict(k)}). "
+            f"Use a latent dimension of at least {total}, or smaller k, or orthogonal=False."
+        )
+
+
+def working_dtype(*tensors: Tensor) -> torch.dtype:
+    """Return the dtype that results are computed in: float64 if any is, else float32 (also for half precision)."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32

@@ -1,0 +1,58 @@
+"""Named errors and warnings of isospan.
+
+Every error raised on purpose is an :class:`IsospanError`. Those caused by a value that the caller passed are also
+:class:`ValueError` (or :class:`TypeError`), so code that catches the built-in classes keeps working. A message says
+what must hold, what arrived, and what to do.
+"""
+
+
+class IsospanError(Exception):
+    """Base class of all errors that isospan raises on purpose."""
+
+
+class ShapeError(IsospanError, ValueError):
+    """A tensor has the wrong number of dimensions or sizes that do not fit together."""
+
+
+class NameMismatchError(IsospanError, ValueError):
+    """The quantities named in one argument are not those named in another."""
+
+
+class NonFiniteError(IsospanError, ValueError):
+    """Data contain NaN or infinity."""
+
+
+class DegenerateDataError(IsospanError, ValueError):
+    """Data carry no information: fewer than two samples, a constant quantity, nothing at all."""
+
+
+class DimensionError(IsospanError, ValueError):
+    """A subspace or latent dimension cannot be realised (k < 1, or the sum of k above D for a partition)."""
+
+
+class DtypeError(IsospanError, TypeError, ValueError):
+    """A tensor has a data type that cannot hold real values (integers, booleans, complex numbers)."""
+
+
+class DeviceMismatchError(IsospanError, ValueError):
+    """Tensors that are used together lie on different devices."""
+
+
+class OptionError(IsospanError, ValueError):
+    """An option has a value that is not among the choices, or outside its range."""
+
+
+class MissingArgumentError(IsospanError, TypeError):
+    """A quantity function was not given an argument it needs."""
+
+
+class FileFormatError(IsospanError, ValueError):
+    """A file is missing, damaged, or not of the kind that was asked for."""
+
+
+class NotSolvedError(IsospanError, RuntimeError):
+    """A result was asked for before there were data to solve for it."""
+
+
+class NumericalWarning(UserWarning):
+    """The result is right but differs from what was asked for (for example k above the rank)."""

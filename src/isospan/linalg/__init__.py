@@ -1,0 +1,22 @@
+"""Decompositions, least squares and geometry of subspaces; one policy for how each is computed."""
+
+from isospan.linalg.angles import grassmann_distance, principal_angles
+from isospan.linalg.bases import fix_signs, nearest_frame, orthonormal_rows, procrustes_rotation
+from isospan.linalg.least_squares import solve_gram
+from isospan.linalg.spectra import full, left, right, singular_values
+from isospan.linalg.truncated import top_left_singular
+
+__all__ = [
+    "fix_signs",
+    "full",
+    "grassmann_distance",
+    "left",
+    "nearest_frame",
+    "orthonormal_rows",
+    "principal_angles",
+    "procrustes_rotation",
+    "right",
+    "singular_values",
+    "solve_gram",
+    "top_left_singular",
+]

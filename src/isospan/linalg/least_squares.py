@@ -1,0 +1,31 @@
+"""Least squares from second moments."""
+
+import torch
+from torch import Tensor
+
+
+def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
+    r"""Minimum-norm solution A of the normal equations :math:`(G + \lambda I) A = C`.
+
+    The ridge is relative: :math:`\lambda = \text{ridge} \cdot \operatorname{tr}(G)/k`. Eigenvalues of G below
+    k·eps times the largest count as zero, so a rank-deficient G gives the minimum-norm least squares solution.
+
+    Args:
+        G: symmetric positive semi-definite (k, k).
+        C: right-hand sides (k, P).
+        ridge: weight relative to the mean variance, at least 0.
+
+    Returns:
+        A (k, P), in the dtype of G.
+
+    Example:
+        >>> import torch
+        >>> solve_gram(torch.diag(torch.tensor([2.0, 0.0])), torch.tensor([[4.0], [0.0]]))
+        tensor([[2.],
+                [0.]])
+    """
+    eigenvalues, Q = torch.linalg.eigh(G)
+    cutoff = len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1].clamp(min=0)
+    shifted = eigenvalues + ridge * G.diagonal().mean()
+    inverse = torch.where(eigenvalues > cutoff, 1 / shifted, torch.zeros_like(shifted))
+    return Q @ (inverse.unsqueeze(-1) * (Q.mT @ C))

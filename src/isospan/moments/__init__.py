@@ -1,0 +1,5 @@
+"""Second moments of latents and targets: streaming, mergeable, and all that the solvers need."""
+
+from isospan.moments.moments import Moments
+
+__all__ = ["Moments"]

@@ -1,0 +1,208 @@
+"""Running second moments of latents and targets."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from isospan._checks import check_latents, check_names, check_not_empty, check_targets
+from isospan.errors import DegenerateDataError, OptionError, ShapeError
+
+
+class Moments(nn.Module):
+    r"""Count, means and centred second moments of latents z (D,) and targets y (P,), in float64.
+
+    With weights that sum to n,
+
+    .. math:: C_{zz} = \tfrac1n \sum (z-\bar z)(z-\bar z)^\top, \qquad C_{zy} = \tfrac1n \sum (z-\bar z)(y-\bar y)^\top .
+
+    Batches are combined by Chan's formula, so the result depends neither on their order nor on their sizes, and an
+    offset in the data does no harm. The state is buffers: it moves with ``.to(device)``, is saved by ``state_dict``,
+    and stays float64 under ``.half()`` or ``.float()``.
+
+    Args:
+        latent_dim: D.
+        target_dims: entries P of each flattened quantity, by name.
+        target_covariance: also keep the covariance of all targets with each other, (ΣP, ΣP).
+
+    Raises:
+        ShapeError: a dimension is below 1.
+
+    Source: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979.
+
+    Example:
+        >>> import torch
+        >>> z, y = torch.randn(100, 3), torch.randn(100, 2)
+        >>> m = Moments(3, {"a": 2}).update(z[:30], {"a": y[:30]}).update(z[30:], {"a": y[30:]})
+        >>> torch.allclose(m.cov_zy["a"], (z - z.mean(0)).T.double() @ (y - y.mean(0)).double() / 100)
+        True
+    """
+
+    count: Tensor
+    z_mean: Tensor
+    scatter_zz: Tensor
+    target_mean: Tensor
+    scatter_zy: Tensor
+    scatter_yy: Tensor
+
+    def __init__(self, latent_dim: int, target_dims: Mapping[str, int], *, target_covariance: bool = False) -> None:
+        super().__init__()
+        check_not_empty(target_dims, what="target_dims")
+        if latent_dim < 1 or min(target_dims.values()) < 1:
+            raise ShapeError(f"Dimensions must be at least 1, got latent_dim {latent_dim} and {dict(target_dims)}.")
+        self.target_dims = dict(target_dims)
+        self.target_covariance = target_covariance
+        total = sum(self.target_dims.values())
+        shapes = {
+            "count": (),
+            "z_mean": (latent_dim,),
+            "scatter_zz": (latent_dim, latent_dim),
+            "target_mean": (total,),
+            "scatter_zy": (latent_dim, total),
+            "scatter_yy": (total, total) if target_covariance else (total,),
+        }
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+
+    @classmethod
+    def of(cls, z: Tensor, y: Mapping[str, Tensor], *, target_covariance: bool = False) -> Self:
+        """Return the moments of one data set held in memory, on its device."""
+        check_latents(z)
+        flat = check_targets(y, batch=len(z), device=z.device)
+        dims = {name: t.shape[1] for name, t in flat.items()}
+        return cls(z.shape[1], dims, target_covariance=target_covariance).to(z.device).update(z, y)
+
+    @classmethod
+    def of_batches(cls, batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> Self:
+        """Return the moments of a stream of (z, y) batches; memory does not grow with their number."""
+        moments: Self | None = None
+        for z, y in batches:
+            if moments is None:
+                dims = {name: t[0].numel() for name, t in y.items()}
+                moments = cls(z.shape[-1], dims).to(z.device)
+            moments.update(z, y)
+        if moments is None:
+            raise DegenerateDataError("The stream of batches is empty. Pass at least one (z, y) batch.")
+        return moments
+
+    @property
+    def latent_dim(self) -> int:
+        """D."""
+        return len(self.z_mean)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the quantities."""
+        return list(self.target_dims)
+
+    @torch.no_grad()
+    def update(self, z: Tensor, y: Mapping[str, Tensor]) -> Self:
+        """Add a batch of latents (B, D), B ≥ 1, and targets {name: (B, ...)}; a batch that fails a check changes nothing.
+
+        Raises:
+            ShapeError: sizes differ from those given at construction, or between z and y.
+            NonFiniteError: z or y contain NaN or infinity.
+            NameMismatchError: y names other quantities.
+        """
+        check_latents(z, min_samples=1)
+        flat = check_targets(y, batch=len(z), device=z.device)
+        self._check_dims(z, flat)
+        return self._add(_moments_of_batch(z, torch.cat([flat[name] for name in self.target_dims], 1), self))
+
+    @torch.no_grad()
+    def merge(self, other: "Moments") -> Self:
+        """Add the moments of another data set of the same quantities."""
+        check_names(self.names, other.names, what="The other moments", against="these moments")
+        if list(self.target_dims.items()) != list(other.target_dims.items()) or self.latent_dim != other.latent_dim:
+            raise ShapeError(
+                f"Moments must agree in D and in the order and sizes of quantities, got D = {self.latent_dim}, "
+                f"{self.target_dims} and D = {other.latent_dim}, {other.target_dims}."
+            )
+        return self._add({name: buffer.to(self.count.device) for name, buffer in other.named_buffers()})
+
+    @torch.no_grad()
+    def decay_(self, factor: float) -> Self:
+        """Multiply the weight of all that has been seen by a factor in [0, 1]."""
+        if not 0 <= factor <= 1:
+            raise OptionError(f"The decay factor must be in [0, 1], got {factor}.")
+        for buffer in (self.count, self.scatter_zz, self.scatter_zy, self.scatter_yy):
+            buffer.mul_(factor)
+        return self
+
+    @property
+    def cov_zz(self) -> Tensor:
+        """Covariance (D, D) of the latents, normalised by the count."""
+        return self.scatter_zz / self._positive_count()
+
+    @property
+    def cov_zy(self) -> dict[str, Tensor]:
+        """Cross-covariance (D, P) of the latents with each quantity."""
+        return self.split(self.scatter_zy / self._positive_count())
+
+    @property
+    def var_y(self) -> dict[str, Tensor]:
+        """Variance (P,) of each entry of each quantity."""
+        diagonal = self.scatter_yy.diagonal() if self.target_covariance else self.scatter_yy
+        return self.split(diagonal / self._positive_count())
+
+    @property
+    def y_mean(self) -> dict[str, Tensor]:
+        """Mean (P,) of each quantity."""
+        return self.split(self.target_mean)
+
+    def split(self, stacked: Tensor) -> dict[str, Tensor]:
+        """Split the last axis (ΣP) of a tensor by quantity."""
+        return dict(zip(self.target_dims, stacked.split(list(self.target_dims.values()), dim=-1), strict=True))
+
+    def extra_repr(self) -> str:
+        """Show the dimensions and how many samples were seen."""
+        return f"latent_dim={self.latent_dim}, target_dims={self.target_dims}, count={float(self.count):g}"
+
+    def _positive_count(self) -> Tensor:
+        if not float(self.count) > 0:
+            raise DegenerateDataError("The moments have seen no samples. Call update(z, y) first.")
+        return self.count
+
+    def _check_dims(self, z: Tensor, flat: Mapping[str, Tensor]) -> None:
+        check_names(self.names, flat, what="Targets", against="the moments")
+        got = {name: flat[name].shape[1] for name in self.target_dims}
+        if z.shape[1] != self.latent_dim or got != self.target_dims:
+            raise ShapeError(
+                f"The moments hold D = {self.latent_dim} and targets of {self.target_dims} entries, got D = {z.shape[1]} "
+                f"and {got}. Pool every batch to the same size."
+            )
+
+    def _add(self, other: Mapping[str, Tensor]) -> Self:
+        """Chan's formula: the scatter of a union is that of its parts plus that of their means."""
+        total = self.count + other["count"]
+        if not float(total) > 0:
+            return self
+        dz, dy = other["z_mean"] - self.z_mean, other["target_mean"] - self.target_mean
+        share = other["count"] / total
+        between = self.count * share
+        self.scatter_zz += other["scatter_zz"] + between * torch.outer(dz, dz)
+        self.scatter_zy += other["scatter_zy"] + between * torch.outer(dz, dy)
+        self.scatter_yy += other["scatter_yy"] + between * (torch.outer(dy, dy) if self.target_covariance else dy**2)
+        self.z_mean += share * dz
+        self.target_mean += share * dy
+        self.count.copy_(total)
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Let the buffers change device but never precision."""
+        return super()._apply(lambda t: t.to(fn(t[..., :0] if t.dim() else t).device), recurse)
+
+
+def _moments_of_batch(z: Tensor, y: Tensor, like: Moments) -> dict[str, Tensor]:
+    z, y = z.detach().double(), y.detach().double()
+    z_mean, y_mean = z.mean(0), y.mean(0)
+    zc, yc = z - z_mean, y - y_mean
+    return {
+        "count": torch.tensor(float(len(z)), dtype=torch.float64, device=z.device),
+        "z_mean": z_mean,
+        "scatter_zz": zc.mT @ zc,
+        "target_mean": y_mean,
+        "scatter_zy": zc.mT @ yc,
+        "scatter_yy": yc.mT @ yc if like.target_covariance else yc.square().sum(0),
+    }

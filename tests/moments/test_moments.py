@@ -1,0 +1,108 @@
+"""Streaming moments against float64 brute force."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError, OptionError, ShapeError
+from isospan.moments import Moments
+
+
+@pytest.fixture
+def data():
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(203, 7, generator=g, dtype=torch.float64) + 1e6
+    y = {"a": torch.randn(203, 2, 3, generator=g, dtype=torch.float64), "b": z[:, :1] ** 2 * 1e-6}
+    return z, y
+
+
+def take(y, rows):
+    return {name: t[rows] for name, t in y.items()}
+
+
+def assert_matches(m, z, y):
+    n = len(z)
+    np_cov = np.cov(np.concatenate([z, *(t.reshape(n, -1) for t in y.values())], 1).T, bias=True)
+    d = z.shape[1]
+    # 1e6 offset in float64: the data themselves carry 1e-10 of rounding, relative to a variance of 1
+    np.testing.assert_allclose(m.cov_zz, np_cov[:d, :d], atol=1e-8)
+    np.testing.assert_allclose(torch.cat(list(m.cov_zy.values()), 1), np_cov[:d, d:], atol=1e-7)
+    np.testing.assert_allclose(torch.cat(list(m.var_y.values())), np.diag(np_cov)[d:], rtol=1e-7)
+    assert float(m.count) == n
+
+
+def test_one_shot(data):
+    assert_matches(Moments.of(*data), *data)
+
+
+@pytest.mark.parametrize("sizes", [[1, 202], [203], [100, 3, 1, 99], [7] * 29])
+def test_stream_equals_brute_force(data, sizes):
+    z, y = data
+    ends = np.cumsum(sizes)
+    m = Moments.of_batches((z[e - s : e], take(y, slice(e - s, e))) for s, e in zip(sizes, ends, strict=True))
+    assert_matches(m, z, y)
+
+
+def test_merge_in_any_order(data):
+    z, y = data
+    parts = [Moments.of(z[rows], take(y, rows)) for rows in (slice(0, 5), slice(5, 120), slice(120, 203))]
+    empty = Moments(7, {"a": 6, "b": 1})
+    assert_matches(copy.deepcopy(parts[2]).merge(empty).merge(parts[0]).merge(parts[1]), z, y)
+
+
+def test_target_covariance(data):
+    z, y = data
+    m = Moments.of(z, y, target_covariance=True).merge(Moments(7, {"a": 6, "b": 1}, target_covariance=True))
+    stacked = torch.cat([y["a"].flatten(1), y["b"]], 1).numpy()
+    np.testing.assert_allclose(m.scatter_yy / m.count, np.cov(stacked.T, bias=True), rtol=1e-7, atol=1e-7)
+    assert_matches(m, z, y)
+
+
+def test_decay_weights_the_past(data):
+    z, y = data
+    z = z - 1e6
+    m = Moments.of(z[:100], take(y, slice(0, 100))).decay_(0.25).update(z[100:], take(y, slice(100, 203)))
+    weights = torch.cat([torch.full((100,), 0.25), torch.ones(103)]).numpy()
+    # rounding of 203 float64 sums
+    np.testing.assert_allclose(m.cov_zz, np.cov(z.T, aweights=weights, ddof=0), atol=1e-12)
+
+
+def test_bad_batches_change_nothing(data):
+    z, y = data
+    m = Moments.of(z, y)
+    before = copy.deepcopy(m.state_dict())
+    nan = z.clone()
+    nan[3, 2] = float("nan")
+    with pytest.raises(NonFiniteError, match="Latents z must be finite, got 1 NaN"):
+        m.update(nan, y)
+    with pytest.raises(NonFiniteError, match="quantity 'a'"):
+        m.update(z, y | {"a": y["a"] / 0})
+    with pytest.raises(NameMismatchError, match=r"unknown \['c'\]"):
+        m.update(z, y | {"c": z})
+    with pytest.raises(ShapeError, match="D = 7"):
+        m.update(z[:, :3], y)
+    with pytest.raises(ShapeError, match="same batch"):
+        m.update(z[:5], y)
+    with pytest.raises(OptionError, match="decay factor"):
+        m.decay_(1.5)
+    assert all(torch.equal(before[key], value) for key, value in m.state_dict().items())
+
+
+def test_empty():
+    with pytest.raises(DegenerateDataError, match="seen no samples"):
+        _ = Moments(2, {"a": 1}).cov_zz
+    with pytest.raises(DegenerateDataError, match="stream of batches is empty"):
+        Moments.of_batches([])
+    with pytest.raises(DegenerateDataError, match="names no quantity"):
+        Moments(2, {})
+
+
+def test_state_survives_casts_and_saving(data):
+    m = Moments.of(*data)
+    other = Moments(7, {"a": 6, "b": 1})
+    other.load_state_dict(m.state_dict())
+    assert_matches(other.half(), *data)
+    assert_matches(copy.deepcopy(other).to("cpu", torch.bfloat16), *data)
+    assert other.scatter_zz.dtype == torch.float64
