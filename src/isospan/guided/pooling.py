@@ -1,0 +1,109 @@
+"""Pooling of quantities to a fixed number of bins along each spatial axis."""
+
+import operator
+from collections.abc import Callable
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+from isospan._checks import check_floating
+from isospan.errors import OptionError, ShapeError
+
+PoolingMode = Literal["avg", "max"]
+
+_SPATIAL_AXES = {2: 1, 4: 2, 5: 3}
+_POOLS: dict[tuple[str, int], Callable[..., Tensor]] = {
+    ("avg", 1): functional.adaptive_avg_pool1d,
+    ("avg", 2): functional.adaptive_avg_pool2d,
+    ("avg", 3): functional.adaptive_avg_pool3d,
+    ("max", 1): functional.adaptive_max_pool1d,
+    ("max", 2): functional.adaptive_max_pool2d,
+    ("max", 3): functional.adaptive_max_pool3d,
+}
+
+
+def pool(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
+    r"""Pool every spatial axis to n bins: the mean or the maximum over each bin.
+
+    Bin i of n on an axis of length L covers the points :math:`\lfloor iL/n \rfloor` to
+    :math:`\lceil (i+1)L/n \rceil - 1`: bins of equal length where n divides L, overlapping by one point elsewhere, and
+    repeated points where n > L.
+
+    Args:
+        x: series (B, S), fields (B, C, H, W) or volumes (B, C, D, H, W).
+        n_bins: bins n along each spatial axis, at least 1.
+        mode: ``"avg"`` or ``"max"``.
+
+    Returns:
+        (B, n), (B, C, n, n) or (B, C, n, n, n), in the dtype and units of x.
+
+    Raises:
+        ShapeError: x has another number of dimensions, or an empty spatial axis.
+        OptionError: another mode, or n_bins is not a whole number of at least 1.
+        DtypeError: x is not floating point.
+
+    Example:
+        >>> import torch
+        >>> pool(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2)
+        tensor([[2., 6.]])
+        >>> pool(torch.zeros(8, 3, 64, 64), 6, "max").shape
+        torch.Size([8, 3, 6, 6])
+    """
+    if x.dim() not in _SPATIAL_AXES:
+        raise ShapeError(
+            f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected (B, S), (B, C, H, W) or "
+            "(B, C, D, H, W); add or flatten axes before pooling."
+        )
+    return _pool_spatial(x, n_bins, mode, axes=_SPATIAL_AXES[x.dim()])
+
+
+def spatial_pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
+    """Pool fields (B, C, H, W) to (B, C, n, n); the 4-D case of :func:`pool`, with its errors.
+
+    Example:
+        >>> import torch
+        >>> spatial_pool_targets(torch.arange(16.0).reshape(1, 1, 4, 4), 2).flatten()
+        tensor([ 2.5000,  4.5000, 10.5000, 12.5000])
+    """
+    _check_dim(x, 4, "(B, C, H, W)")
+    return _pool_spatial(x, n_bins, mode, axes=2)
+
+
+def pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
+    """Pool series (B, S) to (B, n); the 2-D case of :func:`pool`, with its errors.
+
+    Example:
+        >>> import torch
+        >>> pool_targets(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2, "max")
+        tensor([[3., 7.]])
+    """
+    _check_dim(x, 2, "(B, S)")
+    return _pool_spatial(x, n_bins, mode, axes=1)
+
+
+def _pool_spatial(x: Tensor, n_bins: int, mode: str, *, axes: int) -> Tensor:
+    if (mode, axes) not in _POOLS:
+        raise OptionError(f"Invalid mode: {mode!r}. Choose 'avg' or 'max'.")
+    n = check_bins(n_bins)
+    check_floating(x, what="A field to pool")
+    if 0 in x.shape[-axes:]:
+        raise ShapeError(f"Every spatial axis needs at least one point, got shape {tuple(x.shape)}.")
+    pooled = _POOLS[mode, axes](x.reshape(-1, 1, *x.shape[-axes:]), (n,) * axes)
+    return pooled.reshape(*x.shape[:-axes], *(n,) * axes)
+
+
+def check_bins(n_bins: int, *, what: str = "n_bins") -> int:
+    """Return the number of bins as an int, and require at least 1."""
+    try:
+        n = operator.index(n_bins)
+    except TypeError:
+        raise OptionError(f"{what} must be a whole number, got {n_bins!r}. Pass an int.") from None
+    if n < 1:
+        raise OptionError(f"{what} must be at least 1, got {n}.")
+    return n
+
+
+def _check_dim(x: Tensor, dim: int, layout: str) -> None:
+    if x.dim() != dim:
+        raise ShapeError(f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected {dim}, {layout}.")
