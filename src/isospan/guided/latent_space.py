@@ -1,0 +1,257 @@
+"""The frozen result: read quantities from a latent, edit them, erase them."""
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from isospan._checks import check_latents, check_names, check_not_empty, check_targets, working_dtype
+from isospan._files import atomic_path
+from isospan.errors import FileFormatError, NameMismatchError, NumericalWarning, ShapeError
+from isospan.linalg import orthonormal_rows
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSpace:
+    r"""Linear subspaces of a latent space, each with a decoder of one quantity.
+
+    A quantity y (P entries) is read from a latent z (D,) by
+
+    .. math:: \hat y = \bar y + (z - \bar z)\, W^\top A .
+
+    Means are part of the space, so a single new latent can be decoded. All methods take z of shape (B, D) and keep
+    its device; results have the dtype of z (float32 for half precision).
+
+    Attributes:
+        W: bases {name: (k, D)}, orthonormal rows.
+        A: decoders {name: (k, P)}, in the quantity's units.
+        z_mean: mean latent (D,).
+        y_mean: mean of each quantity {name: (P,)}.
+        y_scale: one standard deviation of each quantity {name: ()}, which weighs quantities that are edited together.
+        shapes: shape of one target {name: tuple}, product P.
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(50, 4, dtype=torch.float64)
+        >>> space = LatentSpace(
+        ...     W={"heat": torch.eye(4)[:1].double()}, A={"heat": torch.tensor([[2.0, 0.0]]).double()},
+        ...     z_mean=torch.zeros(4).double(), y_mean={"heat": torch.tensor([1.0, 5.0]).double()},
+        ...     y_scale={"heat": torch.tensor(1.0).double()}, shapes={"heat": (2,)})
+        >>> hot = space.edit(z, {"heat": torch.tensor([3.0, 5.0]).double().expand(50, 2)})
+        >>> space.decode(hot)["heat"][0]
+        tensor([3., 5.], dtype=torch.float64)
+        >>> torch.equal(hot[:, 1:], z[:, 1:])
+        True
+    """
+
+    W: Mapping[str, Tensor]
+    A: Mapping[str, Tensor]
+    z_mean: Tensor
+    y_mean: Mapping[str, Tensor]
+    y_scale: Mapping[str, Tensor]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def __post_init__(self) -> None:
+        """Check that names and sizes fit together."""
+        check_not_empty(self.W, what="W")
+        for what in ("A", "y_mean", "y_scale", "shapes"):
+            check_names(self.W, getattr(self, what), what=what, against="W")
+        for name, W in self.W.items():
+            P = torch.Size(self.shapes[name]).numel()
+            if W.shape != (len(self.A[name]), len(self.z_mean)) or not self.A[name].shape[1] == len(self.y_mean[name]) == P:
+                raise ShapeError(
+                    f"Quantity {name!r} needs W (k, D), A (k, P), y_mean (P,) with D = {len(self.z_mean)}, P = {P}, got "
+                    f"{tuple(W.shape)}, {tuple(self.A[name].shape)}, {tuple(self.y_mean[name].shape)}."
+                )
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the quantities."""
+        return list(self.W)
+
+    @property
+    def latent_dim(self) -> int:
+        """D."""
+        return len(self.z_mean)
+
+    def encode(self, z: Tensor) -> dict[str, Tensor]:
+        r"""Coordinates :math:`s = (z - \bar z) W^\top` (B, k) of each quantity's subspace."""
+        zc, space = self._centred(z)
+        return {name: zc @ W.mT for name, W in space.W.items()}
+
+    def decode(self, z: Tensor) -> dict[str, Tensor]:
+        """Each quantity (B, *shape), in its own units."""
+        zc, space = self._centred(z)
+        flat = {name: space.y_mean[name] + zc @ W.mT @ space.A[name] for name, W in space.W.items()}
+        return {name: y.reshape(len(z), *self.shapes[name]) for name, y in flat.items()}
+
+    def edit(self, z: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        r"""Return the nearest latent that decodes to the targets and leaves every other quantity as it was.
+
+        The step δ minimises :math:`\|\delta\|` among the least squares solutions of
+        :math:`A_q^\top W_q (z + \delta - \bar z) = y_q - \bar y_q` subject to :math:`A_j^\top W_j \delta = 0` for the
+        quantities j that are not edited. Exact where the target is within the reach of the k directions and the
+        subspaces are independent; else the nearest decodable value, each quantity in units of its scale.
+
+        Args:
+            z: latents (B, D).
+            targets: {name: (B, *shape) or (*shape)}, in the quantity's units.
+
+        Returns:
+            Latents (B, D).
+
+        Warns:
+            NumericalWarning: some directions of an edited quantity lie within the subspaces of the others, so it
+                cannot be set in full while they stay.
+        """
+        zc, space = self._centred(z)
+        wanted = self._broadcast_targets(z, targets)
+        # QR of each decoder: A_q^T = Q R, so the P equations of a quantity become k equations of the same least squares.
+        factors = {name: torch.linalg.qr(space.A[name].mT / space.y_scale[name]) for name in self.names}
+        rows = {name: factors[name].R @ W for name, W in space.W.items()}
+        change = {
+            name: ((y - space.y_mean[name]) / space.y_scale[name]) @ factors[name].Q - zc @ rows[name].mT
+            for name, y in wanted.items()
+        }
+        equations = torch.cat([rows[name] for name in wanted])
+        kept = [rows[name] for name in self.names if name not in wanted]
+        allowed = equations - _project(equations, orthonormal_rows(torch.cat(kept))) if kept else equations
+        self._warn_if_blocked(equations, allowed, list(wanted))
+        step = torch.cat(list(change.values()), 1) @ torch.linalg.pinv(allowed, rtol=_rank_tolerance(equations)).mT
+        return (zc + step + space.z_mean).to(working_dtype(z))
+
+    def erase(self, z: Tensor, names: Iterable[str]) -> Tensor:
+        """Return latents whose coordinates in the subspaces of these quantities are those of the mean latent.
+
+        Inside a subspace nothing varies any more, so no linear probe there reads the quantity.
+        """
+        zc, space = self._centred(z)
+        erased = self._known([names] if isinstance(names, str) else names)
+        basis = orthonormal_rows(torch.cat([space.W[name] for name in erased]))
+        return zc - _project(zc, basis) + space.z_mean
+
+    def free(self, z: Tensor) -> Tensor:
+        """Coordinates (B, D - r) outside all subspaces, r the dimension of their union, in a fixed orthonormal basis."""
+        zc, space = self._centred(z)
+        stacked = torch.cat(list(space.W.values()))
+        return zc @ _complement(stacked).mT
+
+    def project(self, z: Tensor, name: str) -> Tensor:
+        r"""Part :math:`(z - \bar z) W^\top W` (B, D) of the centred latents inside one subspace."""
+        zc, space = self._centred(z)
+        return _project(zc, space.W[self._known([name])[0]])
+
+    def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """Return the space on another device or in another floating-point type."""
+        if self.z_mean.device == torch.device(device or self.z_mean.device) and dtype in (None, self.z_mean.dtype):
+            return self
+        moved = {
+            what: {name: t.to(device=device, dtype=dtype) for name, t in getattr(self, what).items()}
+            for what in ("W", "A", "y_mean", "y_scale")
+        }
+        return type(self)(z_mean=self.z_mean.to(device=device, dtype=dtype), shapes=self.shapes, **moved)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the space as safetensors with a JSON header; the file appears whole or not at all."""
+        tensors = {
+            f"{what}.{i}": getattr(self, what)[name].contiguous().cpu()
+            for what in ("W", "A", "y_mean", "y_scale")
+            for i, name in enumerate(self.names)
+        }
+        shapes = [list(self.shapes[name]) for name in self.names]
+        header = {"kind": "LatentSpace", "schema": SCHEMA_VERSION, "names": self.names, "shapes": shapes}
+        with atomic_path(path) as temporary:
+            save_file(tensors | {"z_mean": self.z_mean.contiguous().cpu()}, temporary, {"isospan": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a space written by :meth:`save`.
+
+        Raises:
+            FileFormatError: the file is missing, damaged, something else, or of a newer schema.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})["isospan"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise FileFormatError(f"{path} is not a readable latent space ({error}). Pass a file that save() wrote.") from error
+        if header.get("kind") != "LatentSpace" or header.get("schema") != SCHEMA_VERSION:
+            raise FileFormatError(
+                f"{path} holds {header.get('kind')!r} of schema {header.get('schema')}, this version reads 'LatentSpace' of "
+                f"schema {SCHEMA_VERSION}. Use the version of isospan that wrote it."
+            )
+        names = header["names"]
+        parts = {
+            what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)} for what in ("W", "A", "y_mean", "y_scale")
+        }
+        return cls(z_mean=tensors["z_mean"], shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)), **parts)
+
+    def summary(self) -> str:
+        """Return a table of the quantities, their dimensions and what is free."""
+        rank = len(orthonormal_rows(torch.cat(list(self.W.values()))))
+        width = max(len("quantity"), *map(len, self.names))
+        lines = [f"{'quantity':<{width}}  {'k':>4}  {'P':>6}  shape"]
+        lines += [f"{name:<{width}}  {len(W):>4}  {len(self.y_mean[name]):>6}  {self.shapes[name]}" for name, W in self.W.items()]
+        lines.append(f"{'free':<{width}}  {self.latent_dim - rank:>4}  of D = {self.latent_dim}")
+        return "\n".join(lines)
+
+    def _centred(self, z: Tensor) -> tuple[Tensor, Self]:
+        check_latents(z, min_samples=0)
+        if z.shape[1] != self.latent_dim:
+            raise ShapeError(f"The space has D = {self.latent_dim}, got latents of shape {tuple(z.shape)}.")
+        space = self.to(device=z.device, dtype=working_dtype(z))
+        return z.to(space.z_mean.dtype) - space.z_mean, space
+
+    def _known(self, names: Iterable[str]) -> list[str]:
+        names = list(names)
+        unknown = [name for name in names if name not in self.W]
+        if unknown or not names:
+            raise NameMismatchError(f"The space holds the quantities {self.names}, got {names}. Name at least one of them.")
+        return names
+
+    def _broadcast_targets(self, z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self._known(targets)
+        whole = {name: y.expand(len(z), *self._fitting(name, y)) for name, y in targets.items()}
+        return {name: y.to(working_dtype(z)) for name, y in check_targets(whole, batch=len(z), device=z.device).items()}
+
+    def _fitting(self, name: str, y: Tensor) -> tuple[int, ...]:
+        shape = tuple(self.shapes[name])
+        if tuple(y.shape) != shape and tuple(y.shape[1:]) != shape:
+            raise ShapeError(f"The target of {name!r} must have shape (B, *{shape}) or {shape}, got {tuple(y.shape)}.")
+        return shape
+
+    def _warn_if_blocked(self, equations: Tensor, allowed: Tensor, names: list[str]) -> None:
+        tolerance = _rank_tolerance(equations) * torch.linalg.matrix_norm(equations, 2)
+        before, after = (int((torch.linalg.svdvals(M) > tolerance).sum()) for M in (equations, allowed))
+        if after < before:
+            warnings.warn(
+                f"Only {after} of {before} directions of {names} are free of the other quantities' subspaces, so the edit "
+                "reaches the target only in part. Edit the overlapping quantities together, or train with orthogonal=True.",
+                NumericalWarning,
+                stacklevel=3,
+            )
+
+
+def _project(x: Tensor, basis: Tensor) -> Tensor:
+    return x @ basis.mT @ basis
+
+
+def _complement(W: Tensor) -> Tensor:
+    """Orthonormal basis of what is orthogonal to the rows of W."""
+    rank = len(orthonormal_rows(W))
+    return torch.linalg.svd(W, full_matrices=True).Vh[rank:]
+
+
+def _rank_tolerance(M: Tensor) -> float:
+    """Relative singular value below which a direction counts as absent: rounding of two products, with a margin."""
+    return 100 * max(M.shape) * torch.finfo(M.dtype).eps

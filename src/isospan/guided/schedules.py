@@ -1,0 +1,105 @@
+"""When the subspaces are solved again during training."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from isospan.errors import OptionError
+
+
+class Schedule(Protocol):
+    """Decides, from counters that start at 1, whether to re-solve."""
+
+    def due_at_step(self, step: int) -> bool:
+        """Whether to re-solve after this step."""
+        ...
+
+    def due_at_epoch(self, epoch: int) -> bool:
+        """Whether to re-solve at the end of this epoch."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExponentialSchedule:
+    r"""Often at first, then rarely: at the steps :math:`\lfloor \text{first} \cdot \text{growth}^i \rfloor`.
+
+    Args:
+        first: the first step, at least 1.
+        growth: ratio of one step to the one before, above 1.
+
+    Example:
+        >>> schedule = ExponentialSchedule(first=5, growth=1.5)
+        >>> [step for step in range(1, 40) if schedule.due_at_step(step)]
+        [5, 7, 11, 16, 25, 37]
+    """
+
+    first: int = 5
+    growth: float = 1.5
+
+    def __post_init__(self) -> None:
+        """Check the range of both parameters."""
+        if self.first < 1 or not self.growth > 1:
+            raise OptionError(f"ExponentialSchedule needs first >= 1 and growth > 1, got {self.first} and {self.growth}.")
+
+    def due_at_step(self, step: int) -> bool:
+        """Whether ``step`` is one of the sequence."""
+        due = float(self.first)
+        while int(due) < step:
+            due *= self.growth
+        return int(due) == step
+
+    def due_at_epoch(self, epoch: int) -> bool:
+        """Never: this schedule counts steps."""
+        return False
+
+
+@dataclass(frozen=True)
+class EverySteps:
+    """Every n steps.
+
+    Example:
+        >>> [step for step in range(1, 10) if EverySteps(4).due_at_step(step)]
+        [4, 8]
+    """
+
+    n: int
+
+    def __post_init__(self) -> None:
+        """Check that n is a positive count."""
+        _check_period(self.n, "EverySteps")
+
+    def due_at_step(self, step: int) -> bool:
+        """Whether ``step`` is a multiple of n."""
+        return step % self.n == 0
+
+    def due_at_epoch(self, epoch: int) -> bool:
+        """Never: this schedule counts steps."""
+        return False
+
+
+@dataclass(frozen=True)
+class EveryEpochs:
+    """At the end of every n-th epoch, counted by ``SpaceObjective.end_epoch()``.
+
+    Example:
+        >>> [epoch for epoch in range(1, 7) if EveryEpochs(2).due_at_epoch(epoch)]
+        [2, 4, 6]
+    """
+
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that n is a positive count."""
+        _check_period(self.n, "EveryEpochs")
+
+    def due_at_step(self, step: int) -> bool:
+        """Only at the first step: without a solution there is nothing to guide by."""
+        return step == 1
+
+    def due_at_epoch(self, epoch: int) -> bool:
+        """Whether ``epoch`` is a multiple of n."""
+        return epoch % self.n == 0
+
+
+def _check_period(n: int, what: str) -> None:
+    if not isinstance(n, int) or n < 1:
+        raise OptionError(f"{what} needs a whole number of at least 1, got {n!r}.")
