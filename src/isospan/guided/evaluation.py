@@ -1,0 +1,215 @@
+"""How well a latent space holds its quantities, on held-out data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from isospan._checks import check_latents, check_names, check_targets
+from isospan.errors import DegenerateDataError
+from isospan.guided.latent_space import LatentSpace
+from isospan.linalg import orthonormal_rows, principal_angles, solve_gram
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Flat = dict[str, Tensor]
+Data = tuple[Tensor, Flat]
+Predictor = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    r"""What a latent space holds, as coefficients of determination on data that no probe has seen.
+
+    :math:`R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2`, over all entries of a quantity together.
+
+    Attributes:
+        names: quantities, in the order of the matrices below.
+        own_r2: a linear probe on the quantity's own subspace.
+        ceiling_r2: the best linear probe of the same rank k on the whole latent.
+        probe_r2: a linear probe of any rank on the whole latent.
+        decode_r2: the space's own decoder, means and scales as stored.
+        cross_r2: (Q, Q), [i, j]: quantity i from the subspace of j.
+        target_r2: (Q, Q), [i, j]: quantity i from the true quantity j.
+        angles: principal angles of each pair (i, j), degrees, ascending.
+        variance_share: share of the latent variance inside each subspace, and outside all of them ("free").
+        spectrum: standard deviations of the free part along its principal axes, descending.
+        n_samples: how many samples were scored.
+    """
+
+    names: tuple[str, ...]
+    own_r2: dict[str, float]
+    ceiling_r2: dict[str, float]
+    probe_r2: dict[str, float]
+    decode_r2: dict[str, float]
+    cross_r2: Tensor
+    target_r2: Tensor
+    angles: dict[tuple[str, str], Tensor]
+    variance_share: dict[str, float]
+    spectrum: Tensor
+    n_samples: int
+
+    @property
+    def excess_leakage(self) -> Tensor:
+        """(Q, Q), [i, j]: what the subspace of j tells of i beyond what the true j does; NaN on the diagonal."""
+        return (self.cross_r2 - self.target_r2).masked_fill(torch.eye(len(self.names), dtype=torch.bool), float("nan"))
+
+    @property
+    def max_excess_leakage(self) -> float:
+        """The largest off-diagonal excess leakage; NaN for a single quantity."""
+        if len(self.names) < 2:
+            return float("nan")
+        return float(self.excess_leakage.nan_to_num(nan=-float("inf")).max())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, lists and dicts, ready for JSON."""
+        return {
+            "names": list(self.names),
+            "n_samples": self.n_samples,
+            **{key: dict(getattr(self, key)) for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2", "variance_share")},
+            **{key: getattr(self, key).tolist() for key in ("cross_r2", "target_r2", "excess_leakage", "spectrum")},
+            "angles_deg": {f"{i} | {j}": angles.tolist() for (i, j), angles in self.angles.items()},
+        }
+
+    def to_frame(self) -> "DataFrame":
+        """Return one row a quantity (needs pandas)."""
+        from pandas import DataFrame  # noqa: PLC0415 (optional dependency)
+
+        columns = {key: getattr(self, key) for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2")}
+        columns["variance_share"] = {name: self.variance_share[name] for name in self.names}
+        worst = self.excess_leakage.nan_to_num(nan=-float("inf")).max(1).values.tolist()
+        columns["max_excess_leakage"] = dict(zip(self.names, worst if len(self.names) > 1 else [float("nan")], strict=True))
+        return DataFrame(columns, index=list(self.names))
+
+    def plot(self) -> "Figure":
+        """Draw the cross-decodability matrix beside what the quantities tell of each other (needs matplotlib)."""
+        from isospan.guided._plots import plot_cross_decodability  # noqa: PLC0415 (matplotlib loads only when drawing)
+
+        return plot_cross_decodability(self)
+
+
+@torch.no_grad()
+def evaluate(
+    space: LatentSpace,
+    z: Tensor,
+    y: Mapping[str, Tensor],
+    *,
+    fit: tuple[Tensor, Mapping[str, Tensor]] | None = None,
+    ridge: float = 1e-6,
+) -> Evaluation:
+    r"""Score a latent space on held-out latents and targets.
+
+    All probes are linear least squares with means, fitted on ``fit`` and scored on (z, y). Without ``fit``, each half
+    of the data is scored by probes fitted on the other half. Computed in float64.
+
+    The best probe of rank k (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
+    leading eigenvectors V_k of the fitted values' covariance :math:`B^\top C_{zz} B`.
+
+    Args:
+        space: the latent space.
+        z: latents (B, D).
+        y: true quantities {name: (B, ...)}, in their units.
+        fit: (z, y) of the data that probes are fitted on.
+        ridge: relative to the mean variance of what a probe reads from.
+
+    Raises:
+        DegenerateDataError: fewer than two samples to fit or score, or a quantity that is constant where it is scored.
+
+    Example:
+        >>> import torch
+        >>> from isospan.guided import SpaceObjective
+        >>> g = torch.Generator().manual_seed(0)
+        >>> z = torch.randn(400, 6, generator=g)
+        >>> y = {"sum": z[:, :2].sum(1, keepdim=True), "last": z[:, 5:]}
+        >>> objective = SpaceObjective({"sum": 1, "last": 1}, latent_dim=6)
+        >>> objective.solve(z, y)
+        >>> round(evaluate(objective.space, z, y).own_r2["sum"], 3)
+        1.0
+
+    Source: Izenman, Reduced-rank regression for the multivariate linear model, 1975.
+    """
+    score = _checked(space, z, y)
+    folds = [(_checked(space, *fit), score)] if fit is not None else _halves(score)
+    names = tuple(space.names)
+    space = space.to(device=z.device, dtype=torch.float64)
+    W = space.W
+    k = {name: len(W[name]) for name in names}
+
+    def held_out(read_from: Callable[[Data], Tensor], target: str, rank: int | None = None) -> float:
+        predictions = [
+            _linear_probe(read_from(train), train[1][target], ridge=ridge, rank=rank)(read_from(test)) for train, test in folds
+        ]
+        return _r2(torch.cat([test[1][target] for _, test in folds]), torch.cat(predictions))
+
+    def coordinates(name: str) -> Callable[[Data], Tensor]:
+        return lambda data: data[0] @ W[name].mT
+
+    decoded = space.decode(score[0])
+    cross = [[held_out(coordinates(j), i) for j in names] for i in names]
+    target = [[held_out(lambda data, j=j: data[1][j], i) if i != j else 1.0 for j in names] for i in names]
+    share, spectrum = _variance(space, score[0])
+    return Evaluation(
+        names=names,
+        own_r2={name: cross[i][i] for i, name in enumerate(names)},
+        ceiling_r2={name: held_out(lambda data: data[0], name, k[name]) for name in names},
+        probe_r2={name: held_out(lambda data: data[0], name) for name in names},
+        decode_r2={name: _r2(score[1][name], decoded[name].reshape(len(z), -1)) for name in names},
+        cross_r2=torch.tensor(cross, dtype=torch.float64),
+        target_r2=torch.tensor(target, dtype=torch.float64),
+        angles={(a, b): principal_angles(W[a], W[b]).rad2deg().cpu() for i, a in enumerate(names) for b in names[i + 1 :]},
+        variance_share=share,
+        spectrum=spectrum,
+        n_samples=len(z),
+    )
+
+
+def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
+    check_latents(z)
+    flat = check_targets(y, batch=len(z), device=z.device)
+    check_names(space.names, flat, what="Targets", against="the space")
+    return z.double(), {name: flat[name].double() for name in space.names}
+
+
+def _halves(data: Data) -> list[tuple[Data, Data]]:
+    z, y = data
+    if len(z) < 4:
+        raise DegenerateDataError(f"Cross-fitting needs at least 4 samples, got {len(z)}. Pass fit=(z, y) of other data.")
+    first, second = (
+        (z[rows], {name: t[rows] for name, t in y.items()}) for rows in (slice(0, len(z) // 2), slice(len(z) // 2, None))
+    )
+    return [(second, first), (first, second)]
+
+
+def _linear_probe(x: Tensor, y: Tensor, *, ridge: float, rank: int | None = None) -> Predictor:
+    """Least squares of y on x with means; reduced-rank regression where a rank is given."""
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    xc, yc = x - x_mean, y - y_mean
+    gram = xc.mT @ xc
+    B = solve_gram(gram, xc.mT @ yc, ridge=ridge)
+    if rank is not None and rank < min(B.shape):
+        V = torch.linalg.eigh(B.mT @ gram @ B).eigenvectors[:, -rank:]
+        B = B @ V @ V.mT
+    return lambda new: y_mean + (new - x_mean) @ B
+
+
+def _r2(y: Tensor, prediction: Tensor) -> float:
+    total = (y - y.mean(0)).square().sum()
+    if not float(total) > 0:
+        raise DegenerateDataError("A quantity is constant over the scored samples, so R2 is undefined. Score it on varied data.")
+    return float(1 - (y - prediction).square().sum() / total)
+
+
+def _variance(space: LatentSpace, z: Tensor) -> tuple[dict[str, float], Tensor]:
+    """Shares of the latent variance, and the spectrum of the part outside all subspaces."""
+    zc = z - z.mean(0)
+    total = zc.square().sum().clamp(min=torch.finfo(zc.dtype).tiny)
+    basis = orthonormal_rows(torch.cat(list(space.W.values())))
+    outside = zc - zc @ basis.mT @ basis
+    share = {name: float((zc @ W.mT).square().sum() / total) for name, W in space.W.items()}
+    n_free = space.latent_dim - len(basis)
+    spectrum = torch.linalg.eigvalsh(outside.mT @ outside / len(z)).flip(0)[:n_free].clamp(min=0).sqrt()
+    return share | {"free": float(outside.square().sum() / total)}, spectrum.cpu()

@@ -1,0 +1,130 @@
+"""Evaluation against scikit-learn and closed forms."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
+
+from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError
+from isospan.guided.evaluation import evaluate
+from isospan.guided.latent_space import LatentSpace
+
+D = 8
+
+
+@pytest.fixture
+def case():
+    g = torch.Generator().manual_seed(1)
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    z = rand(300, D) @ rand(D, D) + 5
+    mix = rand(D, 4)
+    y = {"a": (z @ mix + 0.5 * rand(300, 4)).reshape(300, 2, 2), "b": z[:, :1] ** 2 + rand(300, 1), "c": z @ mix[:, :2] + rand(300, 2)}
+    W = {name: torch.linalg.qr(rand(D, k)).Q.mT for name, k in {"a": 2, "b": 1, "c": 2}.items()}
+    space = LatentSpace(
+        W=W,
+        A={n: rand(len(W[n]), y[n][0].numel()) for n in y},
+        z_mean=z.mean(0),
+        y_mean={n: y[n].reshape(300, -1).mean(0) for n in y},
+        y_scale={n: y[n].std() for n in y},
+        shapes={n: tuple(y[n].shape[1:]) for n in y},
+    )
+    return space, z, y
+
+
+def rows(y, s):
+    return {n: t[s] for n, t in y.items()}
+
+
+def sklearn_r2(x_fit, y_fit, x, y):
+    flat = lambda t: t.reshape(len(t), -1).numpy()  # noqa: E731
+    model = LinearRegression().fit(flat(x_fit), flat(y_fit))
+    return r2_score(flat(y), model.predict(flat(x)), multioutput="variance_weighted")
+
+
+def test_every_number_against_scikit_learn(case):
+    space, z, y = case
+    fit, held = slice(0, 200), slice(200, 300)
+    e = evaluate(space, z[held], rows(y, held), fit=(z[fit], rows(y, fit)), ridge=0.0)
+    for i, name in enumerate(space.names):
+        for j, other in enumerate(space.names):
+            S = z @ space.W[other].mT
+            assert float(e.cross_r2[i, j]) == pytest.approx(sklearn_r2(S[fit], y[name][fit], S[held], y[name][held]), abs=1e-9)
+            expected = sklearn_r2(y[other][fit], y[name][fit], y[other][held], y[name][held])
+            assert float(e.target_r2[i, j]) == pytest.approx(1.0 if i == j else expected, abs=1e-9)
+        assert e.own_r2[name] == float(e.cross_r2[i, i])
+        assert e.probe_r2[name] == pytest.approx(sklearn_r2(z[fit], y[name][fit], z[held], y[name][held]), abs=1e-9)
+        decoded = space.decode(z[held])[name].reshape(100, -1)
+        expected = r2_score(y[name][held].reshape(100, -1), decoded, multioutput="variance_weighted")
+        assert e.decode_r2[name] == pytest.approx(expected, abs=1e-9)
+
+
+def test_ceiling_is_reduced_rank_regression(case):
+    space, z, y = case
+    fit, held = slice(0, 200), slice(200, 300)
+    e = evaluate(space, z[held], rows(y, held), fit=(z[fit], rows(y, fit)), ridge=0.0)
+    target = y["a"].reshape(300, -1).numpy()
+    linear = LinearRegression().fit(z[fit].numpy(), target[fit])
+    pca = PCA(2).fit(linear.predict(z[fit].numpy()))
+    low_rank = pca.inverse_transform(pca.transform(linear.predict(z[held].numpy())))
+    assert e.ceiling_r2["a"] == pytest.approx(r2_score(target[held], low_rank, multioutput="variance_weighted"), abs=1e-9)
+    assert e.own_r2["a"] < e.ceiling_r2["a"] < e.probe_r2["a"]
+
+
+def test_without_fit_each_half_is_scored_by_the_other(case):
+    space, z, y = case
+    e = evaluate(space, z, y, ridge=0.0)
+    first, second = slice(0, 150), slice(150, 300)
+    model = lambda s: LinearRegression().fit(z[s].numpy(), y["c"][s].numpy())  # noqa: E731
+    predicted = np.concatenate([model(second).predict(z[first].numpy()), model(first).predict(z[second].numpy())])
+    expected = r2_score(y["c"].numpy(), predicted, multioutput="variance_weighted")
+    assert e.probe_r2["c"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_variance_and_spectrum(case):
+    space, z, y = case
+    e = evaluate(space, z, y)
+    zc = (z - z.mean(0)).numpy()
+    W = torch.cat(list(space.W.values())).numpy()
+    outside = zc - zc @ np.linalg.pinv(W) @ W
+    assert e.variance_share["free"] == pytest.approx((outside**2).sum() / (zc**2).sum(), rel=1e-9)
+    np.testing.assert_allclose(e.spectrum, np.linalg.svd(outside)[1][: D - 5] / math.sqrt(300), rtol=1e-6)
+
+
+def test_exact_structure_scores_one_and_no_excess_leakage():
+    z = torch.randn(200, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    eye = torch.eye(4, dtype=torch.float64)
+    space = LatentSpace(
+        W={"a": eye[:1], "b": eye[1:2]}, A={"a": eye[:1, :1], "b": eye[:1, :1]}, z_mean=torch.zeros(4).double(),
+        y_mean={"a": eye[0, 1:2], "b": eye[0, 1:2]}, y_scale={"a": eye[0, 0], "b": eye[0, 0]}, shapes={"a": (1,), "b": (1,)},
+    )  # fmt: skip
+    e = evaluate(space, z, {"a": z[:, 0], "b": z[:, 1]})
+    assert e.own_r2["a"] == pytest.approx(1, abs=1e-6)
+    assert e.decode_r2["b"] == pytest.approx(1, abs=1e-12)
+    assert abs(e.max_excess_leakage) < 1e-9
+    assert float(e.angles["a", "b"]) == pytest.approx(90)
+
+
+def test_exports(case):
+    space, z, y = case
+    e = evaluate(space, z, y)
+    json.dumps(e.to_dict())
+    frame = e.to_frame()
+    assert list(frame.index) == ["a", "b", "c"]
+    assert frame.loc["a", "own_r2"] == e.own_r2["a"]
+
+
+def test_bad_input(case):
+    space, z, y = case
+    with pytest.raises(NameMismatchError, match="missing"):
+        evaluate(space, z, {"a": y["a"]})
+    with pytest.raises(DegenerateDataError, match="constant"):
+        evaluate(space, z, y | {"b": torch.ones(300, 1).double()})
+    with pytest.raises(DegenerateDataError, match="at least 4 samples"):
+        evaluate(space, z[:3], rows(y, slice(0, 3)))
+    with pytest.raises(NonFiniteError):
+        evaluate(space, z, y | {"b": y["b"] * float("nan")})
