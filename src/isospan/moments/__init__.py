@@ -1,5 +1,6 @@
 """Second moments of latents and targets: streaming, mergeable, and all that the solvers need."""
 
 from isospan.moments.moments import Moments
+from isospan.moments.precision import KeepsPrecision
 
-__all__ = ["Moments"]
+__all__ = ["KeepsPrecision", "Moments"]

@@ -1,16 +1,17 @@
 """Running second moments of latents and targets."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isospan._checks import check_latents, check_names, check_not_empty, check_targets
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
+from isospan.moments.precision import KeepsPrecision
 
 
-class Moments(nn.Module):
+class Moments(KeepsPrecision):
     r"""Count, means and centred second moments of latents z (D,) and targets y (P,), in float64.
 
     With weights that sum to n,
@@ -188,10 +189,6 @@ class Moments(nn.Module):
         self.target_mean += share * dy
         self.count.copy_(total)
         return self
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Let the buffers change device but never precision."""
-        return super()._apply(lambda t: t.to(fn(t[..., :0] if t.dim() else t).device), recurse)
 
 
 def _moments_of_batch(z: Tensor, y: Tensor, like: Moments) -> dict[str, Tensor]:
