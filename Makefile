@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO_OUT ?= isospan-demo
 PYTEST_ARGS ?=
 WORKERS ?= auto
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 INSTALL_DEPENDS := pyproject.toml constraints.txt $(VENV)/.created
 
 .DEFAULT_GOAL := help
@@ -65,13 +65,16 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.installed: $(INSTALL_DEPENDS)
+	@echo 'Installing isospan[fields] into $(VENV), some minutes the first time'
 	$(PIP_INSTALL) --editable '.[fields]'
 	@touch $@
 
 $(VENV)/.installed-test: $(INSTALL_DEPENDS)
+	@echo 'Installing isospan[test] into $(VENV), some minutes the first time'
 	$(PIP_INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: $(INSTALL_DEPENDS)
+	@echo 'Installing isospan[docs] into $(VENV), some minutes the first time'
 	$(PIP_INSTALL) --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
