@@ -1,5 +1,7 @@
 """Example data, simulated, and readers for the fields of a user."""
 
 from isospan.datasets.cahn_hilliard import cahn_hilliard
+from isospan.datasets.navier_stokes import decaying_turbulence
+from isospan.datasets.vorticity import stream_function, velocity
 
-__all__ = ["cahn_hilliard"]
+__all__ = ["cahn_hilliard", "decaying_turbulence", "stream_function", "velocity"]
