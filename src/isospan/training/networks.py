@@ -1,0 +1,219 @@
+"""A convolutional autoencoder of fields, for any size and for periodic or bounded domains."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isospan.errors import OptionError, ShapeError
+
+MIN_SIDE = 8
+HALVINGS = 4
+
+
+class ConvAutoencoder(nn.Module):
+    r"""Four strided convolutions down to a latent vector, and four transposed ones back to the field.
+
+    .. math:: z = E\Big(\frac{x - \mu}{\sigma}\Big), \qquad \hat x = \mu + \sigma D(z)
+
+    μ and σ are the mean and scale of every channel; they start at 0 and 1 and are set by :meth:`standardise_`, so the
+    network takes and gives fields in their own units. Fields (B, C, H, W), latents (B, latent_dim).
+
+    Args:
+        channels: C, the variables of a field.
+        size: (H, W), each at least 8; odd sizes come back exactly.
+        latent_dim: D.
+        width: channels of the first convolution; the others have 2, 4 and 4 times as many.
+        periodic: wrap convolutions around the edges, in both directions and both networks.
+        encoder: a module to use instead of the convolutional encoder, (B, C, H, W) to (B, latent_dim).
+
+    Raises:
+        OptionError: ``channels``, ``latent_dim`` or ``width`` is below 1, or a side below 8.
+        ShapeError: ``encoder`` does not give latents (B, latent_dim).
+
+    Example:
+        >>> network = ConvAutoencoder(1, (37, 49), 10, width=4)
+        >>> x_hat, z = network(torch.randn(2, 1, 37, 49))
+        >>> x_hat.shape, z.shape
+        (torch.Size([2, 1, 37, 49]), torch.Size([2, 10]))
+    """
+
+    field_mean: Tensor
+    field_scale: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        size: Sequence[int],
+        latent_dim: int,
+        *,
+        width: int = 16,
+        periodic: bool = False,
+        encoder: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        height, breadth = _check_sizes(channels, size, latent_dim, width)
+        self.channels, self.size, self.latent_dim = channels, (height, breadth), latent_dim
+        widths = (channels, width, 2 * width, 4 * width, 4 * width)
+        sizes = _halved_sizes(self.size)
+        self.encoder = encoder or _encoder(widths, sizes[-1], latent_dim, periodic)
+        self.decoder = _decoder(widths[::-1], sizes[::-1], latent_dim, periodic)
+        self.register_buffer("field_mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("field_scale", torch.ones(channels, 1, 1))
+        if encoder is not None:
+            self._check_encoder()
+
+    def standardise_(self, mean: Tensor, scale: Tensor) -> "ConvAutoencoder":
+        """Set the mean and scale (C,) of the channels, in the units of the fields."""
+        self.field_mean.copy_(mean.reshape(-1, 1, 1))
+        self.field_scale.copy_(scale.reshape(-1, 1, 1))
+        return self
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the latents (B, D) of fields (B, C, H, W)."""
+        self._check_fields(x)
+        return self.encoder((x - self.field_mean) / self.field_scale)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the fields (B, C, H, W) of latents (B, D)."""
+        return self.field_mean + self.field_scale * self.decoder(z)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the reconstruction and the latents of fields (B, C, H, W)."""
+        z = self.encode(x)
+        return self.decode(z), z
+
+    def _check_fields(self, x: Tensor) -> None:
+        expected = (self.channels, *self.size)
+        if x.dim() != 4 or tuple(x.shape[1:]) != expected:
+            raise ShapeError(
+                f"Fields must have shape (B, C, H, W) = (B, {', '.join(map(str, expected))}), got {tuple(x.shape)}. "
+                "Read them with the variables and sizes that the network was made for."
+            )
+
+    @torch.no_grad()
+    def _check_encoder(self) -> None:
+        """Run two blank fields through a user's encoder, in evaluation mode so that no statistic of it changes."""
+        training = self.encoder.training
+        z = self.encoder.eval()(torch.zeros(2, self.channels, *self.size))
+        self.encoder.train(training)
+        if not isinstance(z, Tensor) or tuple(z.shape) != (2, self.latent_dim):
+            got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise ShapeError(
+                f"An encoder must map (2, {self.channels}, {self.size[0]}, {self.size[1]}) to latents "
+                f"(2, {self.latent_dim}), got {got} from {type(self.encoder).__name__}. "
+                "End it with nn.Flatten() and nn.Linear(..., latent_dim)."
+            )
+
+
+class HalvingConv(nn.Conv2d):
+    """Convolution that halves each side, rounding up: 4x4, stride 2, padded by one (two at the far side if odd)."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, periodic: bool) -> None:
+        super().__init__(channels_in, channels_out, 4, stride=2)
+        self.periodic = periodic
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', ceil(H / 2), ceil(W / 2))."""
+        height, width = input.shape[-2:]
+        return super().forward(pad(input, rows=(1, 1 + height % 2), columns=(1, 1 + width % 2), periodic=self.periodic))
+
+
+class DoublingConv(nn.ConvTranspose2d):
+    """Transposed convolution that doubles each side and cuts it to a given size: 4x4, stride 2."""
+
+    def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int], *, periodic: bool) -> None:
+        super().__init__(channels_in, channels_out, 4, stride=2, padding=3 if periodic else 1)
+        self.size, self.periodic = size, periodic
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (B, C, h, w) to (B, C', *size)."""
+        if self.periodic:
+            input = pad(input, rows=(1, 1), columns=(1, 1), periodic=True)
+        return _cut(super().forward(input, output_size), self.size)
+
+
+class SubpixelConv(nn.Conv2d):
+    """Convolution that gives the four fine pixels of each coarse one; for few channels out faster than a transposed one.
+
+    Source: Shi et al., Real-time single image and video super-resolution, CVPR 2016.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int], *, periodic: bool) -> None:
+        super().__init__(channels_in, 4 * channels_out, 3)
+        self.size, self.periodic = size, periodic
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, C', *size)."""
+        padded = pad(input, rows=(1, 1), columns=(1, 1), periodic=self.periodic)
+        return _cut(F.pixel_shuffle(super().forward(padded), 2), self.size)
+
+
+def pad(x: Tensor, *, rows: tuple[int, int], columns: tuple[int, int], periodic: bool) -> Tensor:
+    """Pad the last two axes, wrapped around if periodic, else by zeros.
+
+    Example:
+        >>> pad(torch.tensor([[[[1.0, 2.0]]]]), rows=(0, 0), columns=(1, 1), periodic=True)
+        tensor([[[[2., 1., 2., 1.]]]])
+    """
+    if not periodic:
+        return F.pad(x, (*columns, *rows))
+    return _wrap(_wrap(x, *rows, dim=-2), *columns, dim=-1)
+
+
+def _wrap(x: Tensor, before: int, after: int, *, dim: int) -> Tensor:
+    """Wrap one axis around. (`F.pad` does it more slowly, and not for an axis shorter than the padding.)"""
+    length = x.shape[dim]
+    if max(before, after) > length:
+        return x.index_select(dim, torch.arange(-before, length + after, device=x.device) % length)
+    return torch.cat([x.narrow(dim, length - before, before), x, x.narrow(dim, 0, after)], dim)
+
+
+def _cut(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return x if tuple(x.shape[-2:]) == size else x[..., : size[0], : size[1]].contiguous()
+
+
+def _encoder(widths: Sequence[int], smallest: tuple[int, int], latent_dim: int, periodic: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [HalvingConv(before, after, periodic=periodic), _norm(after), nn.GELU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * smallest[0] * smallest[1], latent_dim))
+
+
+def _decoder(
+    widths: Sequence[int], sizes: Sequence[tuple[int, int]], latent_dim: int, periodic: bool
+) -> nn.Sequential:
+    smallest = (widths[0], *sizes[0])
+    layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(smallest)), nn.Unflatten(1, smallest)]
+    for (before, after), size in zip(pairwise(widths[:-1]), sizes[1:], strict=False):
+        layers += [DoublingConv(before, after, size, periodic=periodic), _norm(after), nn.GELU()]
+    return nn.Sequential(*layers, SubpixelConv(*widths[-2:], sizes[-1], periodic=periodic))
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation: unlike batch normalisation it treats a single sample like many."""
+    return nn.GroupNorm(4 if channels % 4 == 0 else 1, channels)
+
+
+def _halved_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
+    sizes = [size]
+    for _ in range(HALVINGS):
+        height, width = sizes[-1]
+        sizes.append((-(-height // 2), -(-width // 2)))
+    return sizes
+
+
+def _check_sizes(channels: int, size: Sequence[int], latent_dim: int, width: int) -> tuple[int, int]:
+    if min(channels, latent_dim, width) < 1:
+        raise OptionError(
+            f"channels, latent_dim and width must be at least 1, got {channels}, {latent_dim} and {width}."
+        )
+    if len(size) != 2 or min(size) < MIN_SIDE:
+        raise OptionError(
+            f"Fields must be two-dimensional with sides of at least {MIN_SIDE}, got size {tuple(size)}. "
+            "Interpolate smaller fields, or pass an encoder of your own and train it in a plain loop."
+        )
+    return int(size[0]), int(size[1])

@@ -1,0 +1,209 @@
+"""Samples to train on: fields and what is known of them, in memory or read in pieces."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from isospan._checks import check_floating
+from isospan.errors import DegenerateDataError, NonFiniteError, OptionError, ShapeError
+
+READ_AHEAD = 4096
+CHUNKS_MIXED = 8
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """A table of tensors: a :class:`torch.Tensor`, or anything that has a length and reads a slice of rows as one."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor:
+        """Read the rows of a slice with step 1."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N fields (N, C, H, W) and, by name, what is known of each while training (N, ...).
+
+    Args:
+        fields: the fields, a tensor or :class:`Rows`.
+        known: arrays of as many rows.
+        start: first row that belongs to these samples.
+        stop: row after the last one.
+
+    Raises:
+        ShapeError: numbers of rows differ.
+
+    Example:
+        >>> samples = Samples(torch.zeros(10, 1, 8, 8), {"age": torch.arange(10.0)})
+        >>> train, test = samples.split(0.2)
+        >>> len(train), test[0:2].known["age"]
+        (8, tensor([8., 9.]))
+    """
+
+    fields: Rows
+    known: Mapping[str, Rows] = field(default_factory=dict)
+    start: int = 0
+    stop: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that every array has a row for each field."""
+        for name, rows in self.known.items():
+            if len(rows) != len(self.fields):
+                raise ShapeError(
+                    f"The array {name!r} must have one row for each of the {len(self.fields)} fields, got {len(rows)}. "
+                    "Pass arrays of the same samples."
+                )
+
+    def __len__(self) -> int:
+        """N."""
+        return (len(self.fields) if self.stop is None else self.stop) - self.start
+
+    def __getitem__(self, rows: slice) -> "Samples":
+        """Read a slice of samples into memory."""
+        first, last, _ = rows.indices(len(self))
+        rows = slice(self.start + first, self.start + max(first, last))
+        return Samples(self.fields[rows], {name: values[rows] for name, values in self.known.items()})
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of it is tensors."""
+        return all(isinstance(rows, Tensor) for rows in (self.fields, *self.known.values()))
+
+    def split(self, test_fraction: float) -> tuple["Samples", "Samples"]:
+        """Split into the samples to train on and a contiguous tail to test on, so that no neighbours in time leak.
+
+        Raises:
+            OptionError: the fraction is not between 0 and 1.
+            DegenerateDataError: a part would have fewer than two samples.
+        """
+        if not 0 < test_fraction < 1:
+            raise OptionError(f"test_fraction must be between 0 and 1, got {test_fraction}. 0.2 holds out a fifth.")
+        n_test = max(2, round(test_fraction * len(self)))
+        if len(self) - n_test < 2:
+            raise DegenerateDataError(
+                f"At least 2 samples to train on and 2 to test on are needed, got {len(self)} with test_fraction "
+                f"{test_fraction}. Pass more samples."
+            )
+        middle, end = self.start + len(self) - n_test, self.start + len(self)
+        return replace(self, stop=middle), replace(self, start=middle, stop=end)
+
+    def tensors(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Fields and known arrays of samples that are in memory."""
+        return _tensor(self.fields), {name: _tensor(values) for name, values in self.known.items()}
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """Move samples that are in memory to a device."""
+        fields, known = self.tensors()
+        return Samples(fields.to(device), {name: values.to(device) for name, values in known.items()})
+
+    def take(self, rows: Tensor) -> "Samples":
+        """Select rows of samples that are in memory."""
+        fields, known = self.tensors()
+        return Samples(fields[rows], {name: values[rows] for name, values in known.items()})
+
+
+def read_batches(samples: Samples, batch_size: int) -> Iterator[Samples]:
+    """Read all samples in order; every batch is in memory."""
+    for first in range(0, len(samples), batch_size):
+        yield samples[first : first + batch_size]
+
+
+def shuffled_batches(
+    samples: Samples, batch_size: int, *, generator: torch.Generator, read_ahead: int = READ_AHEAD
+) -> Iterator[Samples]:
+    """Read all samples once, in random order; a last batch of a single sample is left out.
+
+    Samples in memory are permuted as a whole. Others are read in contiguous chunks, in random order, several of them
+    together (``read_ahead`` samples), and permuted among those.
+
+    Example:
+        >>> samples = Samples(torch.arange(9.0).view(9, 1, 1, 1))
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> [len(batch) for batch in shuffled_batches(samples, 4, generator=generator)]
+        [4, 4]
+    """
+    waiting: Samples | None = None
+    for buffer in _buffers(samples, generator, read_ahead):
+        buffer = buffer if waiting is None else concatenate([waiting, buffer])
+        order = torch.randperm(len(buffer), generator=generator)
+        full = len(buffer) - len(buffer) % batch_size
+        yield from (buffer.take(rows) for rows in order[:full].split(batch_size) if len(rows))
+        waiting = buffer.take(order[full:])
+    if waiting is not None and len(waiting) > 1:
+        yield waiting
+
+
+def steps_per_epoch(n_samples: int, batch_size: int) -> int:
+    """Number of batches that :func:`shuffled_batches` gives.
+
+    Raises:
+        OptionError: the batch size is below 2.
+        DegenerateDataError: there are fewer than two samples.
+    """
+    if batch_size < 2:
+        raise OptionError(f"batch_size must be at least 2, since the objective centres each batch, got {batch_size}.")
+    if n_samples < 2:
+        raise DegenerateDataError(f"At least 2 samples are needed to train, got {n_samples}. Pass more samples.")
+    return n_samples // batch_size + (n_samples % batch_size > 1)
+
+
+def field_statistics(samples: Samples, *, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C,) of every channel, in one pass of float64 sums about the first batch's mean.
+
+    Raises:
+        NonFiniteError: the fields hold NaN or infinity.
+        DegenerateDataError: a channel is constant.
+
+    Example:
+        >>> field_statistics(Samples(torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)))
+        (tensor([2.]), tensor([1.]))
+    """
+    count, first, shifted, squares = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
+    for batch in read_batches(samples, batch_size):
+        x = _checked(batch.tensors()[0]).double().transpose(0, 1).flatten(1)
+        first = x.mean(1) if count == 0 else first
+        xc = x - first[:, None]
+        count, shifted, squares = count + xc.shape[1], shifted + xc.sum(1), squares + xc.square().sum(1)
+    variance = squares / max(count, 1) - (shifted / max(count, 1)) ** 2
+    if not count or bool((variance <= 0).any()):
+        raise DegenerateDataError(f"The fields must vary, got variances {variance.tolist()} of the channels. Drop constant ones.")
+    return (first + shifted / count).float(), variance.sqrt().float()
+
+
+def concatenate(parts: list[Samples]) -> Samples:
+    """Join samples that are in memory."""
+    fields, known = zip(*[part.tensors() for part in parts], strict=True)
+    return Samples(torch.cat(fields), {name: torch.cat([values[name] for values in known]) for name in known[0]})
+
+
+def _buffers(samples: Samples, generator: torch.Generator, read_ahead: int) -> Iterator[Samples]:
+    if samples.in_memory or len(samples) <= read_ahead:
+        yield samples[0 : len(samples)]
+        return
+    chunk = max(1, read_ahead // CHUNKS_MIXED)
+    firsts = torch.arange(0, len(samples), chunk)
+    for group in firsts[torch.randperm(len(firsts), generator=generator)].split(CHUNKS_MIXED):
+        yield concatenate([samples[first : first + chunk] for first in group.tolist()])
+
+
+def _checked(x: Tensor) -> Tensor:
+    check_floating(x, what="Fields")
+    if x.dim() != 4:
+        raise ShapeError(f"Fields must have shape (N, C, H, W), got {tuple(x.shape)}. Add a channel axis with x[:, None].")
+    if not bool(torch.isfinite(x.sum(dtype=torch.float64))):
+        bad = int((~torch.isfinite(x)).sum())
+        raise NonFiniteError(f"Fields must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them.")
+    return x
+
+
+def _tensor(rows: Rows) -> Tensor:
+    if not isinstance(rows, Tensor):
+        raise OptionError("Read the samples into memory first, with samples[first:last].")
+    return rows

@@ -1,0 +1,87 @@
+"""Which checkpoint is kept, which is read, and what happens to damaged ones."""
+
+import logging
+
+import pytest
+import torch
+
+from isospan.errors import FileFormatError, OptionError
+from isospan.training.checkpoints import Checkpoints
+
+
+def saved(directory, numbers=(1, 2, 3), **options):
+    checkpoints = Checkpoints(directory, **options)
+    for number in numbers:
+        checkpoints.save(number, {"number": number, "weights": torch.full((3,), float(number))})
+    return checkpoints
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(1, [4]), (2, [3, 4]), (3, [2, 3, 4]), (9, [1, 2, 3, 4])])
+def test_the_newest_are_kept(tmp_path, keep, expected):
+    assert [int(path.stem) for path in saved(tmp_path, (1, 2, 3, 4), keep=keep).paths()] == expected
+
+
+def test_nothing_to_resume_from(tmp_path):
+    assert Checkpoints(tmp_path / "none").latest() is None
+
+
+def test_a_number_saved_again_replaces_its_file(tmp_path):
+    checkpoints = saved(tmp_path, (1, 2, 2))
+    assert [int(path.stem) for path in checkpoints.paths()] == [1, 2]
+
+
+def test_numbers_beyond_six_digits_stay_in_order(tmp_path):
+    checkpoints = saved(tmp_path, (999_999, 1_000_000))
+    assert checkpoints.latest()["number"] == 1_000_000
+
+
+def test_a_truncated_newest_file_is_logged_and_the_one_before_is_used(tmp_path, caplog):
+    checkpoints = saved(tmp_path)
+    newest = checkpoints.paths()[-1]
+    newest.write_bytes(newest.read_bytes()[:-5])
+    with caplog.at_level(logging.WARNING, logger="isospan"):
+        assert checkpoints.latest()["number"] == 2
+    assert "000003.safetensors is not a readable training checkpoint" in caplog.text
+
+
+def test_foreign_files_are_not_checkpoints(tmp_path):
+    checkpoints = saved(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"not mine")
+    (tmp_path / ".000009.77.tmp.safetensors").write_bytes(b"half written")
+    assert checkpoints.latest()["number"] == 3
+    checkpoints.clear()
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", ".000009.77.tmp.safetensors"}
+
+
+def test_when_none_can_be_read_it_says_so(tmp_path):
+    checkpoints = saved(tmp_path)
+    for path in checkpoints.paths():
+        path.write_bytes(b"")
+    with pytest.raises(FileFormatError, match="None of the 2 checkpoints in"):
+        checkpoints.latest()
+
+
+def test_a_crash_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
+    checkpoints = saved(tmp_path)
+
+    def interrupted(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("isospan.training.trees.save_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(4, {"number": 4})
+    assert checkpoints.latest()["number"] == 3
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_run_with_other_settings_is_not_continued(tmp_path):
+    saved(tmp_path, run={"seed": 0, "lr": 0.1, "quantities": ["a"]})
+    assert Checkpoints(tmp_path, run={"seed": 0, "lr": 0.1, "quantities": ["a"]}).latest()["number"] == 3
+    with pytest.raises(OptionError, match=r"other settings \(lr: 0.1 then, 0.2 now; seed: 0 then, 1 now\)"):
+        Checkpoints(tmp_path, run={"seed": 1, "lr": 0.2, "quantities": ["a"]}).latest()
+
+
+def test_at_least_one_is_kept(tmp_path):
+    with pytest.raises(OptionError, match="at least 1, got 0"):
+        Checkpoints(tmp_path, keep=0)

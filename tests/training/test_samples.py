@@ -1,0 +1,117 @@
+"""Reading order, splits and statistics of samples, in memory and in pieces."""
+
+import pytest
+import torch
+
+from isospan.errors import DegenerateDataError, NonFiniteError, OptionError, ShapeError
+from isospan.training.samples import Samples, field_statistics, read_batches, shuffled_batches, steps_per_epoch
+
+
+class OnDisk:
+    """A table that is only ever read in slices, and remembers how many rows at most."""
+
+    def __init__(self, rows):
+        self.rows, self.largest, self.reads = rows, 0, []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        part = self.rows[rows]
+        self.largest = max(self.largest, len(part))
+        self.reads.append(rows.start)
+        return part
+
+
+def numbered(n, on_disk=False):
+    ids = torch.arange(float(n))
+    fields, known = ids.view(n, 1, 1, 1), 10 * ids
+    return Samples(OnDisk(fields), {"tens": OnDisk(known)}) if on_disk else Samples(fields, {"tens": known})
+
+
+def ids(batches):
+    return [batch.fields.flatten().int().tolist() for batch in batches]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize(("n", "batch_size"), [(40, 8), (41, 8), (42, 8), (7, 64), (64, 64), (2, 2)])
+def test_each_sample_is_read_once_and_a_single_one_is_left_out(n, batch_size, on_disk):
+    batches = list(shuffled_batches(numbered(n, on_disk), batch_size, generator=generator(), read_ahead=16))
+    seen = [i for batch in ids(batches) for i in batch]
+    assert len(batches) == steps_per_epoch(n, batch_size)
+    assert len(seen) == len(set(seen)) == n - (n % batch_size == 1)
+    assert all(torch.equal(batch.known["tens"], 10 * batch.fields.flatten()) for batch in batches)
+    assert all(len(batch) >= 2 for batch in batches)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_order_is_the_generators(on_disk):
+    def order(seed):
+        return ids(shuffled_batches(numbered(100, on_disk), 8, generator=generator(seed), read_ahead=32))
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_what_is_not_in_memory_is_never_read_whole_and_still_mixes_across_chunks():
+    samples = numbered(1000, on_disk=True)
+    batches = ids(shuffled_batches(samples, 20, generator=generator(), read_ahead=160))
+    assert samples.fields.largest == 20
+    assert samples.fields.reads != sorted(samples.fields.reads)
+    spans = torch.tensor([float(max(b) - min(b)) for b in batches])
+    assert spans.median() > 300  # a batch of one chunk would span 20
+
+
+def test_reading_in_order():
+    assert ids(read_batches(numbered(5, on_disk=True), 2)) == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_test_set_is_the_contiguous_tail(on_disk):
+    train, test = numbered(10, on_disk).split(0.3)
+    assert ids([train[0:100], test[0:100]]) == [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9]]
+    inner, tail = train.split(0.3)
+    assert ids([inner[0:100], tail[0:100]]) == [[0, 1, 2, 3, 4], [5, 6]]
+    assert len(test) == 3
+
+
+def test_a_split_never_leaves_fewer_than_two_samples():
+    assert [len(part) for part in numbered(4).split(0.01)] == [2, 2]
+    with pytest.raises(DegenerateDataError, match="got 3 with test_fraction"):
+        numbered(3).split(0.5)
+    with pytest.raises(OptionError, match=r"between 0 and 1, got 1\.5"):
+        numbered(10).split(1.5)
+
+
+def test_arrays_with_another_number_of_rows_are_refused_by_name():
+    with pytest.raises(ShapeError, match="array 'age' must have one row for each of the 3 fields, got 2"):
+        Samples(torch.zeros(3, 1, 8, 8), {"age": torch.zeros(2)})
+
+
+def test_statistics_are_those_of_all_at_once_also_far_from_zero():
+    x = 300 + torch.randn(50, 2, 5, 6, dtype=torch.float64) * torch.tensor([1.0, 0.01]).view(2, 1, 1)
+    mean, std = field_statistics(Samples(OnDisk(x)), batch_size=7)
+    # the results are stored in float32, whose rounding is 6e-8
+    assert torch.allclose(mean.double(), x.mean((0, 2, 3)), rtol=1e-7)
+    assert torch.allclose(std.double(), x.std((0, 2, 3), correction=0), rtol=1e-6)
+
+
+def test_statistics_of_unusable_fields():
+    with pytest.raises(DegenerateDataError, match="must vary"):
+        field_statistics(Samples(torch.ones(4, 1, 8, 8)))
+    with pytest.raises(NonFiniteError, match="1 NaN or infinite of 256"):
+        field_statistics(Samples(torch.ones(4, 1, 8, 8).index_fill(3, torch.tensor([0]), 2).flatten().index_fill(0, torch.tensor([7]), torch.nan).view(4, 1, 8, 8)))
+    with pytest.raises(ShapeError, match=r"\(N, C, H, W\), got \(4, 8, 8\)"):
+        field_statistics(Samples(torch.ones(4, 8, 8)))
+
+
+def test_batches_that_cannot_be_centred_are_refused():
+    with pytest.raises(OptionError, match="at least 2"):
+        steps_per_epoch(10, 1)
+    with pytest.raises(DegenerateDataError, match="got 1"):
+        steps_per_epoch(1, 8)
