@@ -2,6 +2,5 @@
 
 from isospan.datasets.cahn_hilliard import cahn_hilliard
 from isospan.datasets.navier_stokes import decaying_turbulence
-from isospan.datasets.vorticity import stream_function, velocity
 
-__all__ = ["cahn_hilliard", "decaying_turbulence", "stream_function", "velocity"]
+__all__ = ["cahn_hilliard", "decaying_turbulence"]

@@ -5,8 +5,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from isospan.datasets._spectral import squared_wave_number, wave_numbers
-from isospan.datasets.vorticity import velocity_symbols
+from isospan.guided.fields.grid import wave_numbers
 
 LENGTH = 2 * pi
 """Side of the domain."""
@@ -16,9 +15,12 @@ OSCILLATION_LIMIT, DECAY_LIMIT = 2.82, 2.78
 
 
 def retained_modes(size: int) -> Tensor:
-    """Mask of the modes kept by the 2/3 rule, |kx| and |ky| below size / 3: their products do not alias."""
-    kx, ky = wave_numbers(size, LENGTH / size)
-    return (kx < size / 3) & (ky.abs() < size / 3)
+    """Mask of the modes kept by the 2/3 rule, 0 < |k| with |kx| and |ky| below size / 3: their products do not alias.
+
+    The mean is left out too: the vorticity of a periodic flow has none.
+    """
+    ky, kx = wave_numbers(torch.empty(size, size), LENGTH / size)
+    return (kx < size / 3) & (ky.abs() < size / 3) & (kx**2 + ky**2 > 0)
 
 
 class VorticityEquation:
@@ -33,17 +35,22 @@ class VorticityEquation:
     """
 
     def __init__(self, size: int, viscosity: float) -> None:
-        kx, ky = wave_numbers(size, LENGTH / size)
+        ky, kx = wave_numbers(torch.empty(size, size), LENGTH / size)
         keep = retained_modes(size)
+        k2 = kx**2 + ky**2
         self.size = size
         self.largest_wave_number = float(kx[keep[:1]].max())
-        self.to_velocity = velocity_symbols(size, LENGTH)
+        self.to_velocity = torch.stack((1j * ky / k2, -1j * kx / k2)).where(keep, 0)
         self.from_stress = torch.stack((kx**2 - ky**2, kx * ky)) * keep
-        self.decay = viscosity * squared_wave_number(size, LENGTH / size) * keep
+        self.decay = viscosity * k2 * keep
+
+    def velocity(self, omega_hat: Tensor) -> Tensor:
+        """Velocity (u, v) on the grid, (..., 2, size, size): i (ky, -kx) / k^2 times the modes, free of divergence."""
+        return torch.fft.irfft2(self.to_velocity * omega_hat.unsqueeze(-3), s=(self.size, self.size))
 
     def rate(self, omega_hat: Tensor) -> Tensor:
         """Time derivative of modes (..., size, size // 2 + 1)."""
-        u, v = self._velocity(omega_hat).unbind(-3)
+        u, v = self.velocity(omega_hat).unbind(-3)
         stress_hat = torch.fft.rfft2(torch.stack((u * v, v * v - u * u), dim=-3))
         return (self.from_stress * stress_hat).sum(-3) - self.decay * omega_hat
 
@@ -54,7 +61,7 @@ class VorticityEquation:
 
         The eigenvalues of advection and diffusion times this step lie in a rhombus inside RK4's region of stability.
         """
-        speed = self._velocity(omega_hat).abs().sum(-3).amax((-2, -1), keepdim=True)
+        speed = self.velocity(omega_hat).abs().sum(-3).amax((-2, -1), keepdim=True)
         return 1 / (speed * self.largest_wave_number / OSCILLATION_LIMIT + self.decay.max() / DECAY_LIMIT)
 
     def rk4_step(self, omega_hat: Tensor, step: Tensor) -> Tensor:
@@ -64,7 +71,3 @@ class VorticityEquation:
         third = self.rate(omega_hat + step / 2 * second)
         fourth = self.rate(omega_hat + step * third)
         return omega_hat + step / 6 * (first + 2 * second + 2 * third + fourth)
-
-    def _velocity(self, omega_hat: Tensor) -> Tensor:
-        """Velocity (..., 2, size, size) on the grid."""
-        return torch.fft.irfft2(self.to_velocity * omega_hat.unsqueeze(-3), s=(self.size, self.size))

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from isospan.datasets._spectral import Progress, chunk_length, squared_wave_number
 from isospan.datasets._vorticity_equation import LENGTH, VorticityEquation, retained_modes
-from isospan.datasets.vorticity import check_square, velocity
-from isospan.errors import OptionError
+from isospan.errors import OptionError, ShapeError
+from isospan.guided.fields import velocity_from_vorticity
 
 
 def decaying_turbulence(
@@ -41,6 +41,9 @@ def decaying_turbulence(
 
     Samples are ordered by flow: ``j * snapshots`` to ``(j + 1) * snapshots - 1`` are the snapshots of flow j in order
     of time. Cut the test set from the end, at a multiple of `snapshots`: then no flow is in both parts.
+
+    Stream function, velocity and what follows from them are in :mod:`isospan.guided.fields`, with
+    ``dx = 2 * pi / size``.
 
     Args:
         n: Number of samples. Sample i depends on `seed` and i only (to rounding): a longer run begins with a shorter.
@@ -115,11 +118,10 @@ def evolve(
         >>> torch.allclose(later, vortices * torch.exp(torch.tensor(-0.2)), rtol=1e-4)
         True
     """
-    size = check_square(vorticity)
-    _check_integration(duration, viscosity, courant)
+    _check_integration(vorticity, duration, viscosity, courant)
+    size = vorticity.shape[-1]
     equation = VorticityEquation(size, viscosity)
     omega_hat = torch.fft.rfft2(vorticity.double()) * retained_modes(size)
-    omega_hat[..., 0, 0] = 0
     left = torch.full((*vorticity.shape[:-2], 1, 1), float(duration), dtype=torch.float64)
     while bool((left > 0).any()):
         step = torch.minimum(courant * equation.largest_step(omega_hat), left).clamp(max=max_step or duration)
@@ -136,8 +138,8 @@ def _initial_vorticity(size: int, seed: int, flow: int, peaks: tuple[float, floa
     k2 = squared_wave_number(size, LENGTH / size)
     amplitude = retained_modes(size) * k2**1.25 * torch.exp(-k2 / peak**2)
     omega = torch.fft.irfft2(amplitude * torch.fft.rfft2(noise), s=(size, size))
-    u, v = velocity(omega)
-    return omega / (u**2 + v**2).mean().sqrt()
+    speed = velocity_from_vorticity(omega, dx=LENGTH / size).square().sum(-3).mean().sqrt()
+    return omega / speed
 
 
 def _check_samples(
@@ -157,7 +159,9 @@ def _check_samples(
         )
 
 
-def _check_integration(duration: float, viscosity: float, courant: float) -> None:
+def _check_integration(vorticity: Tensor, duration: float, viscosity: float, courant: float) -> None:
+    if vorticity.dim() < 2 or vorticity.shape[-1] != vorticity.shape[-2]:
+        raise ShapeError(f"Vorticity must be square fields (..., size, size); got shape {tuple(vorticity.shape)}.")
     if not duration >= 0:
         raise OptionError(f"duration must not be negative; got {duration}.")
     if not viscosity >= 0:
