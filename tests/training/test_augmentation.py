@@ -58,7 +58,9 @@ def test_gradients_flow_back_to_where_values_came_from():
     assert torch.autograd.gradcheck(move, x)
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((4, 2, 6, 6), True), ((4, 1, 3, 3), False), ((4, 6, 6), False), ((4,), False)])
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((4, 2, 6, 6), True), ((4, 1, 3, 3), False), ((4, 6, 6), False), ((4,), False)]
+)
 def test_only_fields_on_the_same_grid_can_be_displaced(shape, expected):
     assert can_displace(Samples(torch.zeros(4, 1, 6, 6), {"a": torch.zeros(shape)})) == expected
     assert can_displace(Samples(torch.zeros(4, 1, 6, 6)))

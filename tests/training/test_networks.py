@@ -36,7 +36,9 @@ def test_circular_padding_is_that_of_torch():
 
 def test_an_axis_shorter_than_its_padding_wraps_around_more_than_once():
     x = torch.tensor([[[[5.0]], [[7.0]]]])
-    assert torch.equal(pad(x, rows=(1, 2), columns=(0, 0), periodic=True)[0, :, :, 0], torch.tensor([[5.0], [7.0]]).expand(2, 4))
+    assert torch.equal(
+        pad(x, rows=(1, 2), columns=(0, 0), periodic=True)[0, :, :, 0], torch.tensor([[5.0], [7.0]]).expand(2, 4)
+    )
 
 
 def test_periodic_convolutions_commute_with_shifts_by_the_total_stride():
@@ -88,7 +90,9 @@ def test_an_encoder_of_ones_own_is_used():
 def test_an_encoder_that_gives_another_shape_is_refused_with_what_arrived(encoder):
     if isinstance(encoder, nn.LSTM):
         encoder.forward = lambda x: (x, x)
-    with pytest.raises(ShapeError, match=r"must map \(2, 1, 16, 16\) to latents \(2, 6\), got .* from " + type(encoder).__name__):
+    with pytest.raises(
+        ShapeError, match=r"must map \(2, 1, 16, 16\) to latents \(2, 6\), got .* from " + type(encoder).__name__
+    ):
         network(encoder=encoder)
 
 

@@ -71,7 +71,8 @@ class Checkpoints:
             return saved["state"]
         if paths:
             raise FileFormatError(
-                f"None of the {len(paths)} checkpoints in {self.directory} can be read. Remove them and train from the start."
+                f"None of the {len(paths)} checkpoints in {self.directory} can be read. Remove them and "
+                "train from the start."
             )
         return None
 
@@ -82,7 +83,11 @@ class Checkpoints:
 
     def _check_run(self, path: Path, saved: Mapping[str, Any]) -> None:
         names = sorted({*saved, *self.run})
-        changed = [f"{name}: {saved.get(name)!r} then, {self.run.get(name)!r} now" for name in names if saved.get(name) != self.run.get(name)]
+        changed = [
+            f"{name}: {saved.get(name)!r} then, {self.run.get(name)!r} now"
+            for name in names
+            if saved.get(name) != self.run.get(name)
+        ]
         if changed:
             raise OptionError(
                 f"{path} is of a run with other settings ({'; '.join(changed)}). Resume with the same ones, or train "

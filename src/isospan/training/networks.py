@@ -137,7 +137,7 @@ class DoublingConv(nn.ConvTranspose2d):
 
 
 class SubpixelConv(nn.Conv2d):
-    """Convolution that gives the four fine pixels of each coarse one; for few channels out faster than a transposed one.
+    """Convolution that gives four fine pixels for each coarse one; faster than a transposed one for few channels out.
 
     Source: Shi et al., Real-time single image and video super-resolution, CVPR 2016.
     """
@@ -165,7 +165,7 @@ def pad(x: Tensor, *, rows: tuple[int, int], columns: tuple[int, int], periodic:
 
 
 def _wrap(x: Tensor, before: int, after: int, *, dim: int) -> Tensor:
-    """Wrap one axis around. (`F.pad` does it more slowly, and not for an axis shorter than the padding.)"""
+    """Wrap one axis around; `F.pad` does it more slowly, and not for an axis shorter than the padding."""
     length = x.shape[dim]
     if max(before, after) > length:
         return x.index_select(dim, torch.arange(-before, length + after, device=x.device) % length)
@@ -183,9 +183,7 @@ def _encoder(widths: Sequence[int], smallest: tuple[int, int], latent_dim: int, 
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * smallest[0] * smallest[1], latent_dim))
 
 
-def _decoder(
-    widths: Sequence[int], sizes: Sequence[tuple[int, int]], latent_dim: int, periodic: bool
-) -> nn.Sequential:
+def _decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]], latent_dim: int, periodic: bool) -> nn.Sequential:
     smallest = (widths[0], *sizes[0])
     layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(smallest)), nn.Unflatten(1, smallest)]
     for (before, after), size in zip(pairwise(widths[:-1]), sizes[1:], strict=False):

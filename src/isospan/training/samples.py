@@ -173,7 +173,9 @@ def field_statistics(samples: Samples, *, batch_size: int = 256) -> tuple[Tensor
         count, shifted, squares = count + xc.shape[1], shifted + xc.sum(1), squares + xc.square().sum(1)
     variance = squares / max(count, 1) - (shifted / max(count, 1)) ** 2
     if not count or bool((variance <= 0).any()):
-        raise DegenerateDataError(f"The fields must vary, got variances {variance.tolist()} of the channels. Drop constant ones.")
+        raise DegenerateDataError(
+            f"The fields must vary, got variances {variance.tolist()} of the channels. Drop constant ones."
+        )
     return (first + shifted / count).float(), variance.sqrt().float()
 
 
@@ -196,10 +198,14 @@ def _buffers(samples: Samples, generator: torch.Generator, read_ahead: int) -> I
 def _checked(x: Tensor) -> Tensor:
     check_floating(x, what="Fields")
     if x.dim() != 4:
-        raise ShapeError(f"Fields must have shape (N, C, H, W), got {tuple(x.shape)}. Add a channel axis with x[:, None].")
+        raise ShapeError(
+            f"Fields must have shape (N, C, H, W), got {tuple(x.shape)}. Add a channel axis with x[:, None]."
+        )
     if not bool(torch.isfinite(x.sum(dtype=torch.float64))):
         bad = int((~torch.isfinite(x)).sum())
-        raise NonFiniteError(f"Fields must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them.")
+        raise NonFiniteError(
+            f"Fields must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them."
+        )
     return x
 
 

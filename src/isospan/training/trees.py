@@ -52,8 +52,8 @@ def load_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
             return _unpack(header["tree"], file.get_tensor)
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise FileFormatError(
-            f"{path} is not a readable {kind} ({type(error).__name__}: {error}). It is missing, truncated, or of another "
-            "program: remove it and write it again."
+            f"{path} is not a readable {kind} ({type(error).__name__}: {error}). It is missing, truncated, or of "
+            "another program: remove it and write it again."
         ) from error
 
 

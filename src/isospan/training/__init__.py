@@ -1,0 +1,34 @@
+"""Training autoencoders of fields: network, loop, reading order, augmentation, checkpoints."""
+
+from isospan.training.augmentation import Displacement, can_displace, displaced
+from isospan.training.checkpoints import Checkpoints
+from isospan.training.history import History
+from isospan.training.loop import fit
+from isospan.training.networks import ConvAutoencoder
+from isospan.training.randomness import seeded
+from isospan.training.readout import Readout, read_out, reconstruction_error
+from isospan.training.samples import Rows, Samples, field_statistics, read_batches, shuffled_batches
+from isospan.training.schedule import learning_rate
+from isospan.training.trees import load_tree, save_tree
+
+__all__ = [
+    "Checkpoints",
+    "ConvAutoencoder",
+    "Displacement",
+    "History",
+    "Readout",
+    "Rows",
+    "Samples",
+    "can_displace",
+    "displaced",
+    "field_statistics",
+    "fit",
+    "learning_rate",
+    "load_tree",
+    "read_batches",
+    "read_out",
+    "reconstruction_error",
+    "save_tree",
+    "seeded",
+    "shuffled_batches",
+]

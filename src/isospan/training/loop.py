@@ -1,0 +1,117 @@
+"""Training an autoencoder of fields, with or without guidance, so that two runs differ in nothing else."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from isospan.errors import MissingArgumentError, OptionError
+from isospan.guided.objective import SpaceObjective
+from isospan.training.augmentation import displaced
+from isospan.training.checkpoints import Checkpoints
+from isospan.training.history import History
+from isospan.training.randomness import seeded
+from isospan.training.readout import Quantities, held_out_scores, read_out
+from isospan.training.run_state import Run
+from isospan.training.samples import Samples, field_statistics, shuffled_batches, steps_per_epoch
+
+Progress = Callable[[int, int, int, Mapping[str, float]], None]
+"""Called as ``progress(epoch, step, total_steps, losses)``."""
+
+
+def fit(
+    model: nn.Module,
+    samples: Samples | Tensor,
+    *,
+    objective: SpaceObjective | None = None,
+    quantities: Quantities | None = None,
+    epochs: int = 16,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    augment: bool = False,
+    validation: Samples | None = None,
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+) -> History:
+    r"""Train an autoencoder to reconstruct its fields, and to hold the quantities where an objective is given.
+
+    .. math:: L_\text{task} = \frac1C \sum_c \frac{\operatorname{mean}(\hat x_c - x_c)^2}{\operatorname{var} x_c}
+
+    is the share of the fields' variance that is lost; with an objective the loss is ``objective.total(task, z, y)``.
+    Adam, its rate raised over the first 10 steps and lowered to a hundredth along a cosine.
+
+    The order of samples and their displacements come from a generator of their own, so a guided and an unguided run of
+    one seed see the same batches; and the same seed gives the same weights, bit for bit, also when the run is
+    interrupted and resumed.
+
+    Args:
+        model: maps fields (B, C, H, W) to (reconstruction, latents (B, D)).
+        samples: the fields (N, C, H, W), or these and what is known of them; in memory or not.
+        objective: the guidance.
+        quantities: from a batch of samples to {name: (B, ...)}, needed with an objective.
+        epochs: passes over the samples.
+        batch_size: at least 2; a last batch of a single sample is left out.
+        lr: the highest learning rate.
+        seed: of the order, the displacements, and whatever is random inside the model.
+        device: where the model is moved to and trained.
+        augment: displace each batch at random; only for periodic fields.
+        validation: held-out samples, scored after every epoch.
+        progress: called after every step as ``progress(epoch, step, total_steps, losses)``.
+        checkpoints: where the state is saved after every epoch.
+        resume: continue from the newest checkpoint, where there is one.
+
+    Returns:
+        The losses of every step.
+
+    Raises:
+        NonFiniteError: the fields hold NaN or infinity, or a loss became so: training diverged.
+        MissingArgumentError: an objective without quantities.
+        OptionError: a number is out of its range, or the checkpoint is of a run with other settings.
+
+    Example:
+        >>> from isospan.training import ConvAutoencoder
+        >>> history = fit(ConvAutoencoder(1, (8, 8), 2, width=4), torch.randn(8, 1, 8, 8), epochs=2, batch_size=4)
+        >>> history.steps, list(history.losses)
+        ([1, 2, 3, 4], ['task'])
+    """
+    samples = Samples(samples) if isinstance(samples, Tensor) else samples
+    _check(epochs, lr, objective, quantities)
+    total = epochs * steps_per_epoch(len(samples), batch_size)
+    scale = field_statistics(samples)[1].to(device).reshape(-1, 1, 1)
+    with seeded(seed, device):
+        generator = torch.Generator().manual_seed(seed)
+        run = Run(model.to(device), objective, quantities, generator, scale, lr, total)
+        saved = checkpoints.latest() if checkpoints is not None and resume else None
+        if saved is not None:
+            run.restore(saved)
+        while run.epoch < epochs:
+            for batch in shuffled_batches(samples, batch_size, generator=generator):
+                batch = displaced(batch, generator=generator) if augment else batch
+                losses = run.train_step(batch.to(device))
+                if progress is not None:
+                    progress(run.epoch + 1, run.step, total, losses)
+            run.end_epoch()
+            if validation is not None:
+                run.history.add_validation(run.step, _validate(run, validation))
+            if checkpoints is not None:
+                checkpoints.save(run.epoch, run.state())
+    return run.history
+
+
+def _validate(run: Run, validation: Samples) -> dict[str, float]:
+    """Held-out scores; those of the quantities from the first solve on."""
+    solved = run.objective is not None and bool(run.objective.resolve_steps)
+    space = run.objective.space if run.objective is not None and solved else None
+    return held_out_scores(read_out(run.model, validation, run.quantities), run.scale, space)
+
+
+def _check(epochs: int, lr: float, objective: SpaceObjective | None, quantities: Quantities | None) -> None:
+    if epochs < 1 or not lr > 0:
+        raise OptionError(f"epochs must be at least 1 and lr positive, got {epochs} and {lr}.")
+    if objective is not None and quantities is None:
+        raise MissingArgumentError(
+            "An objective needs quantities: pass quantities=, a function from a batch to {name: tensor}."
+        )

@@ -1,0 +1,79 @@
+"""Scores against the same numbers computed at once, by numpy or scikit-learn."""
+
+import pytest
+import torch
+from sklearn.metrics import r2_score
+from torch import nn
+
+from isospan.guided.latent_space import LatentSpace
+from isospan.training.networks import ConvAutoencoder
+from isospan.training.readout import evaluating, held_out_scores, read_out, reconstruction_error
+from isospan.training.samples import Samples
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(1)
+    return ConvAutoencoder(2, (8, 8), 4, width=4)
+
+
+def test_latents_and_quantities_keep_the_order_of_the_samples(model):
+    x = torch.randn(10, 2, 8, 8)
+    out = read_out(model, Samples(x), lambda batch: {"mean": batch.fields.mean((2, 3))}, batch_size=3)
+    # convolutions of other batch sizes may sum in another order
+    assert torch.allclose(out.z, model.encode(x), atol=1e-5)
+    assert torch.equal(out.y["mean"], x.mean((2, 3)))
+    assert not out.z.requires_grad
+
+
+def test_the_reconstruction_error_is_the_share_of_variance_lost_per_channel(model):
+    x = 5 + torch.randn(10, 2, 8, 8) * torch.tensor([1.0, 100.0]).view(2, 1, 1)
+    nmse = reconstruction_error(read_out(model, Samples(x), batch_size=4), Samples(x))
+    x_hat = model(x)[0].detach()
+    per_channel = [1 - r2_score(x[:, c].flatten().numpy(), x_hat[:, c].flatten().numpy()) for c in range(2)]
+    assert nmse == pytest.approx(sum(per_channel) / 2, rel=1e-5)  # float32 squares
+
+
+def test_predicting_the_mean_loses_everything():
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            return torch.full_like(x, 3.0), torch.zeros(len(x), 2)
+
+    x = torch.randn(20, 1, 8, 8, dtype=torch.float64)
+    x += 3 - x.mean()
+    assert reconstruction_error(read_out(Mean(), Samples(x)), Samples(x)) == pytest.approx(1.0, rel=1e-6)
+
+
+def test_held_out_scores_are_those_of_scikit_learn(model):
+    x = torch.randn(12, 2, 8, 8)
+    out = read_out(model, Samples(x), lambda batch: {"corner": batch.fields[:, :, 0, :2]})
+    space = LatentSpace(
+        W={"corner": torch.eye(4)[:2]},
+        A={"corner": torch.randn(2, 4)},
+        z_mean=torch.zeros(4),
+        y_mean={"corner": torch.zeros(4)},
+        y_scale={"corner": torch.tensor(1.0)},
+        shapes={"corner": (2, 2)},
+    )
+    scores = held_out_scores(out, torch.tensor([1.0, 2.0]).view(2, 1, 1), space)
+    y, y_hat = out.y["corner"].flatten(1).numpy(), space.decode(out.z)["corner"].flatten(1).numpy()
+    assert scores["r2 corner"] == pytest.approx(r2_score(y, y_hat, multioutput="variance_weighted"), rel=1e-5)
+    scaled = (model(x)[0] - x) / torch.tensor([1.0, 2.0]).view(2, 1, 1)
+    assert scores["task"] == pytest.approx(float(scaled.square().mean().detach()), rel=1e-5)
+
+
+def test_evaluation_mode_ends_with_the_block_also_after_an_error(model):
+    def fail():
+        with evaluating(model):
+            modes.append(model.training)
+            raise KeyError
+
+    modes = []
+    with pytest.raises(KeyError):
+        fail()
+    assert modes == [False]
+    assert model.training
