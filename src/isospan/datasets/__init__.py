@@ -1,6 +1,7 @@
 """Example data, simulated, and readers for the fields of a user."""
 
+from isospan.datasets.cache import cache_folder, cached
 from isospan.datasets.cahn_hilliard import cahn_hilliard
 from isospan.datasets.navier_stokes import decaying_turbulence
 
-__all__ = ["cahn_hilliard", "decaying_turbulence"]
+__all__ = ["cache_folder", "cached", "cahn_hilliard", "decaying_turbulence"]

@@ -48,7 +48,7 @@ def decaying_turbulence(
     Args:
         n: Number of samples. Sample i depends on `seed` and i only (to rounding): a longer run begins with a shorter.
         size: Grid points a side.
-        viscosity: nu. The default is resolved at size 64; a larger size resolves one smaller as ``size**-2``.
+        viscosity: nu. The default is resolved at size 64; the least that a grid resolves goes as ``size**-2``.
         seed: Seed of the initial flows.
         snapshots: Samples taken from one flow.
         first_time: Time of the first snapshot.
