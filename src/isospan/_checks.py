@@ -39,7 +39,9 @@ def check_finite(x: Tensor, *, what: str) -> None:
         return
     bad = int((~torch.isfinite(x.detach())).sum())
     if bad:
-        raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them.")
+        raise NonFiniteError(
+            f"{what} must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them."
+        )
 
 
 def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> None:
@@ -48,7 +50,9 @@ def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> No
     if z.dim() != 2:
         raise ShapeError(f"Latents z must have shape (B, D), got {tuple(z.shape)}. Flatten them with z.flatten(1).")
     if z.shape[1] == 0:
-        raise ShapeError(f"Latents z need at least one dimension, got shape {tuple(z.shape)}. Check the encoder's output.")
+        raise ShapeError(
+            f"Latents z need at least one dimension, got shape {tuple(z.shape)}. Check the encoder's output."
+        )
     if z.shape[0] < min_samples:
         raise DegenerateDataError(
             f"At least {min_samples} samples are needed, got a batch of {z.shape[0]}. Pass a larger batch "
@@ -61,7 +65,9 @@ def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> No
 def check_not_empty(named: Mapping[str, object], *, what: str) -> None:
     """Require at least one named quantity."""
     if not isinstance(named, Mapping):
-        raise NameMismatchError(f"{what} must be a dict of name: value, got {type(named).__name__}. Name each quantity.")
+        raise NameMismatchError(
+            f"{what} must be a dict of name: value, got {type(named).__name__}. Name each quantity."
+        )
     if not named:
         raise DegenerateDataError(f"{what} names no quantity. Pass a dict with at least one.")
 
@@ -80,7 +86,9 @@ def check_names(expected: Iterable[str], got: Iterable[str], *, what: str, again
 def check_device(x: Tensor, device: torch.device, *, what: str) -> None:
     """Require a tensor on the device of the latents."""
     if x.device != device:
-        raise DeviceMismatchError(f"{what} is on {x.device} but the latents are on {device}. Move it with .to({str(device)!r}).")
+        raise DeviceMismatchError(
+            f"{what} is on {x.device} but the latents are on {device}. Move it with .to({str(device)!r})."
+        )
 
 
 def flatten_targets(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -118,7 +126,9 @@ def check_k(k: int | Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
         if isinstance(size, bool) or not isinstance(size, int):
             raise DimensionError(f"k of quantity {name!r} must be a whole number, got {size!r}. Pass an int.")
         if size < 1:
-            raise DimensionError(f"k of quantity {name!r} must be at least 1, got {size}. Leave the quantity out instead.")
+            raise DimensionError(
+                f"k of quantity {name!r} must be at least 1, got {size}. Leave the quantity out instead."
+            )
     return {name: per_name[name] for name in names}
 
 
@@ -129,6 +139,28 @@ def check_partition(k: Mapping[str, int], latent_dim: int) -> None:
         raise DimensionError(
             f"Mutually orthogonal subspaces need the sum of k = {total} at most D = {latent_dim} (k = {dict(k)}). "
             f"Use a latent dimension of at least {total}, or smaller k, or orthogonal=False."
+        )
+
+
+def check_bases(W: Mapping[str, Tensor], *, latent_dim: int, device: torch.device, what: str = "W") -> None:
+    """Require bases (k, D) of subspaces of the latent space, on the device of the latents."""
+    check_not_empty(W, what=what)
+    for name, basis in W.items():
+        label = f"{what} of quantity {name!r}"
+        check_floating(basis, what=label)
+        check_device(basis, device, what=label)
+        if basis.dim() != 2 or basis.shape[0] == 0 or basis.shape[1] != latent_dim:
+            raise ShapeError(
+                f"{label} must have shape (k, D) with D = {latent_dim}, got {tuple(basis.shape)}. "
+                "A basis has one row a direction; solve it for latents of this size."
+            )
+
+
+def check_ridge(ridge: float) -> None:
+    """Require a finite relative ridge of at least 0."""
+    if not 0 <= ridge < float("inf"):
+        raise OptionError(
+            f"The ridge must be a number of at least 0, got {ridge!r}. It is relative to the mean variance."
         )
 
 

@@ -1,17 +1,31 @@
 """Decompositions, least squares and geometry of subspaces; one policy for how each is computed."""
 
 from isospan.linalg.angles import grassmann_distance, principal_angles
-from isospan.linalg.bases import fix_signs, nearest_frame, orthonormal_rows, procrustes_rotation
+from isospan.linalg.bases import (
+    complete_rows,
+    fix_signs,
+    nearest_frame,
+    nested_frame,
+    orthogonal_complement,
+    orthonormal_rows,
+    procrustes_rotation,
+)
+from isospan.linalg.gram import gram, leading_singular_values
 from isospan.linalg.least_squares import solve_gram
 from isospan.linalg.spectra import full, left, right, singular_values
 from isospan.linalg.truncated import top_left_singular
 
 __all__ = [
+    "complete_rows",
     "fix_signs",
     "full",
+    "gram",
     "grassmann_distance",
+    "leading_singular_values",
     "left",
     "nearest_frame",
+    "nested_frame",
+    "orthogonal_complement",
     "orthonormal_rows",
     "principal_angles",
     "procrustes_rotation",

@@ -35,7 +35,9 @@ def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
     for W in (W1, W2):
         check_floating(W, what="A basis")
     if W1.dim() != 2 or W2.dim() != 2 or W1.shape[1] != W2.shape[1]:
-        raise ShapeError(f"Bases must be (k1, D) and (k2, D) of the same D, got {tuple(W1.shape)} and {tuple(W2.shape)}.")
+        raise ShapeError(
+            f"Bases must be (k1, D) and (k2, D) of the same D, got {tuple(W1.shape)} and {tuple(W2.shape)}."
+        )
     small, large = sorted((orthonormal_rows(W1), orthonormal_rows(W2)), key=len)
     cosine = torch.linalg.svdvals(small @ large.mT).clamp(max=1)
     sine = torch.linalg.svdvals(small - small @ large.mT @ large).flip(0).clamp(max=1)[: len(small)]

@@ -7,12 +7,16 @@ from torch import Tensor
 def fix_signs(W: Tensor) -> Tensor:
     """Flip the rows of W (k, D) so that the entry of largest magnitude in each is positive (the first, if several).
 
+    Entries that differ by rounding count as equally large, so rounding cannot change the sign.
+
     Example:
         >>> import torch
         >>> fix_signs(torch.tensor([[0.0, -2.0, 1.0]]))
         tensor([[ 0.,  2., -1.]])
     """
-    largest = W.gather(-1, W.abs().argmax(-1, keepdim=True))
+    magnitude = W.abs()
+    among_largest = magnitude >= (1 - torch.finfo(W.dtype).eps ** 0.5) * magnitude.amax(-1, keepdim=True)
+    largest = W.gather(-1, among_largest.to(torch.uint8).argmax(-1, keepdim=True))
     return W * torch.where(largest < 0, -1.0, 1.0).to(W.dtype) + 0.0
 
 
@@ -24,13 +28,68 @@ def orthonormal_rows(W: Tensor) -> Tensor:
         >>> orthonormal_rows(torch.tensor([[2.0, 0.0], [4.0, 0.0]])).abs()
         tensor([[1., 0.]])
     """
-    _, S, Vh = torch.linalg.svd(W, full_matrices=False)
-    tolerance = S.max() * max(W.shape) * torch.finfo(W.dtype).eps
-    return Vh[S > tolerance]
+    if len(W) <= W.shape[1]:
+        Q, R = torch.linalg.qr(W.mT)
+        if _independent(R):
+            return Q.mT
+    _, s, Vh = torch.linalg.svd(W, full_matrices=False)
+    return Vh[: _rank(W, s)]
+
+
+def orthogonal_complement(W: Tensor) -> Tensor:
+    """Return an orthonormal basis (D - r, D) of all that is orthogonal to the rows of W (k, D), r their numerical rank.
+
+    Example:
+        >>> import torch
+        >>> orthogonal_complement(torch.tensor([[1.0, 0.0, 0.0], [2.0, 2.0, 0.0], [1.0, 2.0, 0.0]])).abs()
+        tensor([[0., 0., 1.]])
+    """
+    if len(W) <= W.shape[1]:
+        Q, R = torch.linalg.qr(W.mT, mode="complete")
+        if _independent(R):
+            return Q[:, len(W) :].mT
+    _, s, Vh = torch.linalg.svd(W, full_matrices=True)
+    return Vh[_rank(W, s) :]
+
+
+def nested_frame(W: Tensor) -> Tensor:
+    """Orthonormalise linearly independent rows in their order (k, D): the first j rows keep their span, for every j.
+
+    Example:
+        >>> import torch
+        >>> nested_frame(torch.tensor([[2.0, 0.0], [3.0, 4.0]]))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+    Q, R = torch.linalg.qr(W.mT)
+    return (Q * torch.where(R.diagonal() < 0, -1.0, 1.0).to(Q.dtype)).mT + 0.0
+
+
+def complete_rows(W: Tensor, k: int) -> Tensor:
+    """Add orthonormal rows to W (r, D), orthonormal rows, until there are k ≤ D; deterministic.
+
+    Each new row is what W leaves of the coordinate axis of which it leaves most (the first, if several).
+
+    Example:
+        >>> import torch
+        >>> complete_rows(torch.tensor([[0.0, 1.0, 0.0]]), 2)
+        tensor([[0., 1., 0.],
+                [1., 0., 0.]])
+    """
+    rows = list(W)
+    for _ in range(k - len(W)):
+        basis = torch.stack(rows) if rows else W
+        left = 1 - basis.square().sum(0)
+        axis = int((left >= left.max() - torch.finfo(W.dtype).eps ** 0.5).to(torch.uint8).argmax())
+        row = -basis[:, axis] @ basis
+        row[axis] += 1
+        row = row - (basis @ row) @ basis
+        rows.append(row / torch.linalg.vector_norm(row))
+    return torch.stack(rows)
 
 
 def nearest_frame(M: Tensor) -> Tensor:
-    r"""Return the nearest matrix with orthonormal rows, the polar factor :math:`(M M^\top)^{-1/2} M` of M (k, D), k ≤ D.
+    r"""Return the nearest matrix with orthonormal rows, :math:`(M M^\top)^{-1/2} M`, polar factor of M (k, D), k ≤ D.
 
     It maximises :math:`\operatorname{tr}(W M^\top)` over all W with orthonormal rows.
 
@@ -55,3 +114,13 @@ def procrustes_rotation(W: Tensor, W_previous: Tensor) -> Tensor:
                 [0., 1., 0.]])
     """
     return nearest_frame(W_previous @ W.mT) @ W
+
+
+def _independent(R: Tensor) -> bool:
+    """Whether no row is, to rounding, a combination of those before it; then Q of W = Rᵀ Qᵀ spans exactly the rows."""
+    size = R.diagonal().abs()
+    return bool((size > len(size) * torch.finfo(R.dtype).eps * size.max()).all()) if len(size) else True
+
+
+def _rank(W: Tensor, s: Tensor) -> int:
+    return int((s > max(W.shape) * torch.finfo(W.dtype).eps * s[0]).sum())

@@ -1,0 +1,77 @@
+"""What a basis shall maximise: the covariance, regression and correlation criteria in one form."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from isospan.errors import OptionError
+from isospan.moments import Moments
+
+Method = Literal["covariance", "regression", "correlation"]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    r"""The variance of targets that coordinates explain, for one metric G and one cross-moment T of every quantity.
+
+    .. math:: f_q(W) = \operatorname{tr}\bigl[ (W G W^\top)^{-1} \, W T_q T_q^\top W^\top \bigr]
+
+    ============== ======================= =========================================
+    method         G                       T
+    ============== ======================= =========================================
+    covariance     I                       C_zy
+    regression     C_zz + λI               C_zy
+    correlation    C_zz + λI               C_zy (C_yy + λ_y I)^{-1/2}
+    ============== ======================= =========================================
+
+    With G = I it is :math:`\|W C_{zy}\|_F^2` over orthonormal rows (partial least squares); with G = C_zz the variance
+    of y that the best decoder of W z explains (reduced-rank regression); with whitened targets the sum of squared
+    canonical correlations.
+
+    Attributes:
+        metric: G (D, D), or None for the identity.
+        cross: T of every quantity, (D, P).
+        scale: total target variance of every quantity in the units of T; f / scale is the explained share.
+    """
+
+    metric: Tensor | None
+    cross: dict[str, Tensor]
+    scale: dict[str, float]
+
+    @classmethod
+    def of(cls, moments: Moments, method: Method, ridge: float) -> "Criterion":
+        """Return the criterion of a method; the ridge is relative to the mean variance."""
+        cross = moments.cov_zy
+        if method == "covariance":
+            return cls(None, cross, dict.fromkeys(cross, 1.0))
+        metric = ridged(moments.cov_zz, ridge)
+        if method == "regression":
+            return cls(metric, cross, {name: float(var.sum()) for name, var in moments.var_y.items()})
+        whitening = {name: whitener(ridged(C, ridge)) for name, C in _target_covariances(moments).items()}
+        cross = {name: cross[name] @ F.mT for name, F in whitening.items()}
+        return cls(metric, cross, {name: float(len(F)) for name, F in whitening.items()})
+
+
+def ridged(C: Tensor, ridge: float) -> Tensor:
+    """C + λI with λ = ridge · tr(C)/D."""
+    lam = ridge * C.diagonal().mean()
+    return C + lam * torch.eye(len(C), dtype=C.dtype, device=C.device)
+
+
+def whitener(G: Tensor) -> Tensor:
+    """F (r, D) with F G Fᵀ = I, r the rank of G: diag(λ^{-1/2}) Qᵀ, without eigenvalues that are rounding."""
+    eigenvalues, Q = torch.linalg.eigh(G)
+    significant = eigenvalues > len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1]
+    return (Q[:, significant] * eigenvalues[significant].rsqrt()).mT
+
+
+def _target_covariances(moments: Moments) -> dict[str, Tensor]:
+    if not moments.target_covariance:
+        raise OptionError(
+            'method="correlation" needs the covariance of the targets, which these moments do not hold. '
+            "Collect them with Moments(..., target_covariance=True)."
+        )
+    columns = moments.split(moments.scatter_yy / moments.count)
+    return {name: moments.split(block.mT)[name].mT for name, block in columns.items()}

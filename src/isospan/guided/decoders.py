@@ -1,0 +1,99 @@
+"""Linear decoders: what is read of a quantity from the coordinates in its subspace."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from isospan._checks import check_bases, check_latents, check_names, check_ridge, check_targets, working_dtype
+from isospan.linalg import solve_gram
+from isospan.moments import Moments
+
+
+@torch.no_grad()
+def fit_decoders(
+    W: Mapping[str, Tensor], Z: Tensor, targets: Mapping[str, Tensor], *, ridge: float = 0.0
+) -> dict[str, Tensor]:
+    r"""Fit the decoder of every quantity by least squares.
+
+    .. math:: A_q = \arg\min_A \| Z_c W_q^\top A - Y_{q,c} \|_F^2 + \lambda \|A\|_F^2
+
+    Of several minimisers (dependent rows of W, fewer samples than k) it is the one of least norm. The ridge is
+    relative, :math:`\lambda = \text{ridge} \cdot \|Z_c W_q^\top\|_F^2 / k`. Computed in float64 from the singular
+    values of the coordinates; the result carries no gradient.
+
+    Args:
+        W: bases {name: (k, D)}.
+        Z: latents (B, D), B ≥ 2.
+        targets: quantities {name: (B, ...)}, in their units; flattened to (B, P).
+        ridge: relative ridge, at least 0.
+
+    Returns:
+        {name: A (k, P)} in the dtype of Z (float32 for half precision), in units of the quantity by units of z.
+
+    Raises:
+        NameMismatchError: W and targets name different quantities.
+        ShapeError: batch sizes or latent dimensions differ.
+        NonFiniteError: Z or a target contains NaN or infinity.
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(50, 3)
+        >>> A = fit_decoders({"a": torch.eye(3)[:2]}, z, {"a": 5 * z[:, :1] - z[:, 1:2]})
+        >>> A["a"].round(decimals=4)
+        tensor([[ 5.],
+                [-1.]])
+    """
+    check_latents(Z)
+    flat = check_targets(targets, batch=len(Z), device=Z.device)
+    check_names(flat, W, what="W", against="the targets")
+    check_bases(W, latent_dim=Z.shape[1], device=Z.device)
+    check_ridge(ridge)
+    Zc = Z.double() - Z.double().mean(0)
+    A = {}
+    for name, W_q in W.items():
+        Y = flat[name].double()
+        A[name] = _ridge_solution(Zc @ W_q.double().mT, Y - Y.mean(0), ridge).to(working_dtype(Z))
+    return A
+
+
+@torch.no_grad()
+def decoders_from_moments(moments: Moments, W: Mapping[str, Tensor], *, ridge: float = 0.0) -> dict[str, Tensor]:
+    r"""Return the least squares decoders of the data that the moments have seen.
+
+    .. math:: A_q = (G + \lambda I)^{+} W_q C_{zy}, \qquad G = W_q C_{zz} W_q^\top, \qquad
+              \lambda = \text{ridge} \cdot \operatorname{tr}(G)/k
+
+    Args:
+        moments: of latents and quantities.
+        W: bases {name: (k, D)}.
+        ridge: relative ridge, at least 0.
+
+    Returns:
+        {name: A (k, P)}, float64.
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(50, 3)
+        >>> moments = Moments.of(z, {"a": 5 * z[:, :1]})
+        >>> decoders_from_moments(moments, {"a": torch.eye(3)[:1]})["a"].round(decimals=4)
+        tensor([[5.]], dtype=torch.float64)
+    """
+    check_names(moments.names, W, what="W", against="the moments")
+    check_bases(W, latent_dim=moments.latent_dim, device=moments.z_mean.device)
+    check_ridge(ridge)
+    C_zz, C_zy = moments.cov_zz, moments.cov_zy
+    A = {}
+    for name, W_q in W.items():
+        W_q = W_q.double()
+        A[name] = solve_gram(W_q @ C_zz @ W_q.mT, W_q @ C_zy[name], ridge=ridge)
+    return A
+
+
+def _ridge_solution(S: Tensor, Y: Tensor, ridge: float) -> Tensor:
+    """A = V diag(s / (s² + λ)) Uᵀ Y of the thin SVD of S (B, k), without singular values that are rounding."""
+    U, s, Vh = torch.linalg.svd(S, full_matrices=False)
+    significant = s > max(S.shape) * torch.finfo(S.dtype).eps * s[:1]
+    lam = ridge * s.square().sum() / S.shape[1]
+    inverse = torch.where(significant, s / (s.square() + lam), torch.zeros_like(s))
+    return Vh.mT @ (inverse.unsqueeze(-1) * (U.mT @ Y))

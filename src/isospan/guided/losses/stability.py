@@ -1,0 +1,73 @@
+"""How far subspaces have moved since the previous solve."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from isospan._checks import check_bases, check_choice, check_names
+from isospan.errors import ShapeError
+
+Metric = Literal["frobenius", "projector"]
+
+
+def stability_loss(
+    W: Mapping[str, Tensor], W_prev: Mapping[str, Tensor] | None, *, metric: Metric = "frobenius"
+) -> Tensor:
+    r"""Return the mean over quantities of the squared change of their subspaces.
+
+    .. math:: L_\text{frobenius} = \frac1Q \sum_q \|W_q - W_{q,\text{prev}}\|_F^2, \qquad
+              L_\text{projector} = \frac1Q \sum_q \tfrac12 \|P_q - P_{q,\text{prev}}\|_F^2
+
+    with :math:`P = W^\top W`. The first depends on the basis, the second is the same for every orthonormal basis of a
+    subspace: the sum of the squared sines of the principal angles. The gradient goes to whichever bases require it.
+
+    Args:
+        W: bases {name: (k, D)}, orthonormal rows.
+        W_prev: the previous bases, or None where there are none.
+        metric: ``"frobenius"`` or ``"projector"``.
+
+    Returns:
+        Scalar without unit; 0 where W_prev is None.
+
+    Raises:
+        NameMismatchError: W and W_prev name different quantities.
+        ShapeError: a basis changed its shape.
+
+    Example:
+        >>> import torch
+        >>> e = torch.eye(3)
+        >>> turned = {"a": e[[1, 0]]}  # the same plane, another basis
+        >>> stability_loss({"a": e[:2]}, turned), stability_loss({"a": e[:2]}, turned, metric="projector")
+        (tensor(4.), tensor(0.))
+    """
+    check_choice(metric, get_args(Metric), what="stability metric")
+    first = next(iter(W.values()), None)
+    device, width = (first.device, first.shape[-1]) if isinstance(first, Tensor) and first.dim() else (None, 0)
+    check_bases(W, latent_dim=width, device=device or torch.device("cpu"))
+    if W_prev is None:
+        return torch.stack([W_q[:0].sum() for W_q in W.values()]).sum()
+    check_names(W, W_prev, what="W_prev", against="W")
+    for name, W_q in W.items():
+        if W_prev[name].shape != W_q.shape:
+            raise ShapeError(
+                f"W_prev of quantity {name!r} must have the shape of W {tuple(W_q.shape)}, got "
+                f"{tuple(W_prev[name].shape)}. Pass None after k has changed."
+            )
+    return change([(W_q, W_prev[name].to(W_q)) for name, W_q in W.items()], metric)
+
+
+def change(pairs: list[tuple[Tensor, Tensor]], metric: Metric) -> Tensor:
+    """Mean squared change over pairs (new, old) of bases."""
+    distance = _projector_distance if metric == "projector" else _frobenius_distance
+    return torch.stack([distance(W, W_prev) for W, W_prev in pairs]).mean()
+
+
+def _frobenius_distance(W: Tensor, W_prev: Tensor) -> Tensor:
+    return (W - W_prev).square().sum()
+
+
+def _projector_distance(W: Tensor, W_prev: Tensor) -> Tensor:
+    """½ ‖P - P_prev‖² = ‖W (I - P_prev)‖² for equal k: a sum of squares, so nothing cancels where they agree."""
+    return (W - W @ W_prev.mT @ W_prev).square().sum()

@@ -1,0 +1,270 @@
+"""Subspaces of the latent space, one for every quantity, solved from second moments."""
+
+import warnings
+from collections.abc import Mapping
+from typing import get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from isospan._checks import (
+    check_bases,
+    check_choice,
+    check_k,
+    check_names,
+    check_partition,
+    check_ridge,
+    working_dtype,
+)
+from isospan.errors import DegenerateDataError, NumericalWarning, ShapeError
+from isospan.guided.criteria import Criterion, Method, whitener
+from isospan.guided.decoders import decoders_from_moments
+from isospan.guided.partition import joint_frame
+from isospan.guided.space import Space
+from isospan.linalg import complete_rows, fix_signs, nested_frame, procrustes_rotation, top_left_singular
+from isospan.moments import Moments
+
+__all__ = ["Method", "Space", "principal_directions", "solve_from_moments", "solve_subspaces", "subspaces"]
+
+DEFAULT_K = 32
+
+
+@torch.no_grad()
+def principal_directions(z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    r"""Return the directions of latents and of each quantity that covary most.
+
+    .. math:: (w, v) = \arg\max_{\|w\| = \|v\| = 1} w^\top C v, \qquad C = Z_c^\top Y_c
+
+    Args:
+        z: latents (B, D), B ≥ 2.
+        targets: quantities {name: (B, ...)}.
+
+    Returns:
+        {name: (w (D,), v (P,))}, unit length, the entry of w that is largest in magnitude positive, no gradient.
+
+    Raises:
+        DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
+        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError: what the message says.
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(100, 3)
+        >>> w, v = principal_directions(z, {"a": z[:, :1] @ torch.tensor([[3.0, 4.0]])})["a"]
+        >>> v
+        tensor([0.6000, 0.8000])
+    """
+    moments = Moments.of(z, targets)
+    _check_informative(moments)
+    dtype = working_dtype(z)
+    pairs = {}
+    for name, C in moments.cov_zy.items():
+        w = fix_signs(top_left_singular(C, 1)[0])
+        pairs[name] = (w[0].to(dtype), normalize(w @ C)[0].to(dtype))
+    return pairs
+
+
+def subspaces(
+    Z: Tensor,
+    targets: Mapping[str, Tensor],
+    k: int | Mapping[str, int],
+    *,
+    method: Method = "covariance",
+    orthogonal: bool = False,
+    previous: Mapping[str, object] | None = None,
+    ridge: float = 1e-3,
+) -> dict[str, Tensor]:
+    """Return the bases W {name: (k, D)} of :func:`solve_subspaces`.
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(100, 3)
+        >>> subspaces(z, {"a": z[:, :2] * 2}, 2)["a"].shape
+        torch.Size([2, 3])
+    """
+    return solve_subspaces(Z, targets, k=k, method=method, orthogonal=orthogonal, previous=previous, ridge=ridge).W
+
+
+def solve_subspaces(
+    Z: Tensor,
+    Y: Mapping[str, Tensor],
+    *,
+    k: int | Mapping[str, int] | None = None,
+    method: Method = "covariance",
+    orthogonal: bool = False,
+    previous: Mapping[str, object] | None = None,
+    ridge: float = 1e-3,
+) -> Space:
+    r"""Solve a subspace and a linear decoder for every quantity.
+
+    With :math:`C = Z_c^\top Y_c` and the coordinates :math:`S_q = Z_c W_q^\top`, the k rows of W are
+
+    - ``"covariance"``: the leading left singular vectors of C (partial least squares, PLSSVD without scaling). It
+      follows what is loud: latent directions of large variance come first.
+    - ``"regression"``: the subspace from which the quantity is decoded best (reduced-rank regression).
+    - ``"correlation"``: the subspace of the leading canonical correlations (regularised CCA). It weighs every
+      independent direction of the quantity alike.
+
+    Args:
+        Z: latents (B, D), B ≥ 2.
+        Y: quantities {name: (B, ...)}; flattened to (B, P).
+        k: subspace dimension, one for all or {name: k}; by default 32. At most min(D, P): where a given k is larger
+            it is reduced, with a :class:`NumericalWarning`; the default is reduced silently.
+        method: what the subspace maximises.
+        orthogonal: make the subspaces of different quantities mutually orthogonal (a partition), found jointly so
+            that their explained shares have the greatest sum, whatever the order of names.
+        previous: a :class:`Space` or bases {name: (k, D)}; every new basis is turned within its subspace onto the
+            previous one (Procrustes), so coordinates keep their meaning between solves.
+        ridge: added to the latent covariance by ``"regression"`` and to both by ``"correlation"``, relative to the
+            mean variance.
+
+    Returns:
+        ``Space`` of W (orthonormal rows, signs fixed), least squares decoders A and target directions V: the leading
+        right singular vector of :math:`W_q C_q`. No gradient; dtype of Z, float32 for half precision. All is solved
+        in float64 from :class:`isospan.moments.Moments`.
+
+    Raises:
+        DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
+        DimensionError: k < 1, or a sum of k above D with ``orthogonal=True``.
+        NameMismatchError: k or previous name other quantities than Y.
+        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError, OptionError: what the message says.
+
+    Warns:
+        NumericalWarning: k was reduced, or C has lower rank than k; the basis is then completed to k rows.
+
+    Source: Wold 1975 and Bookstein 1994 (PLSSVD); Izenman 1975 (reduced-rank regression); Vinod 1976 (ridge CCA).
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(200, 6)
+        >>> space = solve_subspaces(
+        ...     z, {"a": z[:, :2] ** 3, "b": z[:, 2:5].sum(1)}, k={"a": 2, "b": 1}, method="regression"
+        ... )
+        >>> {name: tuple(W.shape) for name, (W, A, V) in space.items()}
+        {'a': (2, 6), 'b': (1, 6)}
+    """
+    moments = Moments.of(Z, Y, target_covariance=method == "correlation")
+    space = solve_from_moments(moments, k, method=method, orthogonal=orthogonal, previous=previous, ridge=ridge)
+    return space.to(working_dtype(Z))
+
+
+@torch.no_grad()
+def solve_from_moments(
+    moments: Moments,
+    k: int | Mapping[str, int] | None = None,
+    *,
+    method: Method = "covariance",
+    orthogonal: bool = False,
+    previous: Mapping[str, object] | None = None,
+    ridge: float = 1e-3,
+) -> Space:
+    """Return the :func:`solve_subspaces` of the data that the moments have seen, in float64.
+
+    One batch, a stream, or the moments of several processes merged give the same answer.
+
+    Raises:
+        DegenerateDataError, DimensionError, NameMismatchError, OptionError: as in :func:`solve_subspaces`; also where
+            ``"correlation"`` gets moments without ``target_covariance=True``.
+
+    Example:
+        >>> import torch
+        >>> moments = Moments(6, {"a": 2})
+        >>> for _ in range(10):
+        ...     z = torch.randn(20, 6)
+        ...     _ = moments.update(z, {"a": z[:, :2]})
+        >>> solve_from_moments(moments, 2)
+        Space(a: W (2, 6), A (2, 2))
+    """
+    check_choice(method, get_args(Method), what="method")
+    check_ridge(ridge)
+    _check_informative(moments)
+    sizes = _subspace_sizes(k, moments)
+    if orthogonal:
+        check_partition(sizes, moments.latent_dim)
+    criterion = Criterion.of(moments, method, ridge)
+    W = _leading_bases(criterion, sizes)
+    if orthogonal:
+        W = joint_frame(criterion, W)
+    W = _oriented(W, previous)
+    V = {name: _leading_target(W[name], C) for name, C in moments.cov_zy.items()}
+    return Space(W, decoders_from_moments(moments, W), V)
+
+
+def _leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Maximise each criterion on its own: W spans Fᵀ U with F G Fᵀ = I and U the leading singular vectors of F T."""
+    F = None if criterion.metric is None else whitener(criterion.metric)
+    W = {}
+    for name, T in criterion.cross.items():
+        k = sizes[name]
+        U, s = top_left_singular(T if F is None else F @ T, min(k, len(T if F is None else F)))
+        rank = int((s > max(T.shape) * torch.finfo(s.dtype).eps * s[0]).sum())
+        if rank < k:
+            _warn_of_rank(name, rank, k)
+        W[name] = complete_rows(U[:rank] if F is None else nested_frame(U[:rank] @ F), k)
+    return W
+
+
+def _oriented(W: Mapping[str, Tensor], previous: Mapping[str, object] | None) -> dict[str, Tensor]:
+    """Signs fixed, or each basis turned within its span onto the previous one."""
+    if previous is None:
+        return {name: fix_signs(W_q) for name, W_q in W.items()}
+    check_names(W, previous, what="previous", against="the targets")
+    bases = previous.W if isinstance(previous, Space) else previous
+    some = next(iter(W.values()))
+    check_bases(bases, latent_dim=some.shape[1], device=some.device, what="previous")
+    for name, W_q in W.items():
+        if bases[name].shape != W_q.shape:
+            raise ShapeError(
+                f"previous of quantity {name!r} must be a basis {tuple(W_q.shape)} like the new one, got "
+                f"{tuple(bases[name].shape)}. Solve with the same k, or without previous."
+            )
+    return {name: procrustes_rotation(W_q, bases[name].to(W_q)) for name, W_q in W.items()}
+
+
+def _leading_target(W: Tensor, C: Tensor) -> Tensor:
+    """Leading right singular vector of W C (k, P), from the k x k side; zero where W C is."""
+    X = W @ C
+    x = fix_signs(torch.linalg.eigh(X @ X.mT)[1][:, -1:].mT)
+    return normalize(x @ X)[0]
+
+
+def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict[str, int]:
+    limits = {name: min(moments.latent_dim, P) for name, P in moments.target_dims.items()}
+    asked = check_k(DEFAULT_K if k is None else k, limits)
+    reduced = {name: (asked[name], limit) for name, limit in limits.items() if asked[name] > limit}
+    if reduced and k is not None:
+        warnings.warn(
+            f"k is at most min(D, P), so it was reduced (name: (asked, used)): {reduced}.",
+            NumericalWarning,
+            stacklevel=3,
+        )
+    return {name: min(asked[name], limit) for name, limit in limits.items()}
+
+
+def _check_informative(moments: Moments) -> None:
+    """Require latents and quantities that vary by more than the rounding of their means."""
+
+    def constant(variance: Tensor, mean: Tensor) -> bool:
+        return float(variance.sum()) <= (64 * torch.finfo(mean.dtype).eps) ** 2 * float(mean.square().sum())
+
+    if constant(moments.cov_zz.diagonal(), moments.z_mean):
+        raise DegenerateDataError(
+            f"The latents are constant over {float(moments.count):g} samples, so no subspace can be solved. "
+            "Check the encoder, or pass more than one sample."
+        )
+    mean = moments.y_mean
+    for name, variance in moments.var_y.items():
+        if constant(variance, mean[name]):
+            raise DegenerateDataError(
+                f"Quantity {name!r} is constant (zero variance) over {float(moments.count):g} samples, so it has no "
+                "subspace. Leave it out, or check how it is computed."
+            )
+
+
+def _warn_of_rank(name: str, rank: int, k: int) -> None:
+    warnings.warn(
+        f"Quantity {name!r} covaries with only {rank} latent directions, fewer than k = {k}; the basis was completed "
+        "with directions that carry nothing. Use a smaller k or more samples.",
+        NumericalWarning,
+        stacklevel=4,
+    )
