@@ -1,0 +1,1 @@
+"""Import paths of other libraries; each package here only re-exports what isospan implements elsewhere."""

@@ -1,0 +1,5 @@
+"""The four terms of the loss."""
+
+from isospan.guided.losses import alignment_loss, disentanglement_loss, isotropy_loss, stability_loss
+
+__all__ = ["alignment_loss", "disentanglement_loss", "isotropy_loss", "stability_loss"]
