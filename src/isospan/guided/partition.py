@@ -28,8 +28,8 @@ def joint_frame(criterion: Criterion, start: Mapping[str, Tensor]) -> dict[str, 
         start: bases {name: (k, D)} to start from, orthonormal rows each; the sum of k is at most D.
 
     Returns:
-        Bases with orthonormal rows, also across quantities, leading directions first. A local optimum; iteration stops when the relative gain
-        of a step is below 1e-10 or after 500 steps.
+        Bases with orthonormal rows, also across quantities, leading directions first. A local optimum; iteration
+        stops when the relative gain of a step is below 1e-10 or after 500 steps.
     """
     H = {name: T @ T.mT / criterion.scale[name] for name, T in criterion.cross.items()}
     G = criterion.metric
