@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from isospan._checks import check_floating
-from isospan.errors import OptionError, ShapeError
+from isospan.errors import DtypeError, OptionError, ShapeError
 
 PoolingMode = Literal["avg", "max"]
 
@@ -80,6 +80,16 @@ def pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
     """
     _check_dim(x, 2, "(B, S)")
     return _pool_spatial(x, n_bins, mode, axes=1)
+
+
+def pool_quantity(name: str, y: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
+    """Pool as :func:`pool` does; its errors name the quantity."""
+    if not isinstance(y, Tensor):
+        raise DtypeError(f"Quantity {name!r} must be a torch.Tensor to be pooled, got {type(y).__name__}.")
+    try:
+        return pool(y, n_bins, mode)
+    except (ShapeError, DtypeError, OptionError) as error:
+        raise type(error)(f"{error} (quantity {name!r})") from error
 
 
 def _pool_spatial(x: Tensor, n_bins: int, mode: str, *, axes: int) -> Tensor:

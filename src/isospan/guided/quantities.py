@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from isospan._checks import check_names
-from isospan.errors import DtypeError, MissingArgumentError, NameMismatchError, OptionError, ShapeError
+from isospan.errors import MissingArgumentError, NameMismatchError, OptionError
 from isospan.guided.decorators import ensure_dim, to_device
-from isospan.guided.pooling import PoolingMode, check_bins, pool
+from isospan.guided.pooling import PoolingMode, check_bins, pool_quantity
 
 __all__ = ["compute_Q", "ensure_dim", "input_to_quantity", "to_device"]
 
@@ -90,18 +90,9 @@ def input_to_quantity(
     compute = compute_Q(*functions, **named_functions)
 
     def quantities(**kwargs: Any) -> dict[str, Tensor]:
-        return {name: _pooled(name, y, bins[name], mode) for name, y in compute(**kwargs).items()}
+        return {name: pool_quantity(name, y, bins[name], mode) for name, y in compute(**kwargs).items()}
 
     return quantities
-
-
-def _pooled(name: str, y: Any, n: int, mode: PoolingMode) -> Tensor:
-    if not isinstance(y, Tensor):
-        raise DtypeError(f"Quantity {name!r} must be a torch.Tensor to be pooled, got {type(y).__name__}.")
-    try:
-        return pool(y, n, mode)
-    except (ShapeError, DtypeError, OptionError) as error:
-        raise type(error)(f"{error} (quantity {name!r})") from error
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,177 @@
+"""Spectra of the variance of quantities, at full resolution and pooled, from memory or from a stream."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+
+from isospan._checks import check_finite, check_floating, check_names, check_not_empty
+from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
+from isospan.guided.pooling import PoolingMode, pool_quantity
+from isospan.guided.sizing.scatter import Scatter
+from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
+
+Quantities = Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]]
+"""{name: (N, ...)} in memory, or an iterable of such batches, which is read once."""
+
+CHUNK = 1024
+"""Samples of data in memory that are converted to float64 at a time."""
+
+CONSTANT = 64 * torch.finfo(torch.float64).eps
+"""Deviations below this fraction of the values are rounding: the quantity is constant."""
+
+
+class Spectra(Protocol):
+    """What sizing asks of one quantity; both spectra are squared singular values of centred data, descending."""
+
+    def full(self) -> Tensor:
+        """The spectrum at full resolution."""
+        ...
+
+    def pooled(self, n: int) -> Tensor:
+        """The spectrum after pooling to n bins along each spatial axis."""
+        ...
+
+
+def spectra_of(Y: Quantities, *, mode: PoolingMode = "avg", pool_bins: Sequence[int] = ()) -> Mapping[str, Spectra]:
+    """Prepare the spectra of every quantity.
+
+    Args:
+        Y: quantities in memory, or a stream of batches.
+        mode: how :meth:`Spectra.pooled` pools.
+        pool_bins: the n that it may be asked for. Maxima cannot be pooled from second moments, so a stream keeps the
+            moments of each n.
+    """
+    if isinstance(Y, Mapping):
+        return _held(cast("Mapping[str, Tensor]", Y), mode)
+    if isinstance(Y, Tensor | str) or not isinstance(Y, Iterable):
+        raise NameMismatchError(
+            f"Quantities must be a dict of name: tensor or batches of them, got {type(Y).__name__}."
+        )
+    return _streamed(Y, mode, pool_bins)
+
+
+def _held(Y: Mapping[str, Tensor], mode: PoolingMode) -> dict[str, "_Held"]:
+    _check_batch(Y)
+    return {name: _Held(name, y, mode) for name, y in Y.items()}
+
+
+def _streamed(
+    batches: Iterable[Mapping[str, Tensor]], mode: PoolingMode, pool_bins: Sequence[int]
+) -> dict[str, "_Streamed"]:
+    streamed: dict[str, _Streamed] = {}
+    for batch in batches:
+        _check_batch(batch, against=streamed)
+        for name, y in batch.items():
+            kept = streamed.get(name) or _Streamed(name, y, mode, pool_bins)
+            streamed[name] = kept.update(y)
+    if not streamed:
+        raise DegenerateDataError("The stream of batches is empty. Pass at least one dict of name: tensor.")
+    return streamed
+
+
+class _Held:
+    """A quantity in memory: from the smaller of its Gram matrices, over samples or over features."""
+
+    def __init__(self, name: str, y: Tensor, mode: PoolingMode) -> None:
+        self.name, self.y = name, y.detach()
+        self.mode: PoolingMode = mode
+        _check_count(name, len(y))
+        self.mean_square = float(torch.linalg.vector_norm(self.y, dtype=torch.float64)) ** 2 / y.numel()
+
+    def full(self) -> Tensor:
+        rows = self.y.reshape(len(self.y), -1)
+        return self._checked(_spectrum_of_rows(rows), rows.shape[1], "")
+
+    def pooled(self, n: int) -> Tensor:
+        chunks = [pool_quantity(self.name, y.double(), n, self.mode).flatten(1) for y in self.y.split(CHUNK)]
+        rows = torch.cat(chunks)
+        return self._checked(_spectrum_of_rows(rows), rows.shape[1], f" pooled to n = {n}")
+
+    def _checked(self, spectrum: Tensor, features: int, how: str) -> Tensor:
+        variance = float(spectrum.sum()) / (len(self.y) * features)
+        return _check_varies(self.name, spectrum, variance, self.mean_square, how)
+
+
+class _Streamed:
+    """A quantity that arrives in batches: from its scatter over features, whatever the number of samples."""
+
+    def __init__(self, name: str, y: Tensor, mode: PoolingMode, pool_bins: Sequence[int]) -> None:
+        self.name, self.shape = name, tuple(y.shape[1:])
+        self.mode: PoolingMode = mode
+        blank = y.new_zeros(1, *self.shape)
+        self.scatter = Scatter(blank.numel(), y.device)
+        sizes = {n: self._pool(blank, n).numel() for n in pool_bins}  # a layout that cannot be pooled fails here
+        self.scatter_of_maxima = {n: Scatter(size, y.device) for n, size in sizes.items() if mode == "max"}
+
+    def update(self, y: Tensor) -> "_Streamed":
+        """Add a batch."""
+        if tuple(y.shape[1:]) != self.shape:
+            raise ShapeError(
+                f"Samples of quantity {self.name!r} must have one shape in all batches, got {self.shape} and then "
+                f"{tuple(y.shape[1:])}."
+            )
+        self.scatter.add(y.reshape(len(y), len(self.scatter.mean)))
+        for n, scatter in self.scatter_of_maxima.items():
+            scatter.add(self._pool(y.double(), n))
+        return self
+
+    def full(self) -> Tensor:
+        return self._checked(self.scatter.matrix, "")
+
+    def pooled(self, n: int) -> Tensor:
+        kept = self.scatter_of_maxima.get(n)
+        matrix = self._pooled_scatter(n) if kept is None else kept.matrix
+        return self._checked(matrix, f" pooled to n = {n}")
+
+    def _pooled_scatter(self, n: int) -> Tensor:
+        r"""Averaging is linear, :math:`\bar y = M y`, so the scatter of the averages is :math:`M S M^\top`."""
+        half = self._pool(self.scatter.matrix.reshape(-1, *self.shape), n)
+        return self._pool(half.mT.reshape(-1, *self.shape), n)
+
+    def _pool(self, y: Tensor, n: int) -> Tensor:
+        return pool_quantity(self.name, y, n, self.mode).flatten(1)
+
+    def _checked(self, matrix: Tensor, how: str) -> Tensor:
+        _check_count(self.name, self.scatter.count)
+        variance = float(matrix.trace()) / (self.scatter.count * len(matrix))
+        return _check_varies(self.name, symmetric_spectrum(matrix), variance, self.scatter.mean_square(), how)
+
+
+def _spectrum_of_rows(rows: Tensor) -> Tensor:
+    """Squared singular values of the centred rows (N, P)."""
+    N, P = rows.shape
+    if N <= P:
+        x = rows.double()
+        return gram_spectrum(x - x.mean(0))
+    scatter = Scatter(P, rows.device)
+    for chunk in rows.split(CHUNK):
+        scatter.add(chunk)
+    return symmetric_spectrum(scatter.matrix)
+
+
+def _check_batch(batch: Mapping[str, Tensor], *, against: Mapping[str, object] | None = None) -> None:
+    check_not_empty(batch, what="Quantities")
+    if against:
+        check_names(against, batch, what="Every batch", against="the first batch")
+    for name, y in batch.items():
+        check_floating(y, what=f"Quantity {name!r}")
+        if y.dim() == 0 or 0 in y.shape[1:]:
+            raise ShapeError(f"Quantity {name!r} must have shape (N, ...) with N samples, got {tuple(y.shape)}.")
+        check_finite(y, what=f"Quantity {name!r}")
+    counts = {name: len(y) for name, y in batch.items()}
+    if len(set(counts.values())) > 1:
+        raise ShapeError(f"All quantities must have the same number of samples, got {counts}.")
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < 2:
+        raise DegenerateDataError(f"A variance needs at least 2 samples, got {count} of quantity {name!r}.")
+
+
+def _check_varies(name: str, spectrum: Tensor, variance: float, mean_square: float, how: str) -> Tensor:
+    if variance <= CONSTANT**2 * mean_square:
+        remedy = "Use more bins (a higher threshold for them) or another mode" if how else "Leave it out"
+        raise DegenerateDataError(f"Quantity {name!r}{how} is constant over the samples. {remedy}.")
+    return spectrum

@@ -1,0 +1,39 @@
+"""Gram spectra against the singular value decomposition of numpy."""
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
+from isospan.settings import config
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(20, 7), (7, 20), (9, 9), (1, 5), (5, 1)])
+def test_equals_squared_singular_values(shape, dtype):
+    x = torch.randn(shape).to(dtype)
+    spectrum = gram_spectrum(x)
+    assert spectrum.dtype == torch.float64
+    # eigenvalues of a float64 Gram matrix: rounding relative to the largest
+    expected = np.linalg.svd(x.double().numpy(), compute_uv=False) ** 2
+    np.testing.assert_allclose(spectrum, expected, rtol=0, atol=1e-14 * max(shape) * expected[0])
+
+
+def test_rank_deficient_is_never_negative():
+    x = torch.randn(30, 3) @ torch.randn(3, 12)
+    spectrum = gram_spectrum(x.double())
+    assert (spectrum >= 0).all()
+    assert (spectrum[3:] < 1e-12 * spectrum[0]).all()
+    assert (spectrum.diff() <= 0).all()
+
+
+def test_solver_settings_never_change_the_answer():
+    x = torch.randn(400, 300)
+    expected = gram_spectrum(x)
+    for mode in ("svd", "eigen", "lowrank"):
+        with config.context(solver_mode=mode, use_cpu_fallback=True):
+            assert torch.equal(gram_spectrum(x), expected)
+
+
+def test_symmetric_spectrum():
+    assert symmetric_spectrum(torch.diag(torch.tensor([1.0, 3.0, 2.0]))).tolist() == [3.0, 2.0, 1.0]
