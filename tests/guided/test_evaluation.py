@@ -23,7 +23,11 @@ def case():
     rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
     z = rand(300, D) @ rand(D, D) + 5
     mix = rand(D, 4)
-    y = {"a": (z @ mix + 0.5 * rand(300, 4)).reshape(300, 2, 2), "b": z[:, :1] ** 2 + rand(300, 1), "c": z @ mix[:, :2] + rand(300, 2)}
+    y = {
+        "a": (z @ mix + 0.5 * rand(300, 4)).reshape(300, 2, 2),
+        "b": z[:, :1] ** 2 + rand(300, 1),
+        "c": z @ mix[:, :2] + rand(300, 2),
+    }
     W = {name: torch.linalg.qr(rand(D, k)).Q.mT for name, k in {"a": 2, "b": 1, "c": 2}.items()}
     space = LatentSpace(
         W=W,
@@ -53,7 +57,9 @@ def test_every_number_against_scikit_learn(case):
     for i, name in enumerate(space.names):
         for j, other in enumerate(space.names):
             S = z @ space.W[other].mT
-            assert float(e.cross_r2[i, j]) == pytest.approx(sklearn_r2(S[fit], y[name][fit], S[held], y[name][held]), abs=1e-9)
+            assert float(e.cross_r2[i, j]) == pytest.approx(
+                sklearn_r2(S[fit], y[name][fit], S[held], y[name][held]), abs=1e-9
+            )
             expected = sklearn_r2(y[other][fit], y[name][fit], y[other][held], y[name][held])
             assert float(e.target_r2[i, j]) == pytest.approx(1.0 if i == j else expected, abs=1e-9)
         assert e.own_r2[name] == float(e.cross_r2[i, i])
@@ -71,7 +77,9 @@ def test_ceiling_is_reduced_rank_regression(case):
     linear = LinearRegression().fit(z[fit].numpy(), target[fit])
     pca = PCA(2).fit(linear.predict(z[fit].numpy()))
     low_rank = pca.inverse_transform(pca.transform(linear.predict(z[held].numpy())))
-    assert e.ceiling_r2["a"] == pytest.approx(r2_score(target[held], low_rank, multioutput="variance_weighted"), abs=1e-9)
+    assert e.ceiling_r2["a"] == pytest.approx(
+        r2_score(target[held], low_rank, multioutput="variance_weighted"), abs=1e-9
+    )
     assert e.own_r2["a"] < e.ceiling_r2["a"] < e.probe_r2["a"]
 
 
@@ -100,7 +108,8 @@ def test_exact_structure_scores_one_and_no_excess_leakage():
     eye = torch.eye(4, dtype=torch.float64)
     space = LatentSpace(
         W={"a": eye[:1], "b": eye[1:2]}, A={"a": eye[:1, :1], "b": eye[:1, :1]}, z_mean=torch.zeros(4).double(),
-        y_mean={"a": eye[0, 1:2], "b": eye[0, 1:2]}, y_scale={"a": eye[0, 0], "b": eye[0, 0]}, shapes={"a": (1,), "b": (1,)},
+        y_mean={"a": eye[0, 1:2], "b": eye[0, 1:2]}, y_scale={"a": eye[0, 0], "b": eye[0, 0]},
+        shapes={"a": (1,), "b": (1,)},
     )  # fmt: skip
     e = evaluate(space, z, {"a": z[:, 0], "b": z[:, 1]})
     assert e.own_r2["a"] == pytest.approx(1, abs=1e-6)

@@ -26,7 +26,12 @@ def make_space(dtype=torch.float64, *, orthogonal=False, seed=0):
         P = torch.Size(shape).numel()
         A[name], y_mean[name] = rand(k, P) * 10 ** len(name), rand(P)
     space = LatentSpace(
-        W=W, A=A, z_mean=rand(D), y_mean=y_mean, y_scale={n: A[n].norm() for n in A}, shapes={n: s for n, (_, s) in dims.items()}
+        W=W,
+        A=A,
+        z_mean=rand(D),
+        y_mean=y_mean,
+        y_scale={n: A[n].norm() for n in A},
+        shapes={n: s for n, (_, s) in dims.items()},
     )
     return space.to(dtype=dtype), rand(5, D).to(dtype)
 
@@ -37,12 +42,17 @@ def test_decode_is_the_formula(dtype):
     z = z.to(dtype)
     decoded = space.decode(z)
     for name in space.names:
-        expected = space.y_mean[name].numpy() + (z.double() - space.z_mean).numpy() @ space.W[name].numpy().T @ space.A[name].numpy()
+        expected = (
+            space.y_mean[name].numpy()
+            + (z.double() - space.z_mean).numpy() @ space.W[name].numpy().T @ space.A[name].numpy()
+        )
         assert decoded[name].shape == (5, *space.shapes[name])
         assert decoded[name].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
         # float32 products of values up to 1e6 (scale of the decoders)
         rtol = 1e-12 if dtype == torch.float64 else 1e-4
-        np.testing.assert_allclose(decoded[name].reshape(5, -1), expected, rtol=rtol, atol=rtol * float(space.y_scale[name]))
+        np.testing.assert_allclose(
+            decoded[name].reshape(5, -1), expected, rtol=rtol, atol=rtol * float(space.y_scale[name])
+        )
     one = space.decode(z[:1])
     torch.testing.assert_close(one["a"][0], decoded["a"][0])
 

@@ -106,3 +106,16 @@ def test_state_survives_casts_and_saving(data):
     assert_matches(other.half(), *data)
     assert_matches(copy.deepcopy(other).to("cpu", torch.bfloat16), *data)
     assert other.scatter_zz.dtype == torch.float64
+
+
+@pytest.mark.parametrize("target_covariance", [False, True])
+def test_scaled_equals_moments_of_scaled_data(data, target_covariance):
+    z, y = data
+    factor = {"a": torch.tensor(2.0), "b": torch.tensor([0.5])}
+    m = Moments.of(z, y, target_covariance=target_covariance)
+    before = copy.deepcopy(m.state_dict())
+    expected = Moments.of(z, {"a": y["a"] * 2, "b": y["b"] * 0.5}, target_covariance=target_covariance)
+    for name, buffer in m.scaled(factor).named_buffers():
+        # powers of two: exact
+        assert torch.equal(buffer, expected.get_buffer(name))
+    assert all(torch.equal(before[key], value) for key, value in m.state_dict().items())

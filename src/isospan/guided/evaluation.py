@@ -70,24 +70,29 @@ class Evaluation:
         return {
             "names": list(self.names),
             "n_samples": self.n_samples,
-            **{key: dict(getattr(self, key)) for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2", "variance_share")},
+            **{
+                key: dict(getattr(self, key))
+                for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2", "variance_share")
+            },
             **{key: getattr(self, key).tolist() for key in ("cross_r2", "target_r2", "excess_leakage", "spectrum")},
             "angles_deg": {f"{i} | {j}": angles.tolist() for (i, j), angles in self.angles.items()},
         }
 
     def to_frame(self) -> "DataFrame":
         """Return one row a quantity (needs pandas)."""
-        from pandas import DataFrame  # noqa: PLC0415 (optional dependency)
+        from pandas import DataFrame
 
         columns = {key: getattr(self, key) for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2")}
         columns["variance_share"] = {name: self.variance_share[name] for name in self.names}
         worst = self.excess_leakage.nan_to_num(nan=-float("inf")).max(1).values.tolist()
-        columns["max_excess_leakage"] = dict(zip(self.names, worst if len(self.names) > 1 else [float("nan")], strict=True))
+        columns["max_excess_leakage"] = dict(
+            zip(self.names, worst if len(self.names) > 1 else [float("nan")], strict=True)
+        )
         return DataFrame(columns, index=list(self.names))
 
     def plot(self) -> "Figure":
         """Draw the cross-decodability matrix beside what the quantities tell of each other (needs matplotlib)."""
-        from isospan.guided._plots import plot_cross_decodability  # noqa: PLC0415 (matplotlib loads only when drawing)
+        from isospan.guided._plots import plot_cross_decodability
 
         return plot_cross_decodability(self)
 
@@ -141,7 +146,8 @@ def evaluate(
 
     def held_out(read_from: Callable[[Data], Tensor], target: str, rank: int | None = None) -> float:
         predictions = [
-            _linear_probe(read_from(train), train[1][target], ridge=ridge, rank=rank)(read_from(test)) for train, test in folds
+            _linear_probe(read_from(train), train[1][target], ridge=ridge, rank=rank)(read_from(test))
+            for train, test in folds
         ]
         return _r2(torch.cat([test[1][target] for _, test in folds]), torch.cat(predictions))
 
@@ -160,7 +166,9 @@ def evaluate(
         decode_r2={name: _r2(score[1][name], decoded[name].reshape(len(z), -1)) for name in names},
         cross_r2=torch.tensor(cross, dtype=torch.float64),
         target_r2=torch.tensor(target, dtype=torch.float64),
-        angles={(a, b): principal_angles(W[a], W[b]).rad2deg().cpu() for i, a in enumerate(names) for b in names[i + 1 :]},
+        angles={
+            (a, b): principal_angles(W[a], W[b]).rad2deg().cpu() for i, a in enumerate(names) for b in names[i + 1 :]
+        },
         variance_share=share,
         spectrum=spectrum,
         n_samples=len(z),
@@ -177,9 +185,12 @@ def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
 def _halves(data: Data) -> list[tuple[Data, Data]]:
     z, y = data
     if len(z) < 4:
-        raise DegenerateDataError(f"Cross-fitting needs at least 4 samples, got {len(z)}. Pass fit=(z, y) of other data.")
+        raise DegenerateDataError(
+            f"Cross-fitting needs at least 4 samples, got {len(z)}. Pass fit=(z, y) of other data."
+        )
     first, second = (
-        (z[rows], {name: t[rows] for name, t in y.items()}) for rows in (slice(0, len(z) // 2), slice(len(z) // 2, None))
+        (z[rows], {name: t[rows] for name, t in y.items()})
+        for rows in (slice(0, len(z) // 2), slice(len(z) // 2, None))
     )
     return [(second, first), (first, second)]
 
@@ -199,7 +210,9 @@ def _linear_probe(x: Tensor, y: Tensor, *, ridge: float, rank: int | None = None
 def _r2(y: Tensor, prediction: Tensor) -> float:
     total = (y - y.mean(0)).square().sum()
     if not float(total) > 0:
-        raise DegenerateDataError("A quantity is constant over the scored samples, so R2 is undefined. Score it on varied data.")
+        raise DegenerateDataError(
+            "A quantity is constant over the scored samples, so R2 is undefined. Score it on varied data."
+        )
     return float(1 - (y - prediction).square().sum() / total)
 
 

@@ -43,9 +43,13 @@ class LatentSpace:
         >>> import torch
         >>> z = torch.randn(50, 4, dtype=torch.float64)
         >>> space = LatentSpace(
-        ...     W={"heat": torch.eye(4)[:1].double()}, A={"heat": torch.tensor([[2.0, 0.0]]).double()},
-        ...     z_mean=torch.zeros(4).double(), y_mean={"heat": torch.tensor([1.0, 5.0]).double()},
-        ...     y_scale={"heat": torch.tensor(1.0).double()}, shapes={"heat": (2,)})
+        ...     W={"heat": torch.eye(4)[:1].double()},
+        ...     A={"heat": torch.tensor([[2.0, 0.0]]).double()},
+        ...     z_mean=torch.zeros(4).double(),
+        ...     y_mean={"heat": torch.tensor([1.0, 5.0]).double()},
+        ...     y_scale={"heat": torch.tensor(1.0).double()},
+        ...     shapes={"heat": (2,)},
+        ... )
         >>> hot = space.edit(z, {"heat": torch.tensor([3.0, 5.0]).double().expand(50, 2)})
         >>> space.decode(hot)["heat"][0]
         tensor([3., 5.], dtype=torch.float64)
@@ -67,9 +71,12 @@ class LatentSpace:
             check_names(self.W, getattr(self, what), what=what, against="W")
         for name, W in self.W.items():
             P = torch.Size(self.shapes[name]).numel()
-            if W.shape != (len(self.A[name]), len(self.z_mean)) or not self.A[name].shape[1] == len(self.y_mean[name]) == P:
+            if (
+                W.shape != (len(self.A[name]), len(self.z_mean))
+                or not self.A[name].shape[1] == len(self.y_mean[name]) == P
+            ):
                 raise ShapeError(
-                    f"Quantity {name!r} needs W (k, D), A (k, P), y_mean (P,) with D = {len(self.z_mean)}, P = {P}, got "
+                    f"Quantity {name!r} needs W (k, D), A (k, P), y_mean (P,), D = {len(self.z_mean)} and P = {P}, got "
                     f"{tuple(W.shape)}, {tuple(self.A[name].shape)}, {tuple(self.y_mean[name].shape)}."
                 )
 
@@ -115,7 +122,7 @@ class LatentSpace:
         """
         zc, space = self._centred(z)
         wanted = self._broadcast_targets(z, targets)
-        # QR of each decoder: A_q^T = Q R, so the P equations of a quantity become k equations of the same least squares.
+        # With the QR of each decoder, A_q^T = Q R, the P equations of a quantity become k of the same least squares.
         factors = {name: torch.linalg.qr(space.A[name].mT / space.y_scale[name]) for name in self.names}
         rows = {name: factors[name].R @ W for name, W in space.W.items()}
         change = {
@@ -140,7 +147,7 @@ class LatentSpace:
         return zc - _project(zc, basis) + space.z_mean
 
     def free(self, z: Tensor) -> Tensor:
-        """Coordinates (B, D - r) outside all subspaces, r the dimension of their union, in a fixed orthonormal basis."""
+        """Coordinates (B, D - r) outside all subspaces, r the dimension of their union, in an orthonormal basis."""
         zc, space = self._centred(z)
         stacked = torch.cat(list(space.W.values()))
         return zc @ _complement(stacked).mT
@@ -182,26 +189,34 @@ class LatentSpace:
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})["isospan"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise FileFormatError(f"{path} is not a readable latent space ({error}). Pass a file that save() wrote.") from error
+            raise FileFormatError(
+                f"{path} is not a readable latent space ({error}). Pass a file that save() wrote."
+            ) from error
         if header.get("kind") != "LatentSpace" or header.get("schema") != SCHEMA_VERSION:
             raise FileFormatError(
-                f"{path} holds {header.get('kind')!r} of schema {header.get('schema')}, this version reads 'LatentSpace' of "
-                f"schema {SCHEMA_VERSION}. Use the version of isospan that wrote it."
+                f"{path} holds {header.get('kind')!r} of schema {header.get('schema')}, this version reads 'LatentSpace' "
+                f"of schema {SCHEMA_VERSION}. Use the version of isospan that wrote it."
             )
         names = header["names"]
         parts = {
-            what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)} for what in ("W", "A", "y_mean", "y_scale")
+            what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)}
+            for what in ("W", "A", "y_mean", "y_scale")
         }
-        return cls(z_mean=tensors["z_mean"], shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)), **parts)
+        return cls(
+            z_mean=tensors["z_mean"], shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)), **parts
+        )
 
     def summary(self) -> str:
         """Return a table of the quantities, their dimensions and what is free."""
         rank = len(orthonormal_rows(torch.cat(list(self.W.values()))))
         width = max(len("quantity"), *map(len, self.names))
         lines = [f"{'quantity':<{width}}  {'k':>4}  {'P':>6}  shape"]
-        lines += [f"{name:<{width}}  {len(W):>4}  {len(self.y_mean[name]):>6}  {self.shapes[name]}" for name, W in self.W.items()]
+        lines += [
+            f"{name:<{width}}  {len(W):>4}  {len(self.y_mean[name]):>6}  {self.shapes[name]}"
+            for name, W in self.W.items()
+        ]
         lines.append(f"{'free':<{width}}  {self.latent_dim - rank:>4}  of D = {self.latent_dim}")
         return "\n".join(lines)
 
@@ -216,7 +231,9 @@ class LatentSpace:
         names = list(names)
         unknown = [name for name in names if name not in self.W]
         if unknown or not names:
-            raise NameMismatchError(f"The space holds the quantities {self.names}, got {names}. Name at least one of them.")
+            raise NameMismatchError(
+                f"The space holds the quantities {self.names}, got {names}. Name at least one of them."
+            )
         return names
 
     def _broadcast_targets(self, z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -235,8 +252,9 @@ class LatentSpace:
         before, after = (int((torch.linalg.svdvals(M) > tolerance).sum()) for M in (equations, allowed))
         if after < before:
             warnings.warn(
-                f"Only {after} of {before} directions of {names} are free of the other quantities' subspaces, so the edit "
-                "reaches the target only in part. Edit the overlapping quantities together, or train with orthogonal=True.",
+                f"Only {after} of {before} directions of {names} are free of the other quantities' subspaces, so the "
+                "edit reaches the target only in part. Edit the overlapping quantities together, or train with "
+                "orthogonal=True.",
                 NumericalWarning,
                 stacklevel=3,
             )

@@ -38,7 +38,9 @@ class ExponentialSchedule:
     def __post_init__(self) -> None:
         """Check the range of both parameters."""
         if self.first < 1 or not self.growth > 1:
-            raise OptionError(f"ExponentialSchedule needs first >= 1 and growth > 1, got {self.first} and {self.growth}.")
+            raise OptionError(
+                f"ExponentialSchedule needs first >= 1 and growth > 1, got {self.first} and {self.growth}."
+            )
 
     def due_at_step(self, step: int) -> bool:
         """Whether ``step`` is one of the sequence."""

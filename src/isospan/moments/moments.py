@@ -1,5 +1,6 @@
 """Running second moments of latents and targets."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Self
 
@@ -16,7 +17,7 @@ class Moments(KeepsPrecision):
 
     With weights that sum to n,
 
-    .. math:: C_{zz} = \tfrac1n \sum (z-\bar z)(z-\bar z)^\top, \qquad C_{zy} = \tfrac1n \sum (z-\bar z)(y-\bar y)^\top .
+    .. math:: C_{zz} = \tfrac1n \sum (z-\bar z)(z-\bar z)^\top, \quad C_{zy} = \tfrac1n \sum (z-\bar z)(y-\bar y)^\top .
 
     Batches are combined by Chan's formula, so the result depends neither on their order nor on their sizes, and an
     offset in the data does no harm. The state is buffers: it moves with ``.to(device)``, is saved by ``state_dict``,
@@ -99,7 +100,7 @@ class Moments(KeepsPrecision):
 
     @torch.no_grad()
     def update(self, z: Tensor, y: Mapping[str, Tensor]) -> Self:
-        """Add a batch of latents (B, D), B ≥ 1, and targets {name: (B, ...)}; a batch that fails a check changes nothing.
+        """Add a batch of latents (B, D) and targets {name: (B, ...)}, B ≥ 1; one that fails a check changes nothing.
 
         Raises:
             ShapeError: sizes differ from those given at construction, or between z and y.
@@ -152,6 +153,17 @@ class Moments(KeepsPrecision):
         """Mean (P,) of each quantity."""
         return self.split(self.target_mean)
 
+    @torch.no_grad()
+    def scaled(self, factors: Mapping[str, Tensor]) -> Self:
+        """Return the moments of the same latents with each quantity multiplied by a factor, () or (P,)."""
+        check_names(self.names, factors, what="The factors", against="these moments")
+        row = torch.cat([factors[name].to(self.count).expand(P) for name, P in self.target_dims.items()])
+        scaled = copy.deepcopy(self)
+        scaled.target_mean *= row
+        scaled.scatter_zy *= row
+        scaled.scatter_yy *= torch.outer(row, row) if self.target_covariance else row**2
+        return scaled
+
     def split(self, stacked: Tensor) -> dict[str, Tensor]:
         """Split the last axis (ΣP) of a tensor by quantity."""
         return dict(zip(self.target_dims, stacked.split(list(self.target_dims.values()), dim=-1), strict=True))
@@ -170,8 +182,8 @@ class Moments(KeepsPrecision):
         got = {name: flat[name].shape[1] for name in self.target_dims}
         if z.shape[1] != self.latent_dim or got != self.target_dims:
             raise ShapeError(
-                f"The moments hold D = {self.latent_dim} and targets of {self.target_dims} entries, got D = {z.shape[1]} "
-                f"and {got}. Pool every batch to the same size."
+                f"The moments hold D = {self.latent_dim} and targets of {self.target_dims} entries, got "
+                f"D = {z.shape[1]} and {got}. Pool every batch to the same size."
             )
 
     def _add(self, other: Mapping[str, Tensor]) -> Self:

@@ -1,0 +1,313 @@
+"""The guidance loss of a training loop: running moments, re-solved subspaces, refitted decoders, balance."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor
+
+from isospan._checks import (
+    check_choice,
+    check_k,
+    check_latents,
+    check_names,
+    check_not_empty,
+    check_partition,
+    check_targets,
+    working_dtype,
+)
+from isospan.errors import DegenerateDataError, NotSolvedError, OptionError, ShapeError
+from isospan.guided._solution import Solution
+from isospan.guided.criteria import Method
+from isospan.guided.decoders import decoders_from_moments
+from isospan.guided.latent_space import LatentSpace
+from isospan.guided.losses import combined_loss
+from isospan.guided.schedules import ExponentialSchedule, Schedule
+from isospan.guided.space import Space
+from isospan.guided.subspaces import solve_from_moments
+from isospan.moments import KeepsPrecision, Moments
+
+Decoders = Literal["refit", "frozen"]
+
+
+class SpaceObjective(KeepsPrecision):
+    r"""Guide a latent space: each quantity shall be readable from its own linear subspace.
+
+    At every training step the running moments take in the batch with exponential decay; at the steps of the schedule
+    the bases W are solved again from the moments; the decoders A are refitted in closed form at every step (variable
+    projection: the gradient sees the best decoder, not an old one). With the standardised quantities
+    :math:`\tilde y = y / \sigma_y` the loss is
+
+    .. math:: L = \frac1Q \sum_q \operatorname{mean} \bigl( (z-\bar z) W_q^\top A_q - (\tilde y_q-\bar{\tilde y}_q) \bigr)^2 ,
+
+    the unexplained share of each quantity's variance, which has no unit. It is zero before the first solve.
+
+    All state is in float64 buffers: ``state_dict`` holds everything that continuing bit for bit needs.
+
+    Args:
+        k: subspace dimension of each quantity.
+        latent_dim: D.
+        schedule: when to re-solve the bases.
+        method: what the bases maximise; see :func:`isospan.guided.solve_subspaces`.
+        orthogonal: keep the subspaces of different quantities mutually orthogonal.
+        decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
+        weights: weights of the terms "alignment", "disentanglement", "isotropy" and "stability".
+        strength: of the guidance against the task in :meth:`total`, dimensionless.
+        momentum: share of the running moments that a batch leaves, in [0, 1).
+        ridge: of solvers and decoders, relative to the mean variance.
+
+    Example:
+        >>> import torch
+        >>> encoder = torch.nn.Linear(10, 8)
+        >>> objective = SpaceObjective({"energy": 2}, latent_dim=8)
+        >>> optimizer = torch.optim.Adam(encoder.parameters())
+        >>> for _ in range(6):
+        ...     x = torch.randn(32, 10)
+        ...     z = encoder(x)
+        ...     loss = objective.total((z.norm(dim=1) - 1).square().mean(), z, {"energy": x[:, :3] ** 2})
+        ...     optimizer.zero_grad()
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> objective.space.decode(encoder(torch.randn(1, 10)))["energy"].shape
+        torch.Size([1, 3])
+    """
+
+    step: Tensor
+    epoch: Tensor
+    task_level: Tensor
+    guidance_level: Tensor
+    moments: Moments  # None before the first batch
+    solution: Solution  # None before the first solve
+
+    def __init__(
+        self,
+        k: Mapping[str, int],
+        latent_dim: int,
+        *,
+        schedule: Schedule | None = None,
+        method: Method = "regression",
+        orthogonal: bool = False,
+        decoders: Decoders = "refit",
+        weights: Mapping[str, float] | None = None,
+        strength: float = 1.0,
+        momentum: float = 0.96,
+        ridge: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        check_not_empty(k, what="k")
+        self.k = check_k(k, k)
+        if orthogonal:
+            check_partition(self.k, latent_dim)
+        check_choice(method, get_args(Method), what="method")
+        check_choice(decoders, get_args(Decoders), what="decoders")
+        if not 0 <= momentum < 1:
+            raise OptionError(f"momentum must be in [0, 1), got {momentum}. 0.96 remembers about 25 batches.")
+        if not strength >= 0 or not ridge >= 0:
+            raise OptionError(f"strength and ridge must be at least 0, got {strength} and {ridge}.")
+        self.latent_dim = latent_dim
+        self.schedule: Schedule = schedule or ExponentialSchedule()
+        self.method: Method = method
+        self.orthogonal = orthogonal
+        self.decoders = decoders
+        self.weights = dict(weights or {"alignment": 1.0})
+        self.strength, self.momentum, self.ridge = strength, momentum, ridge
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.resolve_steps: list[int] = []
+        self.terms: dict[str, Tensor] = {}
+        for counter in ("step", "epoch"):
+            self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
+        for level in ("task_level", "guidance_level"):
+            self.register_buffer(level, torch.zeros((), dtype=torch.float64))
+        self.register_module("moments", None)
+        self.register_module("solution", None)
+
+    @classmethod
+    def plain(cls, k: Mapping[str, int], latent_dim: int, **options: Any) -> Self:
+        """Return the plain SPACE recipe: covariance subspaces, decoders frozen between solves, four terms."""
+        terms = dict.fromkeys(("alignment", "disentanglement", "isotropy", "stability"), 1.0)
+        return cls(k, latent_dim, **{"method": "covariance", "decoders": "frozen", "weights": terms} | options)
+
+    def forward(self, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+        """Return the guidance loss of a batch, with gradient to z; in training mode the state takes in the batch.
+
+        Args:
+            z: latents (B, D).
+            y: quantities {name: (B, ...)}, in their units.
+
+        Raises:
+            NameMismatchError: y names other quantities than k.
+            NonFiniteError: z or y contain NaN or infinity; the state is unchanged.
+            DegenerateDataError: fewer than two samples, or a quantity that has been constant so far.
+        """
+        flat = self._checked(z, y)
+        if self.training:
+            self._observe(z.detach(), flat)
+        if self.solution is None:
+            self.terms = {}
+            return (z * 0).sum()
+        self.terms = self._loss_terms(z, flat)
+        return self.terms["total"]
+
+    def total(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+        r"""Return task loss plus guidance, balanced by value.
+
+        .. math:: L = L_\text{task} + \text{strength} \cdot \frac{\langle L_\text{task}\rangle}{\langle L_\text{guide}\rangle} L_\text{guide}
+
+        with running means :math:`\langle\cdot\rangle` that carry no gradient: the gradient is that of
+        :math:`\log L_\text{task} + \text{strength} \cdot \log L_\text{guide}` times the task loss, so neither the units of
+        the task nor those of the quantities matter.
+        """
+        guidance = self(z, y)
+        if self.solution is None:
+            return task_loss + guidance
+        weight = self._balance(task_loss.detach(), guidance.detach())
+        self.terms |= {"task": task_loss.detach(), "weight": weight}
+        return task_loss + weight * guidance
+
+    @torch.no_grad()
+    def solve(self, z: Tensor, y: Mapping[str, Tensor]) -> Space:
+        """Solve bases and decoders from a reference set, which also replaces the running moments.
+
+        The bases are turned within their subspaces onto the previous ones, so coordinates keep their meaning.
+
+        Returns:
+            The bases W, the decoders A and target directions V, of the standardised quantities.
+        """
+        flat = self._checked(z, y)
+        self.moments = self._make_moments().update(z, flat)
+        return self._resolve()
+
+    @torch.no_grad()
+    def end_epoch(self) -> None:
+        """Count an epoch; re-solve where the schedule says so."""
+        self.epoch += 1
+        if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None:
+            self._resolve()
+
+    @property
+    def space(self) -> LatentSpace:
+        """The present subspaces, decoders, means and scales, as a frozen :class:`LatentSpace` of its own tensors."""
+        if self.solution is None or self.moments is None:
+            raise NotSolvedError(
+                "There are no subspaces yet. Train until the first step of the schedule or call solve(z, y)."
+            )
+        scale, mean = self._scales(), self.moments.y_mean
+        return LatentSpace(
+            W={name: W.clone() for name, W in self.solution.W.items()},
+            A={name: A * scale[name] for name, A in self.solution.A.items()},
+            z_mean=self.moments.z_mean.clone(),
+            y_mean={name: mean[name].clone() for name in self.k},
+            y_scale={name: scale[name].clone() for name in self.k},
+            shapes=dict(self.shapes),
+        )
+
+    def get_extra_state(self) -> Tensor:
+        """Shapes and re-solves as JSON bytes, so that a state_dict holds nothing but tensors."""
+        record = {"shapes": self.shapes, "resolve_steps": self.resolve_steps, "solved": self.solution is not None}
+        return torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Make the buffers that the rest of the state_dict fills."""
+        record = json.loads(bytes(state.tolist()))
+        self.resolve_steps = list(record["resolve_steps"])
+        self.shapes = {name: tuple(shape) for name, shape in record["shapes"].items()}
+        self.register_module("moments", self._make_moments() if self.shapes else None)
+        self.register_module("solution", self._make_solution() if record["solved"] else None)
+
+    def _checked(self, z: Tensor, y: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        check_latents(z)
+        if z.shape[1] != self.latent_dim:
+            raise ShapeError(
+                f"The objective has latent_dim = {self.latent_dim}, got latents of shape {tuple(z.shape)}."
+            )
+        check_not_empty(y, what="Targets")
+        check_names(self.k, y, what="Targets", against="k")
+        flat = check_targets(y, batch=len(z), device=z.device)
+        shapes = {name: tuple(y[name].shape[1:]) for name in self.k}
+        if not self.shapes:
+            self.shapes = shapes
+        elif shapes != self.shapes:
+            raise ShapeError(
+                f"Targets must keep their shapes {self.shapes}, got {shapes}. Pool every batch to the same size."
+            )
+        return {name: flat[name] for name in self.k}
+
+    def _target_dims(self) -> dict[str, int]:
+        return {name: torch.Size(shape).numel() for name, shape in self.shapes.items()}
+
+    def _make_moments(self) -> Moments:
+        return Moments(self.latent_dim, self._target_dims(), target_covariance=self.method == "correlation").to(
+            self.step.device
+        )
+
+    def _make_solution(self) -> Solution:
+        return Solution(self.k, self.latent_dim, self._target_dims()).to(self.step.device)
+
+    @torch.no_grad()
+    def _observe(self, z: Tensor, flat: Mapping[str, Tensor]) -> None:
+        """Let the past fade, at most to what batches of this size leave in the long run, and add the batch."""
+        if self.moments is None:
+            self.moments = self._make_moments()
+        steady = len(z) * self.momentum / (1 - self.momentum)
+        self.moments.decay_(min(self.momentum, steady / max(float(self.moments.count), 1.0))).update(z, flat)
+        self.step += 1
+        if self.schedule.due_at_step(int(self.step)):
+            self._resolve()
+        elif self.solution is not None and self.decoders == "refit":
+            self._refit()
+
+    def _resolve(self) -> Space:
+        standard = self._standard_moments()
+        previous = None if self.solution is None else self.solution.W
+        space = solve_from_moments(
+            standard, self.k, method=self.method, orthogonal=self.orthogonal, previous=previous, ridge=self.ridge
+        )
+        if self.solution is None:
+            self.solution = self._make_solution()
+        self.solution.replace_bases(space.W)
+        self._refit()
+        self.resolve_steps.append(int(self.step))
+        return Space(W=self.solution.W, A=self.solution.A, V=space.V)
+
+    def _refit(self) -> None:
+        A, scale = decoders_from_moments(self.moments, self.solution.W, ridge=self.ridge), self._scales()
+        self.solution.replace_decoders({name: A[name] / scale[name] for name in self.k})
+
+    def _standard_moments(self) -> Moments:
+        return self.moments.scaled({name: 1 / scale for name, scale in self._scales().items()})
+
+    def _scales(self) -> dict[str, Tensor]:
+        """One standard deviation a quantity: the root of the mean variance of its entries."""
+        scales = {name: var.mean().sqrt() for name, var in self.moments.var_y.items()}
+        constant = [name for name, scale in scales.items() if not float(scale) > 0]
+        if constant:
+            raise DegenerateDataError(
+                f"The quantities {constant} have been constant over {float(self.moments.count):g} samples, so they "
+                "cannot guide anything. Leave them out, or check how they are computed."
+            )
+        return scales
+
+    def _loss_terms(self, z: Tensor, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        dtype = working_dtype(z)
+        cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
+        scale, W_prev = self._scales(), self.solution.W_prev
+        standard = {name: (y / scale[name]).to(dtype) for name, y in flat.items()}
+        with torch.autocast(z.device.type, enabled=False):
+            return combined_loss(
+                z.to(dtype),
+                cast(self.solution.W),
+                cast(self.solution.A),
+                standard,
+                None if W_prev is None else cast(W_prev),
+                weights=self.weights,
+                return_terms=True,
+            )
+
+    def _balance(self, task: Tensor, guidance: Tensor) -> Tensor:
+        if self.training:
+            share = 1 - self.momentum
+            first = not bool(self.task_level > 0)
+            self.task_level.lerp_(task.double(), 1.0 if first else share)
+            self.guidance_level.lerp_(guidance.double(), 1.0 if first else share)
+        return (self.strength * self.task_level / self.guidance_level).to(guidance.dtype)

@@ -1,0 +1,309 @@
+"""The objective against brute force over the batches it has seen."""
+
+import copy
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.errors import (
+    DegenerateDataError,
+    DimensionError,
+    NameMismatchError,
+    NonFiniteError,
+    NotSolvedError,
+    OptionError,
+    ShapeError,
+)
+from isospan.guided import EveryEpochs, EverySteps, SpaceObjective, combined_loss
+
+D, B, RIDGE, MOMENTUM = 6, 20, 1e-3, 0.9
+K = {"a": 2, "b.x": 1}
+
+
+def batch(seed, n=B, dtype=torch.float64):
+    g = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, D, generator=g, dtype=torch.float64) @ torch.diag(torch.arange(1, D + 1).double())
+    a = torch.stack([z[:, 0] + z[:, 1], z[:, 1], z[:, 2] ** 2], 1) + 0.3 * torch.randn(
+        n, 3, generator=g, dtype=torch.float64
+    )
+    y = {"a": 1e3 * a.reshape(n, 3, 1) + 7, "b.x": z[:, 3] * 1e-3}
+    return z.to(dtype), {name: t.to(dtype) for name, t in y.items()}
+
+
+def objective(**options):
+    return SpaceObjective(K, D, **{"momentum": MOMENTUM, "ridge": RIDGE, "schedule": EverySteps(3)} | options)
+
+
+def weighted_history(n_batches):
+    """All samples seen and their weights; the past never weighs more than the steady state."""
+    z, y, w = [], [], []
+    for i in range(n_batches):
+        count = sum(map(len, w)) and float(torch.cat(w).sum())
+        factor = min(MOMENTUM, B * MOMENTUM / (1 - MOMENTUM) / max(count, 1))
+        w = [t * factor for t in w]
+        zi, yi = batch(i)
+        z.append(zi), y.append(yi), w.append(torch.ones(B, dtype=torch.float64))
+    flat = {name: torch.cat([t[name] for t in y]).reshape(n_batches * B, -1) for name in K}
+    return torch.cat(z).numpy(), {n: t.numpy() for n, t in flat.items()}, torch.cat(w).numpy()
+
+
+def brute_force_loss(obj, n_batches):
+    """Ridge decoders on the coordinates of the weighted history, scored on the last batch, in standardised units."""
+    z, y, w = weighted_history(n_batches)
+    zb, yb = batch(n_batches - 1)
+    losses = []
+    for name, W in obj.solution.W.items():
+        mean = lambda t: (w[:, None] * t).sum(0) / w.sum()  # noqa: E731
+        zc, yc = z - mean(z), y[name] - mean(y[name])
+        scale = np.sqrt((w[:, None] * yc**2).sum(0).mean() / w.sum())
+        S = zc @ W.numpy().T
+        G = (w[:, None] * S).T @ S / w.sum()
+        A = (
+            np.linalg.solve(G + RIDGE * np.trace(G) / len(G) * np.eye(len(G)), (w[:, None] * S).T @ yc / w.sum())
+            / scale
+        )
+        Sb = (zb - zb.mean(0)).numpy() @ W.numpy().T
+        target = yb[name].reshape(B, -1).numpy() / scale
+        losses.append(((Sb @ A - (target - target.mean(0))) ** 2).mean())
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_loss_is_that_of_the_best_decoders(orthogonal):
+    obj = objective(orthogonal=orthogonal, weights={"alignment": 1.0})
+    for i in range(8):
+        loss = obj(*batch(i))
+        if i < 2:
+            assert float(loss) == 0
+        else:
+            # two independent float64 routes
+            assert float(loss) == pytest.approx(brute_force_loss(obj, i + 1), rel=1e-9)
+    assert obj.resolve_steps == [3, 6]
+
+
+def test_bases_decode_as_well_as_reduced_rank_regression():
+    obj = objective(ridge=0.0)
+    for i in range(3):
+        obj(*batch(i))
+    z, y, w = weighted_history(3)
+    root = np.sqrt(w)[:, None]
+    mean = lambda t: (w[:, None] * t).sum(0) / w.sum()  # noqa: E731
+    zc, yc = root * (z - mean(z)), root * (y["a"] - mean(y["a"]))
+    S = zc @ obj.solution.W["a"].numpy().T
+    own = np.linalg.lstsq(S, yc, rcond=None)[1].sum()
+    fitted = zc @ np.linalg.lstsq(zc, yc, rcond=None)[0]
+    best = ((yc - fitted) ** 2).sum() + (np.linalg.svd(fitted)[1][2:] ** 2).sum()
+    assert own == pytest.approx(best, rel=1e-9)
+
+
+def test_gradient_is_that_of_the_formula_with_decoders_held():
+    obj = objective()
+    for i in range(4):
+        z, y = batch(i)
+        z.requires_grad_()
+        obj(z, y).backward()
+    W, A, scale = obj.solution.W, obj.solution.A, obj._scales()
+
+    def formula(z):
+        total = 0.0
+        for name in K:
+            target = y[name].reshape(B, -1) / scale[name]
+            total = total + ((z - z.mean(0)) @ W[name].mT @ A[name] - (target - target.mean(0))).square().mean()
+        return total / len(K)
+
+    expected = torch.autograd.functional.jacobian(formula, z.detach())
+    torch.testing.assert_close(z.grad, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_units_do_not_matter():
+    losses = []
+    for unit in (1.0, 1e5):
+        obj = objective()
+        for i in range(5):
+            z, y = batch(i)
+            loss = obj(z, {"a": y["a"] * unit, "b.x": y["b.x"] / unit})
+        losses.append(float(loss))
+    # rounding of rescaled float64 data
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_balance_ignores_units_of_the_task():
+    grads = []
+    for unit in (1.0, 1e-4):
+        obj = objective()
+        for i in range(6):
+            z, y = batch(i)
+            z.requires_grad_()
+            obj.total(unit * z.square().mean(), z, y).backward()
+        grads.append(z.grad / unit)
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-9, atol=1e-12)
+
+
+def test_strength_zero_leaves_the_task_alone():
+    obj = objective(strength=0.0)
+    for i in range(4):
+        z, y = batch(i)
+        z.requires_grad_()
+        task = z.square().mean()
+        total = obj.total(task, z, y)
+    torch.testing.assert_close(torch.autograd.grad(total, z)[0], 2 * z.detach() / z.numel())
+
+
+def test_guidance_puts_the_quantities_into_their_subspaces():
+    """A linear encoder of a signal that holds the quantity in directions it at first ignores."""
+    g = torch.Generator().manual_seed(0)
+    encoder = torch.nn.Linear(20, D, dtype=torch.float64)
+    torch.nn.init.normal_(encoder.weight, std=0.1, generator=g)
+    obj = objective(schedule=EverySteps(5))
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(150):
+        x = torch.randn(64, 20, generator=g, dtype=torch.float64)
+        loss = obj(encoder(x), {"a": x[:, :2].unsqueeze(-1), "b.x": x[:, 5]})
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[5] > 0.3
+    assert losses[-1] < 0.02
+    x = torch.randn(500, 20, generator=g, dtype=torch.float64)
+    decoded = obj.space.decode(encoder(x).detach())
+    assert decoded["a"].shape == (500, 2, 1)
+    assert float((decoded["a"][..., 0] - x[:, :2]).square().mean()) < 0.05
+
+
+def test_solve_from_a_reference_set():
+    obj = objective()
+    z, y = batch(0, 400)
+    space = obj.solve(z, y)
+    assert list(space) == list(K)
+    residual = obj.space.decode(z)["b.x"] - y["b.x"]
+    # the ridge of 1e-3 shrinks an exact linear fit by about its own size
+    assert float(residual.std() / y["b.x"].std()) < 2e-2
+    assert float(obj.eval()(z, y)) < 0.6
+
+
+def test_resume_is_bit_for_bit():
+    first = objective(orthogonal=True)
+    for i in range(7):
+        first.total(batch(i)[0].square().mean(), *batch(i))
+    second = objective(orthogonal=True)
+    second.load_state_dict(first.state_dict())
+    third, fourth = pickle.loads(pickle.dumps(first)), copy.deepcopy(first)
+    for i in range(7, 15):
+        z, y = batch(i)
+        values = [float(obj.total(z.square().mean(), z, y)) for obj in (first, second, third, fourth)]
+        assert len(set(values)) == 1
+    assert second.resolve_steps == first.resolve_steps
+    for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_state_dict_of_an_unused_objective_and_saving():
+    fresh = objective()
+    objective().load_state_dict(fresh.state_dict())
+    used = objective()
+    for i in range(4):
+        used(*batch(i))
+    file = io.BytesIO()
+    torch.save(used.state_dict(), file)
+    file.seek(0)
+    fresh.load_state_dict(torch.load(file, weights_only=True))
+    z, y = batch(9)
+    assert float(fresh.eval()(z, y)) == float(used.eval()(z, y))
+
+
+def test_eval_mode_changes_nothing():
+    obj = objective()
+    for i in range(4):
+        obj(*batch(i))
+    before = copy.deepcopy(obj.state_dict())
+    obj.eval()(*batch(5))
+    assert all(torch.equal(before[key], value) for key, value in obj.state_dict().items())
+
+
+def test_epochs():
+    obj = objective(schedule=EveryEpochs(2))
+    for epoch in range(4):
+        for i in range(3):
+            obj(*batch(3 * epoch + i))
+        obj.end_epoch()
+    assert obj.resolve_steps == [1, 6, 12]
+
+
+def test_plain_recipe_is_the_combined_loss():
+    obj = SpaceObjective.plain(K, D, schedule=EverySteps(3))
+    for i in range(5):
+        z, y = batch(i)
+        loss = obj(z, y)
+    A = {name: t.clone() for name, t in obj.solution.A.items()}
+    scale = obj._scales()
+    expected = combined_loss(z, obj.solution.W, A, {n: y[n].reshape(B, -1) / scale[n] for n in K}, None)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_lower_precision(dtype):
+    obj = objective().to(dtype)
+    for i in range(4):
+        z, y = batch(i)
+        z, y = z.to(dtype).requires_grad_(), {name: (t / t.abs().max()).to(dtype) for name, t in y.items()}
+        loss = obj(z, y)
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert torch.isfinite(z.grad).all()
+    assert obj.moments.scatter_zz.dtype == torch.float64
+
+
+def test_autocast_does_not_reach_the_solvers():
+    obj = objective()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for i in range(4):
+            loss = obj(*batch(i, dtype=torch.float32))
+    assert loss.dtype == torch.float32
+
+
+def test_a_bad_batch_changes_nothing():
+    obj = objective()
+    for i in range(4):
+        obj(*batch(i))
+    before = copy.deepcopy(obj.state_dict())
+    z, y = batch(4)
+    for bad_z, bad_y, error, message in [
+        (z * float("nan"), y, NonFiniteError, "Latents z must be finite"),
+        (z, y | {"a": y["a"] / 0}, NonFiniteError, "quantity 'a'"),
+        (z, {"a": y["a"]}, NameMismatchError, "missing"),
+        (z, y | {"a": y["a"][:5]}, ShapeError, "same batch"),
+        (z, y | {"a": y["a"][:, :2]}, ShapeError, "keep their shapes"),
+        (z[:, :3], y, ShapeError, "latent_dim = 6"),
+        (z[:1], {n: t[:1] for n, t in y.items()}, DegenerateDataError, "At least 2 samples"),
+        (z, {}, DegenerateDataError, "names no quantity"),
+    ]:
+        with pytest.raises(error, match=message):
+            obj(bad_z, bad_y)
+    assert all(torch.equal(before[key], value) for key, value in obj.state_dict().items())
+
+
+def test_a_constant_quantity_is_named():
+    obj = objective(schedule=EverySteps(1))
+    z, y = batch(0)
+    with pytest.raises(DegenerateDataError, match=r"'b.x'.*constant"):
+        obj(z, y | {"b.x": torch.ones(B).double()})
+
+
+def test_bad_options():
+    with pytest.raises(DimensionError, match="at least 3"):
+        SpaceObjective(K, 2, orthogonal=True)
+    with pytest.raises(DimensionError, match="at least 1"):
+        SpaceObjective({"a": 0}, 4)
+    with pytest.raises(OptionError, match="momentum"):
+        objective(momentum=1.0)
+    with pytest.raises(OptionError, match="strength"):
+        objective(strength=-1.0)
+    with pytest.raises(OptionError, match="method"):
+        objective(method="pca")
+    with pytest.raises(NotSolvedError, match="no subspaces yet"):
+        _ = objective().space
