@@ -1,0 +1,78 @@
+"""The figures that results of this room draw of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isospan.guided._plot_style import ACCENT, GUIDED, PAGE, draw_matrix, empty_figure, label, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from isospan.guided.evaluation import Evaluation
+    from isospan.guided.sizing import ThresholdSweep
+
+EXCESS_AT_FULL_COLOUR = 0.3
+
+
+def plot_cross_decodability(evaluation: Evaluation) -> Figure:
+    """Return three matrices: R² of i from the subspace of j, R² of i from the true j, and the first less the second."""
+    names = evaluation.names
+    with style():
+        if len(names) < 2:
+            return empty_figure("A single quantity has no other to leak into.")
+        figure = new_figure(min(3.4 + 2 * len(names), 11), min(2.1 + 0.5 * len(names), 4.5))
+        read, told, excess = figure.subplots(1, 3, sharey=True)
+        draw = partial(draw_matrix, rows=names, columns=names, size=8.5 if len(names) <= 5 else 7)
+        draw(read, evaluation.cross_r2.numpy())
+        draw(told, _without_diagonal(evaluation.target_r2.numpy()))
+        draw(excess, evaluation.excess_leakage.numpy(), full=EXCESS_AT_FULL_COLOUR, positive=ACCENT, negative=GUIDED)
+        read.set(title="from the subspace of j", xlabel="quantity j", ylabel="R² of quantity i", aspect="equal")
+        told.set(title="from the true j", xlabel="quantity j", aspect="equal")
+        excess.set(title="excess leakage", xlabel="quantity j", aspect="equal")
+    return figure
+
+
+def _without_diagonal(matrix: np.ndarray) -> np.ndarray:
+    """A quantity tells all of itself, which is not worth a cell."""
+    return np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
+
+
+def plot_threshold_sweep(sweep: ThresholdSweep) -> Figure:
+    """Return heat maps over both thresholds: the latent dimension D, and the subspace dimension k of each quantity."""
+    columns = _thresholds(sweep.k_thresholds)
+    tables = [("latent dimension D", sweep.D, _thresholds(sweep.n_thresholds))]
+    tables += [(f"k of {label(name)}", sweep.k[name], [f"n = {n}" for n in sweep.n[name]]) for name in sweep.names]
+    with style():
+        figure, panels = _panels(len(tables), len(sweep.n_thresholds), len(columns))
+        for ax, (title, table, names) in zip(panels, tables, strict=True):
+            values = np.array(table, dtype=float)
+            texts = {at: f"{value:.0f}" for at, value in np.ndenumerate(values)}
+            draw_matrix(ax, values, rows=names, columns=columns, full=max(values.max(), 1), texts=texts, size=8)
+            ax.set_title(title)
+        panels[0].set_ylabel("threshold of n")
+        figure.supxlabel("threshold of k", size=9)
+    return figure
+
+
+def _thresholds(values: Sequence[float]) -> list[str]:
+    """Write fractions with equally many digits, two or as many as they need."""
+    digits = max(2, *(len(f"{value:g}") - 2 for value in values))
+    return [f"{value:.{digits}f}" for value in values]
+
+
+def _panels(count: int, rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many equal panels, as many side by side as fit on a page."""
+    width, height = 0.64 + max(0.37 * columns, 1.5), 0.6 + 0.25 * rows
+    across = min(count, max(1, int(PAGE / width)))
+    down = -(-count // across)
+    figure = new_figure(across * width, down * height + 0.25)
+    axes = list(figure.subplots(down, across, squeeze=False).ravel())
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    return figure, axes[:count]

@@ -1,0 +1,23 @@
+"""One function a figure: plain data in, a matplotlib Figure out, nothing global touched."""
+
+from isospan.guided._plots import plot_cross_decodability as cross_decodability
+from isospan.guided._plots import plot_threshold_sweep as threshold_sweep
+from isospan.reports.figures.decoding import r2_bars
+from isospan.reports.figures.fields import decoded_fields, edit_panel, reconstructions
+from isospan.reports.figures.geometry import isotropy_spectrum, principal_angles, variance_shares
+from isospan.reports.figures.sizing import latent_layout
+from isospan.reports.figures.training import loss_curves
+
+__all__ = [
+    "cross_decodability",
+    "decoded_fields",
+    "edit_panel",
+    "isotropy_spectrum",
+    "latent_layout",
+    "loss_curves",
+    "principal_angles",
+    "r2_bars",
+    "reconstructions",
+    "threshold_sweep",
+    "variance_shares",
+]

@@ -1,0 +1,139 @@
+"""Drawing fields as images in rows and columns, with scales that can be compared."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+
+from isospan.guided._plot_style import INK, MUTED, stacked
+
+SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+LONGEST = 4.0
+"""Longer side of an image over the shorter one, at most; a profile of height 1 is stretched to that."""
+LEFT, RIGHT, TOP, BOTTOM = 1.1, 0.78, 0.3, 0.1
+"""Margins in inches: row names, numbers of the scale, column names, nothing."""
+HANDY = (0.05, 1e4)
+"""Scales that end in this range are numbered without a power of ten."""
+Scale = tuple[str, Normalize]
+
+
+def shared_scale(*fields: np.ndarray, signed: bool | None = None) -> Scale:
+    """Return one colour map and range for all fields, symmetric about zero where they take both signs.
+
+    Args:
+        *fields: arrays of any shape; what is not finite is ignored.
+        signed: decide by the data (None), or always symmetric (differences).
+    """
+    known = np.concatenate([field[np.isfinite(field)].ravel() for field in fields] or [np.zeros(0)])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    if signed is None:
+        signed = low < 0 < high and min(-low, high) > 0.15 * max(-low, high)
+    if signed:
+        limit = max(-low, high) or 1.0
+        return DIVERGING, Normalize(-limit, limit)
+    return SEQUENTIAL, Normalize(low, high if high > low else low + (abs(low) or 1.0))
+
+
+def height_of(shape: tuple[int, ...], width: float) -> float:
+    """Return the height in inches of an image (h, w) that is so wide."""
+    return width * min(max(shape[0] / shape[1], 1 / LONGEST), LONGEST)
+
+
+def image_grid(
+    widths: Sequence[float], heights: Sequence[float], *, gaps: Sequence[float], row_gap: float = 0.12
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure of axes in rows and columns, all sizes in inches.
+
+    Args:
+        widths: of the columns.
+        heights: of the rows.
+        gaps: to the right of each column.
+        row_gap: below each row.
+    """
+    lefts = LEFT + np.cumsum([0, *np.add(widths, gaps)])
+    tops = TOP + np.cumsum([0, *np.add(heights, row_gap)])
+    width, height = lefts[-1] - gaps[-1] + RIGHT, tops[-1] - row_gap + BOTTOM
+    figure = Figure(figsize=(width, height))
+    boxes = [
+        [(left / width, 1 - (top + h) / height, w / width, h / height) for left, w in zip(lefts, widths, strict=False)]
+        for top, h in zip(tops, heights, strict=False)
+    ]
+    return figure, [[figure.add_axes(box) for box in row] for row in boxes]
+
+
+def draw_field(ax: Axes, field: np.ndarray, scale: Scale) -> AxesImage:
+    """Draw one field (h, w), first row on top, every entry one flat cell; a lone number is also written out."""
+    cmap, norm = scale
+    image = ax.imshow(field, cmap=cmap, norm=norm, interpolation="none", aspect="auto")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    if field.size == 1:
+        _write_number(ax, image, float(field.item()))
+    return image
+
+
+def draw_row(figure: Figure, axes: Sequence[Axes], fields: Sequence[np.ndarray], scale: Scale) -> None:
+    """Draw fields side by side on one scale, which is shown to the right of the last; axes left over are blank."""
+    for ax in axes[len(fields) :]:
+        ax.set_axis_off()
+    image = [draw_field(ax, field, scale) for ax, field in zip(axes, fields, strict=False)][-1]
+    add_scale(figure, image, axes)
+
+
+def add_scale(figure: Figure, image: AxesImage, axes: Sequence[Axes]) -> None:
+    """Put one slim colour bar to the right of the axes that share a scale."""
+    boxes = [ax.get_position() for ax in axes]
+    bottom, top, right = min(b.y0 for b in boxes), max(b.y1 for b in boxes), max(b.x1 for b in boxes)
+    width, height = figure.get_size_inches()
+    power = _power_of(image)
+    room = 0.16 / height if power else 0
+    cax = figure.add_axes((right + 0.1 / width, bottom, 0.09 / width, top - bottom - room))
+    ticks = MaxNLocator(min(max(int(4 * height * (top - bottom - room)), 2), 5))
+    bar = figure.colorbar(image, cax=cax, ticks=ticks, format=lambda value, _: _numeral(value / 10.0**power))
+    bar.ax.spines[:].set_visible(False)
+    bar.ax.tick_params(labelsize=7.5, length=2)
+    if power:
+        cax.text(0, 1, rf"$\times\,10^{{{power}}}$", size=7.5, color=MUTED, va="bottom", transform=cax.transAxes)
+
+
+def name_columns(axes: Sequence[Axes], names: Sequence[str]) -> None:
+    """Write a small heading over each of the axes."""
+    for ax, name in zip(axes, names, strict=True):
+        ax.set_title(name, weight="normal", fontsize=8.5, color=MUTED, pad=4)
+
+
+def name_row(ax: Axes, name: str) -> None:
+    """Write a name to the left of the first axes of a row."""
+    ax.annotate(
+        stacked(name, 13),
+        (0, 0.5),
+        xycoords="axes fraction",
+        xytext=(-8, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+    )
+
+
+def _power_of(image: AxesImage) -> int:
+    """Return the power of ten to be written over the scale, 0 where its numbers are handy as they are."""
+    largest = max(map(abs, image.get_clim()))
+    return 0 if HANDY[0] <= largest < HANDY[1] or not largest else math.floor(math.log10(largest))
+
+
+def _numeral(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _write_number(ax: Axes, image: AxesImage, value: float) -> None:
+    red, green, blue, _ = image.to_rgba(np.array([value]))[0]
+    dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+    ax.text(
+        0, 0, _numeral(value) if np.isfinite(value) else "–", ha="center", va="center", color="white" if dark else INK
+    )

@@ -1,0 +1,80 @@
+"""How well each quantity is read from its subspace."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from isospan.guided._plot_style import GUIDED, INK, MUTED, PAGE, UNGUIDED, label, new_figure, number, style
+from isospan.guided.evaluation import Evaluation
+
+LOWEST = -0.1
+"""Where the axis ends on the left: an R² far below zero says no more than one just below it."""
+
+
+def r2_bars(evaluation: Evaluation, unguided: Evaluation | None = None) -> Figure:
+    """Draw R² of each quantity from its own subspace, the ceiling, and the ceiling without guidance.
+
+    Args:
+        evaluation: of the guided network.
+        unguided: of the network trained without guidance; its quantities are matched by name.
+    """
+    names = evaluation.names
+    columns = {"own": _column(evaluation.own_r2, names), "ceiling": _column(evaluation.ceiling_r2, names)}
+    if unguided is not None:
+        columns["unguided"] = _column(unguided.ceiling_r2, names)
+    with style():
+        figure = new_figure(PAGE, 1.15 + 0.5 * len(names))
+        ax = figure.subplots()
+        _draw_bars(ax, columns)
+        _frame(ax, names, lowest=LOWEST if any(np.any(values < 0) for values in columns.values()) else 0)
+        _write_numbers(ax, columns)
+        _add_legend(figure, with_unguided=unguided is not None)
+    return figure
+
+
+def _column(r2: Mapping[str, float], names: Sequence[str]) -> np.ndarray:
+    return np.array([float(r2.get(name, np.nan)) for name in names])
+
+
+def _draw_bars(ax: Axes, columns: Mapping[str, np.ndarray]) -> None:
+    shown = {heading: np.clip(values, LOWEST, 1) for heading, values in columns.items()}
+    rows = np.arange(len(shown["own"])) - (0.14 if "unguided" in shown else 0)
+    ax.barh(rows, shown["own"], height=0.36, color=GUIDED)
+    if "unguided" in shown:
+        ax.barh(rows + 0.33, shown["unguided"], height=0.22, color=UNGUIDED)
+    ax.vlines(shown["ceiling"], rows - 0.25, rows + 0.25, color=INK, linewidth=1.8)
+
+
+def _frame(ax: Axes, names: Sequence[str], *, lowest: float) -> None:
+    ax.set_yticks(range(len(names)), [label(name) for name in names])
+    ax.set(xlim=(lowest, 1), ylim=(len(names) - 0.4, -0.6), xlabel="R² on held-out data")
+    ax.axvline(0, color=MUTED, linewidth=0.6)
+    ax.grid(axis="x")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def _write_numbers(ax: Axes, columns: Mapping[str, np.ndarray]) -> None:
+    for at, (heading, values) in enumerate(columns.items()):
+        offset = (36 + 54 * at, 0)
+        write = partial(
+            ax.annotate, xycoords=ax.get_yaxis_transform(), xytext=offset, textcoords="offset points", ha="center"
+        )
+        write(heading, (1, -0.62), va="bottom", color=MUTED, fontsize=8.5)
+        for row, value in enumerate(values):
+            write(number(value), (1, row), va="center", weight="bold" if heading == "own" else "normal")
+
+
+def _add_legend(figure: Figure, *, with_unguided: bool) -> None:
+    handles: list[Patch | Line2D] = [
+        Patch(color=GUIDED, label="from its own subspace"),
+        Line2D([], [], color=INK, linestyle="", marker="|", markersize=11, markeredgewidth=1.8, label="ceiling"),
+    ]
+    if with_unguided:
+        handles.append(Patch(color=UNGUIDED, label="ceiling without guidance"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, handlelength=1.2)

@@ -1,0 +1,48 @@
+"""How the latent space is divided among the quantities."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from isospan.guided._plot_style import INK, PAGE, QUANTITIES, SURFACE, UNGUIDED, label, new_figure, style
+
+LEGEND_COLUMNS = 5
+NARROW = 0.025
+"""Parts below this share of the bar have no room for their number."""
+
+
+def latent_layout(dims: Mapping[str, tuple[int | None, int]], latent_dim: int) -> Figure:
+    """Draw the latent space as a bar of D directions, with the k of each quantity and what is left free.
+
+    Where the subspaces overlap (their k sum to more than D) the bar reaches beyond D, which is marked.
+    """
+    parts = [(label(name), k, QUANTITIES[i % len(QUANTITIES)]) for i, (name, (_, k)) in enumerate(dims.items())]
+    free = latent_dim - sum(k for _, k, _ in parts)
+    if free > 0:
+        parts.append(("free", free, UNGUIDED))
+    with style():
+        figure = new_figure(PAGE, 1.35 + 0.22 * ((len(parts) - 1) // LEGEND_COLUMNS))
+        ax = figure.subplots()
+        _draw_parts(ax, [k for _, k, _ in parts], [colour for _, _, colour in parts])
+        ax.vlines(latent_dim, -0.5, 0.5, color=INK, linewidth=2.5)
+        ax.set(
+            xlim=(0, 1.003 * max(latent_dim, sum(k for _, k, _ in parts))),
+            ylim=(-0.5, 0.5),
+            yticks=[],
+            xlabel=f"directions of the latent space, D = {latent_dim}",
+        )
+        ax.spines["left"].set_visible(False)
+        handles = [Patch(color=colour, label=name) for name, _, colour in parts]
+        figure.legend(handles=handles, loc="outside lower left", ncols=LEGEND_COLUMNS, handlelength=1.2)
+    return figure
+
+
+def _draw_parts(ax: Axes, widths: Sequence[int], colours: Sequence[str]) -> None:
+    ends = np.cumsum(widths)
+    for width, end, colour in zip(widths, ends, colours, strict=True):
+        ax.barh(0, width, left=end - width, height=0.8, color=colour, edgecolor=SURFACE, linewidth=1.2)
+        if width > NARROW * ends[-1]:
+            ax.text(end - width / 2, 0, str(width), ha="center", va="center", color="white", weight="bold")
