@@ -1,6 +1,14 @@
 """How Sphinx builds the documentation."""
 
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.util.logging import getLogger
+from sphinx.writers.html5 import HTML5Translator
+
 from isospan import __version__
+
+logger = getLogger(__name__)
 
 project = "isospan"
 author = "isospan contributors"
@@ -9,7 +17,6 @@ release = version = __version__
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
@@ -27,4 +34,26 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Source", "references")]
 python_use_unqualified_type_names = True
-nitpicky = False
+html_math_renderer = "mathml"
+
+
+def setup(app: Sphinx) -> None:
+    """Render formulas as MathML, which browsers show without a script from elsewhere."""
+    app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))
+
+
+def _visit_inline(self: HTML5Translator, node: nodes.math) -> None:
+    self.body.append(_mathml(node, "inline"))
+    raise nodes.SkipNode
+
+
+def _visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
+    self.body.append(f'<div style="overflow: auto hidden">{_mathml(node, "block")}</div>')
+    raise nodes.SkipNode
+
+
+def _mathml(node: nodes.Element, display: str) -> str:
+    mathml = convert(node.astext().replace(r"\arg", r"\operatorname{arg}"), display=display)
+    if "\\" in mathml:
+        logger.warning("a command of this formula has no MathML: %s", node.astext(), location=node)
+    return mathml
