@@ -235,6 +235,16 @@ class TestBadData:
         self.check(wrap, {"q": torch.ones(9, 1, 0, 4)}, ShapeError, r"Quantity 'q' must have shape \(N, ...\)")
 
 
+def test_a_constant_stays_constant_under_rounding():
+    """The mean of N equal numbers is off by a rounding for some N."""
+    row = torch.rand(12, dtype=torch.float64) + 0.1
+    for N in range(2, 60):
+        x = row.repeat(N, 1)
+        for data in ({"q": x}, stream({"q": x}, 7)):
+            with pytest.raises(DegenerateDataError, match="Quantity 'q' is constant over the samples"):
+                k_per_q(data)
+
+
 def test_a_small_variation_on_a_large_value_is_not_constant():
     x = torch.full((1000, 50), 1e6)
     x[3, 7] += 0.0625  # one step of float32

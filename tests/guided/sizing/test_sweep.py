@@ -48,6 +48,13 @@ def test_table():
         assert (row["n"], row["k"], row["D"]) == (sweep.n[name][i], sweep.k[name][i][j], sweep.D[i][j])
 
 
+def test_plot_shows_every_number_without_pyplot():
+    sweep = threshold_sweep(data(), N_ETAS, K_ETAS)
+    texts = [text.get_text() for ax in sweep.plot().axes for text in ax.texts]
+    expected = [D for row in sweep.D for D in row] + [k for name in sweep.names for row in sweep.k[name] for k in row]
+    assert sorted(texts) == sorted(map(str, expected))
+
+
 def test_higher_thresholds_never_need_less():
     sweep = threshold_sweep(data(), N_ETAS, K_ETAS)
     D = torch.tensor(sweep.D)
