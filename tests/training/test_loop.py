@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from isospan.errors import DegenerateDataError, MissingArgumentError, NonFiniteError, OptionError
-from isospan.guided import ExponentialSchedule, SpaceObjective
+from isospan.guided.objective import SpaceObjective
 from isospan.guided.pooling import pool
+from isospan.guided.schedules import ExponentialSchedule
 from isospan.training import Checkpoints, ConvAutoencoder, Samples, fit, seeded
 
 

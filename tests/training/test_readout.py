@@ -7,14 +7,14 @@ from torch import nn
 
 from isospan.guided.latent_space import LatentSpace
 from isospan.training.networks import ConvAutoencoder
-from isospan.training.readout import evaluating, held_out_scores, read_out, reconstruction_error
+from isospan.training.readout import encode_samples, evaluating, held_out_scores, read_out, reconstruction_error
 from isospan.training.samples import Samples
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(1)
-    return ConvAutoencoder(2, (8, 8), 4, width=4)
+    return ConvAutoencoder(2, (8, 8), 4, width=4).eval()
 
 
 def test_latents_and_quantities_keep_the_order_of_the_samples(model):
@@ -24,6 +24,18 @@ def test_latents_and_quantities_keep_the_order_of_the_samples(model):
     assert torch.allclose(out.z, model.encode(x), atol=1e-5)
     assert torch.equal(out.y["mean"], x.mean((2, 3)))
     assert not out.z.requires_grad
+
+
+def test_encoding_alone_gives_the_same_latents_and_transforms_what_it_reads(model):
+    samples, quantities = Samples(torch.randn(10, 2, 8, 8)), lambda batch: {"corner": batch.fields[:, 0, 0, 0]}
+    z, y = encode_samples(model, samples, quantities, batch_size=4)
+    out = read_out(model, samples, quantities, batch_size=4)
+    assert torch.equal(z, out.z)
+    assert torch.equal(y["corner"], out.y["corner"])
+    doubled = Samples(2 * samples.fields)
+    z, y = encode_samples(model, samples, quantities, transform=lambda batch: Samples(2 * batch.fields), batch_size=4)
+    assert torch.equal(z, read_out(model, doubled, batch_size=4).z)
+    assert torch.equal(y["corner"], 2 * out.y["corner"])
 
 
 def test_the_reconstruction_error_is_the_share_of_variance_lost_per_channel(model):
@@ -73,6 +85,7 @@ def test_evaluation_mode_ends_with_the_block_also_after_an_error(model):
             raise KeyError
 
     modes = []
+    model.train()
     with pytest.raises(KeyError):
         fail()
     assert modes == [False]

@@ -6,7 +6,7 @@ from isospan.training.history import History
 from isospan.training.loop import fit
 from isospan.training.networks import ConvAutoencoder
 from isospan.training.randomness import seeded
-from isospan.training.readout import Readout, read_out, reconstruction_error
+from isospan.training.readout import Readout, encode_samples, read_out, reconstruction_error
 from isospan.training.samples import Rows, Samples, field_statistics, read_batches, shuffled_batches
 from isospan.training.schedule import learning_rate
 from isospan.training.trees import load_tree, save_tree
@@ -21,6 +21,7 @@ __all__ = [
     "Samples",
     "can_displace",
     "displaced",
+    "encode_samples",
     "field_statistics",
     "fit",
     "learning_rate",

@@ -27,7 +27,7 @@ def fit(
     quantities: Quantities | None = None,
     epochs: int = 16,
     batch_size: int = 64,
-    lr: float = 1e-3,
+    lr: float = 3e-3,
     seed: int = 0,
     device: torch.device | str = "cpu",
     augment: bool = False,

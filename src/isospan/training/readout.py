@@ -48,6 +48,32 @@ def read_out(
     return Readout(torch.cat(latents), y, torch.cat(errors).mean(0))
 
 
+@torch.no_grad()
+def encode_samples(
+    model: nn.Module,
+    samples: Samples,
+    quantities: Quantities | None = None,
+    *,
+    transform: Callable[[Samples], Samples] | None = None,
+    batch_size: int = 256,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Latents (N, D) and quantities {name: (N, ...)} of all samples, each batch transformed before.
+
+    Example:
+        >>> from isospan.training import ConvAutoencoder
+        >>> encode_samples(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8)))[0].shape
+        torch.Size([5, 3])
+    """
+    device = next(model.parameters()).device
+    latents, targets = [], []
+    with evaluating(model):
+        for batch in read_batches(samples, batch_size):
+            batch = (transform(batch) if transform else batch).to(device)
+            latents.append(model.encode(batch.tensors()[0]))  # type: ignore[operator]
+            targets.append(quantities(batch) if quantities else {})
+    return torch.cat(latents), {name: torch.cat([y[name] for y in targets]) for name in targets[0]}
+
+
 def reconstruction_error(readout: Readout, samples: Samples) -> float:
     r"""Error over variance, mean over channels of :math:`\overline{(\hat x_c - x_c)^2} / \operatorname{var} x_c`."""
     scale = field_statistics(samples)[1].to(readout.squared_error)

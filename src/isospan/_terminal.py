@@ -1,0 +1,202 @@
+"""What the commands show: a live bar on a terminal, plain lines elsewhere, tables, and errors without tracebacks."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+LINE_SECONDS = 10.0
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+class TerminalReporter:
+    """Shows a run: its stages, a bar over the steps of all networks with the time left, and the losses.
+
+    Follows :class:`isospan.experiment.Reporter`. Silent on other ranks than 0 of a distributed run.
+    """
+
+    def __init__(self) -> None:
+        self.quiet = os.environ.get("RANK", "0") != "0"
+        self.live = console.is_terminal and not self.quiet
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=console,
+            disable=not self.live,
+        )
+        self.bar: Any = None
+        self.total, self.before = 0, dict[str, int]()
+        self.started, self.last_line = 0.0, 0.0
+
+    def __enter__(self) -> "TerminalReporter":
+        """Start drawing."""
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing."""
+        self.progress.stop()
+
+    def stage(self, text: str) -> None:
+        """Name a part of the run."""
+        if not self.quiet:
+            self.progress.console.print(text, markup=False)
+
+    def sized(self, sizes: Any) -> None:
+        """Show the sizes."""
+        if not self.quiet:
+            self.progress.console.print(sizes_table(sizes))
+
+    def planned(self, networks: Mapping[str, int]) -> None:
+        """Make one bar over the steps of all networks, so that the time left is that of the whole run."""
+        self.before = {name: sum(list(networks.values())[:i]) for i, name in enumerate(networks)}
+        self.begin("training", sum(networks.values()))
+
+    def stepped(self, network: str, epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
+        """Move the bar on and show the losses."""
+        self.advance(self.before[network] + step, f"{network}, epoch {epoch}", format_losses(losses))
+
+    def generated(self, done: int, total: int) -> None:
+        """Move the bar of simulated fields on."""
+        if self.bar is None or self.total != total:
+            self.begin("simulating fields", total)
+        self.advance(done, "simulating fields")
+
+    def begin(self, description: str, total: int) -> None:
+        """Start a bar."""
+        if self.bar is not None:
+            self.progress.remove_task(self.bar)
+        self.bar = self.progress.add_task(description, total=total, losses="")
+        self.total, self.started, self.last_line = total, time.monotonic(), 0.0
+
+    def advance(self, done: int, description: str, losses: str = "") -> None:
+        """Move the bar on; without a terminal, write a line now and then."""
+        self.progress.update(self.bar, completed=done, description=description, losses=losses)
+        now = time.monotonic()
+        if not self.live and not self.quiet and (done == self.total or now - self.last_line > LINE_SECONDS):
+            self.last_line = now
+            left = (now - self.started) / done * (self.total - done)
+            text = f"{description}: {done} of {self.total}, {duration(left)} left"
+            console.print(f"{text}, {losses}" if losses else text, markup=False, soft_wrap=True)
+
+
+def format_losses(losses: Mapping[str, float]) -> str:
+    """Write the losses that matter, and the R² that the guidance amounts to.
+
+    Example:
+        >>> format_losses({"task": 0.1234, "guidance": 0.25, "alignment": 0.25})
+        'task 0.1234  guidance 0.250  R² 0.750'
+    """
+    parts = [f"task {losses['task']:.4f}"]
+    if "guidance" in losses:
+        parts.append(f"guidance {losses['guidance']:.3f}")
+    if "alignment" in losses:
+        parts.append(f"R² {1 - losses['alignment']:.3f}")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Write a time to two figures.
+
+    Example:
+        >>> duration(7.2), duration(125), duration(7300)
+        ('7 s', '2 min 05 s', '2 h 01 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def sizes_table(sizes: Any) -> Table:
+    """Bins and directions of each quantity, and what is left free."""
+    table = _table("quantity", "n", "k")
+    for name, (n, k) in sizes.dims.items():
+        table.add_row(name, "–" if n is None else str(n), str(k))
+    used = sum(sizes.k.values())
+    table.add_row("free", "", str(max(0, sizes.latent_dim - used)), end_section=True)
+    table.add_row("D", "", str(sizes.latent_dim))
+    return table
+
+
+def results_table(result: Any) -> Table:
+    """R² of each quantity from its own subspace beside the best probes, and the reconstruction error."""
+    guided, unguided = result.guided.evaluation, result.unguided.evaluation if result.unguided else None
+    table = _table("held-out R²", "own subspace", "best probe", *(["without guidance"] if unguided else []))
+    for name in guided.names:
+        row = [guided.own_r2[name], guided.ceiling_r2[name], *([unguided.ceiling_r2[name]] if unguided else [])]
+        table.add_row(name, *(f"{value:.3f}" for value in row))
+    error = [f"{result.guided.nmse:.4f}", "", *([f"{result.unguided.nmse:.4f}"] if result.unguided else [])]
+    table.add_section()
+    table.add_row("reconstruction error (NMSE)", *error)
+    return table
+
+
+def evaluation_table(evaluation: Any) -> Table:
+    """R² of each quantity from its own subspace beside the best probes."""
+    table = _table("R²", "own subspace", "best probe of rank k", "best probe")
+    for name in evaluation.names:
+        row = (evaluation.own_r2[name], evaluation.ceiling_r2[name], evaluation.probe_r2[name])
+        table.add_row(name, *(f"{value:.3f}" for value in row))
+    return table
+
+
+@contextmanager
+def clean_errors(*, debug: bool) -> Iterator[None]:
+    """Show an error of isospan or of a file as one message and exit with code 2; warnings as one line each."""
+    import typer
+
+    from isospan.errors import IsospanError
+
+    with _notes():
+        try:
+            yield
+        except KeyboardInterrupt:
+            errors.print("Interrupted. The same command with --resume continues from the last checkpoint.")
+            raise typer.Exit(130) from None
+        except (IsospanError, OSError) as error:
+            if debug:
+                raise
+            errors.print("[bold red]Error:[/]", end=" ")
+            errors.print(str(error), markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Warnings of isospan and what it logs appear as lines that do not tear the bar."""
+    from isospan.errors import NumericalWarning
+
+    logger, handler = logging.getLogger("isospan"), RichHandler(console=errors, show_time=False, show_path=False)
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", NumericalWarning)
+            warnings.showwarning = lambda message, *_args, **_kwargs: logger.warning("%s", message)
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table

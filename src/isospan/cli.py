@@ -1,0 +1,269 @@
+"""The command line: ``isospan demo | size | train | probe | decode | edit``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isospan._terminal import (
+    TerminalReporter,
+    clean_errors,
+    console,
+    evaluation_table,
+    results_table,
+    sizes_table,
+)
+
+app = typer.Typer(
+    help="Guide the latent space of a network with known quantities.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Files = Annotated[list[Path], typer.Argument(help="Fields: .npz, .npy, NetCDF, HDF5 or Zarr.", show_default=False)]
+Run = Annotated[Path, typer.Argument(help="Directory of a finished run.", show_default=False)]
+Quantities = Annotated[
+    list[str],
+    typer.Option(
+        "--quantity",
+        "-q",
+        help="NAME, NAME=built_in, NAME=module:function or NAME=array:VARIABLE; repeat for several.",
+        show_default=False,
+    ),
+]
+Variable = Annotated[
+    list[str] | None, typer.Option(help="Variable of the files that is the field; several are channels.")
+]
+SampleDim = Annotated[str | None, typer.Option(help="Dimension that counts samples; the first one by default.")]
+Fill = Annotated[float | None, typer.Option(help="What to put in the place of NaN; an error by default.")]
+Periodic = Annotated[bool, typer.Option("--periodic/--no-periodic", help="Whether the fields wrap around.")]
+Spacing = Annotated[str, typer.Option(help="Distance of grid points, or two: along H,along W.")]
+BinThreshold = Annotated[float, typer.Option(help="Share of the variance that decides the bins n.")]
+KThreshold = Annotated[float, typer.Option(help="Share of the pooled variance that decides the directions k.")]
+MaxBins = Annotated[int, typer.Option(help="The largest n.")]
+Seed = Annotated[int, typer.Option(help="Of the weights and of the order of samples.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory of the results.")] = Path("isospan-demo"),
+    epochs: Annotated[int | None, typer.Option(help="Passes over the samples.", min=1)] = None,
+    samples: Annotated[int | None, typer.Option(help="Number of simulated fields.", min=8)] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Do the main job on simulated turbulence: about five minutes on two cores."""
+    with clean_errors(debug=debug), TerminalReporter() as reporter:
+        from isospan.experiment import train as train_run
+        from isospan.experiment.demo import SAMPLES, demo_config, demo_samples, write_demo_fields
+
+        reporter.stage("Decaying turbulence (simulated once, then cached)")
+        fields = demo_samples(samples or SAMPLES, progress=reporter.generated)
+        changes = {"epochs": epochs} if epochs else {}
+        config = demo_config(out, seed=seed, device=device, resume=resume, **changes)
+        result = train_run(config, samples=fields, reporter=reporter)
+        held_out = write_demo_fields(out, fields)
+    _show(result)
+    name = next(iter(config.quantities))
+    console.print(
+        "Try:", f"  isospan decode {out} {held_out}", f"  isospan edit {out} {held_out} --set '{name}=*2'", sep="\n"
+    )
+
+
+@app.command()
+def train(
+    files: Files,
+    quantity: Quantities,
+    out: Annotated[Path, typer.Option(help="Directory of the results.")] = Path("isospan-run"),
+    epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = 16,
+    latent: Annotated[str, typer.Option(help="Latent dimension, or auto.")] = "auto",
+    seed: Seed = 0,
+    device: Device = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
+    variable: Variable = None,
+    sample_dim: SampleDim = None,
+    fill: Fill = None,
+    periodic: Periodic = False,
+    dx: Spacing = "1",
+    batch_size: int = 64,
+    learning_rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 3e-3,
+    orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
+    strength: Annotated[float | None, typer.Option(help="Of the guidance against the task.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="module:Class, made as Class(channels, size, latent_dim).")
+    ] = None,
+    bin_threshold: BinThreshold = 0.95,
+    k_threshold: KThreshold = 0.90,
+    max_bins: MaxBins = 8,
+    test_fraction: Annotated[float, typer.Option(help="Share held out, at the end.")] = 0.2,
+    baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train without guidance.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Train an encoder whose latent space holds the named quantities, and write a report."""
+    with clean_errors(debug=debug), TerminalReporter() as reporter:
+        from isospan.experiment import TrainConfig
+        from isospan.experiment import train as train_run
+
+        config = TrainConfig(
+            files=files,
+            quantities=_quantities(quantity),
+            out=out,
+            epochs=epochs,
+            latent=_latent(latent),
+            seed=seed,
+            device=device,
+            resume=resume,
+            variable=variable,
+            sample_dim=_dimension(sample_dim),
+            fill=fill,
+            periodic=periodic,
+            dx=_spacing(dx),
+            batch_size=batch_size,
+            lr=learning_rate,
+            orthogonal=orthogonal,
+            strength=strength,
+            encoder=encoder,
+            bin_threshold=bin_threshold,
+            k_threshold=k_threshold,
+            max_bins=max_bins,
+            test_fraction=test_fraction,
+            baseline=baseline,
+            title=", ".join(path.name for path in files),
+        )
+        result = train_run(config, reporter=reporter)
+    _show(result)
+
+
+@app.command()
+def size(
+    files: Files,
+    quantity: Quantities,
+    out: Annotated[Path, typer.Option(help="Image of D over both thresholds.")] = Path("isospan-sizes.png"),
+    variable: Variable = None,
+    sample_dim: SampleDim = None,
+    fill: Fill = None,
+    periodic: Periodic = False,
+    dx: Spacing = "1",
+    bin_threshold: BinThreshold = 0.95,
+    k_threshold: KThreshold = 0.90,
+    max_bins: MaxBins = 8,
+    debug: Debug = False,
+) -> None:
+    """Show how many bins, directions and dimensions the quantities need, and draw it over the thresholds."""
+    with clean_errors(debug=debug):
+        from isospan.experiment import TrainConfig
+        from isospan.experiment import size as solve
+        from isospan.experiment.output import write_sweep
+
+        config = TrainConfig(
+            files=files,
+            quantities=_quantities(quantity),
+            variable=variable,
+            sample_dim=_dimension(sample_dim),
+            fill=fill,
+            periodic=periodic,
+            dx=_spacing(dx),
+            bin_threshold=bin_threshold,
+            k_threshold=k_threshold,
+            max_bins=max_bins,
+        )
+        sizes = solve(config)
+        console.print(sizes_table(sizes))
+        if sizes.sweep is not None:
+            console.print(f"The heat map is {write_sweep(out, sizes.sweep)}", soft_wrap=True)
+
+
+@app.command()
+def probe(run: Run, files: Files, device: Device = "cpu", debug: Debug = False) -> None:
+    """Score a run on new files, from which its quantities can be computed."""
+    with clean_errors(debug=debug):
+        from isospan.experiment import probe as score
+
+        console.print(evaluation_table(score(run, files, device=device)))
+
+
+@app.command()
+def decode(
+    run: Run,
+    files: Files,
+    out: Annotated[Path | None, typer.Option(help=".npz or .nc; in the run's directory by default.")] = None,
+    device: Device = "cpu",
+    debug: Debug = False,
+) -> None:
+    """Read every quantity of the fields in files from their latents."""
+    with clean_errors(debug=debug):
+        from isospan.experiment import decode as read
+        from isospan.experiment.output import decoded_path, write_decoded
+
+        decoded = read(run, files, device=device)
+        path = write_decoded(out or decoded_path(run, files), decoded, files)
+        for name, values in decoded.items():
+            console.print(f"{name}: {values.shape}, {values.min():.4g} to {values.max():.4g}", markup=False)
+        console.print(f"The quantities are in {path}", soft_wrap=True)
+
+
+@app.command()
+def edit(
+    run: Run,
+    file: Annotated[Path, typer.Argument(help="Fields to edit.", show_default=False)],
+    changes: Annotated[
+        list[str],
+        typer.Option("--set", help="NAME=3, NAME=*1.5, NAME=+0.2 or NAME=target.npy; repeat for several."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Directory; the run's by default.")] = None,
+    device: Device = "cpu",
+    debug: Debug = False,
+) -> None:
+    """Change quantities of the fields in a file, and write the fields that the network makes of it."""
+    with clean_errors(debug=debug):
+        from isospan.experiment import edit as change
+        from isospan.experiment.output import write_edited
+
+        edited = change(run, file, _changes(changes), device=device)
+        for path in write_edited(out or run, edited, name=f"edited-{file.stem}"):
+            console.print(f"Wrote {path}", soft_wrap=True)
+
+
+def _show(result: Any) -> None:
+    console.print(results_table(result))
+    console.print(f"The report is {result.report.absolute()}", soft_wrap=True)
+
+
+def _quantities(texts: list[str]) -> dict[str, str]:
+    from isospan.experiment.targets import split_assignment
+
+    return dict(split_assignment(text) for text in texts)
+
+
+def _changes(texts: list[str]) -> dict[str, str]:
+    from isospan.errors import OptionError
+
+    pairs = [text.partition("=") for text in texts]
+    if not all(name and equals and how for name, equals, how in pairs):
+        raise OptionError(f"--set takes NAME=VALUE, got {', '.join(map(repr, texts))}.")
+    return {name: how for name, _, how in pairs}
+
+
+def _latent(text: str) -> Any:
+    return int(text) if text.isdigit() else text
+
+
+def _dimension(text: str | None) -> str | int | None:
+    return int(text) if text is not None and text.isdigit() else text
+
+
+def _spacing(text: str) -> float | tuple[float, float]:
+    from isospan.errors import OptionError
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise OptionError(f"--dx takes one number, or two such as 0.1,0.2 (along H, along W), got {text!r}.")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])

@@ -1,0 +1,71 @@
+"""The samples of a run: from files, in memory where they fit."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from isospan.datasets import open_fields
+from isospan.errors import OptionError
+from isospan.experiment.config import PathLike
+from isospan.training import Rows, Samples
+
+IN_MEMORY_BYTES = 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Fields, and what else there is for each of them.
+
+    Attributes:
+        samples: the fields, perhaps with arrays that were passed along.
+        channels: names of the variables that are the channels.
+        arrays: further arrays of the files, by name, read only where a quantity asks for them.
+    """
+
+    samples: Samples
+    channels: tuple[str, ...] = ()
+    arrays: Mapping[str, Rows] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> list[str]:
+        """Names of all that can be a quantity known only while training, the channels themselves included."""
+        return [*self.samples.known, *self.arrays]
+
+    def with_known(self, names: Sequence[str]) -> Samples:
+        """Return the fields with these arrays and no others, in memory where they fit."""
+        arrays = {**self.samples.known, **self.arrays}
+        return in_memory(Samples(self.samples.fields, {name: arrays[name] for name in names}))
+
+
+def read_source(
+    files: Sequence[PathLike],
+    *,
+    variable: str | Sequence[str] | None = None,
+    sample_dim: str | int | None = None,
+    fill: float | None = None,
+) -> Source:
+    """Open the fields in files; see :func:`isospan.datasets.open_fields`.
+
+    Raises:
+        OptionError: there is no file.
+        FileFormatError: a file cannot be read.
+    """
+    if not files:
+        raise OptionError(
+            "At least one file of fields is needed, got none. Pass .npz, .npy, NetCDF, HDF5 or Zarr files."
+        )
+    found = open_fields(list(files), variable=variable, sample_dim=sample_dim, fill=fill)
+    return Source(Samples(found.fields), found.variables, found.arrays)
+
+
+def in_memory(samples: Samples, *, limit: int = IN_MEMORY_BYTES) -> Samples:
+    """Read samples into memory if they take no more than ``limit`` bytes; else return them as they are.
+
+    Example:
+        >>> import torch
+        >>> in_memory(Samples(torch.zeros(3, 1, 8, 8))).in_memory
+        True
+    """
+    fields, known = samples[0:1].tensors()
+    one = sum(values[0].numel() * values.element_size() for values in (fields, *known.values()) if len(values))
+    return samples[0 : len(samples)] if math.prod((one, len(samples))) <= limit else samples

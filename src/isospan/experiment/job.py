@@ -1,0 +1,152 @@
+"""The parts of a run, in order: sizes, the two networks, what they achieve."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from isospan.experiment.config import TrainConfig
+from isospan.experiment.network import NetworkDescription
+from isospan.experiment.reporter import Reporter
+from isospan.experiment.sizes import Sizes, solve_sizes
+from isospan.experiment.targets import Targets
+from isospan.guided.evaluation import Evaluation, evaluate
+from isospan.guided.latent_space import LatentSpace
+from isospan.guided.objective import SpaceObjective
+from isospan.training import (
+    Checkpoints,
+    ConvAutoencoder,
+    History,
+    Samples,
+    displaced,
+    encode_samples,
+    field_statistics,
+    fit,
+    read_out,
+    reconstruction_error,
+)
+from isospan.training.samples import steps_per_epoch
+
+REFERENCE_PASSES = 3
+"""Displaced copies of the training samples from which the final subspaces are solved, besides the originals."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A trained network, its latent space, and what it achieves on held-out samples.
+
+    Attributes:
+        model: the network.
+        space: subspaces solved from the training samples, for the unguided network as well.
+        history: its losses.
+        evaluation: on held-out samples, probes fitted on the training samples.
+        nmse: held-out reconstruction error over the variance.
+    """
+
+    model: ConvAutoencoder
+    space: LatentSpace
+    history: History
+    evaluation: Evaluation
+    nmse: float
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """The samples and settings of a run.
+
+    Attributes:
+        config: the settings.
+        train: samples to train on.
+        test: held-out samples.
+        targets: the quantities; pooled once their sizes are known.
+        augment: whether training displaces the fields.
+        reporter: hears how it goes on.
+    """
+
+    config: TrainConfig
+    train: Samples
+    test: Samples
+    targets: Targets
+    augment: bool
+    reporter: Reporter
+
+    def solve_sizes(self) -> Sizes:
+        """Solve bins, directions and the latent dimension from the samples to train on."""
+        self.reporter.stage("Sizing the quantities")
+        config = self.config
+        sizes = solve_sizes(
+            self.train,
+            self.targets,
+            bin_threshold=config.bin_threshold,
+            k_threshold=config.k_threshold,
+            max_bins=config.max_bins,
+            latent_dim=config.latent_dim,
+            augment=self.augment,
+            seed=config.seed,
+        )
+        self.reporter.sized(sizes)
+        return sizes
+
+    def train_networks(self, sizes: Sizes, description: NetworkDescription) -> dict[str, TrainedNetwork]:
+        """Train with guidance and then, from the same weights and on the same batches, without."""
+        names = ["guided", "unguided"] if self.config.baseline else ["guided"]
+        steps = self.config.epochs * steps_per_epoch(len(self.train), self.config.batch_size)
+        self.reporter.planned(dict.fromkeys(names, steps))
+        return {name: self._train_network(name, sizes, description) for name in names}
+
+    def _train_network(self, name: str, sizes: Sizes, description: NetworkDescription) -> TrainedNetwork:
+        config = self.config
+        self.reporter.stage(f"Training, {name}")
+        model = description.build(config.encoder_class, seed=config.seed).standardise_(*field_statistics(self.train))
+        objective = self._objective(sizes)
+        guide = {"objective": objective, "quantities": self.targets} if name == "guided" else {}
+        history = fit(
+            model,
+            self.train,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            lr=config.lr,
+            seed=config.seed,
+            device=config.device,
+            augment=self.augment,
+            validation=self.test,
+            progress=partial(self.reporter.stepped, name),
+            checkpoints=self._checkpoints(name, sizes),
+            resume=config.resume,
+            **guide,
+        )
+        return self._evaluated(model, objective, history)
+
+    def _objective(self, sizes: Sizes) -> SpaceObjective:
+        objective = SpaceObjective(sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
+        if self.config.strength is not None:
+            objective.strength = self.config.strength
+        return objective
+
+    def _checkpoints(self, name: str, sizes: Sizes) -> Checkpoints:
+        run = self.config.settings() | {"network": name, "dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}
+        checkpoints = Checkpoints(Path(self.config.out) / "checkpoints" / name, run=run)
+        if not self.config.resume:
+            checkpoints.clear()
+        return checkpoints
+
+    def _evaluated(self, model: ConvAutoencoder, objective: SpaceObjective, history: History) -> TrainedNetwork:
+        """Solve the subspaces from all training samples, and score them on the held-out ones."""
+        self.reporter.stage("Evaluating on held-out samples")
+        reference = self._reference(model)
+        objective.to(reference[0].device).solve(*reference)
+        held_out = read_out(model, self.test, self.targets)
+        evaluation = evaluate(objective.space, held_out.z, held_out.y, fit=reference)
+        nmse = reconstruction_error(held_out, self.test)
+        return TrainedNetwork(model, objective.space, history, evaluation, nmse)
+
+    def _reference(self, model: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+        """Latents and targets of the training samples and, where training displaced them, of displaced copies."""
+        passes = [encode_samples(model, self.train, self.targets)]
+        if self.augment:
+            move = partial(displaced, generator=torch.Generator().manual_seed(self.config.seed))
+            passes += [encode_samples(model, self.train, self.targets, transform=move) for _ in range(REFERENCE_PASSES)]
+        latents, targets = zip(*passes, strict=True)
+        return torch.cat(latents), {name: torch.cat([y[name] for y in targets]) for name in self.targets.names}

@@ -1,0 +1,69 @@
+"""Finding a function or class that a user names as text."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from isospan.errors import OptionError
+
+
+def load_object(reference: str) -> Any:
+    """Return what ``module:name`` or ``path/to/file.py:name`` refers to; the working directory is searched as well.
+
+    Raises:
+        OptionError: the text has another form, there is no such module or name, or importing it fails.
+
+    Example:
+        >>> load_object("math:sqrt")(4.0)
+        2.0
+    """
+    module_name, _, name = reference.rpartition(":")
+    if not module_name or not name:
+        raise OptionError(f"{reference!r} must have the form module:name or file.py:name, such as 'physics:vorticity'.")
+    try:
+        module = _import(module_name)
+    except Exception as error:  # whatever a user's module raises while it is imported
+        raise OptionError(
+            f"{module_name!r} of {reference!r} cannot be imported ({type(error).__name__}: {error}). "
+            "Name an installed module, or a .py file of the working directory."
+        ) from error
+    if not hasattr(module, name):
+        raise OptionError(f"{module_name!r} has no {name!r}. It has {', '.join(public_names(module)) or 'nothing'}.")
+    return getattr(module, name)
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """Names that a module defines itself and does not hide."""
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    return sorted(name for name in own if not name.startswith("_"))
+
+
+def _import(name: str) -> ModuleType:
+    if name.endswith(".py"):
+        return _import_file(Path(name))
+    with _working_directory_on_path():
+        return importlib.import_module(name)
+
+
+def _import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _working_directory_on_path() -> Iterator[None]:
+    directory = str(Path.cwd())
+    sys.path.insert(0, directory)
+    try:
+        yield
+    finally:
+        sys.path.remove(directory)

@@ -1,0 +1,113 @@
+"""The network of a run: made from its description, saved with it, loaded from it."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from isospan._files import atomic_path
+from isospan.errors import FileFormatError, OptionError
+from isospan.experiment.loading import load_object
+from isospan.training import ConvAutoencoder, seeded
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class NetworkDescription:
+    """All that is needed to make the network again, except its weights.
+
+    Attributes:
+        channels: C.
+        size: (H, W).
+        latent_dim: D.
+        width: channels of the first convolution.
+        periodic: whether its convolutions wrap around.
+        encoder: ``module:Class`` of a user's encoder.
+    """
+
+    channels: int
+    size: tuple[int, int]
+    latent_dim: int
+    width: int = 16
+    periodic: bool = False
+    encoder: str | None = None
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Self:
+        """Return the description that ``dataclasses.asdict`` wrote down."""
+        return cls(**{**record, "size": tuple(record["size"])})
+
+    def build(self, encoder: Callable[..., nn.Module] | None = None, *, seed: int = 0) -> ConvAutoencoder:
+        """Make the network, with weights of this seed.
+
+        Args:
+            encoder: the class of a user's encoder, where it is not to be found by name.
+            seed: of the weights.
+        """
+        make = encoder or (load_object(self.encoder) if self.encoder else None)
+        with seeded(seed):
+            own = None if make is None else self._make_encoder(make)
+            return ConvAutoencoder(
+                self.channels, self.size, self.latent_dim, width=self.width, periodic=self.periodic, encoder=own
+            )
+
+    def _make_encoder(self, make: Callable[..., nn.Module]) -> nn.Module:
+        try:
+            encoder = make(self.channels, self.size, self.latent_dim)
+        except TypeError as error:
+            raise OptionError(
+                f"The encoder {getattr(make, '__name__', make)!r} must be constructed as Class(channels, size, "
+                f"latent_dim) = ({self.channels}, {self.size}, {self.latent_dim}); it says: {error}."
+            ) from error
+        if not isinstance(encoder, nn.Module):
+            raise OptionError(f"The encoder must be an nn.Module, got {type(encoder).__name__}. Name its class.")
+        return encoder
+
+
+def save_network(
+    path: str | os.PathLike[str], model: nn.Module, description: NetworkDescription, run: dict[str, Any]
+) -> None:
+    """Write the weights by their names, with the description and a record of the run in the header."""
+    header = {"kind": "network", "schema": SCHEMA_VERSION, "network": asdict(description), "run": run}
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary, {"isospan": json.dumps(header)})
+
+
+def load_network(path: str | os.PathLike[str]) -> tuple[ConvAutoencoder, dict[str, Any]]:
+    """Return the network, in evaluation mode on the CPU, and the record of its run.
+
+    Raises:
+        FileFormatError: the file is missing, truncated, or of another program or version.
+    """
+    header, weights = _read(path)
+    model = NetworkDescription.from_dict(header["network"]).build()
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise FileFormatError(f"The weights in {path} do not fit the network it describes ({error}).") from error
+    return model.eval(), header["run"]
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["isospan"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise FileFormatError(
+            f"{path} is not a network that isospan wrote ({type(error).__name__}: {error}). "
+            "Pass the directory of a finished run."
+        ) from error
+    if header.get("kind") != "network" or header.get("schema") != SCHEMA_VERSION:
+        raise FileFormatError(
+            f"{path} holds a {header.get('kind')!r} of schema {header.get('schema')}, this version reads a 'network' "
+            f"of schema {SCHEMA_VERSION}. Use the version of isospan that wrote it."
+        )
+    return header, weights

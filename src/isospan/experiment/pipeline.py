@@ -1,0 +1,125 @@
+"""The main job: from fields and the names of quantities to a trained, evaluated and saved latent space."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from isospan.experiment.config import TrainConfig
+from isospan.experiment.data import Source, read_source
+from isospan.experiment.job import Job, TrainedNetwork
+from isospan.experiment.network import NetworkDescription, save_network
+from isospan.experiment.reporter import LoggingReporter, Reporter
+from isospan.experiment.sizes import Sizes
+from isospan.experiment.summary import summarise
+from isospan.experiment.targets import Targets, parse_quantities
+from isospan.guided.latent_space import LatentSpace
+from isospan.reports import RunSummary, write_report
+from isospan.training import ConvAutoencoder, Samples, can_displace
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """All that a run of the main job gives.
+
+    Attributes:
+        guided: the network trained with guidance.
+        unguided: the same without, where asked for.
+        sizes: bins, directions and the latent dimension.
+        summary: what the report shows.
+        report: path of ``report.html``.
+    """
+
+    guided: TrainedNetwork
+    unguided: TrainedNetwork | None
+    sizes: Sizes
+    summary: RunSummary
+    report: Path
+
+    @property
+    def space(self) -> LatentSpace:
+        """The guided latent space."""
+        return self.guided.space
+
+    @property
+    def model(self) -> ConvAutoencoder:
+        """The guided network."""
+        return self.guided.model
+
+
+def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, reporter: Reporter | None = None) -> Result:
+    """Do the main job and write ``space.safetensors``, ``model.safetensors``, ``metrics.json`` and ``report.html``.
+
+    Read the fields, size the quantities, train the network with guidance and, from the same weights and on the same
+    batches, without; evaluate both on the held-out tail; write the results to ``config.out``.
+
+    Args:
+        config: the settings.
+        samples: the fields (N, C, H, W), or these and what is known of them, instead of the files of ``config``.
+        reporter: hears how it goes on.
+
+    Raises:
+        IsospanError: the files, the quantities or a setting cannot be used; the message says why.
+
+    Example:
+        >>> import tempfile, torch
+        >>> x = torch.randn(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.nn.functional.interpolate(x, size=(8, 8), mode="bilinear")
+        >>> config = TrainConfig(quantities={"local_mean": ""}, out=tempfile.mkdtemp(), epochs=1, batch_size=8, width=4)
+        >>> train(config, samples=x).report.name
+        'report.html'
+    """
+    started = time.perf_counter()
+    source = _source(config, samples)
+    job = _job(config, source, reporter or LoggingReporter())
+    sizes = job.solve_sizes()
+    job = replace(job, targets=job.targets.with_bins(sizes.bins))
+    description = _describe(config, job.train, sizes)
+    networks = job.train_networks(sizes, description)
+    job.reporter.stage("Writing the report")
+    _save(Path(config.out), networks["guided"], description, _record(job, source, sizes))
+    summary = summarise(job, sizes, networks, seconds=time.perf_counter() - started)
+    return Result(networks["guided"], networks.get("unguided"), sizes, summary, write_report(summary, config.out))
+
+
+def size(config: TrainConfig, *, samples: Samples | Tensor | None = None, reporter: Reporter | None = None) -> Sizes:
+    """Solve the sizes of the quantities as :func:`train` does, and train nothing."""
+    return _job(config, _source(config, samples), reporter or LoggingReporter()).solve_sizes()
+
+
+def _source(config: TrainConfig, samples: Samples | Tensor | None) -> Source:
+    if samples is None:
+        return read_source(config.files, variable=config.variable, sample_dim=config.sample_dim, fill=config.fill)
+    return Source(Samples(samples) if isinstance(samples, Tensor) else samples)
+
+
+def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
+    quantities = parse_quantities(config.quantities, variables=source.variables)
+    samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
+    train_set, test_set = samples.split(config.test_fraction)
+    targets = Targets(quantities, dx=config.dx, periodic=config.periodic)
+    return Job(config, train_set, test_set, targets, config.displaces and can_displace(train_set), reporter)
+
+
+def _describe(config: TrainConfig, samples: Samples, sizes: Sizes) -> NetworkDescription:
+    channels, height, width = samples[0:1].tensors()[0].shape[1:]
+    return NetworkDescription(
+        channels, (height, width), sizes.latent_dim, config.width, config.periodic, config.encoder_reference
+    )
+
+
+def _record(job: Job, source: Source, sizes: Sizes) -> dict[str, Any]:
+    """What using the network later needs to know of its run."""
+    return {
+        "channels": list(source.channels),
+        "quantities": {quantity.name: quantity.text for quantity in job.targets.quantities},
+        "dims": {name: list(pair) for name, pair in sizes.dims.items()},
+        "settings": job.config.settings(),
+    }
+
+
+def _save(out: Path, network: TrainedNetwork, description: NetworkDescription, record: dict[str, Any]) -> None:
+    network.space.save(out / "space.safetensors")
+    save_network(out / "model.safetensors", network.model, description, record)

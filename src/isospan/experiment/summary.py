@@ -1,0 +1,111 @@
+"""What a report shows of a run."""
+
+import platform
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import isospan
+from isospan.experiment.job import Job, TrainedNetwork
+from isospan.experiment.sizes import Sizes
+from isospan.guided.latent_space import LatentSpace
+from isospan.reports import EditExample, FieldPair, LossHistory, Reconstructions, RunSummary
+from isospan.training import ConvAutoencoder, History, Samples
+from isospan.training.samples import concatenate
+
+SHOWN = 4
+LOSSES = ("task", "guidance")
+
+
+@torch.no_grad()
+def summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *, seconds: float) -> RunSummary:
+    """Collect what the report shows, with images of a few held-out samples spread over the test set."""
+    guided, unguided = networks["guided"], networks.get("unguided")
+    shown = _spread(job.test, SHOWN)
+    return RunSummary(
+        title=job.config.title or "Guided latent space",
+        dims=sizes.dims,
+        latent_dim=sizes.latent_dim,
+        guided=guided.evaluation,
+        nmse={name: network.nmse for name, network in networks.items()},
+        history=_history(guided.history),
+        settings={"samples": {"to train": len(job.train), "held out": len(job.test)}} | job.config.settings(),
+        sweep=sizes.sweep,
+        unguided=unguided.evaluation if unguided else None,
+        unguided_history=_history(unguided.history) if unguided else None,
+        reconstructions=_reconstructions(shown, networks),
+        decoded=_decoded(job, shown, guided),
+        edits=_edits(job, shown, guided),
+        versions=versions(),
+        seconds=seconds,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software."""
+    found = {"isospan": isospan.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    return found | {"python": platform.python_version()}
+
+
+def _spread(samples: Samples, count: int) -> Samples:
+    count = min(count, len(samples))
+    firsts = torch.linspace(0, len(samples) - 1, count + 2)[1:-1].long().tolist() if count > 1 else [0]
+    return concatenate([samples[first : first + 1] for first in firsts])
+
+
+def _history(history: History) -> LossHistory:
+    return LossHistory(
+        step=history.steps,
+        terms={name: history.losses[name] for name in LOSSES if name in history.losses},
+        resolve_steps=history.resolve_steps,
+        validation_step=history.validation_steps,
+        validation=history.validation,
+    )
+
+
+def _reconstructions(shown: Samples, networks: Mapping[str, TrainedNetwork]) -> Reconstructions:
+    x, _ = shown.tensors()
+    made = {name: _on_device(network.model, x) for name, network in networks.items()}
+    return Reconstructions(x, made["guided"], made.get("unguided"))
+
+
+def _on_device(model: ConvAutoencoder, x: Tensor) -> Tensor:
+    return model.eval()(x.to(model.field_mean.device))[0].cpu()
+
+
+def _decoded(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, FieldPair]:
+    true = job.targets(shown)
+    z = network.model.eval().encode(shown.tensors()[0].to(network.space.z_mean.device)).cpu()
+    decoded = network.space.to(device="cpu").decode(z)
+    return {name: FieldPair(as_images(true[name]), as_images(decoded[name])) for name in true}
+
+
+def _edits(job: Job, shown: Samples, network: TrainedNetwork) -> list[EditExample]:
+    """Set each quantity of one sample to its value in another."""
+    x = shown.tensors()[0].to(network.model.field_mean.device)
+    z = network.model.eval().encode(x).double()
+    wanted = network.space.decode(z[-1:])
+    return [edit_example(network.model, network.space, z[:1], {name: wanted[name]}) for name in job.targets.names]
+
+
+def edit_example(model: ConvAutoencoder, space: LatentSpace, z: Tensor, targets: Mapping[str, Tensor]) -> EditExample:
+    """Edit one latent (1, D), and decode it before and after."""
+    (name,) = targets
+    edited = space.edit(z, targets)
+    before, after = (model.decode(latent.to(model.field_mean.dtype))[0, 0] for latent in (z, edited))
+    target, then, now = (as_images(y)[0] for y in (targets[name], space.decode(z)[name], space.decode(edited)[name]))
+    return EditExample(name, before, after, target, then, now)
+
+
+def as_images(y: Tensor) -> Tensor:
+    """Show targets (B, C, h, w) as (B, h, w) of the first channel, series (B, S) as one row.
+
+    Example:
+        >>> as_images(torch.zeros(2, 3, 6, 6)).shape, as_images(torch.zeros(2, 5)).shape
+        (torch.Size([2, 6, 6]), torch.Size([2, 1, 5]))
+    """
+    if y.dim() == 2:
+        return y[:, None, :]
+    return y.reshape(len(y), -1, *y.shape[-2:])[:, 0]

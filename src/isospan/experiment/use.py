@@ -1,0 +1,212 @@
+"""Using what was trained: read the quantities of new fields, and change them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan.errors import DtypeError, FileFormatError, NameMismatchError, OptionError, ShapeError
+from isospan.experiment.config import PathLike
+from isospan.experiment.data import Source, read_source
+from isospan.experiment.network import load_network
+from isospan.experiment.targets import Targets, parse_quantities
+from isospan.guided.evaluation import Evaluation, evaluate
+from isospan.guided.latent_space import LatentSpace
+from isospan.guided.pooling import pool
+from isospan.training import ConvAutoencoder, Samples, encode_samples
+from isospan.training.samples import read_batches
+
+Change = str | float | PathLike | Tensor | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """The network and the latent space that a run wrote.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        space: its latent space.
+        record: what the run was asked for.
+    """
+
+    model: ConvAutoencoder
+    space: LatentSpace
+    record: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, directory: PathLike, *, device: str = "cpu") -> Self:
+        """Read the results in a directory.
+
+        Raises:
+            FileFormatError: it holds no finished run, or its files are damaged.
+        """
+        directory = Path(directory)
+        if not (directory / "model.safetensors").is_file():
+            raise FileFormatError(f"{os.fspath(directory)} holds no finished run: there is no model.safetensors in it.")
+        model, record = load_network(directory / "model.safetensors")
+        return cls(model.to(device), LatentSpace.load(directory / "space.safetensors").to(device=device), record)
+
+    def open(self, files: Sequence[PathLike]) -> Source:
+        """Open the fields of files, by the names of the variables that the network was trained on."""
+        settings = self.record["settings"]
+        channels = None if all(Path(file).suffix == ".npy" for file in files) else self.record["channels"] or None
+        return read_source(files, variable=channels, sample_dim=settings["sample_dim"], fill=settings["fill"])
+
+    def encode(self, samples: Samples) -> Tensor:
+        """Return the latents (N, D) of samples."""
+        return encode_samples(self.model, samples)[0]
+
+    @torch.no_grad()
+    def fields(self, z: Tensor) -> Tensor:
+        """Return the fields (N, C, H, W) of latents, a batch at a time."""
+        batches = read_batches(Samples(z.to(self.model.field_mean.dtype)), 256)
+        return torch.cat([self.model.decode(batch.tensors()[0]).cpu() for batch in batches])
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """Fields before and after an edit.
+
+    Attributes:
+        before: what the network makes of the latents as they were (N, C, H, W).
+        after: of the edited latents.
+        targets: what the quantities were set to {name: (N, ...)}.
+        read_before: every quantity, read from the latents as they were.
+        read_after: every quantity, read from the edited latents.
+        latents: the edited latents (N, D).
+    """
+
+    before: Tensor
+    after: Tensor
+    targets: dict[str, Tensor]
+    read_before: dict[str, Tensor]
+    read_after: dict[str, Tensor]
+    latents: Tensor
+
+
+def decode(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: str = "cpu") -> dict[str, np.ndarray]:
+    """Read every quantity of the fields in files.
+
+    Args:
+        directory: of a finished run.
+        files: with fields of the same variables and size.
+        device: where to compute.
+
+    Returns:
+        {name: (N, ...)}, pooled as in the run, in the quantity's units.
+    """
+    run = TrainedRun.load(directory, device=device)
+    decoded = run.space.decode(run.encode(run.open(_listed(files)).samples))
+    return {name: y.cpu().numpy() for name, y in decoded.items()}
+
+
+def edit(
+    directory: PathLike, files: PathLike | Sequence[PathLike], changes: Mapping[str, Change], *, device: str = "cpu"
+) -> Edited:
+    """Change quantities of the fields in files, and leave the other quantities as they were.
+
+    Args:
+        directory: of a finished run.
+        files: with fields of the same variables and size.
+        changes: {name: target}. A number is set everywhere; ``"*1.5"`` and ``"+0.2"`` change what is read from the
+            latent; an array, or the path of a ``.npy`` or ``.npz`` file, is pooled as in the run where it is not yet.
+        device: where to compute.
+
+    Raises:
+        NameMismatchError: the run holds no such quantity.
+        OptionError: a change cannot be understood.
+        ShapeError: an array does not fit.
+    """
+    run = TrainedRun.load(directory, device=device)
+    z = run.encode(run.open(_listed(files)).samples)
+    read = run.space.decode(z)
+    unknown = sorted(set(changes) - set(read))
+    if unknown or not changes:
+        raise NameMismatchError(
+            f"The run holds the quantities {list(read)}, got {list(changes)}. Name at least one of them."
+        )
+    targets = {name: parse_change(name, how, read[name]) for name, how in changes.items()}
+    edited = run.space.edit(z, targets)
+    return Edited(run.fields(z), run.fields(edited), targets, read, run.space.decode(edited), edited)
+
+
+def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: str = "cpu") -> Evaluation:
+    """Score a run on the fields of files, for which its quantities can be computed; probes are cross-fitted on halves.
+
+    Raises:
+        OptionError: a quantity cannot be found again, such as a function that was passed from Python.
+    """
+    run = TrainedRun.load(directory, device=device)
+    settings, dims = run.record["settings"], run.record["dims"]
+    source = run.open(_listed(files))
+    quantities = parse_quantities(run.record["quantities"], variables=source.variables)
+    samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
+    dx = tuple(settings["dx"]) if isinstance(settings["dx"], list) else settings["dx"]
+    targets = Targets(quantities, dx=dx, periodic=settings["periodic"], bins={name: n for name, (n, _) in dims.items()})
+    return evaluate(run.space, *encode_samples(run.model, samples, targets))
+
+
+def parse_change(name: str, how: Change, read: Tensor) -> Tensor:
+    """Return what a quantity shall be, from what is read of it (N, ...).
+
+    Example:
+        >>> parse_change("heat", "*1.5", torch.tensor([[2.0, 4.0]])), parse_change("heat", "3", torch.zeros(1, 2))
+        (tensor([[3., 6.]]), tensor([[3., 3.]]))
+    """
+    if isinstance(how, str) and how[:1] in ("*", "+"):
+        factor = _number(name, how[1:])
+        return read * factor if how[0] == "*" else read + factor
+    if isinstance(how, Tensor | np.ndarray):
+        return _fitting(name, torch.as_tensor(how), read)
+    if not isinstance(how, int | float) and Path(how).suffix in (".npy", ".npz"):
+        return _fitting(name, _load_array(Path(how), name), read)
+    return torch.full_like(read, _number(name, how))
+
+
+def _number(name: str, text: object) -> float:
+    try:
+        return float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"{name!r} cannot be set to {text!r}. Give a number, '*1.5', '+0.2', or the path of a .npy or .npz file."
+        ) from None
+
+
+def _load_array(path: Path, name: str) -> Tensor:
+    """The array of a .npy file, or that of this name in a .npz file."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return torch.from_numpy(loaded if isinstance(loaded, np.ndarray) else loaded[name])
+    except (OSError, ValueError, EOFError, TypeError, KeyError, BadZipFile) as error:
+        raise FileFormatError(
+            f"{path} cannot be read as an array of numbers for {name!r} ({error}). Save it with numpy.save, or with "
+            f"numpy.savez under the name {name!r}."
+        ) from error
+
+
+def _fitting(name: str, target: Tensor, read: Tensor) -> Tensor:
+    """Bring an array to (N, ...): one for all samples is repeated, and one at full resolution is pooled."""
+    if target.is_complex():
+        raise DtypeError(f"The target of {name!r} must be real, got {target.dtype}.")
+    target = target.to(read)
+    shape = tuple(read.shape[1:])
+    if len(shape) == 3 and tuple(target.shape[-2:]) != shape[-2:] and target.dim() >= 2:
+        grid = target.shape[-2:]
+        target = pool(target.reshape(-1, 1, *grid), shape[-1]).reshape(*target.shape[:-2], *shape[-2:])
+    try:
+        return torch.broadcast_to(target, read.shape)
+    except RuntimeError:
+        raise ShapeError(
+            f"The target of {name!r} must fit (N, ...) = {tuple(read.shape)}, got {tuple(target.shape)}. Give one "
+            f"sample of shape {shape}, or one for each of the {len(read)} samples."
+        ) from None
+
+
+def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    return [files] if isinstance(files, str | os.PathLike) else list(files)
