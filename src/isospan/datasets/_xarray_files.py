@@ -1,0 +1,62 @@
+"""Variables in NetCDF, HDF5 and Zarr files, through xarray; what is not asked for is not read."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isospan.errors import FileFormatError
+
+NETCDF = {"engine": "netcdf4"}  # reads HDF5 of any origin too; unnamed dimensions become phony_dim_0, ...
+ENGINES: dict[str, dict[str, Any]] = {
+    **dict.fromkeys([".nc", ".nc4", ".netcdf", ".h5", ".hdf5"], NETCDF),
+    ".zarr": {"engine": "zarr", "consolidated": False},  # not in every store, and no slower on a disk
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LazyVariable:
+    """A variable of a file with its samples in front, read slice by slice."""
+
+    data: Any
+    sample_dim: Hashable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Numbers of samples and of entries along the other dimensions, in their order in the file."""
+        sizes = self.data.sizes
+        return (sizes[self.sample_dim], *(n for dim, n in sizes.items() if dim != self.sample_dim))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the entries after decoding."""
+        return self.data.dtype
+
+    def __getitem__(self, samples: slice) -> np.ndarray:
+        """Read a slice of samples."""
+        try:
+            return self.data.isel({self.sample_dim: samples}).transpose(self.sample_dim, ...).values
+        except (OSError, RuntimeError, ValueError) as error:  # what the file libraries raise for damaged chunks
+            raise FileFormatError(
+                f"Variable {self.data.name!r} cannot be read at samples {samples.start} to {samples.stop}: {error}. "
+                "The file may be damaged; write or copy it again."
+            ) from error
+
+
+def open_dataset(path: Path) -> Any:
+    """Open a file as an `xarray.Dataset` of lazy variables; bounds and grid mappings count as coordinates."""
+    options = {"cache": False, "decode_times": False, "decode_coords": "all", **ENGINES[path.suffix.lower()]}
+    try:
+        return import_module("xarray").open_dataset(path, **options)
+    except (ImportError, ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
+        if isinstance(error, ImportError) or "unrecognized engine" in str(error):
+            raise FileFormatError(
+                f"Reading {path} needs xarray and the libraries of its format, of which one is missing ({error}). "
+                "Install them: pip install 'isospan[fields]'."
+            ) from error
+        raise FileFormatError(
+            f"{path} cannot be read: {error}. The file may be damaged, or of another kind than its name says."
+        ) from error

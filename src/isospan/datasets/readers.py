@@ -1,0 +1,188 @@
+"""Opening the files of a user: fields in NumPy, NetCDF, HDF5 and Zarr files, found by name and checked."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from isospan.datasets._numpy_files import open_npy, open_npz
+from isospan.datasets._variables import choose_variables, is_real
+from isospan.datasets._xarray_files import ENGINES, LazyVariable, open_dataset
+from isospan.datasets.sources import FieldArray, FieldSource, Part
+from isospan.errors import DegenerateDataError, FileFormatError, OptionError, ShapeError
+
+PathLike = str | os.PathLike[str]
+
+
+def open_fields(
+    paths: PathLike | Sequence[PathLike],
+    *,
+    variable: str | Sequence[str] | None = None,
+    sample_dim: str | int | None = None,
+    fill: float | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> FieldSource:
+    """Open fields in files, to be read in slices of samples.
+
+    =============================== ==========================================================================
+    ``.npy``                        one array, mapped into memory; its name is `variable`, or ``field``
+    ``.npz``                        arrays by name, mapped where the file is not compressed, else held in memory
+    ``.nc .nc4 .netcdf .h5 .hdf5``  variables by name, through xarray and netCDF4
+    ``.zarr``                       variables by name, through xarray and zarr
+    =============================== ==========================================================================
+
+    The fields are `variable`, by default the one real array of at least three dimensions. The other real arrays that
+    have the dimension of the samples come along as ``source.known``. Coordinates and bounds of NetCDF files do not.
+
+    Args:
+        paths: A file, or several whose samples follow each other.
+        variable: Name of the fields; several names become channels.
+        sample_dim: The dimension that counts samples, by name (NetCDF, HDF5, Zarr) or number (NumPy); by default the
+            first of `variable`.
+        fill: What to put in the place of NaN and infinity; by default they are an error.
+        dtype: Type of the tensors.
+
+    Returns:
+        A :class:`FieldSource`; nothing is read yet but the first sample, to see that it can be.
+
+    Raises:
+        FileFormatError: A file is missing, damaged, of an unknown kind, without the variable, of pickled or other
+            objects that are not real numbers; or the library for it is not installed.
+        ShapeError: The fields have less than three dimensions, or differ between files or channels.
+        DegenerateDataError: There are no samples or no entries.
+        NonFiniteError: The first sample has NaN or infinite entries, and there is no `fill`.
+        OptionError: `sample_dim` is not a dimension, or no files are given.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "run.npz"
+        >>> np.savez(path, u=np.zeros((10, 8, 8)), forcing=np.arange(10.0))
+        >>> source = open_fields(path)
+        >>> source.shape, source.names, source.fields[0:4].shape, source.known["forcing"][2:4]
+        ((1, 8, 8), ('u', 'forcing'), torch.Size([4, 1, 8, 8]), tensor([2., 3.]))
+    """
+    wanted = (variable,) if isinstance(variable, str) else tuple(variable or ())
+    with ExitStack() as opened:
+        files: list[_File] = []
+        for path in _as_list(paths):
+            files.append(_open(Path(path), wanted or _variables_of(files), sample_dim, opened))
+        _check_agreement(files)
+        shared = [name for name in files[0].parts if all(name in file.parts for file in files)]
+        arrays = {name: FieldArray(name, [file.parts[name] for file in files], dtype, fill) for name in shared}
+        source = FieldSource(arrays, files[0].variables)
+        source.read(source.variables, slice(0, 1))
+        return replace(source, closer=opened.pop_all().close)
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    variables: tuple[str, ...]
+    parts: Mapping[str, Part]
+
+
+def _variables_of(files: Sequence[_File]) -> tuple[str, ...]:
+    """What was chosen in the first file, so that the others are read alike."""
+    return files[0].variables if files else ()
+
+
+def _open(path: Path, wanted: tuple[str, ...], sample_dim: str | int | None, opened: ExitStack) -> _File:
+    _check_exists(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return _numpy_file(path, open_npy(path, wanted[0] if wanted else "field"), wanted, sample_dim)
+    if suffix == ".npz":
+        return _numpy_file(path, open_npz(path), wanted, sample_dim)
+    if suffix in ENGINES:
+        return _xarray_file(path, opened.enter_context(open_dataset(path)), wanted, sample_dim)
+    raise FileFormatError(
+        f"{path} is of an unknown kind {suffix!r}. Known are .npy, .npz, {', '.join(ENGINES)}; save the fields as one."
+    )
+
+
+def _numpy_file(
+    path: Path, arrays: dict[str, np.ndarray], wanted: tuple[str, ...], sample_dim: str | int | None
+) -> _File:
+    variables = choose_variables(path, arrays, wanted)
+    field = arrays[variables[0]]
+    axis = 0 if sample_dim is None else sample_dim
+    if not isinstance(axis, int) or not 0 <= axis < field.ndim:
+        raise OptionError(
+            f"sample_dim must be a number from 0 to {field.ndim - 1} for {variables[0]!r} of shape {field.shape} in "
+            f"{path}; got {axis!r}. NumPy files do not name their dimensions."
+        )
+    parts = {
+        name: np.moveaxis(array, axis, 0)
+        for name, array in arrays.items()
+        if is_real(array.dtype) and array.ndim > axis and array.shape[axis] == field.shape[axis]
+    }
+    return _File(path, variables, parts)
+
+
+def _xarray_file(path: Path, dataset: Any, wanted: tuple[str, ...], sample_dim: str | int | None) -> _File:
+    data = {str(name): array for name, array in dataset.data_vars.items()}
+    variables = choose_variables(path, data, wanted)
+    dims = data[variables[0]].dims
+    if isinstance(sample_dim, int) and 0 <= sample_dim < len(dims):
+        sample_dim = dims[sample_dim]
+    sample_dim = dims[0] if sample_dim is None else sample_dim
+    for name in variables:
+        if sample_dim not in data[name].dims:
+            raise OptionError(
+                f"Variable {name!r} of {path} has no dimension {sample_dim!r}; it has {', '.join(data[name].dims)}. "
+                "Pass one of these as sample_dim."
+            )
+    parts = {
+        name: LazyVariable(array, sample_dim)
+        for name, array in data.items()
+        if is_real(array.dtype) and sample_dim in array.dims
+    }
+    return _File(path, variables, parts)
+
+
+def _as_list(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not listed:
+        raise OptionError("open_fields needs at least one file, got none.")
+    return listed
+
+
+def _check_exists(path: Path) -> None:
+    if path.exists():
+        return
+    there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, there, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Check the path."
+    raise FileFormatError(f"{path} does not exist. {hint}")
+
+
+def _check_agreement(files: Sequence[_File]) -> None:
+    """Require samples of one shape, and entries at all, for every array that the files share."""
+    first = files[0]
+    for file in files:
+        for name in file.variables:
+            if name not in file.parts:
+                raise ShapeError(
+                    f"Variables that become channels must have the same samples; {name!r} of {file.path} does not have "
+                    f"those of {file.variables[0]!r}. Pass variables of one grid and time axis."
+                )
+            if 0 in file.parts[name].shape:
+                raise DegenerateDataError(
+                    f"Variable {name!r} of {file.path} is empty, of shape {file.parts[name].shape}. Leave the file out."
+                )
+        for name in set(first.parts) & set(file.parts):
+            expected, got = first.parts[name].shape[1:], file.parts[name].shape[1:]
+            if expected != got:
+                raise ShapeError(
+                    f"Samples of {name!r} must have one shape; they have {expected} in {first.path} and {got} in "
+                    f"{file.path}. Open such files one by one, or bring them to one grid."
+                )
+    grids = {name: first.parts[name].shape[-2:] for name in first.variables}
+    if len(set(grids.values())) > 1:
+        raise ShapeError(f"Variables that become channels must have one grid; got {grids}.")
