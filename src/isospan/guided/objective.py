@@ -22,6 +22,7 @@ from isospan.guided._solution import Solution
 from isospan.guided.criteria import Method
 from isospan.guided.decoders import decoders_from_moments
 from isospan.guided.latent_space import LatentSpace
+from isospan.guided.leakage import LeakageProbe
 from isospan.guided.losses import combined_loss
 from isospan.guided.schedules import ExponentialSchedule, Schedule
 from isospan.guided.space import Space
@@ -29,6 +30,11 @@ from isospan.guided.subspaces import solve_from_moments
 from isospan.moments import KeepsPrecision, Moments
 
 Decoders = Literal["refit", "frozen"]
+
+BALANCE_MEMORY = 0.9
+"""Share of the running mean of the log force ratio that a step leaves."""
+FIRST_BALANCE = 0.01
+"""Weight over strength before the forces have been measured, for one step."""
 
 
 class SpaceObjective(KeepsPrecision):
@@ -75,8 +81,8 @@ class SpaceObjective(KeepsPrecision):
 
     step: Tensor
     epoch: Tensor
-    task_level: Tensor
-    guidance_level: Tensor
+    balance: Tensor
+    measured: Tensor
     moments: Moments  # None before the first batch
     solution: Solution  # None before the first solve
 
@@ -90,7 +96,7 @@ class SpaceObjective(KeepsPrecision):
         orthogonal: bool = False,
         decoders: Decoders = "refit",
         weights: Mapping[str, float] | None = None,
-        strength: float = 1.0,
+        strength: float = 0.3,
         momentum: float = 0.96,
         ridge: float = 1e-3,
     ) -> None:
@@ -110,15 +116,14 @@ class SpaceObjective(KeepsPrecision):
         self.method: Method = method
         self.orthogonal = orthogonal
         self.decoders = decoders
-        self.weights = dict(weights or {"alignment": 1.0})
+        self.weights = {"alignment": 1.0, "leakage": 1.0 if orthogonal else 0.0} if weights is None else dict(weights)
         self.strength, self.momentum, self.ridge = strength, momentum, ridge
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.resolve_steps: list[int] = []
         self.terms: dict[str, Tensor] = {}
-        for counter in ("step", "epoch"):
+        for counter in ("step", "epoch", "measured"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
-        for level in ("task_level", "guidance_level"):
-            self.register_buffer(level, torch.zeros((), dtype=torch.float64))
+        self.register_buffer("balance", torch.zeros((), dtype=torch.float64))
         self.register_module("moments", None)
         self.register_module("solution", None)
 
@@ -150,19 +155,25 @@ class SpaceObjective(KeepsPrecision):
         return self.terms["total"]
 
     def total(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
-        r"""Return task loss plus guidance, balanced by value.
+        r"""Return task loss plus guidance, balanced by the force of each on the latents.
 
-        .. math:: L = L_\text{task} + \text{strength} \cdot \frac{\langle L_\text{task}\rangle}{\langle L_\text{guide}\rangle} L_\text{guide}
+        .. math:: L = L_\text{task} + w L_\text{guide}, \qquad
+            w = \text{strength} \cdot \exp \Bigl\langle \log
+            \frac{\| \partial L_\text{task} / \partial z \|}{\| \partial L_\text{guide} / \partial z \|} \Bigr\rangle
 
-        with running means :math:`\langle\cdot\rangle` that carry no gradient: the gradient is that of
-        :math:`\log L_\text{task} + \text{strength} \cdot \log L_\text{guide}` times the task loss, so neither the units of
-        the task nor those of the quantities matter.
+        The running mean is taken during ``backward``, where both gradients arrive anyway; what else the caller adds
+        to the loss counts as task. So the weight is small while the task's decoder is young, and the same for a task
+        loss in other units, of another scale or negative, and under a gradient scaler. A backward in which either
+        gradient is zero or not finite leaves it as it is.
         """
-        guidance = self(z, y)
+        branch = z.clone()
+        guidance = self(branch, y)
         if self.solution is None:
             return task_loss + guidance
-        weight = self._balance(task_loss.detach(), guidance.detach())
+        weight = self._weight().to(guidance.dtype)
         self.terms |= {"task": task_loss.detach(), "weight": weight}
+        if self.training and z.requires_grad:
+            self._measure_forces(z, branch, weight)
         return task_loss + weight * guidance
 
     @torch.no_grad()
@@ -187,15 +198,18 @@ class SpaceObjective(KeepsPrecision):
 
     @property
     def space(self) -> LatentSpace:
-        """The present subspaces, decoders, means and scales, as a frozen :class:`LatentSpace` of its own tensors."""
-        if self.solution is None or self.moments is None:
+        """The subspaces, decoders, means and scales that the running moments give now, as a frozen :class:`LatentSpace`.
+
+        It is solved afresh when read, turned onto the present bases, and leaves the objective as it is.
+        """
+        if self.solution is None:
             raise NotSolvedError(
                 "There are no subspaces yet. Train until the first step of the schedule or call solve(z, y)."
             )
-        scale, mean = self._scales(), self.moments.y_mean
+        solved, scale, mean = self._solved(), self._scales(), self.moments.y_mean
         return LatentSpace(
-            W={name: W.clone() for name, W in self.solution.W.items()},
-            A={name: A * scale[name] for name, A in self.solution.A.items()},
+            W={name: solved.W[name] for name in self.k},
+            A={name: solved.A[name] * scale[name] for name in self.k},
             z_mean=self.moments.z_mean.clone(),
             y_mean={name: mean[name].clone() for name in self.k},
             y_scale={name: scale[name].clone() for name in self.k},
@@ -237,9 +251,15 @@ class SpaceObjective(KeepsPrecision):
         return {name: torch.Size(shape).numel() for name, shape in self.shapes.items()}
 
     def _make_moments(self) -> Moments:
-        return Moments(self.latent_dim, self._target_dims(), target_covariance=self.method == "correlation").to(
+        return Moments(self.latent_dim, self._target_dims(), target_covariance=self._needs_target_covariance()).to(
             self.step.device
         )
+
+    def _needs_target_covariance(self) -> bool:
+        return self.method == "correlation" or self._leakage_weight() > 0
+
+    def _leakage_weight(self) -> float:
+        return self.weights.get("leakage", 0.0) if len(self.k) > 1 else 0.0
 
     def _make_solution(self) -> Solution:
         return Solution(self.k, self.latent_dim, self._target_dims()).to(self.step.device)
@@ -258,17 +278,23 @@ class SpaceObjective(KeepsPrecision):
             self._refit()
 
     def _resolve(self) -> Space:
-        standard = self._standard_moments()
-        previous = None if self.solution is None else self.solution.W
-        space = solve_from_moments(
-            standard, self.k, method=self.method, orthogonal=self.orthogonal, previous=previous, ridge=self.ridge
-        )
+        space = self._solved()
         if self.solution is None:
             self.solution = self._make_solution()
         self.solution.replace_bases(space.W)
         self._refit()
         self.resolve_steps.append(int(self.step))
         return Space(W=self.solution.W, A=self.solution.A, V=space.V)
+
+    def _solved(self) -> Space:
+        return solve_from_moments(
+            self._standard_moments(),
+            self.k,
+            method=self.method,
+            orthogonal=self.orthogonal,
+            previous=None if self.solution is None else self.solution.W,
+            ridge=self.ridge,
+        )
 
     def _refit(self) -> None:
         A, scale = decoders_from_moments(self.moments, self.solution.W, ridge=self.ridge), self._scales()
@@ -292,22 +318,51 @@ class SpaceObjective(KeepsPrecision):
         dtype = working_dtype(z)
         cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
         scale, W_prev = self._scales(), self.solution.W_prev
-        standard = {name: (y / scale[name]).to(dtype) for name, y in flat.items()}
+        z, standard = z.to(dtype), {name: (y / scale[name]).to(dtype) for name, y in flat.items()}
+        W = cast(self.solution.W)
         with torch.autocast(z.device.type, enabled=False):
-            return combined_loss(
-                z.to(dtype),
-                cast(self.solution.W),
+            terms = combined_loss(
+                z,
+                W,
                 cast(self.solution.A),
                 standard,
                 None if W_prev is None else cast(W_prev),
-                weights=self.weights,
+                weights={term: weight for term, weight in self.weights.items() if term != "leakage"},
                 return_terms=True,
             )
+            if self._leakage_weight():
+                terms["leakage"] = self._leakage(z, W, standard)
+                terms["total"] = terms["total"] + self._leakage_weight() * terms["leakage"]
+        return terms
 
-    def _balance(self, task: Tensor, guidance: Tensor) -> Tensor:
-        if self.training:
-            share = 1 - self.momentum
-            first = not bool(self.task_level > 0)
-            self.task_level.lerp_(task.double(), 1.0 if first else share)
-            self.guidance_level.lerp_(guidance.double(), 1.0 if first else share)
-        return (self.strength * self.task_level / self.guidance_level).to(guidance.dtype)
+    def _leakage(self, z: Tensor, W: Mapping[str, Tensor], standard: Mapping[str, Tensor]) -> Tensor:
+        probe = LeakageProbe.fit(self._standard_moments(), self.solution.W, ridge=self.ridge)
+        S = {name: (z - z.mean(0)) @ W_q.mT for name, W_q in W.items()}
+        return probe.loss(S, {name: y - y.mean(0) for name, y in standard.items()})
+
+    def _weight(self) -> Tensor:
+        return self.strength * torch.where(self.measured > 0, self.balance.exp(), FIRST_BALANCE)
+
+    def _measure_forces(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
+        """Tell the two gradients apart: the guidance's arrives at its own branch of z, the sum of both at z."""
+        from_guidance: list[Tensor] = []
+
+        def at_branch(gradient: Tensor) -> None:
+            from_guidance.append(gradient.detach())
+
+        def at_latents(gradient: Tensor) -> None:
+            if from_guidance:
+                guidance = from_guidance.pop()
+                self._remember(weight * (gradient.detach() - guidance).norm() / guidance.norm())
+
+        branch.register_hook(at_branch)
+        z.register_hook(at_latents)
+
+    @torch.no_grad()
+    def _remember(self, ratio: Tensor) -> None:
+        """Running mean of the log, so that a force which is large once does not count for long."""
+        log = ratio.double().log()
+        valid = log.isfinite()
+        self.measured += valid
+        share = (1 / self.measured.clamp(min=1)).clamp(min=1 - BALANCE_MEMORY)
+        self.balance += torch.where(valid, share * (log - self.balance), 0.0)

@@ -143,6 +143,17 @@ class Moments(KeepsPrecision):
         return self.split(self.scatter_zy / self._positive_count())
 
     @property
+    def cov_yy(self) -> dict[tuple[str, str], Tensor]:
+        """Covariance (P_i, P_j) of each quantity with each; only with ``target_covariance=True``."""
+        if not self.target_covariance:
+            raise OptionError(
+                "These moments do not hold the covariance of the targets. Collect them with "
+                "Moments(..., target_covariance=True)."
+            )
+        columns = self.split(self.scatter_yy / self._positive_count())
+        return {(i, j): block for j, column in columns.items() for i, block in self._split_rows(column).items()}
+
+    @property
     def var_y(self) -> dict[str, Tensor]:
         """Variance (P,) of each entry of each quantity."""
         diagonal = self.scatter_yy.diagonal() if self.target_covariance else self.scatter_yy
@@ -167,6 +178,9 @@ class Moments(KeepsPrecision):
     def split(self, stacked: Tensor) -> dict[str, Tensor]:
         """Split the last axis (ΣP) of a tensor by quantity."""
         return dict(zip(self.target_dims, stacked.split(list(self.target_dims.values()), dim=-1), strict=True))
+
+    def _split_rows(self, stacked: Tensor) -> dict[str, Tensor]:
+        return {name: block.mT for name, block in self.split(stacked.mT).items()}
 
     def extra_repr(self) -> str:
         """Show the dimensions and how many samples were seen."""
