@@ -53,6 +53,10 @@ class Criterion:
         cross = {name: cross[name] @ F.mT for name, F in whitening.items()}
         return cls(metric, cross, {name: float(len(F)) for name, F in whitening.items()})
 
+    def forms(self) -> dict[str, Tensor]:
+        """H = T Tᵀ / scale (D, D) of every quantity: f / scale is the trace of (W G Wᵀ)⁻¹ W H Wᵀ."""
+        return {name: T @ T.mT / self.scale[name] for name, T in self.cross.items()}
+
 
 def ridged(C: Tensor, ridge: float) -> Tensor:
     """C + λI with λ = ridge · tr(C)/D."""

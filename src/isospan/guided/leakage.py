@@ -1,9 +1,4 @@
-"""What the subspace of one quantity tells of another beyond what the quantity itself does."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import permutations
-from typing import Self
+"""What a subspace tells of the other quantities beyond what its own quantity does."""
 
 import torch
 from torch import Tensor
@@ -12,48 +7,38 @@ from isospan.linalg import solve_gram
 from isospan.moments import Moments
 
 
-@dataclass(frozen=True)
-class LeakageProbe:
-    r"""Probes that read from the subspace of j the part of quantity i that quantity j does not tell.
+def leakage_forms(moments: Moments, *, ridge: float) -> dict[str, Tensor]:
+    r"""Return, for each quantity q, the quadratic form of the excess leakage from its subspace.
 
-    With :math:`T_{ij} = C_{jj}^{-1} C_{ji}` the linear prediction of :math:`y_i` from :math:`y_j`, the unexplained part
-    is :math:`r_{ij} = y_i - T_{ij}^\top y_j`, and :math:`B_{ij}` its least squares decoder from the coordinates
-    :math:`s_j = W_j (z - \bar z)`. All come from the moments.
+    With :math:`T_{iq} = C_{qq}^{-1} C_{qi}` the linear prediction of :math:`y_i` from :math:`y_q`, what is left is
+    :math:`r_{iq} = y_i - T_{iq}^\top y_q`, and :math:`N_{iq} = C_{zi} - C_{zq} T_{iq}` its covariance with the latents.
+    Coordinates :math:`W z` explain the share :math:`\operatorname{tr}[(W C_{zz} W^\top)^{-1} W L_q W^\top]` of it, with
 
-    Attributes:
-        from_target: T {(i, j): (P_j, P_i)}.
-        from_space: B {(i, j): (k_j, P_i)}.
-        variance: mean variance of the entries of y_i, {(i, j): ()}.
+    .. math:: L_q = \sum_{i \ne q} \frac{N_{iq} N_{iq}^\top}{\operatorname{tr} C_{ii}}
+
+    in units of the variance of :math:`y_i`: the sum over i of how much more of :math:`y_i` the subspace and
+    :math:`y_q` tell together than :math:`y_q` alone.
+
+    Args:
+        moments: with ``target_covariance=True``.
+        ridge: of the predictions T, relative to the mean variance of y_q.
+
+    Returns:
+        {name: L (D, D)}, symmetric positive semi-definite; zero for a single quantity.
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(1000, 3, dtype=torch.float64)
+        >>> moments = Moments.of(z, {"a": z[:, :1], "b": z[:, 1:2]}, target_covariance=True)
+        >>> leakage_forms(moments, ridge=0.0)["a"].diagonal().round()
+        tensor([0., 1., 0.], dtype=torch.float64)
     """
-
-    from_target: dict[tuple[str, str], Tensor]
-    from_space: dict[tuple[str, str], Tensor]
-    variance: dict[tuple[str, str], Tensor]
-
-    @classmethod
-    def fit(cls, moments: Moments, W: Mapping[str, Tensor], *, ridge: float) -> Self:
-        """Fit the probes of every ordered pair to moments that hold the covariance of the targets."""
-        C_zz, C_zy, C_yy = moments.cov_zz, moments.cov_zy, moments.cov_yy
-        T, B, variance = {}, {}, {}
-        for i, j in permutations(W, 2):
-            T[i, j] = solve_gram(C_yy[j, j], C_yy[j, i], ridge=ridge)
-            B[i, j] = solve_gram(W[j] @ C_zz @ W[j].mT, W[j] @ (C_zy[i] - C_zy[j] @ T[i, j]), ridge=ridge)
-            variance[i, j] = C_yy[i, i].diagonal().mean()
-        return cls(T, B, variance)
-
-    def loss(self, S: Mapping[str, Tensor], Y: Mapping[str, Tensor]) -> Tensor:
-        r"""Mean over ordered pairs of the share of the variance of y_i that the probe of r explains in a batch.
-
-        .. math:: L = \operatorname{mean}_{i \ne j} \frac{\langle r^2 \rangle - \langle (r - B^\top s_j)^2 \rangle}{\operatorname{var} y_i}
-
-        With the probes held, its gradient is that of the share explained by the best probe (envelope theorem).
-
-        Args:
-            S: centred coordinates {name: (B, k)}.
-            Y: centred targets {name: (B, P)}.
-        """
-        shares = []
-        for (i, j), T in self.from_target.items():
-            r, probe = Y[i] - Y[j] @ T.to(Y[j]), S[j] @ self.from_space[i, j].to(S[j])
-            shares.append((probe * (2 * r - probe)).mean() / self.variance[i, j].to(S[j]))
-        return torch.stack(shares).mean()
+    C_zy, C_yy = moments.cov_zy, moments.cov_yy
+    forms = {}
+    for q in moments.names:
+        forms[q] = torch.zeros_like(moments.scatter_zz)
+        for i in moments.names:
+            if i != q:
+                N = C_zy[i] - C_zy[q] @ solve_gram(C_yy[q, q], C_yy[q, i], ridge=ridge)
+                forms[q] += N @ N.mT / C_yy[i, i].trace()
+    return forms

@@ -22,11 +22,10 @@ from isospan.guided._solution import Solution
 from isospan.guided.criteria import Method
 from isospan.guided.decoders import decoders_from_moments
 from isospan.guided.latent_space import LatentSpace
-from isospan.guided.leakage import LeakageProbe
 from isospan.guided.losses import combined_loss
 from isospan.guided.schedules import ExponentialSchedule, Schedule
 from isospan.guided.space import Space
-from isospan.guided.subspaces import solve_from_moments
+from isospan.guided.subspaces import needs_target_covariance, solve_from_moments
 from isospan.moments import KeepsPrecision, Moments
 
 Decoders = Literal["refit", "frozen"]
@@ -45,7 +44,7 @@ class SpaceObjective(KeepsPrecision):
     projection: the gradient sees the best decoder, not an old one). With the standardised quantities
     :math:`\tilde y = y / \sigma_y` the loss is
 
-    .. math:: L = \frac1Q \sum_q \operatorname{mean} \bigl( (z-\bar z) W_q^\top A_q - (\tilde y_q-\bar{\tilde y}_q) \bigr)^2 ,
+    .. math:: L = \frac1Q \sum_q \operatorname{mean} \bigl( (z - \bar z) W_q^\top A_q - \tilde y_q \bigr)^2 ,
 
     the unexplained share of each quantity's variance, which has no unit. It is zero before the first solve.
 
@@ -57,6 +56,7 @@ class SpaceObjective(KeepsPrecision):
         schedule: when to re-solve the bases.
         method: what the bases maximise; see :func:`isospan.guided.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
+        separation: weight of the excess leakage that an orthogonal regression avoids; by default 1 there, else 0.
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
         weights: weights of the terms "alignment", "disentanglement", "isotropy" and "stability".
         strength: of the guidance against the task in :meth:`total`, dimensionless.
@@ -94,6 +94,7 @@ class SpaceObjective(KeepsPrecision):
         schedule: Schedule | None = None,
         method: Method = "regression",
         orthogonal: bool = False,
+        separation: float | None = None,
         decoders: Decoders = "refit",
         weights: Mapping[str, float] | None = None,
         strength: float = 0.3,
@@ -115,8 +116,10 @@ class SpaceObjective(KeepsPrecision):
         self.schedule: Schedule = schedule or ExponentialSchedule()
         self.method: Method = method
         self.orthogonal = orthogonal
+        default = 1.0 if orthogonal and method == "regression" and len(self.k) > 1 else 0.0
+        self.separation = default if separation is None else separation
         self.decoders = decoders
-        self.weights = {"alignment": 1.0, "leakage": 1.0 if orthogonal else 0.0} if weights is None else dict(weights)
+        self.weights = {"alignment": 1.0} if weights is None else dict(weights)
         self.strength, self.momentum, self.ridge = strength, momentum, ridge
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.resolve_steps: list[int] = []
@@ -198,7 +201,7 @@ class SpaceObjective(KeepsPrecision):
 
     @property
     def space(self) -> LatentSpace:
-        """The subspaces, decoders, means and scales that the running moments give now, as a frozen :class:`LatentSpace`.
+        """What the running moments give now: subspaces, decoders, means and scales, as a :class:`LatentSpace`.
 
         It is solved afresh when read, turned onto the present bases, and leaves the objective as it is.
         """
@@ -251,15 +254,11 @@ class SpaceObjective(KeepsPrecision):
         return {name: torch.Size(shape).numel() for name, shape in self.shapes.items()}
 
     def _make_moments(self) -> Moments:
-        return Moments(self.latent_dim, self._target_dims(), target_covariance=self._needs_target_covariance()).to(
-            self.step.device
-        )
-
-    def _needs_target_covariance(self) -> bool:
-        return self.method == "correlation" or self._leakage_weight() > 0
-
-    def _leakage_weight(self) -> float:
-        return self.weights.get("leakage", 0.0) if len(self.k) > 1 else 0.0
+        return Moments(
+            self.latent_dim,
+            self._target_dims(),
+            target_covariance=needs_target_covariance(self.method, self.separation),
+        ).to(self.step.device)
 
     def _make_solution(self) -> Solution:
         return Solution(self.k, self.latent_dim, self._target_dims()).to(self.step.device)
@@ -292,6 +291,7 @@ class SpaceObjective(KeepsPrecision):
             self.k,
             method=self.method,
             orthogonal=self.orthogonal,
+            separation=self.separation,
             previous=None if self.solution is None else self.solution.W,
             ridge=self.ridge,
         )
@@ -327,18 +327,10 @@ class SpaceObjective(KeepsPrecision):
                 cast(self.solution.A),
                 standard,
                 None if W_prev is None else cast(W_prev),
-                weights={term: weight for term, weight in self.weights.items() if term != "leakage"},
+                weights=self.weights,
                 return_terms=True,
             )
-            if self._leakage_weight():
-                terms["leakage"] = self._leakage(z, W, standard)
-                terms["total"] = terms["total"] + self._leakage_weight() * terms["leakage"]
         return terms
-
-    def _leakage(self, z: Tensor, W: Mapping[str, Tensor], standard: Mapping[str, Tensor]) -> Tensor:
-        probe = LeakageProbe.fit(self._standard_moments(), self.solution.W, ridge=self.ridge)
-        S = {name: (z - z.mean(0)) @ W_q.mT for name, W_q in W.items()}
-        return probe.loss(S, {name: y - y.mean(0) for name, y in standard.items()})
 
     def _weight(self) -> Tensor:
         return self.strength * torch.where(self.measured > 0, self.balance.exp(), FIRST_BALANCE)

@@ -5,62 +5,86 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from isospan.guided.criteria import Criterion
-from isospan.linalg import nearest_frame
-
 MAX_STEPS = 500
 LEAST_GAIN = 1e-10
+SUFFICIENT_INCREASE = 1e-4
+SHORTEST_STEP = 1e-10
 
 
-def joint_frame(criterion: Criterion, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
     r"""Maximise the sum of explained shares over one orthonormal frame of all bases.
 
-    .. math:: \max \sum_q f_q(W_q) / v_q \quad \text{subject to} \quad W_\text{all} W_\text{all}^\top = I
+    .. math::
+        \max f(W) = \sum_q \operatorname{tr}\bigl[ (W_q G W_q^\top)^{-1} W_q H_q W_q^\top \bigr]
+        \quad \text{subject to} \quad W_\text{all} W_\text{all}^\top = I
 
-    For fixed decoders :math:`A_q = (W_q G W_q^\top)^{-1} W_q T_q` the unexplained variance is quadratic in W; with
-    the basis of each subspace turned so that :math:`A_q A_q^\top = \operatorname{diag}(b)`, a bound of its curvature is
-    :math:`L = b \, \lambda_\text{max}(G)` a row. Rows have unit length, so the bound is least at the polar factor of
-    :math:`L W - (A A^\top W G - A T^\top)`. Each step raises the sum. With G = I it is the polar iteration
-    :math:`W \leftarrow \operatorname{polar}(W_q T_q T_q^\top)`. No step depends on the order of the names.
+    Monotone ascent by nonlinear conjugate gradients (Polak-Ribière) on the manifold of frames: the gradient
+    :math:`2 S_q W_q (H_q - \ldots)` is projected on the tangent space, a step is brought back by the polar factor, and
+    its length is halved until f rises enough (Armijo). No step depends on the order of the names.
 
     Args:
-        criterion: metric, cross-moments and scales.
+        forms: H (D, D) of every quantity, symmetric; indefinite where something is to be avoided.
+        metric: G (D, D), or None for the identity.
         start: bases {name: (k, D)} to start from, orthonormal rows each; the sum of k is at most D.
 
     Returns:
-        Bases with orthonormal rows, also across quantities, leading directions first. A local optimum; iteration
-        stops when the relative gain of a step is below 1e-10 or after 500 steps.
+        Bases with orthonormal rows, also across quantities. A local optimum; iteration stops when the gain of a step
+        is below 1e-10 of the value or after 500 steps.
+
+    Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds, 2008, chapters 4 and 8.
     """
-    H = {name: T @ T.mT / criterion.scale[name] for name, T in criterion.cross.items()}
-    G = criterion.metric
-    bound = 1.0 if G is None else float(torch.linalg.eigvalsh(G)[-1])
-    W, value = _joint_polar(start), 0.0
+    sizes = [len(W) for W in start.values()]
+    ordered = [forms[name] for name in start]
+
+    def evaluate(W: Tensor) -> tuple[Tensor, Tensor]:
+        values, gradients = zip(
+            *(_share(W_q, H, metric) for W_q, H in zip(W.split(sizes), ordered, strict=True)), strict=True
+        )
+        return torch.stack(values).sum(), _tangent(W, torch.cat(gradients))
+
+    W = _polar(torch.cat(list(start.values())))
+    value, gradient = evaluate(W)
+    direction, length = gradient, 1.0
     for _ in range(MAX_STEPS):
-        steps = {name: _ascent(W_q, H[name], G, bound) for name, W_q in W.items()}
-        gain = sum(f for _, f in steps.values()) - value
-        value += gain
-        if gain <= LEAST_GAIN * value:
+        slope = (gradient * direction).sum()
+        if slope <= 0:
+            direction, slope = gradient, gradient.square().sum()
+        while length > SHORTEST_STEP:
+            W_new = _polar(W + length * direction)
+            value_new, gradient_new = evaluate(W_new)
+            if value_new >= value + SUFFICIENT_INCREASE * length * slope:
+                break
+            length /= 2
+        else:
             break
-        W = _joint_polar({name: step for name, (step, _) in steps.items()})
-    return {name: _principal_axes(W_q, H[name]) for name, W_q in W.items()}
+        beta = _polak_ribiere(gradient_new, _tangent(W_new, gradient), gradient)
+        direction = gradient_new + beta * _tangent(W_new, direction)
+        gain, W, value, gradient, length = value_new - value, W_new, value_new, gradient_new, 2 * length
+        if gain <= LEAST_GAIN * value.abs():
+            break
+    return dict(zip(start, W.split(sizes), strict=True))
 
 
-def _ascent(W: Tensor, H: Tensor, G: Tensor | None, bound: float) -> tuple[Tensor, float]:
-    """Rows L W - gradient in the basis where A Aᵀ is diagonal, and the value f of W."""
+def _share(W: Tensor, H: Tensor, G: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Value tr[S W H Wᵀ] with S = (W G Wᵀ)⁻¹, and half its gradient S W H - S W H Wᵀ S W G."""
     WG = W if G is None else W @ G
-    inverse = torch.linalg.pinv(WG @ W.mT, hermitian=True)
-    AT = inverse @ (W @ H)
-    b, R = torch.linalg.eigh(AT @ W.mT @ inverse)
-    b = b.clamp(min=0).unsqueeze(-1)
-    step = R.mT @ AT + b * (bound * (R.mT @ W) - R.mT @ WG)
-    return step + 1e-14 * bound * b.max() * (R.mT @ W), float((AT @ W.mT).trace())
+    S = torch.linalg.pinv(WG @ W.mT, hermitian=True)
+    X = S @ W @ H
+    return (X @ W.mT).trace(), X - X @ W.mT @ S @ WG
 
 
-def _joint_polar(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    frame = nearest_frame(torch.cat(list(rows.values())))
-    return dict(zip(rows, frame.split([len(block) for block in rows.values()]), strict=True))
+def _tangent(W: Tensor, X: Tensor) -> Tensor:
+    """Projection of X on the directions in which W stays orthonormal to first order."""
+    XW = X @ W.mT
+    return X - (XW + XW.mT) @ W / 2
 
 
-def _principal_axes(W: Tensor, H: Tensor) -> Tensor:
-    """The basis of the same subspace whose rows are uncorrelated in H, the leading first."""
-    return torch.linalg.eigh(W @ H @ W.mT)[1].flip(-1).mT @ W
+def _polar(M: Tensor) -> Tensor:
+    """Nearest frame; M Mᵀ is at least the identity for a tangent step, so its eigenvalues are the quick way."""
+    eigenvalues, Q = torch.linalg.eigh(M @ M.mT)
+    return (Q * eigenvalues.clamp(min=torch.finfo(M.dtype).tiny).rsqrt()) @ (Q.mT @ M)
+
+
+def _polak_ribiere(new: Tensor, old_moved: Tensor, old: Tensor) -> float:
+    scale = old.square().sum()
+    return max(0.0, float((new * (new - old_moved)).sum() / scale)) if float(scale) > 0 else 0.0

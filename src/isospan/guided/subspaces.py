@@ -17,9 +17,10 @@ from isospan._checks import (
     check_ridge,
     working_dtype,
 )
-from isospan.errors import DegenerateDataError, NumericalWarning, ShapeError
+from isospan.errors import DegenerateDataError, NumericalWarning, OptionError, ShapeError
 from isospan.guided.criteria import Criterion, Method, whitener
 from isospan.guided.decoders import decoders_from_moments
+from isospan.guided.leakage import leakage_forms
 from isospan.guided.partition import joint_frame
 from isospan.guided.space import Space
 from isospan.linalg import complete_rows, fix_signs, nested_frame, procrustes_rotation, top_left_singular
@@ -71,6 +72,7 @@ def subspaces(
     *,
     method: Method = "covariance",
     orthogonal: bool = False,
+    separation: float = 0.0,
     previous: Mapping[str, object] | None = None,
     ridge: float = 1e-3,
 ) -> dict[str, Tensor]:
@@ -92,6 +94,7 @@ def solve_subspaces(
     k: int | Mapping[str, int] | None = None,
     method: Method = "covariance",
     orthogonal: bool = False,
+    separation: float = 0.0,
     previous: Mapping[str, object] | None = None,
     ridge: float = 1e-3,
 ) -> Space:
@@ -113,6 +116,9 @@ def solve_subspaces(
         method: what the subspace maximises.
         orthogonal: make the subspaces of different quantities mutually orthogonal (a partition), found jointly so
             that their explained shares have the greatest sum, whatever the order of names.
+        separation: with ``orthogonal=True`` and ``"regression"``: subtract this times the excess leakage, the share of
+            the other quantities that a subspace tells beyond what its own quantity does (``leakage_forms``). It keeps
+            a subspace from filling up with what belongs to others; 1 weighs both alike.
         previous: a :class:`Space` or bases {name: (k, D)}; every new basis is turned within its subspace onto the
             previous one (Procrustes), so coordinates keep their meaning between solves.
         ridge: added to the latent covariance by ``"regression"`` and to both by ``"correlation"``, relative to the
@@ -143,8 +149,10 @@ def solve_subspaces(
         >>> {name: tuple(W.shape) for name, (W, A, V) in space.items()}
         {'a': (2, 6), 'b': (1, 6)}
     """
-    moments = Moments.of(Z, Y, target_covariance=method == "correlation")
-    space = solve_from_moments(moments, k, method=method, orthogonal=orthogonal, previous=previous, ridge=ridge)
+    moments = Moments.of(Z, Y, target_covariance=needs_target_covariance(method, separation))
+    space = solve_from_moments(
+        moments, k, method=method, orthogonal=orthogonal, separation=separation, previous=previous, ridge=ridge
+    )
     return space.to(working_dtype(Z))
 
 
@@ -155,6 +163,7 @@ def solve_from_moments(
     *,
     method: Method = "covariance",
     orthogonal: bool = False,
+    separation: float = 0.0,
     previous: Mapping[str, object] | None = None,
     ridge: float = 1e-3,
 ) -> Space:
@@ -177,6 +186,7 @@ def solve_from_moments(
     """
     check_choice(method, get_args(Method), what="method")
     check_ridge(ridge)
+    _check_separation(separation, method, orthogonal)
     _check_informative(moments)
     sizes = _subspace_sizes(k, moments)
     if orthogonal:
@@ -184,10 +194,27 @@ def solve_from_moments(
     criterion = Criterion.of(moments, method, ridge)
     W = _leading_bases(criterion, sizes)
     if orthogonal:
-        W = joint_frame(criterion, W)
+        forms = criterion.forms()
+        if separation:
+            leaked = leakage_forms(moments, ridge=ridge)
+            forms = {name: H - separation * leaked[name] for name, H in forms.items()}
+        W = joint_frame(forms, criterion.metric, W)
     W = _oriented(W, previous)
     V = {name: _leading_target(W[name], C) for name, C in moments.cov_zy.items()}
     return Space(W, decoders_from_moments(moments, W), V)
+
+
+def needs_target_covariance(method: Method, separation: float) -> bool:
+    """Whether a solve needs moments that hold the covariance of the targets."""
+    return method == "correlation" or separation > 0
+
+
+def _check_separation(separation: float, method: Method, orthogonal: bool) -> None:
+    if not separation >= 0 or (separation > 0 and not (orthogonal and method == "regression")):
+        raise OptionError(
+            f'separation must be at least 0, and above 0 only with orthogonal=True and method="regression", got '
+            f"{separation} with orthogonal={orthogonal} and method={method!r}."
+        )
 
 
 def _leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, Tensor]:
