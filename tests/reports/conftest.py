@@ -154,36 +154,36 @@ def make_summary(count: int = 3, *, unguided: bool = True, spoilt: bool = False)
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def evaluation() -> Callable[..., Evaluation]:
     return make_evaluation
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def history() -> Callable[..., LossHistory]:
     return make_history
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pairs() -> Callable[..., dict[str, FieldPair]]:
     return make_pairs
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def edit() -> Callable[..., EditExample]:
     return make_edit
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def images() -> Callable[..., Reconstructions]:
     return make_images
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def summary() -> Callable[..., RunSummary]:
     return make_summary
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sweep() -> Callable[..., ThresholdSweep]:
     return make_sweep

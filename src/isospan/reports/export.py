@@ -24,13 +24,14 @@ NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def to_png(figure: Figure, *, dpi: int = 200) -> bytes:
-    """Return a figure as PNG on white.
+    """Return a figure as PNG on white; its layout stays as it is from then on.
 
     Example:
         >>> to_png(look.empty_figure("nothing"))[1:4]
         b'PNG'
     """
     with look.style():
+        _settle(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
@@ -52,9 +53,17 @@ def to_svg(figure: Figure, *, name: str, title: str) -> str:
         '<svg role="img" aria-label="Nothing" style="max-wi'
     """
     with look.style(), rc_context({"svg.hashsalt": name}):
+        _settle(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     return _for_html(buffer.getvalue(), figure.get_figwidth(), name, title)
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once: a second pass would move its parts by a hair, and takes as long as drawing."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _for_html(svg: str, inches: float, name: str, title: str) -> str:
@@ -63,8 +72,15 @@ def _for_html(svg: str, inches: float, name: str, title: str) -> str:
     view_box = re.search(r'viewBox="[^"]*"', opening)
     content = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", content, flags=re.DOTALL)
     content = content.replace("xlink:href=", "href=")
-    content = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", content)
+    content = _keep_identifiers_apart(content, name)
     content = re.sub("|".join(THEMED), lambda colour: f"var({THEMED[colour[0]]}, {colour[0]})", content)
     # 96 pixels of the page are an inch.
     style = f"max-width: {96 * inches:.0f}px"
     return f'<svg role="img" aria-label="{escape(title)}" style="{style}" {view_box[0] if view_box else ""}>{content}'
+
+
+def _keep_identifiers_apart(content: str, name: str) -> str:
+    """Drop identifiers that nothing refers to, and put the name of the figure before the others."""
+    used = set(re.findall(r'(?:href="|url\()#([^")]*)', content))
+    content = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in used else "", content)
+    return re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", content)
