@@ -1,5 +1,7 @@
 """How Sphinx builds the documentation."""
 
+import re
+
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
@@ -53,7 +55,8 @@ def _visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def _mathml(node: nodes.Element, display: str) -> str:
-    mathml = convert(node.astext().replace(r"\arg", r"\operatorname{arg}"), display=display)
+    tex = re.sub(r"\\[bB]igg?[lr]?(?=\\)", "", node.astext()).replace(r"\arg", r"\operatorname{arg}")
+    mathml = convert(tex, display=display)
     if "\\" in mathml:
         logger.warning("a command of this formula has no MathML: %s", node.astext(), location=node)
     return mathml

@@ -1,0 +1,43 @@
+"""Guidance is one line in a training loop of your own: here, the energy of a signal."""
+
+import torch
+from torch import nn
+
+from isospan.guided import SpaceObjective, evaluate
+
+torch.manual_seed(0)
+x = torch.randn(2048, 8) @ torch.randn(8, 40) / 8**0.5
+train, test = x[:1536], x[1536:]
+
+
+def quantities(x):
+    return {"energy": x.square().reshape(len(x), 4, 10).mean(2)}  # of four stretches of the signal
+
+
+encoder = nn.Sequential(nn.Linear(40, 128), nn.GELU(), nn.Linear(128, 16))
+decoder = nn.Sequential(nn.Linear(16, 128), nn.GELU(), nn.Linear(128, 40))
+objective = SpaceObjective({"energy": 4}, latent_dim=16)
+optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=3e-3)
+
+for epoch in range(20):
+    for batch in train[torch.randperm(len(train))].split(64):
+        z = encoder(batch)
+        task_loss = nn.functional.mse_loss(decoder(z), batch)
+        loss = objective.total(task_loss, z, quantities(batch))  # the one line
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    if epoch % 5 == 4:
+        print(
+            f"epoch {epoch + 1}: " + ", ".join(f"{name} {float(value):.4f}" for name, value in objective.terms.items())
+        )
+
+with torch.no_grad():
+    score = evaluate(objective.space, encoder(test), quantities(test), fit=(encoder(train), quantities(train)))
+    loss = nn.functional.mse_loss(decoder(encoder(test)), test) / test.var()
+print(f"held out: energy R2 {score.own_r2['energy']:.3f} from its {len(objective.space.W['energy'])} directions,")
+print(
+    f"          {score.ceiling_r2['energy']:.3f} by the best probe of the whole latent, reconstruction error {loss:.4f}"
+)
+
+objective.space.save("energy.safetensors")
