@@ -74,7 +74,7 @@ def test_rate_equals_advection_and_diffusion_on_a_grid_without_aliases():
     psi = torch.fft.ifft2(torch.fft.fft2(fine) / k2).real
     advection = ddy(psi) * ddx(fine) - ddx(psi) * ddy(fine)
     expected = -advection + nu * (ddx(ddx(fine)) + ddy(ddy(fine)))
-    rate_hat = VorticityEquation(size, nu).rate(torch.fft.rfft2(omega))
+    rate_hat = VorticityEquation(omega, nu).rate(torch.fft.rfft2(omega))
     rate = torch.fft.irfft2(rate_hat, s=(size, size))
     modes = np.ix_(*2 * [np.r_[0:6, -5:0]])  # the retained ones, below 16 / 3
     assert torch.allclose(torch.fft.fft2(rate)[modes], torch.fft.fft2(expected)[modes] / 9, atol=1e-10)
@@ -82,7 +82,7 @@ def test_rate_equals_advection_and_diffusion_on_a_grid_without_aliases():
 
 def test_the_velocity_that_carries_the_vorticity_has_no_divergence():
     omega = turbulence()
-    equation = VorticityEquation(32, 0.01)
+    equation = VorticityEquation(omega, 0.01)
     u, v = equation.velocity(torch.fft.rfft2(omega)).unbind(-3)
     ky, kx = full_wave_numbers(32)
     divergence = torch.fft.ifft2(1j * kx * torch.fft.fft2(u) + 1j * ky * torch.fft.fft2(v)).real
@@ -148,7 +148,7 @@ def test_the_largest_step_binds_for_diffusion():
     size, nu = 32, 2.0  # diffusion alone sets the step
     rest = torch.zeros(size, size, dtype=torch.float64)
     rest[0, 0] = 1e-9
-    step = VorticityEquation(size, nu).largest_step(torch.fft.rfft2(rest)).item()
+    step = VorticityEquation(rest, nu).largest_step(torch.fft.rfft2(rest)).item()
     assert step == pytest.approx(DECAY_LIMIT / (nu * 2 * 10**2), rel=1e-6)  # retained up to 10 along both axes
     once = evolve(rest, 60 * step, viscosity=nu, courant=1.0)
     assert once.abs().max() < 1e-9
@@ -157,8 +157,8 @@ def test_the_largest_step_binds_for_diffusion():
 def test_modes_that_would_alias_are_left_out():
     omega = torch.randn(24, 24, dtype=torch.float64)
     hat = torch.fft.rfft2(evolve(omega, 0.1, viscosity=0.01))
-    assert hat[~retained_modes(24)].abs().max() < 1e-11
-    assert retained_modes(24).sum() == 15 * 8 - 1  # |ky| <= 7, 0 <= kx <= 7, but the mean
+    assert hat[~retained_modes(omega)].abs().max() < 1e-11
+    assert retained_modes(omega).sum() == 15 * 8 - 1  # |ky| <= 7, 0 <= kx <= 7, but the mean
 
 
 def test_samples_are_ordered_by_flow_and_far_enough_apart():

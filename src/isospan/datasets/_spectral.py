@@ -1,6 +1,8 @@
-"""What the simulations share: the symbol of the Laplacian, how many fields advance together, and who hears of it."""
+"""What the simulations share: the symbol of the Laplacian, and how many fields are worked on at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -19,7 +21,37 @@ def chunk_length(size: int) -> int:
     return max(1, CACHE_SIZED_BYTES // (8 * size * size))
 
 
-def squared_wave_number(size: int, spacing: float) -> Tensor:
-    """k^2 = kx^2 + ky^2, the symbol of minus the Laplacian on a square grid, of shape (size, size // 2 + 1)."""
-    ky, kx = wave_numbers(torch.empty(size, size), spacing)
+def squared_wave_number(grid: Tensor, spacing: float) -> Tensor:
+    """k^2 = kx^2 + ky^2, the symbol of minus the Laplacian for `torch.fft.rfft2` of such fields (..., H, W)."""
+    ky, kx = wave_numbers(grid, spacing)
     return kx**2 + ky**2
+
+
+def simulate_chunks(simulate: Callable[[Tensor], None], chunks: Sequence[Tensor]) -> Iterator[int]:
+    """Call ``simulate(chunk)`` for all chunks, and yield how many of their items are ready each time one is.
+
+    As many chunks run at once as torch would use threads, each on one: a batch that fits into the caches of a core is
+    too small to be shared between cores, and where these are busy with other things, sharing takes many times longer.
+    The chunks do not know of each other, so the results are the same for every number of threads.
+    """
+    with _one_thread_an_operation() as workers, ThreadPoolExecutor(workers) as pool:
+        sizes = {pool.submit(simulate, chunk): len(chunk) for chunk in chunks}
+        done = 0
+        try:
+            for future in as_completed(sizes):
+                future.result()
+                done += sizes[future]
+                yield done
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_an_operation() -> Iterator[int]:
+    """Let torch use one thread an operation for a while; yields how many it used before."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)

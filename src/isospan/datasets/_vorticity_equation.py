@@ -14,12 +14,13 @@ OSCILLATION_LIMIT, DECAY_LIMIT = 2.82, 2.78
 """Largest step times rate at which RK4 is stable for a pure oscillation (2 sqrt 2) and for a pure decay."""
 
 
-def retained_modes(size: int) -> Tensor:
+def retained_modes(grid: Tensor) -> Tensor:
     """Mask of the modes kept by the 2/3 rule, 0 < |k| with |kx| and |ky| below size / 3: their products do not alias.
 
     The mean is left out too: the vorticity of a periodic flow has none.
     """
-    ky, kx = wave_numbers(torch.empty(size, size), LENGTH / size)
+    size = grid.shape[-1]
+    ky, kx = wave_numbers(grid, LENGTH / size)
     return (kx < size / 3) & (ky.abs() < size / 3) & (kx**2 + ky**2 > 0)
 
 
@@ -34,11 +35,11 @@ class VorticityEquation:
     (Basdevant, J. Comput. Phys. 50, 1983). Energy and enstrophy change by viscosity alone, exactly.
     """
 
-    def __init__(self, size: int, viscosity: float) -> None:
-        ky, kx = wave_numbers(torch.empty(size, size), LENGTH / size)
-        keep = retained_modes(size)
+    def __init__(self, grid: Tensor, viscosity: float) -> None:
+        ky, kx = wave_numbers(grid, LENGTH / grid.shape[-1])
+        keep = retained_modes(grid)
         k2 = kx**2 + ky**2
-        self.size = size
+        self.grid_shape = grid.shape[-2:]
         self.largest_wave_number = float(kx[keep[:1]].max())
         self.to_velocity = torch.stack((1j * ky / k2, -1j * kx / k2)).where(keep, 0)
         self.from_stress = torch.stack((kx**2 - ky**2, kx * ky)) * keep
@@ -46,7 +47,7 @@ class VorticityEquation:
 
     def velocity(self, omega_hat: Tensor) -> Tensor:
         """Velocity (u, v) on the grid, (..., 2, size, size): i (ky, -kx) / k^2 times the modes, free of divergence."""
-        return torch.fft.irfft2(self.to_velocity * omega_hat.unsqueeze(-3), s=(self.size, self.size))
+        return torch.fft.irfft2(self.to_velocity * omega_hat.unsqueeze(-3), s=self.grid_shape)
 
     def rate(self, omega_hat: Tensor) -> Tensor:
         """Time derivative of modes (..., size, size // 2 + 1)."""

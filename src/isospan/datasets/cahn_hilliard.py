@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.datasets._spectral import Progress, chunk_length, squared_wave_number
+from isospan.datasets._spectral import Progress, chunk_length, simulate_chunks, squared_wave_number
 from isospan.errors import OptionError, ShapeError
 
 STEP_PER_GAMMA = 0.25
@@ -67,10 +67,12 @@ def cahn_hilliard(
     u, ages = _initial_states(n, size, seed, times, means, noise)
     step = STEP_PER_GAMMA * gamma
     steps = (ages / step).round().long().clamp(min=1)
-    done = 0
-    for chunk in steps.argsort().split(chunk_length(size)):  # of similar age
+
+    def simulate(chunk: Tensor) -> None:
         u[chunk] = _evolve_to_ages(u[chunk], steps[chunk], step, gamma, spacing)
-        done += len(chunk)
+
+    of_similar_age = steps.argsort().split(chunk_length(size))
+    for done in simulate_chunks(simulate, of_similar_age[::-1]):  # the longest first, so that all end together
         if progress is not None:
             progress(done, n)
     return u[:, None].float()
@@ -116,15 +118,14 @@ def evolve(
 
 def _advance(field: Tensor, steps: int, tau: float, gamma: float, spacing: float) -> Tensor:
     """Take a number of steps of length tau, in float64."""
-    size = field.shape[-1]
-    k2 = squared_wave_number(size, spacing)
+    k2 = squared_wave_number(field, spacing)
     implicit = 1 / (1 + tau * gamma * k2**2)
     explicit = tau * k2 * implicit
     u_hat = torch.fft.rfft2(field)
     for _ in range(steps):
         reaction = field * (field * field - 1)
         u_hat = implicit * u_hat - explicit * torch.fft.rfft2(reaction)
-        field = torch.fft.irfft2(u_hat, s=(size, size))
+        field = torch.fft.irfft2(u_hat, s=field.shape[-2:])
     return field
 
 
@@ -149,8 +150,8 @@ def free_energy(u: Tensor, *, gamma: float = 2.0, spacing: float = 1.0) -> Tenso
         (tensor(16., dtype=torch.float64), tensor(0., dtype=torch.float64))
     """
     _check_square(u)
-    field, size = u.double(), u.shape[-1]
-    minus_laplacian = torch.fft.irfft2(squared_wave_number(size, spacing) * torch.fft.rfft2(field), s=(size, size))
+    field = u.double()
+    minus_laplacian = torch.fft.irfft2(squared_wave_number(u, spacing) * torch.fft.rfft2(field), s=u.shape[-2:])
     density = (field**2 - 1) ** 2 / 4 + gamma / 2 * field * minus_laplacian
     return density.sum((-2, -1)) * spacing**2
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.datasets._spectral import Progress, chunk_length, squared_wave_number
+from isospan.datasets._spectral import Progress, chunk_length, simulate_chunks, squared_wave_number
 from isospan.datasets._vorticity_equation import LENGTH, VorticityEquation, retained_modes
 from isospan.errors import OptionError, ShapeError
 from isospan.guided.fields import velocity_from_vorticity
@@ -70,14 +70,17 @@ def decaying_turbulence(
     """
     _check_samples(n, size, snapshots, first_time, interval, peaks)
     flows = ceil(n / snapshots)
-    fields = torch.empty(flows, snapshots, size, size)
-    for chunk in torch.arange(flows).split(chunk_length(size)):
+    fields = torch.empty(flows, snapshots, size, size, device="cpu")
+
+    def simulate(chunk: Tensor) -> None:
         omega = torch.stack([_initial_vorticity(size, seed, j, peaks) for j in chunk.tolist()])
         for snapshot, duration in enumerate([first_time] + [interval] * (snapshots - 1)):
             omega = evolve(omega, duration, viscosity=viscosity, courant=courant)
             fields[chunk, snapshot] = omega.float()
+
+    for done in simulate_chunks(simulate, torch.arange(flows, device="cpu").split(chunk_length(size))):
         if progress is not None:
-            progress(min(n, (int(chunk[-1]) + 1) * snapshots), n)
+            progress(min(n, done * snapshots), n)
     return fields.flatten(0, 1)[:n, None]
 
 
@@ -119,15 +122,14 @@ def evolve(
         True
     """
     _check_integration(vorticity, duration, viscosity, courant)
-    size = vorticity.shape[-1]
-    equation = VorticityEquation(size, viscosity)
-    omega_hat = torch.fft.rfft2(vorticity.double()) * retained_modes(size)
-    left = torch.full((*vorticity.shape[:-2], 1, 1), float(duration), dtype=torch.float64)
+    equation = VorticityEquation(vorticity, viscosity)
+    omega_hat = torch.fft.rfft2(vorticity.double()) * retained_modes(vorticity)
+    left = omega_hat.real.new_full((*vorticity.shape[:-2], 1, 1), duration)
     while bool((left > 0).any()):
         step = torch.minimum(courant * equation.largest_step(omega_hat), left).clamp(max=max_step or duration)
         omega_hat = equation.rk4_step(omega_hat, step)
         left = left - step
-    return torch.fft.irfft2(omega_hat, s=(size, size)).to(vorticity.dtype)
+    return torch.fft.irfft2(omega_hat, s=vorticity.shape[-2:]).to(vorticity.dtype)
 
 
 def _initial_vorticity(size: int, seed: int, flow: int, peaks: tuple[float, float]) -> Tensor:
@@ -135,8 +137,8 @@ def _initial_vorticity(size: int, seed: int, flow: int, peaks: tuple[float, floa
     rng = np.random.default_rng([seed, flow])
     peak = rng.uniform(*peaks)
     noise = torch.from_numpy(rng.standard_normal((size, size)))
-    k2 = squared_wave_number(size, LENGTH / size)
-    amplitude = retained_modes(size) * k2**1.25 * torch.exp(-k2 / peak**2)
+    k2 = squared_wave_number(noise, LENGTH / size)
+    amplitude = retained_modes(noise) * k2**1.25 * torch.exp(-k2 / peak**2)
     omega = torch.fft.irfft2(amplitude * torch.fft.rfft2(noise), s=(size, size))
     speed = velocity_from_vorticity(omega, dx=LENGTH / size).square().sum(-3).mean().sqrt()
     return omega / speed
