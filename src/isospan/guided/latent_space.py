@@ -196,8 +196,8 @@ class LatentSpace:
             ) from error
         if header.get("kind") != "LatentSpace" or header.get("schema") != SCHEMA_VERSION:
             raise FileFormatError(
-                f"{path} holds {header.get('kind')!r} of schema {header.get('schema')}, this version reads 'LatentSpace' "
-                f"of schema {SCHEMA_VERSION}. Use the version of isospan that wrote it."
+                f"{path} holds {header.get('kind')!r} of schema {header.get('schema')}, this version reads "
+                f"'LatentSpace' of schema {SCHEMA_VERSION}. Use the version of isospan that wrote it."
             )
         names = header["names"]
         parts = {

@@ -14,11 +14,13 @@ from isospan._checks import (
     check_names,
     check_not_empty,
     check_partition,
+    check_ridge,
     check_targets,
     working_dtype,
 )
 from isospan.errors import DegenerateDataError, NotSolvedError, OptionError, ShapeError
 from isospan.guided._solution import Solution
+from isospan.guided.balance import ForceBalance
 from isospan.guided.criteria import Method
 from isospan.guided.decoders import decoders_from_moments
 from isospan.guided.latent_space import LatentSpace
@@ -30,11 +32,6 @@ from isospan.moments import KeepsPrecision, Moments
 
 Decoders = Literal["refit", "frozen"]
 
-BALANCE_MEMORY = 0.9
-"""Share of the running mean of the log force ratio that a step leaves."""
-FIRST_BALANCE = 0.01
-"""Weight over strength before the forces have been measured, for one step."""
-
 
 class SpaceObjective(KeepsPrecision):
     r"""Guide a latent space: each quantity shall be readable from its own linear subspace.
@@ -42,7 +39,7 @@ class SpaceObjective(KeepsPrecision):
     At every training step the running moments take in the batch with exponential decay; at the steps of the schedule
     the bases W are solved again from the moments; the decoders A are refitted in closed form at every step (variable
     projection: the gradient sees the best decoder, not an old one). With the standardised quantities
-    :math:`\tilde y = y / \sigma_y` the loss is
+    :math:`\tilde y = (y - \bar y) / \sigma_y` the loss is
 
     .. math:: L = \frac1Q \sum_q \operatorname{mean} \bigl( (z - \bar z) W_q^\top A_q - \tilde y_q \bigr)^2 ,
 
@@ -81,8 +78,6 @@ class SpaceObjective(KeepsPrecision):
 
     step: Tensor
     epoch: Tensor
-    balance: Tensor
-    measured: Tensor
     moments: Moments  # None before the first batch
     solution: Solution  # None before the first solve
 
@@ -108,10 +103,9 @@ class SpaceObjective(KeepsPrecision):
             check_partition(self.k, latent_dim)
         check_choice(method, get_args(Method), what="method")
         check_choice(decoders, get_args(Decoders), what="decoders")
+        check_ridge(ridge)
         if not 0 <= momentum < 1:
             raise OptionError(f"momentum must be in [0, 1), got {momentum}. 0.96 remembers about 25 batches.")
-        if not strength >= 0 or not ridge >= 0:
-            raise OptionError(f"strength and ridge must be at least 0, got {strength} and {ridge}.")
         self.latent_dim = latent_dim
         self.schedule: Schedule = schedule or ExponentialSchedule()
         self.method: Method = method
@@ -120,13 +114,13 @@ class SpaceObjective(KeepsPrecision):
         self.separation = default if separation is None else separation
         self.decoders = decoders
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
-        self.strength, self.momentum, self.ridge = strength, momentum, ridge
+        self.momentum, self.ridge = momentum, ridge
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.resolve_steps: list[int] = []
         self.terms: dict[str, Tensor] = {}
-        for counter in ("step", "epoch", "measured"):
+        for counter in ("step", "epoch"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
-        self.register_buffer("balance", torch.zeros((), dtype=torch.float64))
+        self.balance = ForceBalance(strength)
         self.register_module("moments", None)
         self.register_module("solution", None)
 
@@ -160,23 +154,21 @@ class SpaceObjective(KeepsPrecision):
     def total(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
         r"""Return task loss plus guidance, balanced by the force of each on the latents.
 
-        .. math:: L = L_\text{task} + w L_\text{guide}, \qquad
-            w = \text{strength} \cdot \exp \Bigl\langle \log
-            \frac{\| \partial L_\text{task} / \partial z \|}{\| \partial L_\text{guide} / \partial z \|} \Bigr\rangle
+        .. math:: L = L_\text{task} + w L_\text{guide}
 
-        The running mean is taken during ``backward``, where both gradients arrive anyway; what else the caller adds
-        to the loss counts as task. So the weight is small while the task's decoder is young, and the same for a task
-        loss in other units, of another scale or negative, and under a gradient scaler. A backward in which either
-        gradient is zero or not finite leaves it as it is.
+        The weight follows :class:`~isospan.guided.balance.ForceBalance`: guidance pulls at the latents ``strength``
+        times as hard as the task, with whatever else the caller adds to the loss. So it is small while the task's
+        decoder is young, and the same for a task loss in other units, of another scale or negative, and under a
+        gradient scaler. A backward in which either gradient is zero or not finite leaves the weight as it is.
         """
         branch = z.clone()
         guidance = self(branch, y)
         if self.solution is None:
             return task_loss + guidance
-        weight = self._weight().to(guidance.dtype)
+        weight = self.balance.weight().to(guidance.dtype)
         self.terms |= {"task": task_loss.detach(), "weight": weight}
         if self.training and z.requires_grad:
-            self._measure_forces(z, branch, weight)
+            self.balance.watch(z, branch, weight)
         return task_loss + weight * guidance
 
     @torch.no_grad()
@@ -331,30 +323,3 @@ class SpaceObjective(KeepsPrecision):
                 return_terms=True,
             )
         return terms
-
-    def _weight(self) -> Tensor:
-        return self.strength * torch.where(self.measured > 0, self.balance.exp(), FIRST_BALANCE)
-
-    def _measure_forces(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
-        """Tell the two gradients apart: the guidance's arrives at its own branch of z, the sum of both at z."""
-        from_guidance: list[Tensor] = []
-
-        def at_branch(gradient: Tensor) -> None:
-            from_guidance.append(gradient.detach())
-
-        def at_latents(gradient: Tensor) -> None:
-            if from_guidance:
-                guidance = from_guidance.pop()
-                self._remember(weight * (gradient.detach() - guidance).norm() / guidance.norm())
-
-        branch.register_hook(at_branch)
-        z.register_hook(at_latents)
-
-    @torch.no_grad()
-    def _remember(self, ratio: Tensor) -> None:
-        """Running mean of the log, so that a force which is large once does not count for long."""
-        log = ratio.double().log()
-        valid = log.isfinite()
-        self.measured += valid
-        share = (1 / self.measured.clamp(min=1)).clamp(min=1 - BALANCE_MEMORY)
-        self.balance += torch.where(valid, share * (log - self.balance), 0.0)

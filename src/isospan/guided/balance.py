@@ -1,0 +1,81 @@
+"""The weight of guidance against the task, by the force of each on the latents."""
+
+import torch
+from torch import Tensor
+
+from isospan.errors import OptionError
+from isospan.moments import KeepsPrecision
+
+MEMORY = 0.9
+"""Share of the running mean of the log force ratio that a step leaves."""
+FIRST_RATIO = 0.01
+"""Weight over strength before the forces have been measured, for one step."""
+
+
+class ForceBalance(KeepsPrecision):
+    r"""Weight w with which guidance pulls at the latents ``strength`` times as hard as the task.
+
+    .. math:: w = \text{strength} \cdot \exp \Bigl\langle \log
+        \frac{\| \partial L_\text{task} / \partial z \|}{\| \partial L_\text{guide} / \partial z \|} \Bigr\rangle
+
+    Both gradients arrive during ``backward`` anyway: the one of the guidance at its own branch of z, the sum of both
+    at z. So measuring costs two norms and no pass. Any scale of the loss cancels, and its sign does not enter.
+
+    Args:
+        strength: dimensionless, at least 0.
+
+    Example:
+        >>> import torch
+        >>> balance, z = ForceBalance(strength=0.5), torch.ones(4, requires_grad=True)
+        >>> for _ in range(2):
+        ...     branch, weight = z.clone(), balance.weight()
+        ...     balance.watch(z, branch, weight)
+        ...     (300 * z.sum() + weight * branch.sum()).backward()
+        >>> round(float(balance.weight()))
+        150
+    """
+
+    log_ratio: Tensor
+    measured: Tensor
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        if not strength >= 0:
+            raise OptionError(f"strength must be at least 0, got {strength}. 0 switches guidance off.")
+        self.strength = strength
+        self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("measured", torch.zeros((), dtype=torch.int64))
+
+    def weight(self) -> Tensor:
+        """Return w, a scalar without gradient."""
+        return self.strength * torch.where(self.measured > 0, self.log_ratio.exp(), FIRST_RATIO)
+
+    def watch(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
+        """Measure both forces in the backward pass to come.
+
+        Args:
+            z: latents that the task reads, requiring a gradient.
+            branch: a function of z (such as ``z.clone()``) that only the guidance reads.
+            weight: of the guidance in the loss.
+        """
+        from_guidance: list[Tensor] = []
+
+        def at_branch(gradient: Tensor) -> None:
+            from_guidance.append(gradient.detach())
+
+        def at_latents(gradient: Tensor) -> None:
+            if from_guidance:
+                guidance = from_guidance.pop()
+                self._remember(weight * (gradient.detach() - guidance).norm() / guidance.norm())
+
+        branch.register_hook(at_branch)
+        z.register_hook(at_latents)
+
+    @torch.no_grad()
+    def _remember(self, ratio: Tensor) -> None:
+        """Running mean of the log, so that one large force does not count for long; zero or not finite is skipped."""
+        log = ratio.double().log()
+        valid = log.isfinite()
+        self.measured += valid
+        share = (1 / self.measured.clamp(min=1)).clamp(min=1 - MEMORY)
+        self.log_ratio += torch.where(valid, share * (log - self.log_ratio), 0.0)
