@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from isospan.linalg import nearest_frame
+
 MAX_STEPS = 500
 LEAST_GAIN = 1e-10
 SUFFICIENT_INCREASE = 1e-4
@@ -42,7 +44,7 @@ def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mappi
         )
         return torch.stack(values).sum(), _tangent(W, torch.cat(gradients))
 
-    W = _polar(torch.cat(list(start.values())))
+    W = nearest_frame(torch.cat(list(start.values())))
     value, gradient = evaluate(W)
     direction, length = gradient, 1.0
     for _ in range(MAX_STEPS):
@@ -80,9 +82,9 @@ def _tangent(W: Tensor, X: Tensor) -> Tensor:
 
 
 def _polar(M: Tensor) -> Tensor:
-    """Nearest frame; M Mᵀ is at least the identity for a tangent step, so its eigenvalues are the quick way."""
+    """Nearest frame of a tangent step from a frame: M Mᵀ is at least the identity, so its eigenvalues serve."""
     eigenvalues, Q = torch.linalg.eigh(M @ M.mT)
-    return (Q * eigenvalues.clamp(min=torch.finfo(M.dtype).tiny).rsqrt()) @ (Q.mT @ M)
+    return (Q * eigenvalues.rsqrt()) @ (Q.mT @ M)
 
 
 def _polak_ribiere(new: Tensor, old_moved: Tensor, old: Tensor) -> float:
