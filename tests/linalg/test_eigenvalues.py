@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
+from isospan.linalg.eigenvalues import BLOCK, add_gram_, gram_spectrum, mirror_, symmetric_spectrum
 from isospan.settings import config
 
 
@@ -37,3 +37,22 @@ def test_solver_settings_never_change_the_answer():
 
 def test_symmetric_spectrum():
     assert symmetric_spectrum(torch.diag(torch.tensor([1.0, 3.0, 2.0]))).tolist() == [3.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize("P", [1, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
+def test_gram_by_blocks(P):
+    x, y = torch.randn(2, 9, P, dtype=torch.float64)
+    G = torch.zeros(P, P, dtype=torch.float64)
+    expected = x.mT @ x + y.mT @ y
+    mirror_(add_gram_(G, x))
+    mirror_(add_gram_(G, y))  # mirroring in between does no harm
+    torch.testing.assert_close(G, expected)
+    assert torch.equal(G, G.mT)
+    np.testing.assert_allclose(symmetric_spectrum(G.triu()), np.linalg.eigvalsh(expected)[::-1].clip(0), atol=1e-10)
+
+
+def test_spectrum_above_one_block():
+    for shape in ((BLOCK + 50, 2 * BLOCK), (2 * BLOCK, BLOCK + 50)):
+        x = torch.randn(shape, dtype=torch.float64)
+        expected = np.linalg.svd(x.numpy(), compute_uv=False) ** 2
+        np.testing.assert_allclose(gram_spectrum(x), expected, rtol=1e-10)  # well conditioned, 500 rows

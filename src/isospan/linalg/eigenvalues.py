@@ -5,6 +5,9 @@ from torch import Tensor
 
 from isospan.settings import config
 
+BLOCK = 256
+"""Rows of a Gram matrix that are computed together."""
+
 
 def gram_spectrum(x_centred: Tensor) -> Tensor:
     r"""Squared singular values of X (N, P), the eigenvalues of :math:`X X^\top` or :math:`X^\top X`, the smaller one.
@@ -25,16 +28,47 @@ def gram_spectrum(x_centred: Tensor) -> Tensor:
         tensor([16.,  9.], dtype=torch.float64)
     """
     x = x_centred.double()
-    return symmetric_spectrum(x @ x.mT if x.shape[-2] <= x.shape[-1] else x.mT @ x)
+    x = x.mT if x.shape[0] <= x.shape[1] else x
+    return symmetric_spectrum(add_gram_(x.new_zeros(x.shape[1], x.shape[1]), x))
 
 
 def symmetric_spectrum(G: Tensor) -> Tensor:
     """Eigenvalues of a symmetric positive semi-definite matrix (n, n), descending, rounding below 0 removed.
+
+    Only the upper triangle is read.
 
     Example:
         >>> import torch
         >>> symmetric_spectrum(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
         tensor([2., 1.])
     """
-    eigenvalues = torch.linalg.eigvalsh(G.cpu() if config.use_cpu_fallback else G)
+    eigenvalues = torch.linalg.eigvalsh(G.cpu() if config.use_cpu_fallback else G, UPLO="U")
     return eigenvalues.to(G.device).flip(-1).clamp(min=0)
+
+
+def add_gram_(G: Tensor, x: Tensor) -> Tensor:
+    r"""Add :math:`X^\top X` of X (N, P) to the upper triangle of G (P, P) in place, in half the time of the product.
+
+    What lies below the diagonal is not meaningful until :func:`mirror_`.
+
+    Example:
+        >>> import torch
+        >>> mirror_(add_gram_(torch.zeros(2, 2), torch.tensor([[1.0, 2.0], [0.0, 1.0]])))
+        tensor([[1., 2.],
+                [2., 5.]])
+    """
+    for rows in _blocks(len(G)):
+        G[rows, rows.start :].addmm_(x[:, rows].mT, x[:, rows.start :])
+    return G
+
+
+def mirror_(G: Tensor) -> Tensor:
+    """Copy the upper triangle of G (P, P) onto the lower one, in place."""
+    for rows in _blocks(len(G)):
+        G[rows.stop :, rows] = G[rows, rows.stop :].mT
+        G[rows, rows] = G[rows, rows].triu() + G[rows, rows].triu(1).mT
+    return G
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]

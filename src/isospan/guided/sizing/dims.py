@@ -151,7 +151,7 @@ def solve_dims(
 
     n = {name: bins_for(count_modes(s.full(), bin_eta[name]), max_bins) for name, s in spectra.items()}
     n = n if pool_per_quantity else shared_maximum(n)
-    k = {name: count_modes(s.pooled(n[name]), k_eta[name]) for name, s in spectra.items()}
+    k = {name: count_modes(s.pooled([n[name]])[n[name]], k_eta[name]) for name, s in spectra.items()}
     k = k if k_per_quantity else shared_maximum(k)
     dims = {name: (n[name], k[name]) for name in spectra}
     logger.info("Bins and directions (n, k): %s", dims)

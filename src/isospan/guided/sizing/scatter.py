@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from isospan.linalg.eigenvalues import add_gram_, mirror_
+
 
 class Scatter:
     r"""Count, mean and :math:`S = \sum_i (x_i - \bar x)(x_i - \bar x)^\top` of rows, in float64, batch by batch.
@@ -18,22 +20,23 @@ class Scatter:
     def __init__(self, features: int, device: torch.device | str = "cpu") -> None:
         self.count = 0
         self.mean = torch.zeros(features, dtype=torch.float64, device=device)
-        self.matrix = torch.zeros(features, features, dtype=torch.float64, device=device)
+        self._upper = torch.zeros(features, features, dtype=torch.float64, device=device)
 
     def add(self, rows: Tensor) -> "Scatter":
         """Add rows (B, P) by Chan's formula: the distance of the means enters as one more centred row."""
         if len(rows) == 0:
             return self
-        x = rows.detach().to(self.matrix)
+        x = rows.detach().to(self._upper)
         mean, total = x.mean(0), self.count + len(x)
         shift = mean - self.mean
         between = shift * (self.count * len(x) / total) ** 0.5
         centred = torch.cat([x - mean, between[None]])
-        self.matrix.addmm_(centred.mT, centred)
+        add_gram_(self._upper, centred)
         self.mean += shift * (len(x) / total)
         self.count = total
         return self
 
-    def mean_square(self) -> float:
-        """Mean of the squared entries."""
-        return float(self.matrix.trace() / self.count + self.mean.square().sum()) / len(self.mean)
+    @property
+    def matrix(self) -> Tensor:
+        """S (P, P)."""
+        return mirror_(self._upper)

@@ -1,6 +1,6 @@
 """Spectra of the variance of quantities, at full resolution and pooled, from memory or from a stream."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol, cast
 
 import torch
@@ -19,7 +19,7 @@ CHUNK = 1024
 """Samples of data in memory that are converted to float64 at a time."""
 
 CONSTANT = 64 * torch.finfo(torch.float64).eps
-"""Deviations below this fraction of the values are rounding: the quantity is constant."""
+"""Deviations below this fraction of the largest value are rounding: the quantity is constant."""
 
 
 class Spectra(Protocol):
@@ -29,12 +29,12 @@ class Spectra(Protocol):
         """The spectrum at full resolution."""
         ...
 
-    def pooled(self, n: int) -> Tensor:
-        """The spectrum after pooling to n bins along each spatial axis."""
+    def pooled(self, bins: Collection[int]) -> dict[int, Tensor]:
+        """The spectrum after pooling to n bins along each spatial axis, for several n from one pass."""
         ...
 
 
-def spectra_of(Y: Quantities, *, mode: PoolingMode = "avg", pool_bins: Sequence[int] = ()) -> Mapping[str, Spectra]:
+def spectra_of(Y: Quantities, *, mode: PoolingMode = "avg", pool_bins: Collection[int] = ()) -> Mapping[str, Spectra]:
     """Prepare the spectra of every quantity.
 
     Args:
@@ -58,7 +58,7 @@ def _held(Y: Mapping[str, Tensor], mode: PoolingMode) -> dict[str, "_Held"]:
 
 
 def _streamed(
-    batches: Iterable[Mapping[str, Tensor]], mode: PoolingMode, pool_bins: Sequence[int]
+    batches: Iterable[Mapping[str, Tensor]], mode: PoolingMode, pool_bins: Collection[int]
 ) -> dict[str, "_Streamed"]:
     streamed: dict[str, _Streamed] = {}
     for batch in batches:
@@ -78,28 +78,32 @@ class _Held:
         self.name, self.y = name, y.detach()
         self.mode: PoolingMode = mode
         _check_count(name, len(y))
-        self.mean_square = float(torch.linalg.vector_norm(self.y, dtype=torch.float64)) ** 2 / y.numel()
+        self.largest = _largest_magnitude(self.y)
 
     def full(self) -> Tensor:
-        rows = self.y.reshape(len(self.y), -1)
-        return self._checked(_spectrum_of_rows(rows), rows.shape[1], "")
+        return self._checked(self.y.reshape(len(self.y), -1))
 
-    def pooled(self, n: int) -> Tensor:
-        chunks = [pool_quantity(self.name, y.double(), n, self.mode).flatten(1) for y in self.y.split(CHUNK)]
-        rows = torch.cat(chunks)
-        return self._checked(_spectrum_of_rows(rows), rows.shape[1], f" pooled to n = {n}")
+    def pooled(self, bins: Collection[int]) -> dict[int, Tensor]:
+        parts: dict[int, list[Tensor]] = {n: [] for n in bins}
+        for chunk in self.y.split(CHUNK):
+            exact = chunk.double()
+            for n, pooled in parts.items():
+                pooled.append(pool_quantity(self.name, exact, n, self.mode).flatten(1))
+        return {n: self._checked(torch.cat(pooled), n) for n, pooled in parts.items()}
 
-    def _checked(self, spectrum: Tensor, features: int, how: str) -> Tensor:
-        variance = float(spectrum.sum()) / (len(self.y) * features)
-        return _check_varies(self.name, spectrum, variance, self.mean_square, how)
+    def _checked(self, rows: Tensor, n: int | None = None) -> Tensor:
+        spectrum = _spectrum_of_rows(rows)
+        variance = float(spectrum.sum()) / rows.numel()
+        return _check_varies(self.name, spectrum, variance, self.largest, n)
 
 
 class _Streamed:
     """A quantity that arrives in batches: from its scatter over features, whatever the number of samples."""
 
-    def __init__(self, name: str, y: Tensor, mode: PoolingMode, pool_bins: Sequence[int]) -> None:
+    def __init__(self, name: str, y: Tensor, mode: PoolingMode, pool_bins: Collection[int]) -> None:
         self.name, self.shape = name, tuple(y.shape[1:])
         self.mode: PoolingMode = mode
+        self.largest = 0.0
         blank = y.new_zeros(1, *self.shape)
         self.scatter = Scatter(blank.numel(), y.device)
         sizes = {n: self._pool(blank, n).numel() for n in pool_bins}  # a layout that cannot be pooled fails here
@@ -112,43 +116,51 @@ class _Streamed:
                 f"Samples of quantity {self.name!r} must have one shape in all batches, got {self.shape} and then "
                 f"{tuple(y.shape[1:])}."
             )
+        self.largest = max(self.largest, _largest_magnitude(y))
         self.scatter.add(y.reshape(len(y), len(self.scatter.mean)))
         for n, scatter in self.scatter_of_maxima.items():
             scatter.add(self._pool(y.double(), n))
         return self
 
     def full(self) -> Tensor:
-        return self._checked(self.scatter.matrix, "")
+        return self._checked(self.scatter.matrix)
 
-    def pooled(self, n: int) -> Tensor:
-        kept = self.scatter_of_maxima.get(n)
-        matrix = self._pooled_scatter(n) if kept is None else kept.matrix
-        return self._checked(matrix, f" pooled to n = {n}")
+    def pooled(self, bins: Collection[int]) -> dict[int, Tensor]:
+        if self.mode == "max":
+            return {n: self._checked(self.scatter_of_maxima[n].matrix, n) for n in bins}
+        S = self.scatter.matrix
+        return {n: self._checked(self._average(S, n), n) for n in bins}
 
-    def _pooled_scatter(self, n: int) -> Tensor:
+    def _average(self, S: Tensor, n: int) -> Tensor:
         r"""Averaging is linear, :math:`\bar y = M y`, so the scatter of the averages is :math:`M S M^\top`."""
-        half = self._pool(self.scatter.matrix.reshape(-1, *self.shape), n)
+        half = self._pool(S.reshape(-1, *self.shape), n)
         return self._pool(half.mT.reshape(-1, *self.shape), n)
 
     def _pool(self, y: Tensor, n: int) -> Tensor:
         return pool_quantity(self.name, y, n, self.mode).flatten(1)
 
-    def _checked(self, matrix: Tensor, how: str) -> Tensor:
+    def _checked(self, S: Tensor, n: int | None = None) -> Tensor:
         _check_count(self.name, self.scatter.count)
-        variance = float(matrix.trace()) / (self.scatter.count * len(matrix))
-        return _check_varies(self.name, symmetric_spectrum(matrix), variance, self.scatter.mean_square(), how)
+        variance = float(S.trace()) / (self.scatter.count * len(S))
+        return _check_varies(self.name, symmetric_spectrum(S), variance, self.largest, n)
 
 
 def _spectrum_of_rows(rows: Tensor) -> Tensor:
     """Squared singular values of the centred rows (N, P)."""
     N, P = rows.shape
     if N <= P:
-        x = rows.double()
-        return gram_spectrum(x - x.mean(0))
+        x = rows.to(torch.float64, copy=True)
+        x -= x.mean(0)
+        return gram_spectrum(x)
     scatter = Scatter(P, rows.device)
     for chunk in rows.split(CHUNK):
         scatter.add(chunk)
     return symmetric_spectrum(scatter.matrix)
+
+
+def _largest_magnitude(y: Tensor) -> float:
+    """The largest magnitude of all entries, 0 where there is none."""
+    return max(abs(float(bound)) for bound in y.detach().aminmax()) if y.numel() else 0.0
 
 
 def _check_batch(batch: Mapping[str, Tensor], *, against: Mapping[str, object] | None = None) -> None:
@@ -170,8 +182,8 @@ def _check_count(name: str, count: int) -> None:
         raise DegenerateDataError(f"A variance needs at least 2 samples, got {count} of quantity {name!r}.")
 
 
-def _check_varies(name: str, spectrum: Tensor, variance: float, mean_square: float, how: str) -> Tensor:
-    if variance <= CONSTANT**2 * mean_square:
-        remedy = "Use more bins (a higher threshold for them) or another mode" if how else "Leave it out"
+def _check_varies(name: str, spectrum: Tensor, variance: float, largest: float, n: int | None) -> Tensor:
+    if variance <= (CONSTANT * largest) ** 2:
+        how, remedy = ("", "Leave it out") if n is None else (f" pooled to n = {n}", "Use more bins or another mode")
         raise DegenerateDataError(f"Quantity {name!r}{how} is constant over the samples. {remedy}.")
     return spectrum

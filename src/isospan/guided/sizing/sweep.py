@@ -111,9 +111,9 @@ def threshold_sweep(
     full = {name: s.full() for name, s in spectra.items()}
     rows = [{name: bins_for(count_modes(full[name], eta), max_bins) for name in full} for eta in n_etas]
     rows = rows if pool_per_quantity else [shared_maximum(row) for row in rows]
-    pooled = {(name, n): spectra[name].pooled(n) for name, n in {pair for row in rows for pair in row.items()}}
+    pooled = {name: s.pooled({row[name] for row in rows}) for name, s in spectra.items()}
     k = {
-        name: tuple(tuple(count_modes(pooled[name, row[name]], eta) for eta in k_etas) for row in rows)
+        name: tuple(tuple(count_modes(pooled[name][row[name]], eta) for eta in k_etas) for row in rows)
         for name in spectra
     }
     D = tuple(

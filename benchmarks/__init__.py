@@ -1,0 +1,1 @@
+"""Timings against their floors and against spacelearn, apart from the tests."""

@@ -1,0 +1,159 @@
+"""Sizing at (2048, 4096): time against its floor and against spacelearn, and memory of streams.
+
+The floor is one Gram product and the eigenvalues of its result. The bars: each exact call takes at most 2 floors, a
+sweep of 11 x 5 thresholds at most 1.5 calls, and the peak memory of a stream is the same for N samples and for 10 N.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.timing import machine, medians, one_thread, print_table, silenced
+from isospan.guided.sizing import k_per_q, optimal_bins, solve_dims, threshold_sweep
+
+RESULTS = Path(__file__).parent / "results"
+N, SIDE = 2048, 64
+N_ETAS = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99]
+K_ETAS = [0.7, 0.8, 0.9, 0.95, 0.99]
+STREAM_LENGTHS = (1000, 3000, 10_000)
+
+
+def smooth_fields(count: int, seed: int = 0) -> Tensor:
+    """Random periodic fields (count, 1, 64, 64) with a steep spectrum, float32."""
+    noise = torch.randn(count, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+    k = torch.fft.fftfreq(SIDE) * SIDE
+    return torch.fft.ifft2(torch.fft.fft2(noise) / (1 + k[:, None] ** 2 + k**2)).real.contiguous()
+
+
+def floor(x: Tensor) -> Tensor:
+    """One Gram product over the shorter side and its symmetric eigenvalues, in the precision of x."""
+    return torch.linalg.eigvalsh(x @ x.mT)
+
+
+def time_against_the_floor() -> dict[str, float]:
+    fields = smooth_fields(N)
+    rows = fields.flatten(1)
+    Y = {"q": fields}
+    seconds = medians(
+        {
+            "floor, float32": partial(floor, rows),
+            "floor, float64": partial(floor, rows.double()),
+            "k_per_q": lambda: k_per_q({"q": rows}, 0.9),
+            "optimal_bins": lambda: optimal_bins(Y, 16, 0.95),
+            "solve_dims": lambda: solve_dims(Y, 16, 0.95, 0.9),
+            "threshold_sweep, 11 x 5": lambda: threshold_sweep(Y, N_ETAS, K_ETAS),
+        }
+    )
+    print_table(f"({N}, {SIDE**2}) float32, {machine()}", seconds, floor="floor, float32")
+    print(f"  a sweep costs {seconds['threshold_sweep, 11 x 5'] / seconds['solve_dims']:.2f} calls of solve_dims")
+    return seconds
+
+
+def time_against_spacelearn() -> dict[str, float]:
+    try:
+        import spacelearn
+        from spacelearn.optim import k_per_q as their_k_per_q
+        from spacelearn.settings import config
+    except ImportError:
+        print("\nspacelearn is not installed")
+        return {}
+    fields = smooth_fields(N)
+    rows = fields.flatten(1)
+
+    def theirs(mode: str, call: partial) -> object:
+        config.solver_mode = mode
+        with silenced():
+            return call()
+
+    their_k, their_dims = (
+        partial(their_k_per_q, {"q": rows}, 0.9),
+        partial(spacelearn.solve_dims, {"q": fields}, 16, 0.95, 0.9),
+    )
+    seconds = medians(
+        {
+            "k_per_q, isospan": lambda: k_per_q({"q": rows}, 0.9),
+            "k_per_q, spacelearn exact": lambda: theirs("svd", their_k),
+            "k_per_q, spacelearn default": lambda: theirs("auto", their_k),
+            "solve_dims, isospan": lambda: solve_dims({"q": fields}, 16, 0.95, 0.9),
+            "solve_dims, spacelearn exact": lambda: theirs("svd", their_dims),
+        },
+        repeats=3,
+        warm_up=0,
+    )
+    print_table("beside spacelearn", seconds)
+    print(f"  k: isospan {k_per_q({'q': rows}, 0.9)}, spacelearn exact {theirs('svd', their_k)}", end="")
+    print(f", spacelearn default {theirs('auto', their_k)}")
+    return seconds
+
+
+def batches(count: int) -> Iterator[dict[str, Tensor]]:
+    """A stream of fields, made as they are read."""
+    for start in range(0, count, 100):
+        yield {"q": smooth_fields(100, seed=start)}
+
+
+def peak_mebibytes() -> float:
+    """Peak resident memory of this process so far (VmHWM), which sees what torch allocates."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def measure_memory(kind: str, count: int) -> None:
+    """Print by how much one call of solve_dims raised the peak; run in a process of its own."""
+    one_thread()
+    solve_dims({"q": smooth_fields(20)}, 16, 0.95, 0.9)  # libraries are loaded before the measurement begins
+    before = peak_mebibytes()
+    Y = {"q": torch.cat([batch["q"] for batch in batches(count)])} if kind == "held" else batches(count)
+    solve_dims(Y, 16, 0.95, 0.9)
+    print(peak_mebibytes() - before)
+
+
+def memory_of_streams() -> dict[str, list[float]]:
+    """Peak memory in MiB over the number of samples, streamed and held, each in a fresh process."""
+    peaks: dict[str, list[float]] = {"streamed": [], "held": []}
+    for kind, values in peaks.items():
+        for count in STREAM_LENGTHS:
+            command = [sys.executable, "-m", "benchmarks.sizing", kind, str(count)]
+            values.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+        print(f"  {kind:<9} peak MiB at N = {STREAM_LENGTHS}: {[round(v) for v in values]}")
+    return peaks
+
+
+def plot_memory(peaks: dict[str, list[float]]) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    ax = figure.subplots()
+    for kind, values in peaks.items():
+        ax.plot(STREAM_LENGTHS, values, marker="o", label=f"{kind} solve_dims")
+    ax.set(xscale="log", xlabel="samples of 64 × 64, float32", ylabel="peak memory, MiB", ylim=(0, None))
+    ax.set_xticks(STREAM_LENGTHS, [str(count) for count in STREAM_LENGTHS])
+    ax.minorticks_off()
+    ax.legend(frameon=False)
+    path = RESULTS / "sizing_memory.png"
+    figure.savefig(path, dpi=160)
+    return path
+
+
+def main() -> None:
+    one_thread()
+    RESULTS.mkdir(exist_ok=True)
+    seconds = time_against_the_floor() | time_against_spacelearn()
+    print("\nmemory of solve_dims beyond that of the process")
+    peaks = memory_of_streams()
+    print(f"  {plot_memory(peaks)}")
+    results = {"machine": machine(), "seconds": seconds, "samples": STREAM_LENGTHS, "peak_mebibytes": peaks}
+    (RESULTS / "sizing.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        measure_memory(sys.argv[1], int(sys.argv[2]))
+    else:
+        main()
