@@ -110,7 +110,7 @@ def check_targets(
                 f"{label} must have one row for each of the {batch} samples, got shape {tuple(y.shape)}. "
                 "Latents and targets must come from the same batch."
             )
-        if y[0:1].numel() == 0:
+        if y.numel() == 0 and batch:
             raise ShapeError(f"{label} must have at least one entry a sample, got shape {tuple(y.shape)}.")
         if finite:
             check_finite(y, what=label)

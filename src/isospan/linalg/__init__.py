@@ -10,7 +10,6 @@ from isospan.linalg.bases import (
     orthonormal_rows,
     procrustes_rotation,
 )
-from isospan.linalg.gram import gram, leading_singular_values
 from isospan.linalg.least_squares import solve_gram
 from isospan.linalg.spectra import full, left, right, singular_values
 from isospan.linalg.truncated import top_left_singular
@@ -19,9 +18,7 @@ __all__ = [
     "complete_rows",
     "fix_signs",
     "full",
-    "gram",
     "grassmann_distance",
-    "leading_singular_values",
     "left",
     "nearest_frame",
     "nested_frame",

@@ -45,9 +45,9 @@ def orthogonal_complement(W: Tensor) -> Tensor:
         tensor([[0., 0., 1.]])
     """
     if len(W) <= W.shape[1]:
-        Q, R = torch.linalg.qr(W.mT, mode="complete")
-        if _independent(R):
-            return Q[:, len(W) :].mT
+        reflectors, tau = torch.geqrf(W.mT)
+        if _independent(reflectors):
+            return torch.ormqr(reflectors, tau, torch.eye(W.shape[1], dtype=W.dtype, device=W.device)[:, len(W) :]).mT
     _, s, Vh = torch.linalg.svd(W, full_matrices=True)
     return Vh[_rank(W, s) :]
 
@@ -118,8 +118,10 @@ def procrustes_rotation(W: Tensor, W_previous: Tensor) -> Tensor:
 
 def _independent(R: Tensor) -> bool:
     """Whether no row is, to rounding, a combination of those before it; then Q of W = Rᵀ Qᵀ spans exactly the rows."""
-    size = R.diagonal().abs()
-    return bool((size > len(size) * torch.finfo(R.dtype).eps * size.max()).all()) if len(size) else True
+    if 0 in R.shape:
+        return True
+    smallest, largest = R.diagonal().abs().aminmax()
+    return bool(smallest > len(R) * torch.finfo(R.dtype).eps * largest)
 
 
 def _rank(W: Tensor, s: Tensor) -> int:

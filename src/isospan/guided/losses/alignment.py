@@ -1,10 +1,12 @@
 """How well each quantity is read from its subspace."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import (
     centred,
     checked_bases,
@@ -45,14 +47,29 @@ def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], 
         Zc, W = centred(Z), checked_bases(W, Z)
         Y = checked_quantities(Y, W, Z)
         A = checked_decoders(A, W, Y)
-        coordinates = (Zc @ stacked(W).mT).split(sizes(W), dim=1)
-        return decoding_error(coordinates, [A[name] for name in W], [Y[name] for name in W])
+        S = Zc @ stacked(W).mT
+        return with_gradient(partial(decoding_error, sizes(W)), S, *(A[name] for name in W), *(Y[name] for name in W))
 
 
-def decoding_error(coordinates: Iterable[Tensor], decoders: Iterable[Tensor], targets: Iterable[Tensor]) -> Tensor:
-    """Mean over quantities of mean((S A - Y_c)²), for centred coordinates S (B, k)."""
-    errors = []
-    for S, A, Y in zip(coordinates, decoders, targets, strict=True):
-        residual = (Y - Y.mean(0)).addmm_(S, A, beta=-1)
-        errors.append(torch.linalg.vector_norm(residual) ** 2 / residual.numel())
-    return torch.stack(errors).mean()
+def decoding_error(k: Sequence[int], needed: Sequence[bool], S: Tensor, *rest: Tensor) -> tuple[Tensor, Gradients]:
+    """Mean over quantities of mean((S_q A_q - Y_q,c)²) and its gradients in the stacked S (B, Σk), the A and the Y.
+
+    With R = S_q A_q - Y_q,c they are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R_c, all over Q·B·P. One R lives at a time.
+    """
+    Q = len(k)
+    for_S = torch.empty_like(S) if needed[0] else S.new_empty(0, sum(k))
+    squares, shares, for_A, for_Y = [], [], [], []
+    parts = zip(
+        S.split(k, dim=1), for_S.split(k, dim=1), rest[:Q], rest[Q:], needed[1 : Q + 1], needed[Q + 1 :], strict=True
+    )
+    for S_q, for_S_q, A, Y, need_A, need_Y in parts:
+        R = (Y - Y.mean(0)).addmm_(S_q, A, beta=-1)
+        share, flat = 1 / (Q * R.numel()), R.view(-1)
+        if needed[0]:
+            for_S_q.addmm_(R, A.mT, beta=0, alpha=2 * share)
+        squares.append(flat.dot(flat))
+        shares.append(share)
+        for_A.append(2 * share * (S_q.mT @ R) if need_A else None)
+        for_Y.append(2 * share * (R.mean(0) - R) if need_Y else None)
+    value = torch.stack(squares).dot(torch.tensor(shares, dtype=S.dtype, device=S.device))
+    return value, (for_S if needed[0] else None, *for_A, *for_Y)

@@ -1,7 +1,8 @@
 """The four losses computed together."""
 
-from collections.abc import Mapping
-from typing import Literal, overload
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal, NamedTuple, get_args, overload
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from isospan._checks import check_choice
 from isospan.guided.losses.alignment import decoding_error
 from isospan.guided.losses.disentanglement import squared_correlation
+from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import (
     centred,
     checked_bases,
@@ -18,9 +20,14 @@ from isospan.guided.losses.inputs import (
     sizes,
     stacked,
 )
-from isospan.guided.losses.isotropy import Spectrum, check_isotropy_options, few_samples, residual, unevenness
-from isospan.guided.losses.stability import Metric, stability_loss
-from isospan.linalg import orthogonal_complement
+from isospan.guided.losses.isotropy import (
+    Spectrum,
+    check_isotropy_options,
+    leading_free_directions,
+    singular_spread,
+    variance_spread,
+)
+from isospan.guided.losses.stability import Metric, drift
 
 TERMS = ("alignment", "disentanglement", "isotropy", "stability")
 
@@ -78,7 +85,7 @@ def combined_loss(
     .. math:: L = \sum_t w_t L_t
 
     The same values as :func:`alignment_loss`, :func:`disentanglement_loss`, :func:`isotropy_loss` and
-    :func:`stability_loss`, computed from one product of the latents with all bases and their complement.
+    :func:`stability_loss`, computed from one product of the latents with all bases.
 
     Args:
         Z: latents (B, D), B ≥ 2.
@@ -95,13 +102,13 @@ def combined_loss(
         return_terms: return a dict of "total" and the four terms without their weights (0 where left out).
 
     Returns:
-        Scalar in the precision of Z, or the dict of scalars.
+        Scalar in the precision of Z, or the dict of scalars, of which only "total" carries the gradient.
 
     Raises:
         OptionError: an unknown term, spectrum or metric.
         NameMismatchError: W, A, Y and W_prev name different quantities.
-        ShapeError, DtypeError, DeviceMismatchError, DegenerateDataError: what the message says.
-        NonFiniteError: Z contains NaN or infinity (only with ``isotropy="singular"``; else the loss is NaN).
+        ShapeError, DtypeError, DeviceMismatchError, DegenerateDataError: what the message says. NaN is not looked for;
+            it makes the loss NaN.
 
     Example:
         >>> import torch
@@ -112,32 +119,68 @@ def combined_loss(
     """
     weight = _checked_weights(weights)
     check_isotropy_options(isotropy, n_dir)
+    check_choice(metric, get_args(Metric), what="stability metric")
     with exact_products(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
         Y = checked_quantities(Y, W, Z)
         A = checked_decoders(A, W, Y)
-        S, free, d = _coordinates(Zc, stacked(W), with_free=weight["isotropy"] != 0)
-        compute = {
-            "alignment": lambda: decoding_error(S.split(sizes(W), dim=1), [A[n] for n in W], [Y[n] for n in W]),
-            "disentanglement": lambda: squared_correlation(S, sizes(W), unbiased=unbiased),
-            "isotropy": lambda: unevenness(free, d, n_dir=n_dir, spectrum=isotropy),
-            "stability": lambda: stability_loss(W, W_prev, metric=metric).to(Zc.dtype),
-        }
-        terms = {term: compute[term]() if weight[term] else Zc.new_zeros(()) for term in TERMS}
-        total = torch.stack([weight[term] * value for term, value in terms.items()]).sum()
+        terms = dict.fromkeys(TERMS, Zc.new_zeros(()))
+        kernel = partial(_together, _Plan(sizes(W), weight, unbiased, n_dir, isotropy), terms)
+        total = with_gradient(kernel, Zc, stacked(W), *(A[name] for name in W), *(Y[name] for name in W))
+        if weight["stability"] and W_prev is not None:
+            change = drift(W, W_prev, metric)
+            terms["stability"] = change.detach()
+            total = total + weight["stability"] * change
     return {"total": total} | terms if return_terms else total
 
 
-def _coordinates(Zc: Tensor, W_all: Tensor, *, with_free: bool) -> tuple[Tensor, Tensor, int]:
-    """Coordinates in the subspaces (B, Σk) and outside, and the dimension of the latter."""
-    if not with_free:
-        return Zc @ W_all.mT, Zc[:, :0], 0
-    fixed = W_all.detach()
-    if few_samples(Zc, fixed):
-        return Zc @ W_all.mT, *residual(Zc, fixed)
-    complement = orthogonal_complement(fixed)
-    S, free = (Zc @ torch.cat([W_all, complement]).mT).split([len(W_all), len(complement)], dim=1)
-    return S, free, min(len(Zc) - 1, len(complement))
+class _Plan(NamedTuple):
+    """What to compute: subspace dimensions, weights and options."""
+
+    k: list[int]
+    weight: dict[str, float]
+    unbiased: bool
+    n_dir: int
+    isotropy: Spectrum
+
+
+def _together(
+    plan: _Plan, terms: dict[str, Tensor], needed: Sequence[bool], Zc: Tensor, W_all: Tensor, *A_and_Y: Tensor
+) -> tuple[Tensor, Gradients]:
+    """Value and gradients of the weighted sum without stability; the terms are left in ``terms``.
+
+    Every term is a function of S = Zc W_allᵀ, of U = Zc Fᵀ with the leading free directions F, or of Zc itself. So
+    dL/dZc = [dL/dS, dL/dU] [W_all; F] + (the last) and dL/dW_all = (dL/dS)ᵀ Zc.
+    """
+    (for_Z, for_W, *for_rest), weight, K = needed, plan.weight, len(W_all)
+    singular = plan.isotropy == "singular" and weight["isotropy"] != 0
+    frame = torch.cat([W_all, leading_free_directions(Zc, W_all, plan.n_dir)]) if singular else W_all
+    T = Zc @ frame.mT
+    S, U, for_S = T[:, :K], T[:, K:], for_Z or for_W
+    calls = {
+        "alignment": partial(decoding_error, plan.k, (for_S, *for_rest), S, *A_and_Y),
+        "disentanglement": partial(squared_correlation, plan.k, plan.unbiased, (for_S,), S),
+        "isotropy": partial(singular_spread, (for_Z,), U)
+        if singular
+        else partial(variance_spread, W_all, (for_Z,), Zc),
+    }
+    results = {term: calls[term]() for term in calls if weight[term]}
+    terms.update({term: value for term, (value, _) in results.items()})
+    total = sum((weight[term] * value for term, (value, _) in results.items()), start=Zc.new_zeros(()))
+
+    gradient = {term: parts[0] for term, (_, parts) in results.items() if parts[0] is not None}
+    dT, dZ, dW = torch.zeros_like(T), None, None
+    for term, part in (("alignment", dT[:, :K]), ("disentanglement", dT[:, :K]), ("isotropy", dT[:, K:])):
+        if term in gradient and (singular or term != "isotropy"):
+            part.add_(gradient[term], alpha=weight[term])
+    if for_Z:
+        dZ = dT @ frame
+        if "isotropy" in gradient and not singular:
+            dZ.add_(gradient["isotropy"], alpha=weight["isotropy"])
+    if for_W:
+        dW = dT[:, :K].mT @ Zc
+    rest = results["alignment"][1][1:] if weight["alignment"] else [None] * len(A_and_Y)
+    return total, (dZ, dW, *(None if part is None else weight["alignment"] * part for part in rest))
 
 
 def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -1,13 +1,14 @@
 """How far the coordinates of different subspaces are correlated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from isospan.errors import DegenerateDataError
+from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import centred, checked_bases, exact_products, sizes, stacked
-from isospan.linalg import gram
 
 
 def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool = False) -> Tensor:
@@ -51,7 +52,7 @@ def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool =
     """
     with exact_products(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
-        return squared_correlation(Zc @ stacked(W).mT, sizes(W), unbiased=unbiased)
+        return with_gradient(partial(squared_correlation, sizes(W), unbiased), Zc @ stacked(W).mT)
 
 
 def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
@@ -69,36 +70,53 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
     """
     with exact_products(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
-        k = torch.tensor(sizes(W), dtype=Zc.dtype, device=Z.device)
-        return _weighted_mean(_squared_correlations(Zc @ stacked(W).mT), sizes(W), 1 / torch.outer(k, k))
+        kernel = partial(_weighted_correlation, sizes(W), lambda k_i, k_j: 1 / (k_i * k_j))
+        return with_gradient(kernel, Zc @ stacked(W).mT)
 
 
-def squared_correlation(S: Tensor, k: Sequence[int], *, unbiased: bool) -> Tensor:
-    """Mean over pairs of tr(Cᵀ C)/k_i, or its unbiased form, for the stacked centred coordinates S (B, Σk)."""
-    if len(k) < 2:
-        return S[:, :0].sum()
-    B, size = len(S), torch.tensor(k, dtype=S.dtype, device=S.device)
-    squares = _squared_correlations(S)
+def squared_correlation(
+    k: Sequence[int], unbiased: bool, needed: Sequence[bool], S: Tensor
+) -> tuple[Tensor, Gradients]:
+    """The loss and its gradient in the stacked centred coordinates S (B, Σk)."""
     if not unbiased:
-        return _weighted_mean(squares, k, (1 / size).unsqueeze(1).expand(len(k), len(k)))
+        return _weighted_correlation(k, lambda k_i, k_j: 1 / k_i, needed, S)
+    B = len(S)
     if B < 3:
         raise DegenerateDataError(f"Unbiased disentanglement needs at least 3 samples, got {B}. Pass a larger batch.")
-    adjusted = ((B / (B - 1)) ** 2 * (B - 1) * squares - 1) / (B - 2)
-    return _weighted_mean(adjusted, k, 1 / torch.minimum(size.unsqueeze(0), size.unsqueeze(1)))
+    value, (gradient,) = _weighted_correlation(k, lambda k_i, k_j: 1 / min(k_i, k_j), needed, S)
+    chance = [max(k_i, k_j) / (B - 1) for i, k_i in enumerate(k) for k_j in k[i + 1 :]]
+    stretch = (B - 1) / (B - 2)
+    to_pearson = stretch * (B / (B - 1)) ** 2
+    offset = stretch * sum(chance) / max(len(chance), 1)
+    return value * to_pearson - offset, (None if gradient is None else gradient * to_pearson,)
 
 
-def _squared_correlations(S: Tensor) -> Tensor:
-    """C² entry by entry, (Σk, Σk), from SᵀS; zero for coordinates without variance."""
-    B, M = len(S), gram(S)
+def _weighted_correlation(
+    k: Sequence[int], weight: Callable[[int, int], float], needed: Sequence[bool], S: Tensor
+) -> tuple[Tensor, Gradients]:
+    r"""Mean over pairs of blocks i < j of weight(k_i, k_j) Σ C_ab².
+
+    With M = SᵀS and c = (1 - 1/B)², C_ab² = c M_ab²/(M_aa M_bb). With the weights U_ab, N = 2 c U_ab M_ab/(M_aa M_bb)
+    and t = (N∘M) 1 + (N∘M)ᵀ 1, the value is Σ N∘M / 2 and the gradient S (N + Nᵀ - diag(t_a/M_aa)). A column without
+    variance correlates with nothing.
+    """
+    M = S.mT @ S
     scatter = M.diagonal()
-    rounding = (max(S.shape) * torch.finfo(S.dtype).eps) ** 2 * scatter.max()
-    alive = scatter > rounding
-    inverse = torch.where(alive, scatter, 1.0).reciprocal() * alive
-    return M.square() * torch.outer(inverse, inverse) * ((B - 1) / B) ** 2
+    rounding = scatter.max() * (max(S.shape) * torch.finfo(S.dtype).eps) ** 2
+    inverse = torch.maximum(scatter, rounding.clamp(min=torch.finfo(S.dtype).tiny)).reciprocal()
+    N = _pair_weights(S, k, weight, scale=2 * (1 - 1 / len(S)) ** 2).mul_(M).mul_(inverse).mul_(inverse.unsqueeze(1))
+    terms = N * M
+    value = terms.sum() / 2
+    if not needed[0]:
+        return value, (None,)
+    H = N + N.mT
+    H.diagonal().sub_((terms.sum(0) + terms.sum(1)).mul_(inverse))
+    return value, (S @ H,)
 
 
-def _weighted_mean(squares: Tensor, k: Sequence[int], weight: Tensor) -> Tensor:
-    """Mean over pairs of blocks i < j of weight_ij times the sum of the block."""
-    block = torch.arange(len(k), device=squares.device).repeat_interleave(torch.tensor(k, device=squares.device))
-    upper = weight.triu(1)[block][:, block]
-    return (upper * squares).sum() / max(len(k) * (len(k) - 1) / 2, 1)
+def _pair_weights(S: Tensor, k: Sequence[int], weight: Callable[[int, int], float], *, scale: float) -> Tensor:
+    """The scale times weight(k_i, k_j) over the number of pairs on the blocks i < j, zero elsewhere, (Σk, Σk)."""
+    scale /= max(len(k) * (len(k) - 1) // 2, 1)
+    table = [[scale * weight(k_i, k_j) if i < j else 0.0 for j, k_j in enumerate(k)] for i, k_i in enumerate(k)]
+    block = torch.tensor([i for i, size in enumerate(k) for _ in range(size)], device=S.device)
+    return torch.tensor(table, dtype=S.dtype, device=S.device)[block][:, block]

@@ -4,7 +4,7 @@ The values are not looked at: a NaN in Z or Y makes a loss NaN, and no check wai
 """
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -23,14 +23,19 @@ from isospan.errors import ShapeError
 
 def exact_products(Z: Tensor) -> AbstractContextManager[None]:
     """Keep autocast from rounding the products of a loss to half precision."""
-    return torch.autocast(Z.device.type, enabled=False)
+    autocast = torch.is_autocast_enabled(Z.device.type)
+    return torch.autocast(Z.device.type, enabled=False) if autocast else nullcontext()
 
 
 def centred(Z: Tensor) -> Tensor:
-    """Checked latents minus their batch mean, float32 or float64."""
+    """Checked latents minus their batch mean, float32 or float64.
+
+    The mean is held constant: the gradients of all losses in Zc have columns of sum zero already, so what the mean
+    would add to them is zero.
+    """
     check_latents(Z, finite=False)
     Z = Z.to(working_dtype(Z))
-    return Z - Z.mean(0)
+    return Z - Z.detach().mean(0)
 
 
 def checked_bases(W: Mapping[str, Tensor], Z: Tensor) -> dict[str, Tensor]:

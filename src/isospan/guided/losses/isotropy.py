@@ -1,15 +1,18 @@
 """How evenly the latents fill what the subspaces leave free."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from isospan._checks import check_choice, check_finite
+from isospan._checks import check_choice
 from isospan.errors import OptionError
+from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import centred, checked_bases, exact_products, stacked
-from isospan.linalg import gram, leading_singular_values, orthogonal_complement, orthonormal_rows
+from isospan.linalg import orthogonal_complement, orthonormal_rows
 
 Spectrum = Literal["singular", "variance"]
 
@@ -39,8 +42,7 @@ def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectr
 
     Raises:
         OptionError: another spectrum, or n_dir < 1.
-        NonFiniteError: Z contains NaN or infinity (only ``"singular"``, where no decomposition exists).
-        ShapeError, DtypeError, DeviceMismatchError, DegenerateDataError: what the message says.
+        ShapeError, DtypeError, DeviceMismatchError, DegenerateDataError: what the message says. NaN is not looked for.
 
     Example:
         >>> import torch
@@ -52,11 +54,7 @@ def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectr
     check_isotropy_options(spectrum, n_dir)
     with exact_products(Z):
         Zc = centred(Z)
-        W_all = stacked(checked_bases(W, Z)).detach()
-        if few_samples(Zc, W_all):
-            return unevenness(*residual(Zc, W_all), n_dir=n_dir, spectrum=spectrum)
-        free = Zc @ orthogonal_complement(W_all).mT
-        return unevenness(free, min(len(Z) - 1, free.shape[1]), n_dir=n_dir, spectrum=spectrum)
+        return unevenness(Zc, stacked(checked_bases(W, Z)), n_dir=n_dir, spectrum=spectrum)
 
 
 def check_isotropy_options(spectrum: str, n_dir: int) -> None:
@@ -66,33 +64,71 @@ def check_isotropy_options(spectrum: str, n_dir: int) -> None:
         raise OptionError(f"n_dir, the number of leading singular values, must be at least 1, got {n_dir}.")
 
 
-def few_samples(Zc: Tensor, W_all: Tensor) -> bool:
-    """Whether the residual in latent coordinates is cheaper than coordinates in the complement."""
-    return len(Zc) <= Zc.shape[1] - len(W_all)
-
-
-def residual(Zc: Tensor, W_all: Tensor) -> tuple[Tensor, int]:
-    """Zc (I - P), (B, D), and the number d of its singular values that are not zero by construction."""
-    Q = orthonormal_rows(W_all)
-    return Zc - (Zc @ Q.mT) @ Q, min(len(Zc) - 1, Zc.shape[1] - len(Q))
-
-
-def unevenness(X: Tensor, d: int, *, n_dir: int, spectrum: Spectrum) -> Tensor:
-    """Either loss, of a matrix X whose d leading singular values may differ from zero."""
-    if d == 0:
-        return X[:, :0].sum()
+def unevenness(Zc: Tensor, W_all: Tensor, *, n_dir: int, spectrum: Spectrum) -> Tensor:
+    """Either loss, for centred latents (B, D) and the stacked bases (K, D)."""
     if spectrum == "variance":
-        C = gram(X if len(X) >= X.shape[1] else X.mT)
-        total = C.diagonal().sum().square()
-        return (d * C.square().sum() - total) / total.clamp(min=torch.finfo(X.dtype).tiny)
-    s = _singular_values(X, min(n_dir, d))
-    mean = s.mean()
-    return (s - mean).square().mean() / mean.square().clamp(min=torch.finfo(X.dtype).tiny)
+        return with_gradient(partial(variance_spread, W_all.detach()), Zc)
+    return with_gradient(singular_spread, Zc @ leading_free_directions(Zc.detach(), W_all.detach(), n_dir).mT)
 
 
-def _singular_values(X: Tensor, n: int) -> Tensor:
+def variance_spread(W_all: Tensor, needed: Sequence[bool], Zc: Tensor) -> tuple[Tensor, Gradients]:
+    """Value d ‖H‖² - 1 of H = G/tr G, G the Gram matrix of the free part X; gradient in X 4 d/tr G (X H - ‖H‖² X)."""
+    X, N, d = _free_part(Zc, W_all)
+    G = X @ X.mT if N is None else X.mT @ X
+    trace = G.diagonal().sum()
+    total = trace.clamp(min=torch.finfo(X.dtype).tiny ** 0.5)
+    H = G.div_(total)
+    norm = H.view(-1).dot(H.view(-1))
+    value = d * norm - (trace / total) ** 2
+    if not needed[0]:
+        return value, (None,)
+    H.diagonal().sub_(norm)
+    H *= 4 * d / total
+    return value, (H @ X if N is None else X @ (H @ N),)
+
+
+def singular_spread(needed: Sequence[bool], U: Tensor) -> tuple[Tensor, Gradients]:
+    """Value f = var(s)/m² of s_i = ‖U_i‖ with mean m; df/ds = 2 (s/m - 1 - f)/(n m) and ds_i/dU_i = U_i/s_i.
+
+    With U = Zc P for constant unit directions p this is the loss: to second order in the error of p, s = ‖Zc p‖ is the
+    singular value, and its derivative is that of the singular value (Hellmann-Feynman). Differences of singular values
+    occur nowhere, so ties do no harm; where s = 0 the derivative is 0.
+    """
+    n, tiny = U.shape[1], torch.finfo(U.dtype).tiny ** 0.5
+    if n == 0:
+        return U.new_zeros(()), (torch.zeros_like(U),)
+    s = torch.linalg.vector_norm(U, dim=0)
+    variance, mean = torch.var_mean(s, correction=0)
+    m = mean.clamp(min=tiny)
+    f = variance / m.square()
+    if not needed[0]:
+        return f, (None,)
+    return f, (U * ((s / m - (f + 1)).mul_(2 / n) / (s.clamp(min=tiny) * m)),)
+
+
+def leading_free_directions(Zc: Tensor, W_all: Tensor, n_dir: int) -> Tensor:
+    """Unit directions (n, D) outside the span of W along which the latents have their leading singular values."""
+    X, N, d = _free_part(Zc, W_all)
+    G = X @ X.mT if N is None else X.mT @ X
     try:
-        return leading_singular_values(X, n)
+        vectors = torch.linalg.eigh(G)[1]
     except torch.linalg.LinAlgError:
-        check_finite(X, what="Latents z")
-        raise
+        if G.isfinite().all():
+            raise
+        vectors = torch.full_like(G, torch.nan)
+    leading = vectors[:, vectors.shape[1] - min(n_dir, d) :]
+    return normalize(leading.mT @ X) if N is None else leading.mT @ N
+
+
+def _free_part(Zc: Tensor, W_all: Tensor) -> tuple[Tensor, Tensor | None, int]:
+    """X with the singular values of Zc (I - P), and how many of them may differ from zero.
+
+    X are coordinates Zc Nᵀ in the orthonormal complement N of all subspaces; with few samples it is cheaper to take
+    X = Zc (I - P) itself and to work on its B x B side (then N is None).
+    """
+    B, D = Zc.shape
+    if B > D - len(W_all):
+        N = orthogonal_complement(W_all)
+        return Zc @ N.mT, N, min(B - 1, len(N))
+    Q = orthonormal_rows(W_all)
+    return Zc - (Zc @ Q.mT) @ Q, None, min(B - 1, D - len(Q))

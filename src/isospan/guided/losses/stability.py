@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from isospan._checks import check_bases, check_choice, check_names
+from isospan._checks import check_bases, check_choice, check_floating, check_names, check_not_empty
 from isospan.errors import ShapeError
 
 Metric = Literal["frobenius", "projector"]
@@ -43,11 +43,17 @@ def stability_loss(
         (tensor(4.), tensor(0.))
     """
     check_choice(metric, get_args(Metric), what="stability metric")
-    first = next(iter(W.values()), None)
-    device, width = (first.device, first.shape[-1]) if isinstance(first, Tensor) and first.dim() else (None, 0)
-    check_bases(W, latent_dim=width, device=device or torch.device("cpu"))
+    check_not_empty(W, what="W")
+    first = next(iter(W.values()))
+    check_floating(first, what="W")
+    check_bases(W, latent_dim=first.shape[-1] if first.dim() else 0, device=first.device)
+    return drift(W, W_prev, metric)
+
+
+def drift(W: Mapping[str, Tensor], W_prev: Mapping[str, Tensor] | None, metric: str) -> Tensor:
+    """The loss of checked bases W and any W_prev."""
     if W_prev is None:
-        return torch.stack([W_q[:0].sum() for W_q in W.values()]).sum()
+        return torch.cat([W_q[:0].flatten() for W_q in W.values()]).sum()
     check_names(W, W_prev, what="W_prev", against="W")
     for name, W_q in W.items():
         if W_prev[name].shape != W_q.shape:
@@ -55,17 +61,10 @@ def stability_loss(
                 f"W_prev of quantity {name!r} must have the shape of W {tuple(W_q.shape)}, got "
                 f"{tuple(W_prev[name].shape)}. Pass None after k has changed."
             )
-    return change([(W_q, W_prev[name].to(W_q)) for name, W_q in W.items()], metric)
-
-
-def change(pairs: list[tuple[Tensor, Tensor]], metric: Metric) -> Tensor:
-    """Mean squared change over pairs (new, old) of bases."""
-    distance = _projector_distance if metric == "projector" else _frobenius_distance
-    return torch.stack([distance(W, W_prev) for W, W_prev in pairs]).mean()
-
-
-def _frobenius_distance(W: Tensor, W_prev: Tensor) -> Tensor:
-    return (W - W_prev).square().sum()
+    if metric == "projector":
+        return torch.stack([_projector_distance(W_q, W_prev[name].to(W_q)) for name, W_q in W.items()]).mean()
+    change = torch.cat(list(W.values())) - torch.cat([W_prev[name].to(W_q) for name, W_q in W.items()])
+    return change.square().sum() / len(W)
 
 
 def _projector_distance(W: Tensor, W_prev: Tensor) -> Tensor:
