@@ -1,4 +1,4 @@
-"""What every test starts from: one thread, a fixed seed."""
+"""What every test and every doctest starts from: one thread, a fixed seed."""
 
 import pytest
 import torch
