@@ -29,7 +29,7 @@ for epoch in range(20):
         optimizer.step()
     if epoch % 5 == 4:
         print(
-            f"epoch {epoch + 1}: " + ", ".join(f"{name} {float(value):.4f}" for name, value in objective.terms.items())
+            f"epoch {epoch + 1}: task {task_loss.item():.4f}, not explained {objective.terms['alignment'].item():.4f}"
         )
 
 with torch.no_grad():

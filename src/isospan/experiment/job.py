@@ -120,10 +120,8 @@ class Job:
         return self._evaluated(model, objective, history)
 
     def _objective(self, sizes: Sizes) -> SpaceObjective:
-        objective = SpaceObjective(sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
-        if self.config.strength is not None:
-            objective.strength = self.config.strength
-        return objective
+        make = partial(SpaceObjective, sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
+        return make() if self.config.strength is None else make(strength=self.config.strength)
 
     def _checkpoints(self, name: str, sizes: Sizes) -> Checkpoints:
         run = self.config.settings() | {"network": name, "dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}
@@ -137,10 +135,9 @@ class Job:
         self.reporter.stage("Evaluating on held-out samples")
         reference = self._reference(model)
         objective.to(reference[0].device).solve(*reference)
-        held_out = read_out(model, self.test, self.targets)
-        evaluation = evaluate(objective.space, held_out.z, held_out.y, fit=reference)
-        nmse = reconstruction_error(held_out, self.test)
-        return TrainedNetwork(model, objective.space, history, evaluation, nmse)
+        space, held_out = objective.space, read_out(model, self.test, self.targets)
+        evaluation = evaluate(space, held_out.z, held_out.y, fit=reference)
+        return TrainedNetwork(model, space, history, evaluation, reconstruction_error(held_out, self.test))
 
     def _reference(self, model: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
         """Latents and targets of the training samples and, where training displaced them, of displaced copies."""

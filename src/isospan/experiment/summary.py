@@ -1,6 +1,7 @@
 """What a report shows of a run."""
 
 import platform
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 import isospan
+from isospan.errors import NumericalWarning
 from isospan.experiment.job import Job, TrainedNetwork
 from isospan.experiment.sizes import Sizes
 from isospan.guided.latent_space import LatentSpace
@@ -87,7 +89,9 @@ def _edits(job: Job, shown: Samples, network: TrainedNetwork) -> list[EditExampl
     x = shown.tensors()[0].to(network.model.field_mean.device)
     z = network.model.eval().encode(x).double()
     wanted = network.space.decode(z[-1:])
-    return [edit_example(network.model, network.space, z[:1], {name: wanted[name]}) for name in job.targets.names]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericalWarning)  # the image shows how far the edit gets
+        return [edit_example(network.model, network.space, z[:1], {name: wanted[name]}) for name in job.targets.names]
 
 
 def edit_example(model: ConvAutoencoder, space: LatentSpace, z: Tensor, targets: Mapping[str, Tensor]) -> EditExample:

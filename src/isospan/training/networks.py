@@ -20,8 +20,8 @@ class ConvAutoencoder(nn.Module):
     .. math:: z = E\Big(\frac{x - \mu}{\sigma}\Big), \qquad \hat x = \mu + \sigma D(z)
 
     μ and σ are the mean and scale of every channel; they start at 0 and 1 and are set by :meth:`standardise_`, so the
-    network takes and gives fields in their own units. Fields (B, C, H, W), latents (B, latent_dim). Layers are followed
-    by batch normalisation: one over each sample alone would drop the amplitude of a field.
+    network takes and gives fields in their own units. Fields (B, C, H, W), latents (B, latent_dim). Group normalisation
+    follows all layers but the first, which must tell a strong field from a weak one.
 
     Args:
         channels: C, the variables of a field.
@@ -178,9 +178,9 @@ def _cut(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _encoder(widths: Sequence[int], smallest: tuple[int, int], latent_dim: int, periodic: bool) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [HalvingConv(before, after, periodic=periodic), nn.BatchNorm2d(after), nn.GELU()]
+    layers: list[nn.Module] = [HalvingConv(widths[0], widths[1], periodic=periodic), nn.GELU()]
+    for before, after in pairwise(widths[1:]):
+        layers += [HalvingConv(before, after, periodic=periodic), _norm(after), nn.GELU()]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * smallest[0] * smallest[1], latent_dim))
 
 
@@ -188,8 +188,12 @@ def _decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]], latent_dim
     smallest = (widths[0], *sizes[0])
     layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(smallest)), nn.Unflatten(1, smallest)]
     for (before, after), size in zip(pairwise(widths[:-1]), sizes[1:-1], strict=True):
-        layers += [DoublingConv(before, after, size, periodic=periodic), nn.BatchNorm2d(after), nn.GELU()]
+        layers += [DoublingConv(before, after, size, periodic=periodic), _norm(after), nn.GELU()]
     return nn.Sequential(*layers, SubpixelConv(widths[-2], widths[-1], sizes[-1], periodic=periodic))
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(4, channels), channels)
 
 
 def _halved_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:

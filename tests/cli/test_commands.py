@@ -1,0 +1,125 @@
+"""Each command on small fields: what it prints, what it writes, and how it says no."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isospan.errors import OptionError
+
+SMALL = ("--epochs", 2, "--batch-size", 8, "--max-bins", 3)
+
+
+@pytest.fixture(scope="module")
+def run(flow, tmp_path_factory):
+    """A trained run of two quantities."""
+    from typer.testing import CliRunner
+
+    from isospan.cli import app
+
+    out = tmp_path_factory.mktemp("run")
+    arguments = ["train", flow, "--out", out, "-q", "local_mean", "-q", "years=array:age", "--variable", "u", *SMALL]
+    result = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_train_prints_sizes_progress_results_and_the_report(run):
+    out, text = run
+    for part in ("quantity", "local_mean", "years", "guided, epoch", "left, task", "held-out R²", "without guidance"):
+        assert part in text
+    assert f"The report is {out / 'report.html'}" in text
+    assert "\x1b[" not in text  # no colours or cursor movements where there is no terminal
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["settings"]["quantities"] == {"local_mean": "local_mean", "years": "array:age"}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_resume_continues_a_finished_run_without_training(run, flow, isospan):
+    out, _ = run
+    result = isospan(
+        "train", flow, "--out", out, "-q", "local_mean", "-q", "years=array:age", "--variable", "u", *SMALL, "--resume"
+    )
+    assert "epoch" not in result.output
+    assert "held-out R²" in result.output
+
+
+def test_decode_and_edit_use_the_run(run, flow, isospan, tmp_path):
+    out, _ = run
+    result = isospan("decode", out, flow, "--out", tmp_path / "d.npz")
+    assert "local_mean: (40, 1, " in result.output
+    assert np.load(tmp_path / "d.npz")["years"].shape == (40, 1)
+    result = isospan("edit", out, flow, "--set", "local_mean=*1.5", "--out", tmp_path)
+    assert np.load(tmp_path / "edited-flow.npz")["fields"].shape == (40, 1, 16, 16)
+    assert (tmp_path / "edited-flow-local_mean.png").is_file()
+    assert "Wrote" in result.output
+
+
+def test_probe_scores_the_run(run, flow, isospan):
+    result = isospan("probe", run[0], flow)
+    assert "own subspace" in result.output
+    assert "years" in result.output
+
+
+def test_size_shows_the_table_and_writes_the_heat_map(flow, isospan, tmp_path):
+    result = isospan("size", flow, "-q", "local_mean", "--variable", "u", "--out", tmp_path / "sizes.png")
+    assert "local_mean" in result.output
+    assert (tmp_path / "sizes.png").read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "missing.npz", "-q", "local_mean"), "missing.npz does not exist"),
+        (("train", "FLOW", "-q", "nothing"), "There is no quantity 'nothing'"),
+        (("train", "FLOW", "-q", "local_mean", "--latent", "many"), "'auto' or a whole number"),
+        (("train", "FLOW", "-q", "local_mean", "--dx", "wide"), "--dx takes one number, or two"),
+        (("train", "FLOW", "-q", "local_mean", "--test-fraction", "2"), "test_fraction must be between 0 and 1"),
+        (("train", "FLOW", "-q", "stream_function"), "periodic"),
+        (
+            ("train", "FLOW", "-q", "local_mean", "--encoder", "nowhere:Net"),
+            "'nowhere' of 'nowhere:Net' cannot be imported",
+        ),
+        (("size", "FLOW", "-q", "=x"), "A quantity is written NAME or NAME=how"),
+        (("decode", "nowhere", "FLOW"), "holds no finished run"),
+        (("edit", "nowhere", "FLOW", "--set", "local_mean"), "--set takes NAME=VALUE"),
+    ],
+)
+def test_an_error_is_one_message_and_code_2(arguments, message, flow, isospan, tmp_path):
+    arguments = [str(flow) if a == "FLOW" else a for a in arguments]
+    where = ["--out", tmp_path / "out"] if arguments[0] in ("train", "size") else []
+    result = isospan(*arguments, *where, code=2)
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("Error: ")
+
+
+def test_debug_shows_where_an_error_came_from(flow, isospan):
+    with pytest.raises(OptionError, match="no quantity 'nothing'"):
+        isospan("size", flow, "-q", "nothing", "--debug")
+
+
+def test_an_interrupt_says_how_to_go_on(flow, isospan, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("isospan.experiment.size", interrupted)
+    assert "--resume" in isospan("size", flow, "-q", "local_mean", code=130).stderr
+
+
+def test_help_is_quick_to_import():
+    """Neither torch nor matplotlib is loaded to show what commands there are."""
+    code = "import sys, isospan.cli; print([m for m in ('torch', 'matplotlib', 'numpy', 'xarray') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_installed_command_lists_the_commands():
+    done = subprocess.run(
+        [Path(sys.executable).parent / "isospan", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in ("demo", "size", "train", "probe", "decode", "edit"):
+        assert command in done.stdout

@@ -1,0 +1,53 @@
+"""Settings that cannot be, and the record of those that can."""
+
+import json
+
+import pytest
+from torch import nn
+
+from isospan.errors import OptionError
+from isospan.experiment import TrainConfig
+
+
+class Encoder(nn.Module):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent": 0}, "'auto' or a whole number of at least 1, got 0"),
+        ({"latent": "many"}, "got 'many'"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"augment": True}, "Only periodic fields can be displaced"),
+    ],
+)
+def test_settings_that_cannot_be(changes, message):
+    with pytest.raises(OptionError, match=message):
+        TrainConfig(quantities={"a": ""}, **changes)
+
+
+def test_the_record_holds_what_decides_the_result_and_nothing_else():
+    def record(**changes):
+        return TrainConfig(quantities={"a": "", "b": abs}, files=["x/y.nc"], **changes).settings()
+
+    assert json.loads(json.dumps(record(dx=(0.1, 0.2)))) == record(dx=(0.1, 0.2))
+    assert record(out="elsewhere", device="cuda", resume=True) == record()
+    assert record(seed=1) != record()
+    assert record()["quantities"] == {"a": "a", "b": "abs"}
+    assert record()["files"] == ["y.nc"]
+
+
+def test_periodic_fields_are_displaced_unless_told_otherwise():
+    assert TrainConfig(quantities={}, periodic=True).displaces
+    assert not TrainConfig(quantities={}, periodic=True, augment=False).displaces
+    assert not TrainConfig(quantities={}).displaces
+
+
+def test_an_encoder_is_known_by_where_its_class_is_found():
+    assert TrainConfig(quantities={}, encoder="m:C").encoder_reference == "m:C"
+    assert TrainConfig(quantities={}, encoder="m:C").encoder_class is None
+    given = TrainConfig(quantities={}, encoder=Encoder)
+    assert given.encoder_reference == f"{__name__}:Encoder"
+    assert given.encoder_class is Encoder
+    assert TrainConfig(quantities={}).encoder_reference is None

@@ -1,0 +1,35 @@
+"""The embedded default, without its length."""
+
+import math
+
+import numpy as np
+import torch
+
+from isospan.experiment import demo
+from isospan.training import Samples
+
+
+def test_its_settings_are_those_of_turbulence_in_a_periodic_box():
+    config = demo.demo_config("somewhere", epochs=3)
+    assert config.epochs == 3
+    assert config.displaces
+    assert config.dx == 2 * math.pi / 64
+    held_out = config.test_fraction * demo.SAMPLES
+    assert held_out % 4 == 0  # four snapshots a flow: no flow is on both sides
+
+
+def test_its_fields_come_from_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISOSPAN_CACHE", str(tmp_path))
+    calls = []
+    first = demo.demo_samples(4, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (4, 4)
+    again = demo.demo_samples(4, progress=lambda done, total: calls.append("again"))
+    assert calls[-1] == (4, 4)
+    assert torch.equal(first.fields, again.fields)
+    assert first.fields.shape == (4, 1, 64, 64)
+
+
+def test_the_last_samples_are_written_to_try_things_on(tmp_path):
+    x = torch.arange(20.0).view(20, 1, 1, 1)
+    path = demo.write_demo_fields(tmp_path, Samples(x), count=3)
+    assert np.load(path)["vorticity"].flatten().tolist() == [17, 18, 19]

@@ -1,0 +1,186 @@
+"""The main job as functions: what it writes, that it learns, repeats, resumes, and uses what it trained."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from isospan.errors import DimensionError, OptionError
+from isospan.experiment import NetworkDescription, TrainedRun, load_network, size, train
+from isospan.guided.latent_space import LatentSpace
+from isospan.training import Samples
+
+
+class Linear(nn.Module):
+    def __init__(self, channels, size, latent_dim):
+        super().__init__()
+        self.linear = nn.Linear(channels * size[0] * size[1], latent_dim)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+
+class Recording:
+    """A reporter that remembers."""
+
+    def __init__(self):
+        self.stages, self.steps, self.sizes, self.plan = [], [], None, None
+
+    def stage(self, text):
+        self.stages.append(text)
+
+    def sized(self, sizes):
+        self.sizes = sizes
+
+    def planned(self, networks):
+        self.plan = networks
+
+    def stepped(self, network, epoch, step, total, losses):
+        self.steps.append((network, step))
+
+
+def weights(path):
+    return torch.cat([p.flatten().double() for p in load_network(path / "model.safetensors")[0].state_dict().values()])
+
+
+@pytest.mark.usefixtures("figures")
+def test_it_writes_all_that_was_promised(config, fields, tmp_path):
+    result = train(config(), samples=fields())
+    out = tmp_path / "run"
+    names = {path.name for path in out.iterdir()}
+    assert {"space.safetensors", "model.safetensors", "metrics.json", "report.html", "figures", "checkpoints"} <= names
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["guided"]["own_r2"] == pytest.approx(result.guided.evaluation.own_r2)
+    assert metrics["nmse"] == pytest.approx({"guided": result.guided.nmse, "unguided": result.unguided.nmse})
+    assert metrics["settings"]["samples"] == {"to train": 32, "held out": 8}
+    assert LatentSpace.load(out / "space.safetensors").names == ["local_mean", "gradient_x"]
+    assert result.space.latent_dim == result.sizes.latent_dim == result.model.latent_dim
+    html = (out / "report.html").read_text()
+    assert "local_mean" in html
+    assert 'src="http' not in html
+
+
+def test_a_reporter_hears_of_everything(config, fields):
+    reporter = Recording()
+    train(config(), samples=fields(), reporter=reporter)
+    assert reporter.plan == {"guided": 8, "unguided": 8}
+    assert reporter.steps == [(name, step) for name in ("guided", "unguided") for step in range(1, 9)]
+    assert set(reporter.sizes.dims) == {"local_mean", "gradient_x"}
+    assert reporter.stages[0] == "Sizing the quantities"
+
+
+def waves(n):
+    """Fields (n, 1, 8, 8) of four standing waves with independent amplitudes."""
+    t = torch.arange(8) * 2 * torch.pi / 8
+    modes = torch.stack([f(t)[:, None] * g(t) for f in (torch.sin, torch.cos) for g in (torch.sin, torch.cos)])
+    return torch.einsum("nk,khw->nhw", torch.randn(n, 4, generator=torch.Generator().manual_seed(0)), modes)[:, None]
+
+
+def test_guidance_makes_a_nonlinear_quantity_readable(config):
+    """The power of a field is quadratic in it: hard to read linearly from an autoencoder, easy from a guided one."""
+    settings = {"epochs": 12, "batch_size": 32, "lr": 4e-3, "width": 8, "latent": 12}
+    result = train(config(quantities={"power": lambda x: x**2}, **settings), samples=waves(640))
+    own, ceiling = result.guided.evaluation.own_r2["power"], result.guided.evaluation.ceiling_r2["power"]
+    assert own > result.unguided.evaluation.ceiling_r2["power"] + 0.2
+    assert own > ceiling - 0.01
+    assert result.guided.nmse < 0.1
+
+
+def test_one_seed_gives_one_result(config, fields, tmp_path):
+    for name in "ab":
+        train(config(out=tmp_path / name, baseline=False), samples=fields())
+    assert torch.equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    a, b = (LatentSpace.load(tmp_path / name / "space.safetensors") for name in "ab")
+    assert all(torch.equal(a.W[name], b.W[name]) for name in a.names)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("interrupted_at", [("guided", 6), ("unguided", 7)])
+def test_an_interrupted_run_is_resumed_to_the_same_result(config, fields, tmp_path, interrupted_at):
+    class Interrupting(Recording):
+        def stepped(self, network, epoch, step, total, losses):
+            if (network, step) == interrupted_at:
+                raise Interrupted
+
+    whole = train(config(out=tmp_path / "whole"), samples=fields())
+    with pytest.raises(Interrupted):
+        train(config(), samples=fields(), reporter=Interrupting())
+    reporter = Recording()
+    resumed = train(config(resume=True), samples=fields(), reporter=reporter)
+    first_network = "guided" if interrupted_at[0] == "guided" else "unguided"
+    assert reporter.steps[0] == (first_network, 5)
+    assert torch.equal(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+    assert resumed.unguided.nmse == whole.unguided.nmse
+
+
+def test_a_run_with_other_settings_is_not_resumed(config, fields):
+    train(config(baseline=False), samples=fields())
+    with pytest.raises(OptionError, match="epochs: 2 then, 3 now"):
+        train(config(baseline=False, epochs=3, resume=True), samples=fields())
+
+
+def test_quantities_known_only_while_training(config, npz):
+    settings = config(files=[npz], variable="u", quantities={"T": "", "years": "array:age"})
+    result = train(settings)
+    assert result.sizes.dims["years"] == (None, 1)
+    assert result.space.shapes["years"] == (1,)
+    assert result.space.shapes["T"][0] == 1
+
+
+def test_fields_move_only_with_what_can_move_along(config, fields):
+    x = fields()
+    can = train(config(periodic=True, quantities={"T": ""}, baseline=False), samples=Samples(x, {"T": 2 * x}))
+    cannot = train(
+        config(periodic=True, quantities={"T": ""}, baseline=False), samples=Samples(x, {"T": x.mean((1, 2, 3))})
+    )
+    assert can.guided.evaluation.n_samples == cannot.guided.evaluation.n_samples == 8
+
+
+def test_vector_fields_and_odd_sizes(config, fields):
+    x = fields(channels=2, size=(13, 18))
+    result = train(config(quantities={"kinetic_energy": "", "divergence": ""}, latent=11), samples=x)
+    assert result.model.latent_dim == 11
+    assert result.model(x[:2])[0].shape == (2, 2, 13, 18)
+
+
+def test_orthogonal_subspaces_are_orthogonal(config, fields):
+    result = train(config(orthogonal=True, baseline=False), samples=fields())
+    W = torch.cat([result.space.W[name] for name in result.space.names])
+    # float64 orthonormal frames
+    assert torch.allclose(W @ W.mT, torch.eye(len(W), dtype=W.dtype), atol=1e-10)
+    assert result.unguided is None
+    with pytest.raises(DimensionError, match="at least"):
+        train(config(orthogonal=True, latent=3), samples=fields())
+
+
+@pytest.mark.parametrize("encoder", [Linear, f"{__file__}:Linear"])
+def test_an_encoder_of_ones_own(config, fields, encoder, tmp_path):
+    result = train(config(encoder=encoder, baseline=False), samples=fields())
+    assert type(result.model.encoder).__name__ == "Linear"
+    if isinstance(encoder, str):
+        assert torch.equal(
+            weights(tmp_path / "run")[:5],
+            torch.cat([p.flatten().double() for p in result.model.state_dict().values()])[:5],
+        )
+
+
+def test_sizing_alone_trains_nothing(config, fields, tmp_path):
+    sizes = size(config(), samples=fields())
+    assert sizes.dims == train(config(), samples=fields()).sizes.dims
+    assert NetworkDescription(1, (16, 16), sizes.latent_dim).build().latent_dim == sizes.latent_dim
+
+
+def test_the_saved_space_belongs_to_the_saved_network(config, fields, tmp_path):
+    x = fields()
+    result = train(config(baseline=False), samples=x)
+    run = TrainedRun.load(tmp_path / "run")
+    z = run.encode(Samples(x))
+    decoded = run.space.decode(z)["local_mean"]
+    expected = result.space.decode(result.model.eval().encode(x).detach())["local_mean"]
+    assert torch.allclose(decoded, expected, atol=1e-5)  # float32 convolutions of another batch size
+    assert np.isfinite(decoded.numpy()).all()

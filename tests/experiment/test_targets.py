@@ -1,0 +1,103 @@
+"""What a quantity refers to, and what is computed of it."""
+
+import pytest
+import torch
+
+from isospan.errors import DegenerateDataError, OptionError, ShapeError
+from isospan.experiment.targets import Targets, parse_quantities, split_assignment
+from isospan.guided.fields import gradient_x
+from isospan.guided.pooling import pool
+from isospan.training import Samples
+
+
+def parsed(how, name="q", variables=()):
+    return parse_quantities({name: how}, variables=variables)[0]
+
+
+def test_a_name_alone_is_a_built_in_quantity_before_it_is_a_variable():
+    assert parsed("", "gradient_x", ["gradient_x"]).function is gradient_x
+    assert parsed("", "T", ["u", "T"]).variable == "T"
+
+
+def test_how_names_a_built_in_a_variable_or_a_function():
+    assert parsed("gradient_x").function is gradient_x
+    assert parsed("array:T", variables=["T"]).variable == "T"
+    assert parsed("T", variables=["T"]).variable == "T"
+    assert parsed("torch:sin").function is torch.sin
+    assert parsed(torch.cos).function is torch.cos
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("nothing", "no quantity 'nothing'. Built in are divergence, enstrophy, .*; the file holds the variables u"),
+        ("array:T", "no variable 'T'. The file holds u"),
+        ("math:pi", "must be a function of fields .*, got float"),
+        ("missing_module:f", "cannot be imported"),
+    ],
+)
+def test_what_refers_to_nothing_is_named(how, message):
+    with pytest.raises(OptionError, match=message):
+        parsed(how, variables=["u"])
+
+
+def test_at_least_one_quantity():
+    with pytest.raises(DegenerateDataError):
+        parse_quantities({})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a", ("a", "")), ("a=b:c", ("a", "b:c")), (" a = b ", ("a", "b")), ("a=b=c", ("a", "b=c"))]
+)
+def test_assignments(text, expected):
+    assert split_assignment(text) == expected
+
+
+def test_an_assignment_needs_a_name():
+    with pytest.raises(OptionError, match="written NAME or NAME=how, got '=x'"):
+        split_assignment("=x")
+
+
+def samples(**known):
+    return Samples(torch.randn(5, 2, 12, 10), known)
+
+
+def test_built_ins_know_the_grid():
+    batch = samples()
+    targets = Targets(parse_quantities({"gradient_x": ""}), dx=0.5, periodic=True, bins={"gradient_x": 3})
+    assert torch.equal(targets(batch)["gradient_x"], pool(gradient_x(batch.fields, dx=0.5, periodic=True), 3))
+    assert torch.equal(targets.unpooled(batch)["gradient_x"], gradient_x(batch.fields, dx=0.5, periodic=True))
+
+
+def test_functions_get_only_what_they_name():
+    seen = []
+
+    def with_grid(x, *, dx):
+        seen.append(dx)
+        return x
+
+    def with_all(x, **options):
+        seen.append(options)
+        return x
+
+    quantities = parse_quantities({"plain": lambda x: x, "grid": with_grid, "all": with_all})
+    Targets(quantities, dx=2.0)(samples())
+    assert seen == [2.0, {"dx": 2.0, "periodic": False}]
+
+
+def test_arrays_of_every_layout_become_targets():
+    known = {
+        "number": torch.randn(5),
+        "series": torch.randn(5, 7),
+        "field": torch.randn(5, 12, 10),
+        "channels": torch.randn(5, 3, 12, 10),
+    }
+    targets = Targets(parse_quantities(dict.fromkeys(known, ""), variables=list(known)), bins={"series": 2, "field": 4})
+    shapes = {name: tuple(y.shape) for name, y in targets(samples(**known)).items()}
+    assert shapes == {"number": (5, 1), "series": (5, 2), "field": (5, 1, 4, 4), "channels": (5, 3, 12, 10)}
+
+
+def test_a_function_that_forgets_the_samples_is_named():
+    targets = Targets(parse_quantities({"total": lambda x: x.sum()}))
+    with pytest.raises(ShapeError, match=r"'total' must have one row for each of the 5 samples .* got shape \(\)"):
+        targets(samples())

@@ -1,0 +1,164 @@
+"""Reading and editing quantities of files with what was trained."""
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.errors import DtypeError, FileFormatError, NameMismatchError, OptionError, ShapeError
+from isospan.experiment import TrainConfig, decode, edit, probe, train
+from isospan.experiment.output import decoded_path, write_decoded, write_edited
+from isospan.experiment.use import parse_change
+from isospan.guided.pooling import pool
+
+READ = torch.arange(8.0).view(2, 1, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory):
+    noise = torch.randn(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    path = tmp_path_factory.mktemp("data") / "flow.npz"
+    np.savez(
+        path, u=torch.nn.functional.interpolate(noise, size=(16, 16), mode="bilinear").numpy()[:, 0], T=np.zeros(40)
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(flow, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    settings = {"epochs": 2, "batch_size": 8, "width": 4, "max_bins": 3, "orthogonal": True, "baseline": False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("isospan.experiment.pipeline.write_report", lambda summary, out: out)
+        quantities = {"local_mean": "", "gradient_x": ""}
+        train(TrainConfig(files=[flow], variable="u", quantities=quantities, out=out, **settings))
+    return out
+
+
+def test_decoding_gives_every_quantity_of_every_sample(run, flow):
+    decoded = decode(run, flow)
+    assert {name: values.shape for name, values in decoded.items()} == {
+        name: (40, *shape) for name, shape in train_shapes(run).items()
+    }
+
+
+def train_shapes(run):
+    from isospan.guided.latent_space import LatentSpace
+
+    return LatentSpace.load(run / "space.safetensors").shapes
+
+
+def test_the_variables_of_the_run_are_found_again(run, flow, tmp_path):
+    renamed = tmp_path / "renamed.npz"
+    np.savez(renamed, velocity=np.load(flow)["u"])
+    with pytest.raises(FileFormatError, match="has no variable 'u'"):
+        decode(run, renamed)
+    plain = tmp_path / "plain.npy"
+    np.save(plain, np.load(flow)["u"])
+    assert np.allclose(decode(run, plain)["local_mean"], decode(run, flow)["local_mean"])
+
+
+def test_an_edit_reaches_its_target_and_leaves_the_rest(run, flow):
+    """The latent is moved so that one quantity doubles; the other is read as before."""
+    edited = edit(run, flow, {"local_mean": "*2"})
+    wanted, read = edited.targets["local_mean"], edited.read_after["local_mean"]
+    assert torch.equal(wanted, 2 * edited.read_before["local_mean"])
+    assert edited.after.shape == edited.before.shape == (40, 1, 16, 16)
+    change = (edited.read_after["gradient_x"] - edited.read_before["gradient_x"]).norm() / edited.read_before[
+        "gradient_x"
+    ].norm()
+    assert change < 1e-4  # float32 latents
+    assert (read - wanted).norm() < (edited.read_before["local_mean"] - wanted).norm()
+
+
+def test_probing_scores_new_files(run, flow):
+    evaluation = probe(run, flow)
+    assert evaluation.names == ("local_mean", "gradient_x")
+    assert evaluation.n_samples == 40
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("*1.5", 1.5 * READ),
+        ("+0.5", READ + 0.5),
+        ("+-0.5", READ - 0.5),
+        ("-2", torch.full_like(READ, -2)),
+        (3, torch.full_like(READ, 3)),
+        (np.ones((2, 2)), torch.ones_like(READ)),
+        (torch.ones(1, 2, 2), torch.ones_like(READ)),
+        (2 * READ, 2 * READ),
+    ],
+)
+def test_what_a_change_means(how, expected):
+    assert torch.equal(parse_change("q", how, READ), expected)
+
+
+def test_targets_at_full_resolution_are_pooled():
+    fine = torch.randn(2, 1, 6, 8)
+    assert torch.equal(parse_change("q", fine, READ), pool(fine, 2))
+    assert torch.equal(parse_change("q", fine[0, 0], READ), pool(fine[:1], 2).expand(2, 1, 2, 2))
+
+
+def test_targets_in_files(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((2, 2), 7.0))
+    np.savez(tmp_path / "b.npz", q=np.full((2, 2), 7), other=np.zeros(3))
+    for name in ("a.npy", "b.npz"):
+        assert torch.equal(parse_change("q", str(tmp_path / name), READ), torch.full_like(READ, 7))
+    with pytest.raises(FileFormatError, match="array of numbers for 'r'"):
+        parse_change("r", str(tmp_path / "b.npz"), READ)
+    with pytest.raises(FileFormatError, match="array of numbers"):
+        parse_change("q", str(tmp_path / "missing.npy"), READ)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("double", OptionError, "cannot be set to 'double'. Give a number"),
+        ("*", OptionError, "cannot be set to ''"),
+        (np.zeros(3), ShapeError, r"must fit \(N, ...\) = \(2, 1, 2, 2\), got \(3,\)"),
+        (np.zeros((2, 2), dtype=complex), DtypeError, "must be real"),
+    ],
+)
+def test_changes_that_cannot_be(how, error, message):
+    with pytest.raises(error, match=message):
+        parse_change("q", how, READ)
+
+
+def test_a_quantity_the_run_does_not_hold(run, flow):
+    with pytest.raises(NameMismatchError, match=r"holds the quantities \['local_mean', 'gradient_x'\], got \['heat'\]"):
+        edit(run, flow, {"heat": 1})
+    with pytest.raises(NameMismatchError):
+        edit(run, flow, {})
+
+
+def test_a_directory_without_a_run(tmp_path):
+    with pytest.raises(FileFormatError, match="holds no finished run"):
+        decode(tmp_path, "x.npz")
+
+
+def test_decoded_quantities_as_npz_and_netcdf(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    arrays = {"field": np.random.default_rng(0).normal(size=(5, 1, 2, 2)), "number": np.arange(5.0)[:, None]}
+    loaded = np.load(write_decoded(tmp_path / "d.npz", arrays))
+    assert np.array_equal(loaded["field"], arrays["field"])
+    time = np.array([3.0, 5.0, 7.0, 9.0, 11.0])
+    source = tmp_path / "in.nc"
+    u = xarray.DataArray(
+        np.zeros((5, 4, 4)), dims=("time", "y", "x"), coords={"time": ("time", time, {"units": "days"})}
+    )
+    xarray.Dataset({"u": u}).to_netcdf(source)
+    path = decoded_path(tmp_path, [source])
+    assert path.suffix == ".nc"
+    write_decoded(path, arrays, [source])
+    with xarray.open_dataset(path, decode_times=False) as written:
+        assert written["field"].dims == ("time", "field_channel", "field_y", "field_x")
+        assert np.array_equal(written["field"].values, arrays["field"])
+        assert np.array_equal(written["time"].values, time)
+        assert written["time"].attrs["units"] == "days"
+
+
+def test_edited_fields_are_written_with_an_image_for_each_quantity(run, flow, tmp_path):
+    paths = write_edited(tmp_path / "out", edit(run, flow, {"local_mean": "*2", "gradient_x": "+1"}))
+    assert [path.name for path in paths] == ["edited.npz", "edited-local_mean.png", "edited-gradient_x.png"]
+    assert np.load(paths[0])["fields"].shape == (40, 1, 16, 16)
+    assert paths[1].read_bytes()[1:4] == b"PNG"
