@@ -1,0 +1,69 @@
+"""``python -m benchmarks.guided_recipe``: run what is missing from the file of results, then print the table."""
+
+import argparse
+import json
+import logging
+from itertools import product
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import torch
+
+from benchmarks.guided_recipe.kinds import KINDS
+from benchmarks.guided_recipe.recipes import RECIPES, is_installed
+from benchmarks.guided_recipe.study import QUICK, Budget, key, run
+from benchmarks.guided_recipe.table import markdown
+
+RESULTS = Path(__file__).parent / "results.jsonl"
+
+logger = logging.getLogger("benchmarks")
+
+
+def main() -> None:
+    """Run the study that the arguments describe."""
+    args = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(1)
+    budget = QUICK if args.quick else Budget(lr=args.lr)
+    path = args.out or (Path(mkdtemp()) / RESULTS.name if args.quick else RESULTS)
+    options = {} if args.strength is None else {"strength": args.strength}
+    done = _read(path)
+    for seed, kind, recipe in product(args.seeds, args.kinds, args.recipes):
+        if not is_installed(recipe):
+            logger.warning("%s is not installed: left out", recipe)
+            continue
+        name = key(recipe, kind, seed, budget, options)
+        if name not in done:
+            label = " ".join([recipe, *(f"{option}={value:g}" for option, value in options.items())])
+            result = {"key": name, "kind": kind, "label": label, "seed": seed, "lr": budget.lr}
+            done[name] = result | run(recipe, kind, seed, budget, **options)
+            _append(path, done[name])
+    print(markdown(result for result in done.values() if result["lr"] == budget.lr))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.guided_recipe", description=main.__doc__)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--lr", type=float, default=Budget.lr)
+    parser.add_argument("--strength", type=float, help="of the guidance; the library's default if left out")
+    parser.add_argument("--quick", action="store_true", help="256 fields, 2 epochs: a check that all of it runs")
+    parser.add_argument("--out", type=Path, help="file of results, one JSON line a run")
+    return parser.parse_args()
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {result["key"]: result for result in map(json.loads, lines)}
+
+
+def _append(path: Path, result: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(result) + "\n")
+    logger.info("%s: %s", result["key"], "diverged" if result["diverged"] else f"NMSE {result['nmse']:.4f}")
+
+
+if __name__ == "__main__":
+    main()

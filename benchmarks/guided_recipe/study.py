@@ -1,0 +1,89 @@
+"""One run of the study: train, then score what the latents of held-out fields hold."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import torch
+
+from benchmarks.guided_recipe.kinds import KINDS, LATENT_DIM, SIZE, Kind
+from benchmarks.guided_recipe.recipes import make_objective
+from isospan.errors import NonFiniteError
+from isospan.guided import Evaluation, LatentSpace, SpaceObjective, evaluate
+from isospan.training import (
+    ConvAutoencoder,
+    Readout,
+    Samples,
+    field_statistics,
+    fit,
+    read_out,
+    reconstruction_error,
+    seeded,
+)
+
+WIDTH = 8
+N_TEST = 256
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every recipe is given alike."""
+
+    n_train: int = 1024
+    epochs: int = 16
+    lr: float = 3e-3
+
+
+QUICK = Budget(n_train=256, epochs=2)
+
+
+def run(recipe: str, kind_name: str, seed: int, budget: Budget, **options: float) -> dict[str, Any]:
+    """Train one network and return its scores, or ``{"diverged": True}``."""
+    kind = KINDS[kind_name]
+    samples = Samples(kind.make(1024 + N_TEST))
+    train, test = samples[: budget.n_train], samples[1024:]
+    with seeded(seed, "cpu"):
+        model = ConvAutoencoder(1, (SIZE, SIZE), LATENT_DIM, width=WIDTH, periodic=True)
+    model.standardise_(*field_statistics(train))
+    objective = make_objective(recipe, kind, model, train, **options)
+    started = time.perf_counter()
+    try:
+        fit(
+            model, train, objective=objective, quantities=kind.targets,
+            epochs=budget.epochs, lr=budget.lr, seed=seed, augment=True,
+        )  # fmt: skip
+    except NonFiniteError:
+        return {"diverged": True}
+    seconds = time.perf_counter() - started
+    fitted, scored = (read_out(model, part, kind.targets) for part in (train, test))
+    space = fresh_space(kind, fitted) if objective is None else objective.space
+    evaluation = evaluate(space, scored.z, scored.y, fit=(fitted.z, fitted.y))
+    nmse = reconstruction_error(scored, test)
+    return {"diverged": not isfinite(nmse), "nmse": nmse, "seconds": seconds} | scores(evaluation)
+
+
+def fresh_space(kind: Kind, fitted: Readout) -> LatentSpace:
+    """Regression subspaces of a network that was trained without guidance."""
+    objective = SpaceObjective(kind.k, LATENT_DIM)
+    objective.solve(fitted.z, fitted.y)
+    return objective.space
+
+
+def scores(evaluation: Evaluation) -> dict[str, Any]:
+    """What the table shows of an evaluation."""
+    excess = evaluation.excess_leakage
+    return {
+        "own": evaluation.own_r2,
+        "ceiling": evaluation.ceiling_r2,
+        "gap": max(evaluation.ceiling_r2[name] - own for name, own in evaluation.own_r2.items()),
+        "excess": float(excess[~torch.isnan(excess)].max()),
+        "target": evaluation.target_r2.tolist(),
+    }
+
+
+def key(recipe: str, kind_name: str, seed: int, budget: Budget, options: dict[str, float]) -> str:
+    """Name of a run in the file of results."""
+    parts: Iterable[Any] = (recipe, kind_name, seed, *vars(budget).values(), *sorted(options.items()))
+    return " ".join(map(str, parts))
