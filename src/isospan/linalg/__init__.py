@@ -10,6 +10,7 @@ from isospan.linalg.bases import (
     orthonormal_rows,
     procrustes_rotation,
 )
+from isospan.linalg.eigenvalues import gram_spectrum
 from isospan.linalg.least_squares import solve_gram
 from isospan.linalg.spectra import full, left, right, singular_values
 from isospan.linalg.truncated import top_left_singular
@@ -18,6 +19,7 @@ __all__ = [
     "complete_rows",
     "fix_signs",
     "full",
+    "gram_spectrum",
     "grassmann_distance",
     "left",
     "nearest_frame",
