@@ -125,8 +125,20 @@ def test_labels_are_one_literal_line(name, text):
     assert label(name) == text
 
 
-def test_stacked_names_break_between_words():
-    assert stacked("kinetic energy density", 12) == "kinetic\nenergy\ndensity"
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("kinetic energy density", ["kinetic", "energy", "density"]),
+        ("stream_function", ["stream_", "function"]),
+        ("a b c", ["a b c"]),
+        ("temperature anomaly", ["temperature", "anomaly"]),
+        ("supercalifragilistic", ["supercalifra", "gilistic"]),
+        ("$x$ $y$", [r"\$x\$ \$y\$"]),
+        ("", [""]),
+    ],
+)
+def test_stacked_names_break_after_words_and_underscores(name, lines):
+    assert stacked(name, 12).split("\n") == lines
 
 
 def test_the_style_ignores_the_users_settings_and_leaves_them_alone():

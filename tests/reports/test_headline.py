@@ -42,6 +42,12 @@ def test_the_cost_is_said_as_it_is(summary, guided, sentence):
     assert verdict(replace(summary(1), nmse={"guided": guided, "unguided": 0.05})).endswith(sentence)
 
 
+def test_a_gap_too_small_to_see_is_none(summary):
+    run = summary(1)
+    run = replace(run, guided=replace(run.guided, ceiling_r2=dict(run.guided.own_r2)))
+    assert "as well as by the best linear probe" in verdict(run)
+
+
 def test_without_an_unguided_network_nothing_is_compared(summary):
     run = summary(1, unguided=False)
     reading, task, leakage = headline(run)
@@ -59,4 +65,4 @@ def test_nothing_known_at_all(summary):
     run = summary(1)
     unknown = replace(run.guided, own_r2={"stream function": float("nan")})
     assert headline(replace(run, guided=unknown, nmse={}))[0].value == "–"
-    assert "R² –" in verdict(replace(run, guided=unknown, nmse={}))
+    assert "R² –." in verdict(replace(run, guided=unknown, nmse={}))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +99,16 @@ def label(name: str, *, longest: int = 22) -> str:
 
 
 def stacked(name: str, width: int) -> str:
-    """Return a name on up to three lines of about so many letters."""
-    return "\n".join(wrap(label(name, longest=3 * width - 3), width, break_long_words=False))
+    """Return a name on about three lines of so many letters, broken after words and underscores where there are any."""
+    parts = re.findall(r"[^_ ]*[_ ]*", label(name, longest=3 * width - 3).replace(r"\$", "$"))
+    lines = [""]
+    for part in chain.from_iterable(wrap(part, width, drop_whitespace=False) for part in parts):
+        lines = (
+            [*lines, part]
+            if len((lines[-1] + part).rstrip()) > width and lines[-1]
+            else [*lines[:-1], lines[-1] + part]
+        )
+    return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
 
 
 def number(value: float, *, digits: int = 2) -> str:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isospan.guided._plot_style import ACCENT, GUIDED, PAGE, draw_matrix, empty_figure, label, new_figure, style
+from isospan.guided._plot_style import (
+    ACCENT,
+    GUIDED,
+    PAGE,
+    UNGUIDED,
+    draw_matrix,
+    empty_figure,
+    label,
+    new_figure,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +39,8 @@ def plot_cross_decodability(evaluation: Evaluation) -> Figure:
         figure = new_figure(min(3.4 + 2 * len(names), 11), min(2.1 + 0.5 * len(names), 4.5))
         read, told, excess = figure.subplots(1, 3, sharey=True)
         draw = partial(draw_matrix, rows=names, columns=names, size=8.5 if len(names) <= 5 else 7)
-        draw(read, evaluation.cross_r2.numpy())
-        draw(told, _without_diagonal(evaluation.target_r2.numpy()))
+        draw(read, evaluation.cross_r2.numpy(), negative=UNGUIDED)
+        draw(told, _without_diagonal(evaluation.target_r2.numpy()), negative=UNGUIDED)
         draw(excess, evaluation.excess_leakage.numpy(), full=EXCESS_AT_FULL_COLOUR, positive=ACCENT, negative=GUIDED)
         read.set(title="from the subspace of j", xlabel="quantity j", ylabel="R² of quantity i", aspect="equal")
         told.set(title="from the true j", xlabel="quantity j", aspect="equal")

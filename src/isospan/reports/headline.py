@@ -8,6 +8,9 @@ import numpy as np
 from isospan.guided._plot_style import number
 from isospan.reports.run_summary import RunSummary
 
+NOTICEABLE = 0.005
+"""A difference that two digits do not show is none."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -26,12 +29,8 @@ def headline(summary: RunSummary) -> list[Tile]:
 def verdict(summary: RunSummary) -> str:
     """Return the same as two or three plain sentences."""
     guided = summary.guided
-    gap = max(0.0, _nan_max(guided.ceiling_r2[name] - guided.own_r2[name] for name in guided.names))
     every = "Every quantity is" if len(guided.names) > 1 else "The quantity is"
-    sentences = [
-        f"{every} read from its own subspace with R² {_range(guided.own_r2.values())}, at most {number(gap)} below "
-        "the best linear probe of the same size on the whole latent."
-    ]
+    sentences = [f"{every} read from its own subspace with R² {_range(guided.own_r2.values())}{_gap(summary)}."]
     if summary.unguided is not None:
         sentences.append(f"Without guidance, that best probe reaches {_range(summary.unguided.ceiling_r2.values())}.")
     change = _nmse_change(summary)
@@ -65,6 +64,15 @@ def _leakage(summary: RunSummary) -> Tile:
     return Tile(name, number(excess[i, j]), f"{names[i]}, read from the subspace of {names[j]}")
 
 
+def _gap(summary: RunSummary) -> str:
+    guided = summary.guided
+    gap = _nan_max(guided.ceiling_r2[name] - guided.own_r2[name] for name in guided.names)
+    best = "the best linear probe of the same size on the whole latent"
+    if not np.isfinite(gap):
+        return ""
+    return f", as well as by {best}" if gap < NOTICEABLE else f", at most {number(gap)} below {best}"
+
+
 def _nmse_change(summary: RunSummary) -> float:
     """Relative change of the reconstruction error by guidance; NaN where there is nothing to compare."""
     before, after = summary.nmse.get("unguided", np.nan), summary.nmse.get("guided", np.nan)
@@ -72,11 +80,11 @@ def _nmse_change(summary: RunSummary) -> float:
 
 
 def _changed(change: float) -> str:
-    return "did not change" if abs(change) < 0.005 else "raised" if change > 0 else "lowered"
+    return "did not change" if abs(change) < NOTICEABLE else "raised" if change > 0 else "lowered"
 
 
 def _by(change: float) -> str:
-    return "" if abs(change) < 0.005 else f" by {100 * abs(change):.0f} %"
+    return "" if abs(change) < NOTICEABLE else f" by {100 * abs(change):.0f} %"
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -34,6 +34,12 @@ def test_the_spectrum_is_relative_to_its_mean(evaluation):
     np.testing.assert_allclose(line.get_xydata(), [[1, 2], [2, 4 / 3], [3, 2 / 3]])
 
 
+def test_directions_that_hardly_vary_do_not_stretch_the_axis(evaluation):
+    spectrum = torch.tensor([1.0, 1.0, 1e-9])
+    ax = isotropy_spectrum(replace(evaluation(2), spectrum=spectrum)).axes[0]
+    assert ax.get_ylim()[0] == 1e-3
+
+
 @pytest.mark.parametrize("spectrum", [torch.zeros(0), torch.zeros(4)])
 def test_a_latent_without_a_free_part_gets_a_sentence(evaluation, spectrum):
     figure = isotropy_spectrum(replace(evaluation(2), spectrum=spectrum))

@@ -25,6 +25,9 @@ from isospan.guided._plot_style import (
 from isospan.guided.evaluation import Evaluation
 from isospan.reports.run_summary import to_array
 
+IDLE = 1e-3
+"""Axes that vary by less than this share of the mean are below the end of the spectrum."""
+
 
 def principal_angles(evaluation: Evaluation) -> Figure:
     """Draw every principal angle between each pair of subspaces, from 0° (shared direction) to 90° (orthogonal)."""
@@ -128,9 +131,11 @@ def _draw_spectrum(ax: Axes, spectrum: np.ndarray, name: str, colour: str) -> bo
 
 
 def _plain_log_axis(ax: Axes) -> None:
-    """Logarithmic, with ticks at 1, 2 and 5 written as plain numbers."""
+    """Logarithmic down to IDLE, with ticks written as plain numbers, at 1, 2 and 5 where there is room."""
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, IDLE), high)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * max(low, IDLE) else (1,)))
     ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
