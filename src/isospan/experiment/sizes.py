@@ -77,7 +77,7 @@ def solve_sizes(
         >>> from isospan.experiment.targets import parse_quantities
         >>> samples = Samples(torch.randn(50, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
         >>> solve_sizes(samples, Targets(parse_quantities({"local_mean": ""})), max_bins=3).dims
-        {'local_mean': (3, 7)}
+        {'local_mean': (3, 4)}
     """
     y = targets.unpooled(_sizing_samples(samples, targets, augment=augment, seed=seed))
     fields = {name: values for name, values in y.items() if values.dim() > 2 or values.shape[1] > max_bins}

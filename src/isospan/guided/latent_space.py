@@ -96,7 +96,7 @@ class LatentSpace:
         return {name: zc @ W.mT for name, W in space.W.items()}
 
     def decode(self, z: Tensor) -> dict[str, Tensor]:
-        """Each quantity (B, *shape), in its own units."""
+        """Each quantity ``(B, *shape)``, in its own units."""
         zc, space = self._centred(z)
         flat = {name: space.y_mean[name] + zc @ W.mT @ space.A[name] for name, W in space.W.items()}
         return {name: y.reshape(len(z), *self.shapes[name]) for name, y in flat.items()}
@@ -111,7 +111,7 @@ class LatentSpace:
 
         Args:
             z: latents (B, D).
-            targets: {name: (B, *shape) or (*shape)}, in the quantity's units.
+            targets: {name: ``(B, *shape)`` or ``shape``}, in the quantity's units.
 
         Returns:
             Latents (B, D).
