@@ -45,7 +45,7 @@ examples: $(VENV)/.installed-test  ## run the examples alone
 	$(BIN)/pytest tests/test_examples.py $(PYTEST_ARGS)
 
 docs: $(VENV)/.installed-docs  ## build the documentation; a warning is an error
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "The documentation is $(abspath docs/_build/html/index.html)"
 
 bench: $(VENV)/.installed-test  ## time the library against its floors

@@ -40,8 +40,9 @@ html_math_renderer = "mathml"
 
 
 def setup(app: Sphinx) -> None:
-    """Render formulas as MathML, which browsers show without a script from elsewhere."""
+    """Render formulas as MathML, which browsers show without a script from elsewhere; keep letters from being lists."""
     app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))
+    app.connect("autodoc-process-docstring", _keep_letters, priority=100)
 
 
 def _visit_inline(self: HTML5Translator, node: nodes.math) -> None:
@@ -60,3 +61,8 @@ def _mathml(node: nodes.Element, display: str) -> str:
     if "\\" in mathml:
         logger.warning("a command of this formula has no MathML: %s", node.astext(), location=node)
     return mathml
+
+
+def _keep_letters(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Write a lone "D." as a formula: as text it would begin an enumeration."""
+    lines[:] = [re.sub(r"^(\s*\w+: |)([A-Z])\.$", r"\1:math:`\2`.", line) for line in lines]
