@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.guided_recipe.kinds import KINDS, LATENT_DIM, SIZE, Kind
-from benchmarks.guided_recipe.recipes import make_objective
+from benchmarks.guided_recipe.recipes import Objective, make_objective
 from isospan.errors import NonFiniteError
 from isospan.guided import Evaluation, LatentSpace, SpaceObjective, evaluate
 from isospan.training import (
@@ -58,16 +58,18 @@ def run(recipe: str, kind_name: str, seed: int, budget: Budget, **options: float
         return {"diverged": True}
     seconds = time.perf_counter() - started
     fitted, scored = (read_out(model, part, kind.targets) for part in (train, test))
-    space = fresh_space(kind, fitted) if objective is None else objective.space
+    space = solved_space(kind, fitted, objective)
     evaluation = evaluate(space, scored.z, scored.y, fit=(fitted.z, fitted.y))
     nmse = reconstruction_error(scored, test)
     return {"diverged": not isfinite(nmse), "nmse": nmse, "seconds": seconds} | scores(evaluation)
 
 
-def fresh_space(kind: Kind, fitted: Readout) -> LatentSpace:
-    """Regression subspaces of a network that was trained without guidance."""
-    objective = SpaceObjective(kind.k, LATENT_DIM)
-    objective.solve(fitted.z, fitted.y)
+def solved_space(kind: Kind, fitted: Readout, objective: Objective) -> LatentSpace:
+    """The subspaces of the training latents: guided by the objective, regression where there is none."""
+    if objective is None:
+        objective = SpaceObjective(kind.k, LATENT_DIM)
+    if isinstance(objective, SpaceObjective):
+        objective.solve(fitted.z, fitted.y)
     return objective.space
 
 

@@ -137,3 +137,19 @@ def test_bad_input(case):
         evaluate(space, z[:3], rows(y, slice(0, 3)))
     with pytest.raises(NonFiniteError):
         evaluate(space, z, y | {"b": y["b"] * float("nan")})
+
+
+def test_a_probe_that_overfits_tells_nothing():
+    """Independent quantities: held-out R2 from the wide target is well below 0, and must not count as leakage."""
+    g = torch.Generator().manual_seed(0)
+    z, wide = torch.randn(120, 2, generator=g).double(), torch.randn(120, 40, generator=g).double()
+    eye = torch.eye(2, dtype=torch.float64)
+    space = LatentSpace(
+        W={"a": eye[:1], "b": eye[1:]}, A={"a": eye[:1, :1], "b": torch.ones(1, 40).double()}, z_mean=eye[0] * 0,
+        y_mean={"a": eye[0, 1:], "b": wide.mean(0)}, y_scale={"a": eye[0, 0], "b": eye[0, 0]},
+        shapes={"a": (1,), "b": (40,)},
+    )  # fmt: skip
+    e = evaluate(space, z, {"a": z[:, :1], "b": wide})
+    assert float(e.target_r2[0, 1]) < -0.3
+    assert float(e.excess_leakage[0, 1]) == max(0.0, float(e.cross_r2[0, 1]))
+    assert e.max_excess_leakage < 0.05

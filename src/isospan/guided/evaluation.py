@@ -55,8 +55,12 @@ class Evaluation:
 
     @property
     def excess_leakage(self) -> Tensor:
-        """(Q, Q), [i, j]: what the subspace of j tells of i beyond what the true j does; NaN on the diagonal."""
-        return (self.cross_r2 - self.target_r2).masked_fill(torch.eye(len(self.names), dtype=torch.bool), float("nan"))
+        """(Q, Q), [i, j]: what the subspace of j tells of i beyond what the true j does; NaN on the diagonal.
+
+        A held-out R2 below 0 is a probe that overfits where there is nothing to read; it tells nothing and counts as 0.
+        """
+        excess = self.cross_r2.clamp(min=0) - self.target_r2.clamp(min=0)
+        return excess.masked_fill(torch.eye(len(self.names), dtype=torch.bool), float("nan"))
 
     @property
     def max_excess_leakage(self) -> float:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from isospan.linalg import nearest_frame
 
-MAX_STEPS = 500
-LEAST_GAIN = 1e-10
+MAX_STEPS = 300
+LEAST_GAIN = 1e-8
 SUFFICIENT_INCREASE = 1e-4
 SHORTEST_STEP = 1e-10
 
@@ -31,7 +31,7 @@ def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mappi
 
     Returns:
         Bases with orthonormal rows, also across quantities. A local optimum; iteration stops when the gain of a step
-        is below 1e-10 of the value or after 500 steps.
+        is below 1e-8 of the value or after 300 steps.
 
     Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds, 2008, chapters 4 and 8.
     """
