@@ -7,6 +7,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from isospan._checks import (
     check_bases,
@@ -19,11 +20,10 @@ from isospan._checks import (
 )
 from isospan.errors import DegenerateDataError, NumericalWarning, OptionError, ShapeError
 from isospan.guided.criteria import Criterion, Method, whitener
-from isospan.guided.decoders import decoders_from_moments
 from isospan.guided.leakage import leakage_forms
 from isospan.guided.partition import joint_frame
 from isospan.guided.space import Space
-from isospan.linalg import complete_rows, fix_signs, nested_frame, procrustes_rotation, top_left_singular
+from isospan.linalg import complete_rows, fix_signs, nested_frame, procrustes_rotation, solve_gram, top_left_singular
 from isospan.moments import Moments
 
 __all__ = ["Method", "Space", "principal_directions", "solve_from_moments", "solve_subspaces", "subspaces"]
@@ -118,7 +118,7 @@ def solve_subspaces(
             that their explained shares have the greatest sum, whatever the order of names.
         separation: with ``orthogonal=True`` and ``"regression"``: subtract this times the excess leakage, the share of
             the other quantities that a subspace tells beyond what its own quantity does (``leakage_forms``). It keeps
-            a subspace from filling up with what belongs to others; 1 weighs both alike.
+            a subspace from filling up with what belongs to others, at little cost to its own quantity: try 0.5.
         previous: a :class:`Space` or bases {name: (k, D)}; every new basis is turned within its subspace onto the
             previous one (Procrustes), so coordinates keep their meaning between solves.
         ridge: added to the latent covariance by ``"regression"`` and to both by ``"correlation"``, relative to the
@@ -149,7 +149,9 @@ def solve_subspaces(
         >>> {name: tuple(W.shape) for name, (W, A, V) in space.items()}
         {'a': (2, 6), 'b': (1, 6)}
     """
-    moments = Moments.of(Z, Y, target_covariance=needs_target_covariance(method, separation))
+    moments = Moments.of(
+        Z, Y, target_covariance=needs_target_covariance(method, separation), precision=working_dtype(Z)
+    )
     space = solve_from_moments(
         moments, k, method=method, orthogonal=orthogonal, separation=separation, previous=previous, ridge=ridge
     )
@@ -195,13 +197,15 @@ def solve_from_moments(
     W = _leading_bases(criterion, sizes)
     if orthogonal:
         forms = criterion.forms()
+        W = joint_frame(forms, criterion.metric, W)
         if separation:
             leaked = leakage_forms(moments, ridge=ridge)
-            forms = {name: H - separation * leaked[name] for name, H in forms.items()}
-        W = joint_frame(forms, criterion.metric, W)
+            W = joint_frame({name: H - separation * leaked[name] for name, H in forms.items()}, criterion.metric, W)
     W = _oriented(W, previous)
-    V = {name: _leading_target(W[name], C) for name, C in moments.cov_zy.items()}
-    return Space(W, decoders_from_moments(moments, W), V)
+    scatter_zy = moments.split(moments.scatter_zy)
+    WC = {name: W_q @ scatter_zy[name] for name, W_q in W.items()}
+    A = {name: solve_gram(W_q @ moments.scatter_zz @ W_q.mT, WC[name]) for name, W_q in W.items()}
+    return Space(W, A, _leading_targets(WC))
 
 
 def needs_target_covariance(method: Method, separation: float) -> bool:
@@ -234,7 +238,7 @@ def _leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, 
 def _oriented(W: Mapping[str, Tensor], previous: Mapping[str, object] | None) -> dict[str, Tensor]:
     """Signs fixed, or each basis turned within its span onto the previous one."""
     if previous is None:
-        return {name: fix_signs(W_q) for name, W_q in W.items()}
+        return _split_like(fix_signs(torch.cat(list(W.values()))), W)
     check_names(W, previous, what="previous", against="the targets")
     bases = previous.W if isinstance(previous, Space) else previous
     some = next(iter(W.values()))
@@ -248,11 +252,15 @@ def _oriented(W: Mapping[str, Tensor], previous: Mapping[str, object] | None) ->
     return {name: procrustes_rotation(W_q, bases[name].to(W_q)) for name, W_q in W.items()}
 
 
-def _leading_target(W: Tensor, C: Tensor) -> Tensor:
-    """Leading right singular vector of W C (k, P), from the k x k side; zero where W C is."""
-    X = W @ C
-    x = fix_signs(torch.linalg.eigh(X @ X.mT)[1][:, -1:].mT)
-    return normalize(x @ X)[0]
+def _leading_targets(WC: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leading right singular vector of each X = W C (k, P), from the k x k side; zero where X is."""
+    leading = [torch.linalg.eigh(X @ X.mT)[1][:, -1] for X in WC.values()]
+    signed = fix_signs(pad_sequence(leading, batch_first=True))
+    return {name: normalize(x[: len(X)] @ X, dim=0) for x, (name, X) in zip(signed, WC.items(), strict=True)}
+
+
+def _split_like(rows: Tensor, W: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return dict(zip(W, rows.split([len(W_q) for W_q in W.values()]), strict=True))
 
 
 def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict[str, int]:

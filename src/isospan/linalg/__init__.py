@@ -10,18 +10,20 @@ from isospan.linalg.bases import (
     orthonormal_rows,
     procrustes_rotation,
 )
-from isospan.linalg.eigenvalues import gram_spectrum
+from isospan.linalg.eigenvalues import add_gram_, gram_spectrum, mirror_, symmetric_spectrum
 from isospan.linalg.least_squares import solve_gram
 from isospan.linalg.spectra import full, left, right, singular_values
 from isospan.linalg.truncated import top_left_singular
 
 __all__ = [
+    "add_gram_",
     "complete_rows",
     "fix_signs",
     "full",
     "gram_spectrum",
     "grassmann_distance",
     "left",
+    "mirror_",
     "nearest_frame",
     "nested_frame",
     "orthogonal_complement",
@@ -31,5 +33,6 @@ __all__ = [
     "right",
     "singular_values",
     "solve_gram",
+    "symmetric_spectrum",
     "top_left_singular",
 ]

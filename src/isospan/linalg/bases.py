@@ -76,16 +76,14 @@ def complete_rows(W: Tensor, k: int) -> Tensor:
         tensor([[0., 1., 0.],
                 [1., 0., 0.]])
     """
-    rows = list(W)
     for _ in range(k - len(W)):
-        basis = torch.stack(rows) if rows else W
-        left = 1 - basis.square().sum(0)
+        left = 1 - W.square().sum(0)
         axis = int((left >= left.max() - torch.finfo(W.dtype).eps ** 0.5).to(torch.uint8).argmax())
-        row = -basis[:, axis] @ basis
+        row = -W[:, axis] @ W
         row[axis] += 1
-        row = row - (basis @ row) @ basis
-        rows.append(row / torch.linalg.vector_norm(row))
-    return torch.stack(rows)
+        row = row - (W @ row) @ W
+        W = torch.cat([W, (row / torch.linalg.vector_norm(row)).unsqueeze(0)])
+    return W
 
 
 def nearest_frame(M: Tensor) -> Tensor:

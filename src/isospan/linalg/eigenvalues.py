@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isospan.settings import config
 
-BLOCK = 256
+BLOCK = 128
 """Rows of a Gram matrix that are computed together."""
 
 

@@ -8,7 +8,8 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
     r"""Minimum-norm solution A of the normal equations :math:`(G + \lambda I) A = C`.
 
     The ridge is relative: :math:`\lambda = \text{ridge} \cdot \operatorname{tr}(G)/k`. Eigenvalues of G below
-    k·eps times the largest count as zero, so a rank-deficient G gives the minimum-norm least squares solution.
+    k·eps times the largest count as zero, so a rank-deficient G gives the minimum-norm least squares solution. Where a
+    Cholesky factor shows that none are, it solves the equations.
 
     Args:
         G: symmetric positive semi-definite (k, k).
@@ -24,8 +25,16 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
         tensor([[2.],
                 [0.]])
     """
+    lam = ridge * G.diagonal().mean()
+    if _well_conditioned(L := torch.linalg.cholesky_ex(G + lam * torch.eye(len(G), dtype=G.dtype, device=G.device))[0]):
+        return torch.cholesky_solve(C, L)
     eigenvalues, Q = torch.linalg.eigh(G)
     cutoff = len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1].clamp(min=0)
-    shifted = eigenvalues + ridge * G.diagonal().mean()
-    inverse = torch.where(eigenvalues > cutoff, 1 / shifted, torch.zeros_like(shifted))
+    inverse = torch.where(eigenvalues > cutoff, 1 / (eigenvalues + lam), torch.zeros_like(eigenvalues))
     return Q @ (inverse.unsqueeze(-1) * (Q.mT @ C))
+
+
+def _well_conditioned(L: Tensor) -> bool:
+    """Whether the pivots of a Cholesky factor show full rank beyond doubt (NaN, after a failure, does not)."""
+    smallest, largest = L.diagonal().aminmax()
+    return bool(smallest > torch.finfo(L.dtype).eps ** 0.375 * largest)

@@ -3,26 +3,92 @@
 import torch
 from torch import Tensor
 
+from isospan.linalg.spectra import left
+from isospan.settings import config
+
+SMALL = 128
+"""Side up to which a float64 decomposition costs no more than refining a float32 one."""
+TOLERANCE = 1e-10
+"""Angle (radians) to which the subspace is refined."""
+ACCEPTED = 1e-8
+"""Largest angle accepted where rounding stops the refinement; beyond it an SVD decides."""
+SMALLEST_RATIO = 1e-3
+"""Ratio of singular values below which squaring them costs too many digits."""
+
 
 def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
     r"""Return the k leading left singular vectors of C as rows, and their singular values.
 
-    They are the leading eigenvectors of :math:`C C^\top` (or come from :math:`C^\top C` where that is smaller),
-    computed in the dtype of C; pass float64.
+    With ``solver_mode="auto"`` they come from the Gram matrix G of the shorter side: at once in float64 where that is
+    small, else from a decomposition :math:`E \Lambda E^\top` in float32 that is refined with residuals in float64,
+
+    .. math:: R = V G - \Theta V, \qquad V \leftarrow \operatorname{orth}\Bigl(
+              V + \tfrac{R E}{\theta_i - \lambda_j} E^\top \Bigr),
+
+    where E and λ are those outside the leading k. A step multiplies the error by about the error of E, so one to three
+    of them reach rounding, and :math:`\|R\| / (\theta_k - \lambda_{k+1})` bounds the angle that is left
+    (Davis and Kahan). Where singular values spread too far for a Gram matrix, or the bound cannot be met, the full SVD
+    decides. The other modes truncate :func:`isospan.linalg.left`.
 
     Args:
-        C: matrix (D, P).
+        C: matrix (D, P), float64.
         k: how many, at most min(D, P).
 
     Returns:
-        W (k, D) with orthonormal rows, and s (k,), descending.
+        W (k, D) with orthonormal rows, and s (k,), descending. Signs are not fixed.
+
+    Source: Davis and Kahan, The rotation of eigenvectors by a perturbation III, 1970; Dongarra, Moler and Wilkinson,
+    Improving the accuracy of computed eigenvalues and eigenvectors, 1983.
 
     Example:
         >>> import torch
-        >>> W, s = top_left_singular(torch.diag(torch.tensor([1.0, 3.0, 2.0])), 2)
+        >>> W, s = top_left_singular(torch.diag(torch.tensor([1.0, 3.0, 2.0], dtype=torch.float64)), 2)
         >>> W.abs(), s
         (tensor([[0., 1., 0.],
-                [0., 0., 1.]]), tensor([3., 2.]))
+                [0., 0., 1.]], dtype=torch.float64), tensor([3., 2.], dtype=torch.float64))
     """
-    U, S, _ = torch.linalg.svd(C, full_matrices=False)
-    return U[:, :k].mT.contiguous(), S[:k]
+    if config.solver_mode == "auto":
+        leading = _from_gram(C.cpu() if config.use_cpu_fallback else C, k)
+        if leading is not None:
+            return leading[0].to(C.device), leading[1].to(C.device)
+    U, s = left(C)
+    return U[:, :k].mT.contiguous(), s[:k]
+
+
+def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """Leading left singular vectors from the shorter side, or None where they would not be exact."""
+    A = C if C.shape[0] <= C.shape[1] else C.mT
+    n = len(A)
+    V = torch.linalg.eigh(A @ A.mT)[1][:, n - k :].flip(-1).mT if n <= SMALL or 4 * k > n else _refined(A, k)
+    if V is None:
+        return None
+    VA = V @ A
+    s = torch.linalg.vector_norm(VA, dim=1)
+    if not bool(s.min() > SMALLEST_RATIO * s[0]):
+        return None
+    return (V.contiguous() if A is C else VA / s.unsqueeze(1)), s
+
+
+def _refined(A: Tensor, k: int) -> Tensor | None:
+    """Leading k left singular vectors of A (n, m), n ≤ m, as rows: float32 eigenvectors refined in float64."""
+    scale = A.abs().max()
+    small = (A / scale).float()
+    eigenvalues, E = torch.linalg.eigh(small @ small.mT)
+    rest, outside = E[:, :-k], eigenvalues[:-k]
+    V, angle, previous = E[:, -k:].mT.to(A.dtype), float("inf"), float("inf")
+    while angle > TOLERANCE:
+        V = torch.linalg.qr(V.mT)[0].mT
+        VA = V @ A
+        theta, R = torch.linalg.eigh(VA @ VA.mT)
+        V, VA = R.mT @ V, R.mT @ VA
+        residual = (VA @ A.mT - theta.unsqueeze(1) * V) / scale**2
+        theta = theta / scale**2
+        previous, angle = angle, _angle_bound(residual, theta[0] - outside[-1])
+        if not angle < previous / 4:
+            break
+        V = V + (((residual.float() @ rest) / (theta.float().unsqueeze(1) - outside)) @ rest.mT).to(V.dtype)
+    return V.flip(0) if angle <= ACCEPTED else None
+
+
+def _angle_bound(residual: Tensor, gap: Tensor) -> float:
+    return float(torch.linalg.vector_norm(residual) / gap) if bool(gap > 0) else float("inf")
