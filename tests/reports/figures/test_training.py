@@ -58,6 +58,13 @@ def test_any_number_of_terms(count):
     loss_curves(history, history).draw_without_rendering()
 
 
+@pytest.mark.parametrize("name", ["a", "W" * 99])
+def test_no_resolves_and_the_widest_names_leave_room_for_the_panels(name):
+    figure = loss_curves(LossHistory(step=[1], terms={f"{i}{name}": [1.0] for i in range(3)}))
+    figure.draw_without_rendering()
+    assert all(ax.get_position().width > 0.2 for ax in figure.axes[:3])
+
+
 def test_terms_without_any_number_are_empty_panels():
     history = LossHistory(step=[1, 2], terms={"task": [float("nan")] * 2})
     loss_curves(history, LossHistory(step=[], terms={})).draw_without_rendering()

@@ -15,7 +15,7 @@ from isospan.guided._plot_style import INK, MUTED, stacked
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LONGEST = 4.0
 """Longer side of an image over the shorter one, at most; a profile of height 1 is stretched to that."""
-LEFT, RIGHT, TOP, BOTTOM = 1.1, 0.78, 0.3, 0.1
+LEFT, RIGHT, TOP, BOTTOM = 1.25, 0.78, 0.3, 0.1
 """Margins in inches: row names, numbers of the scale, column names, nothing."""
 HANDY = (0.05, 1e4)
 """Scales that end in this range are numbered without a power of ten."""
@@ -118,6 +118,7 @@ def name_row(ax: Axes, name: str) -> None:
         textcoords="offset points",
         ha="right",
         va="center",
+        fontsize=8.5,
     )
 
 

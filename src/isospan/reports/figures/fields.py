@@ -19,7 +19,7 @@ from isospan.reports.figures._images import (
 )
 from isospan.reports.run_summary import Array, EditExample, FieldPair, Reconstructions, to_array
 
-PAIRED, SINGLE, EDITED = 0.89, 1.45, 2.0
+PAIRED, SINGLE, EDITED = 0.87, 1.45, 2.0
 """Widths of an image in the three figures, inches."""
 
 

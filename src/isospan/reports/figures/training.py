@@ -87,7 +87,8 @@ def _finish(ax: Axes, name: str, history: LossHistory) -> None:
         ax.set_yscale("log")
     ax.set(title=label(name, longest=32), xlabel="step")
     ax.grid(axis="y")
-    _mark_resolves(ax, history.resolve_steps)
+    if len(history.resolve_steps):
+        _mark_resolves(ax, history.resolve_steps)
 
 
 def _mark_resolves(ax: Axes, steps: Sequence[int]) -> None:
