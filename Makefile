@@ -17,7 +17,7 @@ help:  ## list the targets
 
 demo: $(VENV)/.installed  ## install, train on the embedded fields and write the report (about 6 minutes)
 	$(BIN)/isospan demo --out $(DEMO_OUT)
-	@echo "The report is $(abspath $(DEMO_OUT))/report.html"
+	@echo "The command is $(BIN)/isospan; 'source $(BIN)/activate' puts it on the path."
 
 test: lint types imports pytest  ## install what the tests need; check style, types and imports; run tests, doctests, examples
 
