@@ -13,7 +13,17 @@ from isospan.guided.losses import (
     stability_loss,
 )
 from isospan.guided.objective import SpaceObjective
+from isospan.guided.pooling import pool, pool_targets, spatial_pool_targets
+from isospan.guided.quantities import compute_Q, ensure_dim, input_to_quantity, to_device
 from isospan.guided.schedules import EveryEpochs, EverySteps, ExponentialSchedule, Schedule
+from isospan.guided.sizing import (
+    ThresholdSweep,
+    k_per_q,
+    minimal_latent_dim,
+    optimal_bins,
+    solve_dims,
+    threshold_sweep,
+)
 from isospan.guided.subspaces import Space, principal_directions, solve_from_moments, solve_subspaces, subspaces
 
 __all__ = [
@@ -25,18 +35,31 @@ __all__ = [
     "Schedule",
     "Space",
     "SpaceObjective",
+    "ThresholdSweep",
     "alignment_loss",
     "combined_loss",
+    "compute_Q",
     "decoders_from_moments",
     "disentanglement_loss",
     "disentanglement_loss_original",
+    "ensure_dim",
     "evaluate",
     "fit_decoders",
+    "input_to_quantity",
     "isotropy_loss",
+    "k_per_q",
+    "minimal_latent_dim",
+    "optimal_bins",
+    "pool",
+    "pool_targets",
     "principal_directions",
+    "solve_dims",
     "solve_from_moments",
     "solve_subspaces",
+    "spatial_pool_targets",
     "stability_loss",
     "subspace_change",
     "subspaces",
+    "threshold_sweep",
+    "to_device",
 ]
