@@ -100,7 +100,8 @@ def train(
     bin_threshold: BinThreshold = 0.95,
     k_threshold: KThreshold = 0.90,
     max_bins: MaxBins = 8,
-    test_fraction: Annotated[float, typer.Option(help="Share held out, at the end.")] = 0.2,
+    test_fraction: Annotated[float, typer.Option(help="Share of the samples held out.")] = 0.2,
+    test_blocks: Annotated[int, typer.Option(help="In how many stretches; 1 holds out the end.")] = 5,
     baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train without guidance.")] = True,
     debug: Debug = False,
 ) -> None:
@@ -132,6 +133,7 @@ def train(
             k_threshold=k_threshold,
             max_bins=max_bins,
             test_fraction=test_fraction,
+            test_blocks=test_blocks,
             baseline=baseline,
             title=", ".join(path.name for path in files),
         )

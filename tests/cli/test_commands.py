@@ -77,7 +77,7 @@ def test_size_shows_the_table_and_writes_the_heat_map(flow, isospan, tmp_path):
         (("train", "FLOW", "-q", "nothing"), "There is no quantity 'nothing'"),
         (("train", "FLOW", "-q", "local_mean", "--latent", "many"), "'auto' or a whole number"),
         (("train", "FLOW", "-q", "local_mean", "--dx", "wide"), "--dx takes one number, or two"),
-        (("train", "FLOW", "-q", "local_mean", "--test-fraction", "2"), "test_fraction must be between 0 and 1"),
+        (("train", "FLOW", "-q", "local_mean", "--test-fraction", "2"), "fraction held out must be between 0 and 1"),
         (("train", "FLOW", "-q", "stream_function"), "periodic"),
         (
             ("train", "FLOW", "-q", "local_mean", "--encoder", "nowhere:Net"),

@@ -71,23 +71,6 @@ def test_reading_in_order():
     assert ids(read_batches(numbered(5, on_disk=True), 2)) == [[0, 1], [2, 3], [4]]
 
 
-@pytest.mark.parametrize("on_disk", [False, True])
-def test_the_test_set_is_the_contiguous_tail(on_disk):
-    train, test = numbered(10, on_disk).split(0.3)
-    assert ids([train[0:100], test[0:100]]) == [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9]]
-    inner, tail = train.split(0.3)
-    assert ids([inner[0:100], tail[0:100]]) == [[0, 1, 2, 3, 4], [5, 6]]
-    assert len(test) == 3
-
-
-def test_a_split_never_leaves_fewer_than_two_samples():
-    assert [len(part) for part in numbered(4).split(0.01)] == [2, 2]
-    with pytest.raises(DegenerateDataError, match="got 3 with test_fraction"):
-        numbered(3).split(0.5)
-    with pytest.raises(OptionError, match=r"between 0 and 1, got 1\.5"):
-        numbered(10).split(1.5)
-
-
 def test_arrays_with_another_number_of_rows_are_refused_by_name():
     with pytest.raises(ShapeError, match="array 'age' must have one row for each of the 3 fields, got 2"):
         Samples(torch.zeros(3, 1, 8, 8), {"age": torch.zeros(2)})

@@ -41,7 +41,8 @@ class TrainConfig:
         bin_threshold: share of the variance that decides the number of bins.
         k_threshold: share of the variance of the pooled quantity that decides the dimension of its subspace.
         max_bins: the largest number of bins along each axis.
-        test_fraction: share of the samples, at the end, that is held out.
+        test_fraction: share of the samples that is held out.
+        test_blocks: in how many stretches; 1 holds out the end, which tests extrapolation where there is a trend.
         augment: displace periodic fields at random; where not given, if they are periodic.
         baseline: also train the same network without guidance, to compare.
         title: heading of the report.
@@ -78,6 +79,7 @@ class TrainConfig:
     k_threshold: float = 0.90
     max_bins: int = 8
     test_fraction: float = 0.2
+    test_blocks: int = 5
     augment: bool | None = None
     baseline: bool = True
     title: str = ""
@@ -118,7 +120,7 @@ class TrainConfig:
         """What decides the result, as plain values: for the report, and to recognise the checkpoints of this run."""
         names = (
             "periodic dx epochs batch_size lr latent seed orthogonal strength width bin_threshold k_threshold max_bins "
-            "test_fraction sample_dim fill"
+            "test_fraction test_blocks sample_dim fill"
         ).split()
         return {
             "files": [Path(file).name for file in self.files],

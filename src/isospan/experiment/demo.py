@@ -36,6 +36,7 @@ def demo_config(out: PathLike = "isospan-demo", **changes: Any) -> TrainConfig:
         "dx": 2 * math.pi / SIZE,
         "epochs": 24,
         "test_fraction": HELD_OUT / SAMPLES,
+        "test_blocks": 1,
         "title": f"Decaying turbulence, {SIZE} × {SIZE}: vorticity in, {len(QUANTITIES)} quantities guided",
     }
     return TrainConfig(**{**settings, **changes})

@@ -17,7 +17,7 @@ from isospan.experiment.summary import summarise
 from isospan.experiment.targets import Targets, parse_quantities
 from isospan.guided.latent_space import LatentSpace
 from isospan.reports import RunSummary, write_report
-from isospan.training import ConvAutoencoder, Samples, can_displace
+from isospan.training import ConvAutoencoder, Samples, can_displace, hold_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def _source(config: TrainConfig, samples: Samples | Tensor | None) -> Source:
 def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
     quantities = parse_quantities(config.quantities, variables=source.variables)
     samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
-    train_set, test_set = samples.split(config.test_fraction)
+    train_set, test_set = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
     targets = Targets(quantities, dx=config.dx, periodic=config.periodic)
     return Job(config, train_set, test_set, targets, config.displaces and can_displace(train_set), reporter)
 

@@ -9,6 +9,7 @@ from isospan.training.randomness import seeded
 from isospan.training.readout import Readout, encode_samples, read_out, reconstruction_error
 from isospan.training.samples import Rows, Samples, field_statistics, read_batches, shuffled_batches
 from isospan.training.schedule import learning_rate
+from isospan.training.splits import hold_out, select
 from isospan.training.trees import load_tree, save_tree
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "encode_samples",
     "field_statistics",
     "fit",
+    "hold_out",
     "learning_rate",
     "load_tree",
     "read_batches",
@@ -31,5 +33,6 @@ __all__ = [
     "reconstruction_error",
     "save_tree",
     "seeded",
+    "select",
     "shuffled_batches",
 ]

@@ -1,7 +1,7 @@
 """Samples to train on: fields and what is known of them, in memory or read in pieces."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -34,23 +34,18 @@ class Samples:
     Args:
         fields: the fields, a tensor or :class:`Rows`.
         known: arrays of as many rows.
-        start: first row that belongs to these samples.
-        stop: row after the last one.
 
     Raises:
         ShapeError: numbers of rows differ.
 
     Example:
         >>> samples = Samples(torch.zeros(10, 1, 8, 8), {"age": torch.arange(10.0)})
-        >>> train, test = samples.split(0.2)
-        >>> len(train), test[0:2].known["age"]
-        (8, tensor([8., 9.]))
+        >>> len(samples), samples[2:4].known["age"]
+        (10, tensor([2., 3.]))
     """
 
     fields: Rows
     known: Mapping[str, Rows] = field(default_factory=dict)
-    start: int = 0
-    stop: int | None = None
 
     def __post_init__(self) -> None:
         """Check that every array has a row for each field."""
@@ -63,36 +58,18 @@ class Samples:
 
     def __len__(self) -> int:
         """N."""
-        return (len(self.fields) if self.stop is None else self.stop) - self.start
+        return len(self.fields)
 
     def __getitem__(self, rows: slice) -> "Samples":
         """Read a slice of samples into memory."""
         first, last, _ = rows.indices(len(self))
-        rows = slice(self.start + first, self.start + max(first, last))
+        rows = slice(first, max(first, last))
         return Samples(self.fields[rows], {name: values[rows] for name, values in self.known.items()})
 
     @property
     def in_memory(self) -> bool:
         """Whether all of it is tensors."""
         return all(isinstance(rows, Tensor) for rows in (self.fields, *self.known.values()))
-
-    def split(self, test_fraction: float) -> tuple["Samples", "Samples"]:
-        """Split into the samples to train on and a contiguous tail to test on, so that no neighbours in time leak.
-
-        Raises:
-            OptionError: the fraction is not between 0 and 1.
-            DegenerateDataError: a part would have fewer than two samples.
-        """
-        if not 0 < test_fraction < 1:
-            raise OptionError(f"test_fraction must be between 0 and 1, got {test_fraction}. 0.2 holds out a fifth.")
-        n_test = max(2, round(test_fraction * len(self)))
-        if len(self) - n_test < 2:
-            raise DegenerateDataError(
-                f"At least 2 samples to train on and 2 to test on are needed, got {len(self)} with test_fraction "
-                f"{test_fraction}. Pass more samples."
-            )
-        middle, end = self.start + len(self) - n_test, self.start + len(self)
-        return replace(self, stop=middle), replace(self, start=middle, stop=end)
 
     def tensors(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Fields and known arrays of samples that are in memory."""
