@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,15 @@ def test_cross_decodability_writes_the_three_matrices_row_by_row():
     assert _texts(read) == ["0.00", "0.01", "0.02", "0.03"]
     assert _texts(told) == ["–", "0.05", "0.05", "–"]
     assert _texts(excess) == ["–", "−0.04", "−0.03", "–"]
+
+
+def test_leakage_has_the_colour_of_a_warning_and_its_absence_has_not():
+    evaluation = replace(_evaluation(2), cross_r2=torch.tensor([[0.9, 0.2], [0.01, 0.9]]).double())
+    figure = plot_cross_decodability(evaluation)
+    figure.draw_without_rendering()  # cells get their colours when drawn
+    cells = figure.axes[2].collections[0].get_facecolor()
+    np.testing.assert_allclose(cells[1], [*to_rgb(ACCENT), (0.2 - 0.05) / 0.3])
+    np.testing.assert_allclose(cells[2], [*to_rgb(GUIDED), (0.05 - 0.01) / 0.3])
 
 
 @pytest.mark.parametrize("count", range(1, 9))
