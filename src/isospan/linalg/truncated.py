@@ -8,7 +8,7 @@ from isospan.settings import config
 
 SMALL = 128
 """Side up to which a float64 decomposition costs no more than refining a float32 one."""
-TOLERANCE = 1e-10
+TOLERANCE = 1e-11
 """Angle (radians) to which the subspace is refined."""
 ACCEPTED = 1e-8
 """Largest angle accepted where rounding stops the refinement; beyond it an SVD decides."""
@@ -25,10 +25,10 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
     .. math:: R = V G - \Theta V, \qquad V \leftarrow \operatorname{orth}\Bigl(
               V + \tfrac{R E}{\theta_i - \lambda_j} E^\top \Bigr),
 
-    where E and λ are those outside the leading k. A step multiplies the error by about the error of E, so one to three
-    of them reach rounding, and :math:`\|R\| / (\theta_k - \lambda_{k+1})` bounds the angle that is left
-    (Davis and Kahan). Where singular values spread too far for a Gram matrix, or the bound cannot be met, the full SVD
-    decides. The other modes truncate :func:`isospan.linalg.left`.
+    where E and λ are those outside the leading k. The angle to the wanted subspace, bounded by
+    :math:`\|R\| / (\theta_k - \lambda_{k+1})` (Davis and Kahan), shrinks at each step by the error of E, so one to
+    three steps reach rounding. Where singular values spread too far for a Gram matrix, or the angle does not shrink,
+    the full SVD decides. The other modes truncate :func:`isospan.linalg.left`.
 
     Args:
         C: matrix (D, P), float64.
@@ -57,37 +57,49 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """Leading left singular vectors from the shorter side, or None where they would not be exact."""
-    A = C if C.shape[0] <= C.shape[1] else C.mT
-    n = len(A)
-    V = torch.linalg.eigh(A @ A.mT)[1][:, n - k :].flip(-1).mT if n <= SMALL or 4 * k > n else _refined(A, k)
+    scale = C.abs().max()
+    if not bool(scale > 0):
+        return None
+    A = (C if C.shape[0] <= C.shape[1] else C.mT) / scale
+    V = _decomposed(A, k) if len(A) <= SMALL or 4 * k > len(A) else _refined(A, k)
     if V is None:
         return None
     VA = V @ A
     s = torch.linalg.vector_norm(VA, dim=1)
-    if not bool(s.min() > SMALLEST_RATIO * s[0]):
+    if not bool(s[0] > SMALLEST_RATIO * s[-1]):
         return None
-    return (V.contiguous() if A is C else VA / s.unsqueeze(1)), s
+    W = V if C.shape[0] <= C.shape[1] else VA / s.unsqueeze(1)
+    return W.flip(0), s.flip(0) * scale
+
+
+def _decomposed(A: Tensor, k: int) -> Tensor:
+    """The k leading left singular vectors of A (n, m), n ≤ m, as rows, the last one leading."""
+    return torch.linalg.eigh(A @ A.mT)[1][:, len(A) - k :].mT
 
 
 def _refined(A: Tensor, k: int) -> Tensor | None:
-    """Leading k left singular vectors of A (n, m), n ≤ m, as rows: float32 eigenvectors refined in float64."""
-    scale = A.abs().max()
-    small = (A / scale).float()
-    eigenvalues, E = torch.linalg.eigh(small @ small.mT)
+    """The same from float32 vectors refined in float64; None where they stay too rough."""
+    single = A.float()
+    eigenvalues, E = torch.linalg.eigh(single @ single.mT)
     rest, outside = E[:, :-k], eigenvalues[:-k]
-    V, angle, previous = E[:, -k:].mT.to(A.dtype), float("inf"), float("inf")
-    while angle > TOLERANCE:
-        V = torch.linalg.qr(V.mT)[0].mT
-        VA = V @ A
-        theta, R = torch.linalg.eigh(VA @ VA.mT)
-        V, VA = R.mT @ V, R.mT @ VA
-        residual = (VA @ A.mT - theta.unsqueeze(1) * V) / scale**2
-        theta = theta / scale**2
+    V, angle = E[:, -k:].mT.to(A.dtype), 1.0
+    while True:
+        V, VA, theta = _ritz(V, A)
+        residual = VA @ A.mT - theta.unsqueeze(1) * V
         previous, angle = angle, _angle_bound(residual, theta[0] - outside[-1])
-        if not angle < previous / 4:
-            break
         V = V + (((residual.float() @ rest) / (theta.float().unsqueeze(1) - outside)) @ rest.mT).to(V.dtype)
-    return V.flip(0) if angle <= ACCEPTED else None
+        if angle * angle / previous <= TOLERANCE or (angle <= ACCEPTED and angle >= previous / 4):
+            return _ritz(V, A)[0]
+        if angle >= previous / 4:
+            return None
+
+
+def _ritz(V: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows that span those of V, orthonormal and with orthogonal images V A; and the squares of these, ascending."""
+    V = torch.linalg.qr(V.mT)[0].mT
+    VA = V @ A
+    theta, R = torch.linalg.eigh(VA @ VA.mT)
+    return R.mT @ V, R.mT @ VA, theta
 
 
 def _angle_bound(residual: Tensor, gap: Tensor) -> float:

@@ -1,0 +1,117 @@
+"""The truncated decomposition against the full SVD of numpy, in every regime of size and spectrum."""
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.linalg import truncated
+from isospan.linalg.truncated import SMALL, top_left_singular
+from isospan.settings import config
+
+SHAPES = [(20, 9), (9, 20), (SMALL + 60, SMALL + 90), (SMALL + 90, SMALL + 60)]
+
+
+def graded(D, P, decay):
+    """A matrix whose singular values fall like i^-decay."""
+    r = min(D, P)
+    U, V = (torch.linalg.qr(torch.randn(n, r, dtype=torch.float64))[0] for n in (D, P))
+    return (U * torch.arange(1, r + 1, dtype=torch.float64) ** -decay) @ V.T
+
+
+def check(C, k, tolerance):
+    W, s = top_left_singular(C, k)
+    U, S, _ = np.linalg.svd(C.numpy())
+    np.testing.assert_allclose(W @ W.T, np.eye(k), atol=1e-12)
+    # singular values are relative to the largest
+    np.testing.assert_allclose(s, S[:k], rtol=0, atol=1e-14 * k * S[0])
+    rest = W.numpy() - W.numpy() @ U[:, :k] @ U[:, :k].T
+    assert np.linalg.norm(rest, 2) < tolerance
+    return W, s
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("k", [1, 5, 9])
+@pytest.mark.parametrize("decay", [0.5, 1, 2, 4])
+def test_spans_the_leading_singular_subspace(shape, k, decay):
+    if k < min(shape):
+        check(graded(*shape, decay), k, 1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_noise_without_gaps(shape):
+    # gaps between neighbours are about 1 % of the largest value, so rounding grows a hundredfold
+    check(torch.randn(shape, dtype=torch.float64), 7, 1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_all_vectors(shape):
+    k = min(shape)
+    W, _ = top_left_singular(torch.randn(shape, dtype=torch.float64), k)
+    np.testing.assert_allclose(W @ W.T, np.eye(k), atol=1e-11)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("scale", [1e-150, 1e-30, 1e30, 1e150])
+def test_any_scale(shape, scale):
+    C = graded(*shape, 1)
+    W, s = top_left_singular(C * scale, 4)
+    expected, s_expected = top_left_singular(C, 4)
+    torch.testing.assert_close((W @ expected.T).abs(), torch.eye(4, dtype=W.dtype), rtol=0, atol=1e-10)
+    torch.testing.assert_close(s / scale, s_expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rank", [0, 2])
+def test_rank_below_k(shape, rank):
+    C = torch.randn(shape[0], rank, dtype=torch.float64) @ torch.randn(rank, shape[1], dtype=torch.float64)
+    W, s = top_left_singular(C, 5)
+    np.testing.assert_allclose(W @ W.T, np.eye(5), atol=1e-12)
+    assert (s[rank:] <= 1e-13 * s[0]).all()
+    assert (C - W[:rank].T @ W[:rank] @ C).abs().max() <= 1e-12 * C.abs().max()
+
+
+def test_tie_at_the_cut_returns_an_invariant_subspace():
+    """Of three equal values two are asked for: any two vectors of the three-dimensional space will do."""
+    s = torch.ones(200, dtype=torch.float64)
+    s[:4] = torch.tensor([3.0, 2, 2, 2])
+    U, V = (torch.linalg.qr(torch.randn(200, 200, dtype=torch.float64))[0] for _ in range(2))
+    W, values = top_left_singular((U * s) @ V.T, 3)
+    torch.testing.assert_close(values, torch.tensor([3.0, 2, 2], dtype=torch.float64), rtol=0, atol=1e-12)
+    assert torch.linalg.matrix_norm(W - W @ U[:, :4] @ U[:, :4].T, 2) < 1e-9
+
+
+def test_the_same_on_every_call():
+    C = torch.randn(200, 180, dtype=torch.float64)
+    assert torch.equal(top_left_singular(C, 6)[0], top_left_singular(C, 6)[0])
+
+
+def test_refinement_is_what_makes_it_exact():
+    """The float32 vectors that it starts from are a million times less exact."""
+    C = graded(200, 220, 0.5)
+    U = torch.linalg.svd(C).U[:, :6]
+    W, _ = top_left_singular(C, 6)
+    rough = torch.linalg.eigh(C.float() @ C.float().T)[1][:, -6:].T.double()
+    errors = [torch.linalg.matrix_norm(rows - rows @ U @ U.T, 2) for rows in (W, rough)]
+    assert errors[0] < 1e-12
+    assert errors[1] > 1e-7
+
+
+def test_falls_back_to_the_svd_where_the_bound_is_not_met(monkeypatch):
+    monkeypatch.setattr(truncated, "_refined", lambda A, k: None)
+    check(graded(200, 220, 0.5), 6, 1e-12)
+
+
+@pytest.mark.parametrize("mode", ["svd", "eigen", "lowrank"])
+def test_other_modes_truncate_their_decomposition(mode):
+    C = graded(30, 40, 1)
+    with config.context(solver_mode=mode):
+        W, s = top_left_singular(C, 3)
+    expected, s_expected = top_left_singular(C, 3)
+    torch.testing.assert_close((W @ expected.T).abs(), torch.eye(3, dtype=W.dtype), rtol=0, atol=1e-6)
+    torch.testing.assert_close(s, s_expected, rtol=1e-6, atol=0)
+
+
+def test_the_cpu_fallback_gives_the_same():
+    C = graded(30, 40, 1)
+    with config.context(use_cpu_fallback=True):
+        assert torch.equal(top_left_singular(C, 3)[0], top_left_singular(C, 3)[0])
