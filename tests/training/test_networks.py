@@ -51,7 +51,7 @@ def test_periodic_convolutions_commute_with_shifts_by_the_total_stride():
 
 
 def test_periodic_decoder_commutes_with_shifts_and_a_bounded_one_does_not():
-    coarse = torch.randn(1, 16, 4, 4, dtype=torch.float64)
+    coarse = torch.randn(1, 32, 4, 4, dtype=torch.float64)
     for periodic in (True, False):
         convolutions = network((64, 64), periodic=periodic).double().decoder[2:]
         difference = convolutions(coarse.roll(1, -1)) - convolutions(coarse).roll(16, -1)

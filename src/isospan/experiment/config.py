@@ -74,7 +74,7 @@ class TrainConfig:
     orthogonal: bool = False
     strength: float | None = None
     encoder: str | Callable[..., nn.Module] | None = None
-    width: int = 16
+    width: int = 8
     bin_threshold: float = 0.95
     k_threshold: float = 0.90
     max_bins: int = 8

@@ -34,7 +34,7 @@ class NetworkDescription:
     channels: int
     size: tuple[int, int]
     latent_dim: int
-    width: int = 16
+    width: int = 8
     periodic: bool = False
     encoder: str | None = None
 

@@ -27,7 +27,7 @@ class ConvAutoencoder(nn.Module):
         channels: C, the variables of a field.
         size: (H, W), each at least 8; odd sizes come back exactly.
         latent_dim: D.
-        width: channels of the first convolution; the others have 2, 4 and 4 times as many.
+        width: channels of the first convolution; the others have 2, 4 and 8 times as many.
         periodic: wrap convolutions around the edges, in both directions and both networks.
         encoder: a module to use instead of the convolutional encoder, (B, C, H, W) to (B, latent_dim).
 
@@ -51,14 +51,14 @@ class ConvAutoencoder(nn.Module):
         size: Sequence[int],
         latent_dim: int,
         *,
-        width: int = 16,
+        width: int = 8,
         periodic: bool = False,
         encoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         height, breadth = _check_sizes(channels, size, latent_dim, width)
         self.channels, self.size, self.latent_dim = channels, (height, breadth), latent_dim
-        widths = (channels, width, 2 * width, 4 * width, 4 * width)
+        widths = (channels, width, 2 * width, 4 * width, 8 * width)
         sizes = _halved_sizes(self.size)
         self.encoder = encoder or _encoder(widths, sizes[-1], latent_dim, periodic)
         self.decoder = _decoder(widths[::-1], sizes[::-1], latent_dim, periodic)
@@ -137,22 +137,6 @@ class DoublingConv(nn.ConvTranspose2d):
         return _cut(super().forward(input, output_size), self.size)
 
 
-class SubpixelConv(nn.Conv2d):
-    """Convolution that gives four fine pixels for each coarse one; faster than a transposed one for few channels out.
-
-    Source: Shi et al., Real-time single image and video super-resolution, CVPR 2016.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int], *, periodic: bool) -> None:
-        super().__init__(channels_in, 4 * channels_out, 3)
-        self.size, self.periodic = size, periodic
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Map (B, C, h, w) to (B, C', *size)."""
-        padded = pad(input, rows=(1, 1), columns=(1, 1), periodic=self.periodic)
-        return _cut(F.pixel_shuffle(super().forward(padded), 2), self.size)
-
-
 def pad(x: Tensor, *, rows: tuple[int, int], columns: tuple[int, int], periodic: bool) -> Tensor:
     """Pad the last two axes, wrapped around if periodic, else by zeros.
 
@@ -187,9 +171,16 @@ def _encoder(widths: Sequence[int], smallest: tuple[int, int], latent_dim: int, 
 def _decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]], latent_dim: int, periodic: bool) -> nn.Sequential:
     smallest = (widths[0], *sizes[0])
     layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(smallest)), nn.Unflatten(1, smallest)]
-    for (before, after), size in zip(pairwise(widths[:-1]), sizes[1:-1], strict=True):
-        layers += [DoublingConv(before, after, size, periodic=periodic), _norm(after), nn.GELU()]
-    return nn.Sequential(*layers, SubpixelConv(widths[-2], widths[-1], sizes[-1], periodic=periodic))
+    for depth, ((before, after), size) in enumerate(zip(pairwise(widths), sizes[1:], strict=True), start=1):
+        layers += [DoublingConv(before, after, size, periodic=periodic), *_between(after, layers_left=HALVINGS - depth)]
+    return nn.Sequential(*layers)
+
+
+def _between(channels: int, *, layers_left: int) -> list[nn.Module]:
+    """What follows a decoder layer. The last two are not normalised: it would take the amplitude from fine detail."""
+    if layers_left == 0:
+        return []
+    return [nn.GELU()] if layers_left == 1 else [_norm(channels), nn.GELU()]
 
 
 def _norm(channels: int) -> nn.GroupNorm:
