@@ -73,6 +73,14 @@ def check_not_empty(named: Mapping[str, object], *, what: str) -> None:
         raise DegenerateDataError(f"{what} names no quantity. Pass a dict with at least one.")
 
 
+def check_not_reserved(names: Iterable[str]) -> None:
+    """Require that no quantity bears the name of what is outside all subspaces."""
+    if "free" in names:
+        raise NameMismatchError(
+            "A quantity may not be called 'free', which names the part of the latent outside all subspaces. Rename it."
+        )
+
+
 def check_names(expected: Iterable[str], got: Iterable[str], *, what: str, against: str) -> None:
     """Require the same names in two arguments, in any order."""
     expected, got = list(expected), list(got)

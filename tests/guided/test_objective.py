@@ -299,6 +299,8 @@ def test_bad_options():
         SpaceObjective(K, 2, orthogonal=True)
     with pytest.raises(DimensionError, match="at least 1"):
         SpaceObjective({"a": 0}, 4)
+    with pytest.raises(NameMismatchError, match="may not be called 'free'"):
+        SpaceObjective({"free": 1}, 4)
     with pytest.raises(OptionError, match="momentum"):
         objective(momentum=1.0)
     with pytest.raises(OptionError, match="strength"):

@@ -12,7 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isospan._checks import check_latents, check_names, check_not_empty, check_targets, working_dtype
+from isospan._checks import (
+    check_latents,
+    check_names,
+    check_not_empty,
+    check_not_reserved,
+    check_targets,
+    working_dtype,
+)
 from isospan._files import atomic_path
 from isospan.errors import FileFormatError, NameMismatchError, NumericalWarning, ShapeError
 from isospan.linalg import orthonormal_rows
@@ -67,6 +74,7 @@ class LatentSpace:
     def __post_init__(self) -> None:
         """Check that names and sizes fit together."""
         check_not_empty(self.W, what="W")
+        check_not_reserved(self.W)
         for what in ("A", "y_mean", "y_scale", "shapes"):
             check_names(self.W, getattr(self, what), what=what, against="W")
         for name, W in self.W.items():

@@ -13,6 +13,7 @@ from isospan._checks import (
     check_latents,
     check_names,
     check_not_empty,
+    check_not_reserved,
     check_partition,
     check_ridge,
     check_targets,
@@ -99,6 +100,7 @@ class SpaceObjective(KeepsPrecision):
     ) -> None:
         super().__init__()
         check_not_empty(k, what="k")
+        check_not_reserved(k)
         self.k = check_k(k, k)
         if orthogonal:
             check_partition(self.k, latent_dim)
