@@ -12,7 +12,7 @@ from isospan._checks import check_choice
 from isospan.errors import OptionError
 from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import centred, checked_bases, exact_products, stacked
-from isospan.linalg import orthogonal_complement, orthonormal_rows
+from isospan.linalg import add_gram_, orthogonal_complement, orthonormal_rows
 
 Spectrum = Literal["singular", "variance"]
 
@@ -109,9 +109,10 @@ def singular_spread(needed: Sequence[bool], U: Tensor) -> tuple[Tensor, Gradient
 def leading_free_directions(Zc: Tensor, W_all: Tensor, n_dir: int) -> Tensor:
     """Unit directions (n, D) outside the span of W along which the latents have their leading singular values."""
     X, N, d = _free_part(Zc, W_all)
-    G = X @ X.mT if N is None else X.mT @ X
+    tall = X.mT if N is None else X
+    G = add_gram_(X.new_zeros(tall.shape[1], tall.shape[1]), tall)
     try:
-        vectors = torch.linalg.eigh(G)[1]
+        vectors = torch.linalg.eigh(G, UPLO="U")[1]
     except torch.linalg.LinAlgError:
         if G.isfinite().all():
             raise
