@@ -73,7 +73,7 @@ def subspaces(
     method: Method = "covariance",
     orthogonal: bool = False,
     separation: float = 0.0,
-    previous: Mapping[str, object] | None = None,
+    previous: Space | Mapping[str, Tensor] | None = None,
     ridge: float = 1e-3,
 ) -> dict[str, Tensor]:
     """Return the bases W {name: (k, D)} of :func:`solve_subspaces`.
@@ -95,7 +95,7 @@ def solve_subspaces(
     method: Method = "covariance",
     orthogonal: bool = False,
     separation: float = 0.0,
-    previous: Mapping[str, object] | None = None,
+    previous: Space | Mapping[str, Tensor] | None = None,
     ridge: float = 1e-3,
 ) -> Space:
     r"""Solve a subspace and a linear decoder for every quantity.
@@ -166,7 +166,7 @@ def solve_from_moments(
     method: Method = "covariance",
     orthogonal: bool = False,
     separation: float = 0.0,
-    previous: Mapping[str, object] | None = None,
+    previous: Space | Mapping[str, Tensor] | None = None,
     ridge: float = 1e-3,
 ) -> Space:
     """Return the :func:`solve_subspaces` of the data that the moments have seen, in float64.
@@ -235,7 +235,7 @@ def _leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, 
     return W
 
 
-def _oriented(W: Mapping[str, Tensor], previous: Mapping[str, object] | None) -> dict[str, Tensor]:
+def _oriented(W: Mapping[str, Tensor], previous: Space | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """Signs fixed, or each basis turned within its span onto the previous one."""
     if previous is None:
         return _split_like(fix_signs(torch.cat(list(W.values()))), W)

@@ -124,7 +124,7 @@ def combined_loss(
         Zc, W = centred(Z), checked_bases(W, Z)
         Y = checked_quantities(Y, W, Z)
         A = checked_decoders(A, W, Y)
-        terms = dict.fromkeys(TERMS, Zc.new_zeros(()))
+        terms: dict[str, Tensor] = dict.fromkeys(TERMS, Zc.new_zeros(()))
         kernel = partial(_together, _Plan(sizes(W), weight, unbiased, n_dir, isotropy), terms)
         total = with_gradient(kernel, Zc, stacked(W), *(A[name] for name in W), *(Y[name] for name in W))
         if weight["stability"] and W_prev is not None:

@@ -21,7 +21,7 @@ from isospan._checks import (
 from isospan.errors import ShapeError
 
 
-def exact_products(Z: Tensor) -> AbstractContextManager[None]:
+def exact_products(Z: Tensor) -> AbstractContextManager[object]:
     """Keep autocast from rounding the products of a loss to half precision."""
     autocast = torch.is_autocast_enabled(Z.device.type)
     return torch.autocast(Z.device.type, enabled=False) if autocast else nullcontext()
