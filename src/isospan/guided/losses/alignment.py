@@ -54,7 +54,7 @@ def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], 
 def decoding_error(k: Sequence[int], needed: Sequence[bool], S: Tensor, *rest: Tensor) -> tuple[Tensor, Gradients]:
     """Mean over quantities of mean((S_q A_q - Y_q,c)²) and its gradients in the stacked S (B, Σk), the A and the Y.
 
-    With R = S_q A_q - Y_q,c they are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R_c, all over Q·B·P. One R lives at a time.
+    With R = S_q A_q - Y_q,c they are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R, all over Q·B·P. One R lives at a time.
     """
     Q = len(k)
     for_S = torch.empty_like(S) if needed[0] else S.new_empty(0, sum(k))
@@ -70,6 +70,6 @@ def decoding_error(k: Sequence[int], needed: Sequence[bool], S: Tensor, *rest: T
         squares.append(flat.dot(flat))
         shares.append(share)
         for_A.append(2 * share * (S_q.mT @ R) if need_A else None)
-        for_Y.append(2 * share * (R.mean(0) - R) if need_Y else None)
+        for_Y.append(2 * share * -R if need_Y else None)
     value = torch.stack(squares).dot(torch.tensor(shares, dtype=S.dtype, device=S.device))
     return value, (for_S if needed[0] else None, *for_A, *for_Y)

@@ -132,4 +132,4 @@ def _free_part(Zc: Tensor, W_all: Tensor) -> tuple[Tensor, Tensor | None, int]:
         N = orthogonal_complement(W_all)
         return Zc @ N.mT, N, min(B - 1, len(N))
     Q = orthonormal_rows(W_all)
-    return Zc - (Zc @ Q.mT) @ Q, None, min(B - 1, D - len(Q))
+    return Zc - (Zc @ Q.mT) @ Q, None, B - 1
