@@ -55,9 +55,9 @@ def strain_rate(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) 
     """
     u, v = components(velocity)
     grid = {"dx": dx, "periodic": periodic}
-    stretching = math.sqrt(2) * torch.stack([gradient_x(u, **grid), gradient_y(v, **grid)])
+    stretching = (math.sqrt(2) * gradient_x(u, **grid), math.sqrt(2) * gradient_y(v, **grid))
     shearing = gradient_y(u, **grid) + gradient_x(v, **grid)
-    return torch.linalg.vector_norm(torch.cat([stretching, shearing[None]]), dim=0)
+    return torch.linalg.vector_norm(torch.stack([*stretching, shearing], dim=-1), dim=-1)  # along the first axis: slow
 
 
 def kinetic_energy(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:

@@ -47,7 +47,7 @@ def gradient_magnitude(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = Fal
         tensor([5., 5., 5.])
     """
     components = [slope(field, dx=dx, periodic=periodic) for slope in (gradient_x, gradient_y)]
-    return torch.linalg.vector_norm(torch.stack(components), dim=0)
+    return torch.linalg.vector_norm(torch.stack(components, dim=-1), dim=-1)  # along the first axis: ten times slower
 
 
 def gradient_magnitude_squared(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
