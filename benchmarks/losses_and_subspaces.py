@@ -4,13 +4,15 @@
 installed. The bars: ``combined_loss``, forward and backward, takes at most 2 floors with the variance form of isotropy
 (4 at the smallest size) and a quarter of spacelearn's time with the singular-value form (a third at the largest size);
 ``solve_subspaces`` takes a third of spacelearn's time and at most 2 products plus one truncated decomposition a
-quantity. One thread, float32, medians of interleaved repeats.
+quantity. One thread, float32, medians of interleaved repeats. The peak memory of a solver that is fed a stream is the
+same for N samples and for 10 N; a figure shows it.
 """
 
 import argparse
 import json
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +20,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchmarks.sizing import peak_mebibytes
 from benchmarks.timing import machine, medians, one_thread, print_table, silenced
-from isospan.guided import combined_loss, solve_subspaces
+from isospan.guided import combined_loss, solve_from_moments, solve_subspaces
 from isospan.linalg import top_left_singular
+from isospan.moments import Moments
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -46,6 +50,7 @@ class Size(NamedTuple):
 
 
 SIZES = [Size(256, 128, 4, 8, 64), Size(1024, 256, 4, 16, 256), Size(2048, 512, 8, 32, 1024)]
+STREAM_LENGTHS = (2000, 6000, 20_000)
 Data = tuple[Tensor, dict[str, Tensor]]
 
 
@@ -145,6 +150,57 @@ def _print_bar(what: str, value: float, *, at_most: float | None = None, at_leas
     print(f"  {what}: {value:.2f} ({bar}) {'held' if held else 'MISSED'}")
 
 
+def batches(count: int) -> Iterator[Data]:
+    """A stream of batches of 100 samples, made as they are read."""
+    for start in range(0, count, 100):
+        g = torch.Generator().manual_seed(start)
+        z = torch.randn(100, 128, generator=g)
+        yield z, {"q": z.repeat(1, 8) + torch.randn(100, 1024, generator=g)}
+
+
+def measure_memory(kind: str, count: int) -> None:
+    """Print by how much one solve raised the peak; run in a process of its own."""
+    one_thread()
+    solve_from_moments(Moments.of_batches(batches(200)), 16)  # libraries are loaded before the measurement begins
+    before = peak_mebibytes()
+    if kind == "streamed":
+        solve_from_moments(Moments.of_batches(batches(count)), 16)
+    else:
+        held = list(batches(count))
+        solve_subspaces(torch.cat([z for z, _ in held]), {"q": torch.cat([y["q"] for _, y in held])}, k=16)
+    print(peak_mebibytes() - before)
+
+
+def memory_of_streams() -> dict[str, list[float]]:
+    """Peak memory in MiB over the number of samples, streamed and held, each in a fresh process."""
+    peaks: dict[str, list[float]] = {"streamed": [], "held": []}
+    for kind, values in peaks.items():
+        for count in STREAM_LENGTHS:
+            command = [sys.executable, "-m", "benchmarks.losses_and_subspaces", "--memory", kind, str(count)]
+            values.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+        print(f"  {kind:<9} peak MiB at N = {STREAM_LENGTHS}: {[round(v) for v in values]}")
+    return peaks
+
+
+def plot_memory(peaks: dict[str, list[float]]) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    ax = figure.subplots()
+    for kind, values in peaks.items():
+        ax.plot(STREAM_LENGTHS, values, marker="o", label=f"{kind} samples")
+    ax.set(
+        xscale="log", xlabel="samples of 128 latents and 1024 targets, float32", ylabel="peak memory of a solve, MiB"
+    )
+    ax.set_ylim(0, None)
+    ax.set_xticks(STREAM_LENGTHS, [str(count) for count in STREAM_LENGTHS])
+    ax.minorticks_off()
+    ax.legend(frameon=False)
+    path = RESULTS / "subspaces_memory.png"
+    figure.savefig(path, dpi=160)
+    return path
+
+
 def load_spacelearn(path: str | None) -> object | None:
     """Return spacelearn set to its exact solver, from a directory or the environment, or None."""
     if path is not None:
@@ -170,11 +226,19 @@ def main(spacelearn_path: str | None = None) -> None:
         for make in (related, noise):
             results[f"solve_subspaces {key} {make.__name__}"] = time_solver(size, make, spacelearn)
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"machine": machine(), "seconds": results}, indent=1)
+    print("\nmemory of a solve beyond that of the process")
+    peaks = memory_of_streams()
+    print(f"  {plot_memory(peaks)}")
+    report = {"machine": machine(), "seconds": results, "samples": STREAM_LENGTHS, "peak_mebibytes": peaks}
+    text = json.dumps(report, indent=1)
     (RESULTS / "losses_and_subspaces.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spacelearn", metavar="DIR", help="directory that holds the package spacelearn")
-    main(parser.parse_args().spacelearn)
+    parser.add_argument(
+        "--memory", nargs=2, metavar=("KIND", "N"), help="print the peak memory of one solve, and no more"
+    )
+    options = parser.parse_args()
+    measure_memory(options.memory[0], int(options.memory[1])) if options.memory else main(options.spacelearn)

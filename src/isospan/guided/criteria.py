@@ -43,9 +43,10 @@ class Criterion:
     @classmethod
     def of(cls, moments: Moments, method: Method, ridge: float) -> "Criterion":
         """Return the criterion of a method; the ridge is relative to the mean variance."""
-        cross = moments.cov_zy
         if method == "covariance":
-            return cls(None, cross, dict.fromkeys(cross, 1.0))
+            scatter = moments.split(moments.scatter_zy)
+            return cls(None, scatter, dict.fromkeys(scatter, float(moments.count) ** 2))
+        cross = moments.cov_zy
         metric = ridged(moments.cov_zz, ridge)
         if method == "regression":
             return cls(metric, cross, {name: float(var.sum()) for name, var in moments.var_y.items()})

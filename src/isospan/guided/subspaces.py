@@ -228,7 +228,7 @@ def _leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, 
     for name, T in criterion.cross.items():
         k = sizes[name]
         U, s = top_left_singular(T if F is None else F @ T, min(k, len(T if F is None else F)))
-        rank = int((s > max(T.shape) * torch.finfo(s.dtype).eps * s[0]).sum())
+        rank = sum(value > max(T.shape) * torch.finfo(s.dtype).eps * float(s[0]) for value in s.tolist())
         if rank < k:
             _warn_of_rank(name, rank, k)
         W[name] = complete_rows(U[:rank] if F is None else nested_frame(U[:rank] @ F), k)
@@ -278,18 +278,15 @@ def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict
 
 def _check_informative(moments: Moments) -> None:
     """Require latents and quantities that vary by more than the rounding of their means."""
-
-    def constant(variance: Tensor, mean: Tensor) -> bool:
-        return float(variance.sum()) <= (64 * torch.finfo(mean.dtype).eps) ** 2 * float(mean.square().sum())
-
-    if constant(moments.cov_zz.diagonal(), moments.z_mean):
+    tolerance = (64 * torch.finfo(torch.float64).eps) ** 2
+    if not bool((moments.cov_zz.diagonal() > tolerance * moments.z_mean.square()).any()):
         raise DegenerateDataError(
             f"The latents are constant over {float(moments.count):g} samples, so no subspace can be solved. "
             "Check the encoder, or pass more than one sample."
         )
     mean = moments.y_mean
     for name, variance in moments.var_y.items():
-        if constant(variance, mean[name]):
+        if not bool((variance > tolerance * mean[name].square()).any()):
             raise DegenerateDataError(
                 f"Quantity {name!r} is constant (zero variance) over {float(moments.count):g} samples, so it has no "
                 "subspace. Leave it out, or check how it is computed."

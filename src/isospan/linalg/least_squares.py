@@ -25,12 +25,14 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
         tensor([[2.],
                 [0.]])
     """
-    lam = ridge * G.diagonal().mean()
-    if _well_conditioned(L := torch.linalg.cholesky_ex(G + lam * torch.eye(len(G), dtype=G.dtype, device=G.device))[0]):
+    shifted = G.clone()
+    shifted.diagonal().add_(ridge * G.diagonal().mean())
+    L = torch.linalg.cholesky_ex(shifted)[0]
+    if _well_conditioned(L):
         return torch.cholesky_solve(C, L)
     eigenvalues, Q = torch.linalg.eigh(G)
     cutoff = len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1].clamp(min=0)
-    inverse = torch.where(eigenvalues > cutoff, 1 / (eigenvalues + lam), torch.zeros_like(eigenvalues))
+    inverse = torch.where(eigenvalues > cutoff, 1 / (eigenvalues + ridge * eigenvalues.mean()), 0.0)
     return Q @ (inverse.unsqueeze(-1) * (Q.mT @ C))
 
 

@@ -57,8 +57,8 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """Leading left singular vectors from the shorter side, or None where they would not be exact."""
-    scale = C.abs().max()
-    if not bool(scale > 0):
+    scale = float(C.abs().max())
+    if scale == 0:
         return None
     A = (C if C.shape[0] <= C.shape[1] else C.mT) / scale
     V = _decomposed(A, k) if len(A) <= SMALL or 4 * k > len(A) else _refined(A, k)
@@ -66,7 +66,7 @@ def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
         return None
     VA = V @ A
     s = torch.linalg.vector_norm(VA, dim=1)
-    if not bool(s[0] > SMALLEST_RATIO * s[-1]):
+    if not float(s[0]) > SMALLEST_RATIO * float(s[-1]):
         return None
     W = V if C.shape[0] <= C.shape[1] else VA / s.unsqueeze(1)
     return W.flip(0), s.flip(0) * scale
