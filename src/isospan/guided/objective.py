@@ -54,11 +54,11 @@ class SpaceObjective(KeepsPrecision):
         schedule: when to re-solve the bases.
         method: what the bases maximise; see :func:`isospan.guided.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
-        separation: weight of the excess leakage that an orthogonal regression avoids; by default 0.5 there, else 0.
+        separation: weight of the excess leakage that an orthogonal regression avoids; by default 1 there, else 0.
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
         weights: weights of the terms "alignment", "disentanglement", "isotropy" and "stability".
         strength: pull of the guidance on the latents over that of the task in :meth:`total`, dimensionless; by default
-            0.3, and 0.5 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
+            0.3, and 0.8 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
         momentum: share of the running moments that a batch leaves, in [0, 1).
         ridge: of solvers and decoders, relative to the mean variance.
 
@@ -113,7 +113,7 @@ class SpaceObjective(KeepsPrecision):
         self.schedule: Schedule = schedule or ExponentialSchedule()
         self.method: Method = method
         self.orthogonal = orthogonal
-        default = 0.5 if orthogonal and method == "regression" and len(self.k) > 1 else 0.0
+        default = 1.0 if orthogonal and method == "regression" and len(self.k) > 1 else 0.0
         self.separation = default if separation is None else separation
         self.decoders = decoders
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
@@ -123,7 +123,7 @@ class SpaceObjective(KeepsPrecision):
         self.terms: dict[str, Tensor] = {}
         for counter in ("step", "epoch"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
-        self.balance = ForceBalance((0.5 if orthogonal else 0.3) if strength is None else strength)
+        self.balance = ForceBalance((0.8 if orthogonal else 0.3) if strength is None else strength)
         self.register_module("moments", None)
         self.register_module("solution", None)
 
