@@ -10,10 +10,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 LINE_SECONDS = 10.0
+WIDE = 110
+"""Columns from which there is room for a long bar; at 80 a short one leaves room for the losses."""
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -30,18 +32,17 @@ class TerminalReporter:
         self.live = console.is_terminal and not self.quiet
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=10 if console.width < WIDE else 40),
+            TextColumn("{task.percentage:.0f}%"),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
             console=console,
             disable=not self.live,
         )
         self.bar: Any = None
         self.total, self.before = 0, dict[str, int]()
-        self.started, self.last_line = 0.0, 0.0
+        self.first, self.started, self.last_line = 0, 0.0, 0.0
 
     def __enter__(self) -> "TerminalReporter":
         """Start drawing."""
@@ -82,15 +83,17 @@ class TerminalReporter:
         if self.bar is not None:
             self.progress.remove_task(self.bar)
         self.bar = self.progress.add_task(description, total=total, losses="")
-        self.total, self.started, self.last_line = total, time.monotonic(), 0.0
+        self.total, self.first, self.started = total, 0, 0.0
 
     def advance(self, done: int, description: str, losses: str = "") -> None:
         """Move the bar on; without a terminal, write a line now and then."""
         self.progress.update(self.bar, completed=done, description=description, losses=losses)
         now = time.monotonic()
+        if not self.started:  # the first step also loads and warms up; it is no measure of the others
+            self.first, self.started, self.last_line = done, now, now
         if not self.live and not self.quiet and (done == self.total or now - self.last_line > LINE_SECONDS):
             self.last_line = now
-            left = (now - self.started) / done * (self.total - done)
+            left = (now - self.started) / max(1, done - self.first) * (self.total - done)
             text = f"{description}: {done} of {self.total}, {duration(left)} left"
             console.print(f"{text}, {losses}" if losses else text, markup=False, soft_wrap=True)
 
@@ -100,14 +103,14 @@ def format_losses(losses: Mapping[str, float]) -> str:
 
     Example:
         >>> format_losses({"task": 0.1234, "guidance": 0.25, "alignment": 0.25})
-        'task 0.1234  guidance 0.250  R² 0.750'
+        'task 0.123 guidance 0.250 R² 0.750'
     """
-    parts = [f"task {losses['task']:.4f}"]
+    parts = [f"task {losses['task']:.3g}"]
     if "guidance" in losses:
         parts.append(f"guidance {losses['guidance']:.3f}")
     if "alignment" in losses:
         parts.append(f"R² {1 - losses['alignment']:.3f}")
-    return "  ".join(parts)
+    return " ".join(parts)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,65 @@
+"""What a run shows: a bar that fits on a terminal, lines elsewhere, nothing from other ranks."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from isospan import _terminal
+from isospan._terminal import TerminalReporter, format_losses
+
+LOSSES = {"task": 0.123456, "guidance": 0.25, "alignment": 0.25, "weight": 0.01}
+
+
+def show(monkeypatch, *, terminal, width=80, steps=300):
+    """Report a run of two networks, and return the text that was drawn."""
+    clock = iter(range(10_000))
+    monkeypatch.setattr(_terminal.time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    monkeypatch.setattr(
+        _terminal, "console", Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+    )
+    with TerminalReporter() as reporter:
+        reporter.stage("Training, guided")
+        reporter.planned({"guided": steps, "unguided": steps})
+        for network in ("guided", "unguided"):
+            for step in range(1, steps + 1):
+                reporter.stepped(network, 1 + step // 10, step, steps, LOSSES)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+
+
+def test_a_bar_with_time_left_and_losses_fits_on_eighty_columns(monkeypatch):
+    text = show(monkeypatch, terminal=True)
+    last = re.split(r"[\r\n]", text.strip())[-1]
+    assert re.fullmatch(r"unguided, epoch 31 ━+ 100% \d\d:\d\d left task 0.123 guidance 0.250 R² 0.750\s*", last)
+    assert "…" not in text
+
+
+def test_without_a_terminal_lines_come_now_and_then(monkeypatch):
+    lines = show(monkeypatch, terminal=False, width=200).splitlines()
+    assert lines[0] == "Training, guided"
+    assert lines[-1].startswith("unguided, epoch 31: 600 of 600, 0 s left, task 0.123")
+    assert 10 < len(lines) < 100
+    # the clock ticks once a step, so of 600 steps at the 301st there are 299 seconds left
+    halfway = next(line for line in lines if int(re.findall(r"(\d+) of", line or "")[0] if " of " in line else 0) > 300)
+    done = int(re.findall(r"(\d+) of 600", halfway)[0])
+    left = re.findall(r"(\d+) min (\d+) s left", halfway)[0]
+    assert 60 * int(left[0]) + int(left[1]) == 600 - done
+
+
+def test_other_ranks_are_silent(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert show(monkeypatch, terminal=True).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("losses", "text"),
+    [
+        ({"task": 0.5}, "task 0.5"),
+        ({"task": 1.2e-5, "guidance": 0.1}, "task 1.2e-05 guidance 0.100"),
+        (LOSSES, "task 0.123 guidance 0.250 R² 0.750"),
+    ],
+)
+def test_losses(losses, text):
+    assert format_losses(losses) == text
