@@ -7,23 +7,21 @@ from typing import get_args
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.nn.utils.rnn import pad_sequence
 
 from isospan._checks import (
-    check_bases,
     check_choice,
     check_k,
-    check_names,
     check_partition,
     check_ridge,
     working_dtype,
 )
-from isospan.errors import DegenerateDataError, NumericalWarning, OptionError, ShapeError
-from isospan.guided.criteria import Criterion, Method, whitener
+from isospan.errors import DegenerateDataError, NumericalWarning, OptionError
+from isospan.guided.bases import leading_bases, leading_targets, oriented
+from isospan.guided.criteria import Criterion, Method
 from isospan.guided.leakage import leakage_forms
 from isospan.guided.partition import joint_frame
 from isospan.guided.space import Space
-from isospan.linalg import complete_rows, fix_signs, nested_frame, procrustes_rotation, solve_gram, top_left_singular
+from isospan.linalg import fix_signs, solve_gram, top_left_singular
 from isospan.moments import Moments
 
 __all__ = ["Method", "Space", "principal_directions", "solve_from_moments", "solve_subspaces", "subspaces"]
@@ -127,7 +125,8 @@ def solve_subspaces(
     Returns:
         ``Space`` of W (orthonormal rows, signs fixed), least squares decoders A and target directions V: the leading
         right singular vector of :math:`W_q C_q`. No gradient; dtype of Z, float32 for half precision. All is solved
-        in float64 from :class:`isospan.moments.Moments`.
+        in float64 from :class:`isospan.moments.Moments`; only the products of Z with Y are taken in the precision of
+        the result (pass float64 latents, or use :func:`solve_from_moments`, to have them in float64).
 
     Raises:
         DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
@@ -194,18 +193,18 @@ def solve_from_moments(
     if orthogonal:
         check_partition(sizes, moments.latent_dim)
     criterion = Criterion.of(moments, method, ridge)
-    W = _leading_bases(criterion, sizes)
+    W = leading_bases(criterion, sizes)
     if orthogonal:
         forms = criterion.forms()
         W = joint_frame(forms, criterion.metric, W)
         if separation:
             leaked = leakage_forms(moments, ridge=ridge)
             W = joint_frame({name: H - separation * leaked[name] for name, H in forms.items()}, criterion.metric, W)
-    W = _oriented(W, previous)
+    W = oriented(W, previous)
     scatter_zy = moments.split(moments.scatter_zy)
     WC = {name: W_q @ scatter_zy[name] for name, W_q in W.items()}
     A = {name: solve_gram(W_q @ moments.scatter_zz @ W_q.mT, WC[name]) for name, W_q in W.items()}
-    return Space(W, A, _leading_targets(WC))
+    return Space(W, A, leading_targets(WC))
 
 
 def needs_target_covariance(method: Method, separation: float) -> bool:
@@ -219,48 +218,6 @@ def _check_separation(separation: float, method: Method, orthogonal: bool) -> No
             f'separation must be at least 0, and above 0 only with orthogonal=True and method="regression", got '
             f"{separation} with orthogonal={orthogonal} and method={method!r}."
         )
-
-
-def _leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, Tensor]:
-    """Maximise each criterion on its own: W spans Fᵀ U with F G Fᵀ = I and U the leading singular vectors of F T."""
-    F = None if criterion.metric is None else whitener(criterion.metric)
-    W = {}
-    for name, T in criterion.cross.items():
-        k = sizes[name]
-        U, s = top_left_singular(T if F is None else F @ T, min(k, len(T if F is None else F)))
-        rank = sum(value > max(T.shape) * torch.finfo(s.dtype).eps * float(s[0]) for value in s.tolist())
-        if rank < k:
-            _warn_of_rank(name, rank, k)
-        W[name] = complete_rows(U[:rank] if F is None else nested_frame(U[:rank] @ F), k)
-    return W
-
-
-def _oriented(W: Mapping[str, Tensor], previous: Space | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """Signs fixed, or each basis turned within its span onto the previous one."""
-    if previous is None:
-        return _split_like(fix_signs(torch.cat(list(W.values()))), W)
-    check_names(W, previous, what="previous", against="the targets")
-    bases = previous.W if isinstance(previous, Space) else previous
-    some = next(iter(W.values()))
-    check_bases(bases, latent_dim=some.shape[1], device=some.device, what="previous")
-    for name, W_q in W.items():
-        if bases[name].shape != W_q.shape:
-            raise ShapeError(
-                f"previous of quantity {name!r} must be a basis {tuple(W_q.shape)} like the new one, got "
-                f"{tuple(bases[name].shape)}. Solve with the same k, or without previous."
-            )
-    return {name: procrustes_rotation(W_q, bases[name].to(W_q)) for name, W_q in W.items()}
-
-
-def _leading_targets(WC: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leading right singular vector of each X = W C (k, P), from the k x k side; zero where X is."""
-    leading = [torch.linalg.eigh(X @ X.mT)[1][:, -1] for X in WC.values()]
-    signed = fix_signs(pad_sequence(leading, batch_first=True))
-    return {name: normalize(x[: len(X)] @ X, dim=0) for x, (name, X) in zip(signed, WC.items(), strict=True)}
-
-
-def _split_like(rows: Tensor, W: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return dict(zip(W, rows.split([len(W_q) for W_q in W.values()]), strict=True))
 
 
 def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict[str, int]:
@@ -291,12 +248,3 @@ def _check_informative(moments: Moments) -> None:
                 f"Quantity {name!r} is constant (zero variance) over {float(moments.count):g} samples, so it has no "
                 "subspace. Leave it out, or check how it is computed."
             )
-
-
-def _warn_of_rank(name: str, rank: int, k: int) -> None:
-    warnings.warn(
-        f"Quantity {name!r} covaries with only {rank} latent directions, fewer than k = {k}; the basis was completed "
-        "with directions that carry nothing. Use a smaller k or more samples.",
-        NumericalWarning,
-        stacklevel=4,
-    )
