@@ -2,29 +2,34 @@
 
 The names that a training loop needs are here; each room has its own table of contents: :mod:`isospan.guided`,
 :mod:`isospan.moments`, :mod:`isospan.linalg`, :mod:`isospan.training`, :mod:`isospan.datasets`, :mod:`isospan.reports`.
+They load when first used, so that ``isospan --help`` need not wait for torch.
 """
 
-from isospan.guided import (
-    EveryEpochs,
-    EverySteps,
-    ExponentialSchedule,
-    LatentSpace,
-    Space,
-    SpaceObjective,
-    combined_loss,
-    compute_Q,
-    evaluate,
-    fit_decoders,
-    input_to_quantity,
-    minimal_latent_dim,
-    pool,
-    solve_dims,
-    solve_from_moments,
-    solve_subspaces,
-    threshold_sweep,
-)
-from isospan.moments import Moments
-from isospan.settings import config
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isospan.guided import (
+        EveryEpochs,
+        EverySteps,
+        ExponentialSchedule,
+        LatentSpace,
+        Space,
+        SpaceObjective,
+        combined_loss,
+        compute_Q,
+        evaluate,
+        fit_decoders,
+        input_to_quantity,
+        minimal_latent_dim,
+        pool,
+        solve_dims,
+        solve_from_moments,
+        solve_subspaces,
+        threshold_sweep,
+    )
+    from isospan.moments import Moments
+    from isospan.settings import config
 
 __version__ = "0.1.0"
 
@@ -49,3 +54,12 @@ __all__ = [
     "solve_subspaces",
     "threshold_sweep",
 ]
+
+_ROOMS = {"Moments": "isospan.moments", "config": "isospan.settings"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of this page from its room."""
+    if name not in __all__:
+        raise AttributeError(f"module 'isospan' has no attribute {name!r}")
+    return getattr(import_module(_ROOMS.get(name, "isospan.guided")), name)

@@ -20,6 +20,7 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
+from isospan.training import Samples, hold_out
 
 xarray = pytest.importorskip("xarray")
 
@@ -449,9 +450,8 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch, hidden):
 
 
 def test_arrays_are_rows_for_training(tmp_path):
-    samples = pytest.importorskip("isospan.training.samples")
     write_npz(tmp_path / "f.npz", numbers(), np.arange(float(N)))
     source = open_fields(tmp_path / "f.npz")
-    train, test = samples.Samples(source.fields, source.known).split(0.2)
+    train, test = hold_out(Samples(source.fields, source.known), 0.2)
     assert torch.equal(test[0:2].known["s"], torch.tensor([8.0, 9.0]))
     assert train[0:3].fields.shape == (3, 1, H, W)

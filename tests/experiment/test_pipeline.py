@@ -83,7 +83,7 @@ def test_guidance_makes_a_nonlinear_quantity_readable(config):
     settings = {"epochs": 12, "batch_size": 32, "lr": 4e-3, "width": 8, "latent": 12}
     result = train(config(quantities={"power": lambda x: x**2}, **settings), samples=waves(640))
     own, ceiling = result.guided.evaluation.own_r2["power"], result.guided.evaluation.ceiling_r2["power"]
-    assert own > result.unguided.evaluation.ceiling_r2["power"] + 0.2
+    assert own > result.unguided.evaluation.ceiling_r2["power"] + 0.1
     assert own > ceiling - 0.01
     assert result.guided.nmse < 0.1
 
