@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 
 import iris_sample_data
-import torch
 
-from isospan.datasets import open_fields
 from isospan.experiment import TrainConfig, decode, edit, train
 
 QUICK = bool(os.environ.get("ISOSPAN_QUICK"))
@@ -18,19 +16,17 @@ def contrast(field):
     return south.mean((-2, -1)) - north.mean((-2, -1))
 
 
-# Air temperature over North America in 240 years. They are shuffled, so that training sees warm and cold ones.
+# Air temperature over North America in 240 years.
 file = Path(iris_sample_data.path) / "A1B_north_america.nc"
-source = open_fields(file)
-years = source.fields[0 : len(source.fields)][torch.randperm(240, generator=torch.Generator().manual_seed(0))]
-
 config = TrainConfig(
+    files=[file],
     quantities={"temperature": "local_mean", "contrast": contrast},
     out="climate",
     epochs=2 if QUICK else 40,
     batch_size=16,
     baseline=False,
 )
-result = train(config, samples=years)
+result = train(config)
 
 scores = result.guided.evaluation
 for name in scores.names:

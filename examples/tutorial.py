@@ -6,10 +6,8 @@ import torch
 from torch import nn
 
 from isospan.datasets import decaying_turbulence
-from isospan.guided import LatentSpace, SpaceObjective, evaluate
+from isospan.guided import LatentSpace, SpaceObjective, evaluate, input_to_quantity, minimal_latent_dim, solve_dims
 from isospan.guided.fields import strain_rate_from_vorticity, stream_function
-from isospan.guided.quantities import input_to_quantity
-from isospan.guided.sizing import minimal_latent_dim, solve_dims
 
 QUICK = bool(os.environ.get("ISOSPAN_QUICK"))
 SAMPLES, EPOCHS = (192, 6) if QUICK else (768, 30)
