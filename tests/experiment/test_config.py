@@ -19,7 +19,6 @@ class Encoder(nn.Module):
         ({"latent": 0}, "'auto' or a whole number of at least 1, got 0"),
         ({"latent": "many"}, "got 'many'"),
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"threads": 0}, "threads must be at least 1"),
         ({"augment": True}, "Only periodic fields can be displaced"),
     ],
 )

@@ -33,7 +33,6 @@ class TrainConfig:
         latent: the latent dimension, or ``"auto"`` to solve it.
         seed: of the weights, the order of samples and their displacements.
         device: ``"cpu"``, ``"cuda"`` or another of torch.
-        threads: of torch on the CPU; its own choice where not given.
         resume: continue from the checkpoints in ``out``.
         orthogonal: make the subspaces of different quantities mutually orthogonal.
         strength: of the guidance against the task, dimensionless; the objective's default where not given.
@@ -71,7 +70,6 @@ class TrainConfig:
     latent: int | Literal["auto"] = "auto"
     seed: int = 0
     device: str = "cpu"
-    threads: int | None = None
     resume: bool = False
     orthogonal: bool = False
     strength: float | None = None
@@ -91,8 +89,6 @@ class TrainConfig:
         """Check what no later step checks."""
         if self.latent != "auto" and (not isinstance(self.latent, int) or self.latent < 1):
             raise OptionError(f"latent must be 'auto' or a whole number of at least 1, got {self.latent!r}.")
-        if self.threads is not None and self.threads < 1:
-            raise OptionError(f"threads must be at least 1, got {self.threads}.")
         if self.epochs < 1:
             raise OptionError(f"epochs must be at least 1, got {self.epochs}.")
         if self.augment and not self.periodic:

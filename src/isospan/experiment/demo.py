@@ -13,8 +13,8 @@ from isospan.experiment.config import PathLike, TrainConfig
 from isospan.training import Samples
 
 SIZE = 64
-SAMPLES = 1280
-HELD_OUT = 256
+SAMPLES = 1600
+HELD_OUT = 320
 QUANTITIES = {
     "stream_function": "stream_function",
     "kinetic_energy": "kinetic_energy_from_vorticity",
@@ -34,12 +34,7 @@ def demo_config(out: PathLike = "isospan-demo", **changes: Any) -> TrainConfig:
         "out": out,
         "periodic": True,
         "dx": 2 * math.pi / SIZE,
-        "epochs": 50,
-        "batch_size": 32,
-        "latent": 128,
-        "threads": 1,
-        "max_bins": 6,
-        "k_threshold": 0.95,
+        "epochs": 24,
         "test_fraction": HELD_OUT / SAMPLES,
         "test_blocks": 1,
         "title": f"Decaying turbulence, {SIZE} × {SIZE}: vorticity in, {len(QUANTITIES)} quantities guided",

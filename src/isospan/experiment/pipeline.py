@@ -17,7 +17,7 @@ from isospan.experiment.summary import summarise
 from isospan.experiment.targets import Targets, parse_quantities
 from isospan.guided.latent_space import LatentSpace
 from isospan.reports import RunSummary, write_report
-from isospan.training import ConvAutoencoder, Samples, can_displace, hold_out, threads
+from isospan.training import ConvAutoencoder, Samples, can_displace, hold_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +71,9 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
         >>> train(config, samples=x).report.name
         'report.html'
     """
-    with threads(config.threads):
-        return _train(config, samples, reporter or LoggingReporter())
-
-
-def _train(config: TrainConfig, samples: Samples | Tensor | None, reporter: Reporter) -> Result:
     started = time.perf_counter()
     source = _source(config, samples)
-    job = _job(config, source, reporter)
+    job = _job(config, source, reporter or LoggingReporter())
     sizes = job.solve_sizes()
     job = replace(job, targets=job.targets.with_bins(sizes.bins))
     description = _describe(config, job.train, sizes)

@@ -10,7 +10,6 @@ from isospan.training.readout import Readout, encode_samples, read_out, reconstr
 from isospan.training.samples import Rows, Samples, field_statistics, read_batches, shuffled_batches
 from isospan.training.schedule import learning_rate
 from isospan.training.splits import hold_out, select
-from isospan.training.threads import threads
 from isospan.training.trees import load_tree, save_tree
 
 __all__ = [
@@ -36,5 +35,4 @@ __all__ = [
     "seeded",
     "select",
     "shuffled_batches",
-    "threads",
 ]
