@@ -45,7 +45,9 @@ encoder = nn.Sequential(
     nn.Conv2d(16, 32, 4, stride=2, padding=1),
     nn.GELU(),
     nn.Flatten(),
-    nn.Linear(32 * (SIZE // 4) ** 2, D),
+    nn.Linear(32 * (SIZE // 4) ** 2, 256),
+    nn.GELU(),
+    nn.Linear(256, D),
 )
 decoder = nn.Sequential(
     nn.Linear(D, 32 * (SIZE // 4) ** 2),
