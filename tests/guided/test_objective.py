@@ -142,6 +142,15 @@ def test_balance_ignores_units_of_the_task():
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-9, atol=1e-12)
 
 
+def test_terms_are_for_logging_and_hold_no_graph():
+    obj = objective()
+    for i in range(4):
+        z, y = batch(i)
+        obj.total(z.requires_grad_().square().mean(), z, y).backward()
+    assert {"total", "alignment", "task", "weight"} <= set(obj.terms)
+    assert not any(value.requires_grad for value in obj.terms.values())
+
+
 def test_strength_zero_leaves_the_task_alone():
     obj = objective(strength=0.0)
     for i in range(4):

@@ -151,8 +151,9 @@ class SpaceObjective(KeepsPrecision):
         if self.solution is None:
             self.terms = {}
             return (z * 0).sum()
-        self.terms = self._loss_terms(z, flat)
-        return self.terms["total"]
+        terms = self._loss_terms(z, flat)
+        self.terms = {name: value.detach() for name, value in terms.items()}
+        return terms["total"]
 
     def total(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
         r"""Return task loss plus guidance, balanced by the force of each on the latents.

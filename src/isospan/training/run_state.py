@@ -109,7 +109,7 @@ class Run:
             return task, {"task": float(task.detach())}
         total = self.objective.total(task, z, self.quantities(batch))
         self._check_finite(total)
-        terms = {name: float(value.detach()) for name, value in self.objective.terms.items()}
+        terms = {name: float(value) for name, value in self.objective.terms.items()}
         guidance = {"guidance": terms.pop("total")} if "total" in terms else {}
         return total, {"task": float(task.detach())} | guidance | terms
 
