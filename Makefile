@@ -15,7 +15,9 @@ INSTALL_DEPENDS := pyproject.toml constraints.txt $(VENV)/.created
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.installed  ## install, train on the embedded fields and write the report (about 6 minutes)
+# One thread: with two, training waits at every step for a core that is busy with something else.
+demo: export OMP_NUM_THREADS ?= 1
+demo: $(VENV)/.installed  ## install, train on the embedded fields and write the report (about 4 minutes)
 	$(BIN)/isospan demo --out $(DEMO_OUT)
 	@echo "The command is $(BIN)/isospan; 'source $(BIN)/activate' puts it on the path."
 

@@ -57,7 +57,7 @@ def demo(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Do the main job on simulated turbulence: about five minutes on two cores."""
+    """Do the main job on simulated turbulence: about four minutes."""
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         from isospan.experiment import train as train_run
         from isospan.experiment.demo import SAMPLES, demo_config, demo_samples, write_demo_fields
