@@ -1,16 +1,13 @@
 """The network of a run: made from its description, saved with it, loaded from it."""
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
-from isospan._files import atomic_path
+from isospan._tensor_files import load_tensors, save_tensors
 from isospan.errors import FileFormatError, OptionError
 from isospan.experiment.loading import load_object
 from isospan.training import ConvAutoencoder, seeded
@@ -74,10 +71,7 @@ def save_network(
     path: str | os.PathLike[str], model: nn.Module, description: NetworkDescription, run: dict[str, Any]
 ) -> None:
     """Write the weights by their names, with the description and a record of the run in the header."""
-    header = {"kind": "network", "schema": SCHEMA_VERSION, "network": asdict(description), "run": run}
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(weights, temporary, {"isospan": json.dumps(header)})
+    save_tensors(path, model.state_dict(), kind="network", schema=SCHEMA_VERSION, network=asdict(description), run=run)
 
 
 def load_network(path: str | os.PathLike[str]) -> tuple[ConvAutoencoder, dict[str, Any]]:
@@ -86,28 +80,17 @@ def load_network(path: str | os.PathLike[str]) -> tuple[ConvAutoencoder, dict[st
     Raises:
         FileFormatError: the file is missing, truncated, or of another program or version.
     """
-    header, weights = _read(path)
+    header, weights = load_tensors(
+        path,
+        lambda header, tensors: (header, tensors),
+        kind="network",
+        schema=SCHEMA_VERSION,
+        what="a network that isospan wrote",
+        remedy="Pass the directory of a finished run.",
+    )
     model = NetworkDescription.from_dict(header["network"]).build()
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise FileFormatError(f"The weights in {path} do not fit the network it describes ({error}).") from error
     return model.eval(), header["run"]
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["isospan"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise FileFormatError(
-            f"{path} is not a network that isospan wrote ({type(error).__name__}: {error}). "
-            "Pass the directory of a finished run."
-        ) from error
-    if header.get("kind") != "network" or header.get("schema") != SCHEMA_VERSION:
-        raise FileFormatError(
-            f"{path} holds a {header.get('kind')!r} of schema {header.get('schema')}, this version reads a 'network' "
-            f"of schema {SCHEMA_VERSION}. Use the version of isospan that wrote it."
-        )
-    return header, weights

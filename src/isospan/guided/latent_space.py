@@ -1,15 +1,12 @@
 """The frozen result: read quantities from a latent, edit them, erase them."""
 
-import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from isospan._checks import (
@@ -20,11 +17,13 @@ from isospan._checks import (
     check_targets,
     working_dtype,
 )
-from isospan._files import atomic_path
-from isospan.errors import FileFormatError, NameMismatchError, NumericalWarning, ShapeError
+from isospan._tensor_files import load_tensors, save_tensors
+from isospan.errors import NameMismatchError, NumericalWarning, ShapeError
 from isospan.linalg import orthonormal_rows
 
 SCHEMA_VERSION = 1
+BY_QUANTITY = ("W", "A", "y_mean", "y_scale")
+"""The attributes that hold a tensor for each quantity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,21 +170,24 @@ class LatentSpace:
             return self
         moved = {
             what: {name: t.to(device=device, dtype=dtype) for name, t in getattr(self, what).items()}
-            for what in ("W", "A", "y_mean", "y_scale")
+            for what in BY_QUANTITY
         }
         return type(self)(z_mean=self.z_mean.to(device=device, dtype=dtype), shapes=self.shapes, **moved)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the space as safetensors with a JSON header; the file appears whole or not at all."""
         tensors = {
-            f"{what}.{i}": getattr(self, what)[name].contiguous().cpu()
-            for what in ("W", "A", "y_mean", "y_scale")
-            for i, name in enumerate(self.names)
+            f"{what}.{i}": getattr(self, what)[name] for what in BY_QUANTITY for i, name in enumerate(self.names)
         }
         shapes = [list(self.shapes[name]) for name in self.names]
-        header = {"kind": "LatentSpace", "schema": SCHEMA_VERSION, "names": self.names, "shapes": shapes}
-        with atomic_path(path) as temporary:
-            save_file(tensors | {"z_mean": self.z_mean.contiguous().cpu()}, temporary, {"isospan": json.dumps(header)})
+        save_tensors(
+            path,
+            tensors | {"z_mean": self.z_mean},
+            kind="LatentSpace",
+            schema=SCHEMA_VERSION,
+            names=self.names,
+            shapes=shapes,
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -194,24 +196,19 @@ class LatentSpace:
         Raises:
             FileFormatError: the file is missing, damaged, something else, or of a newer schema.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})["isospan"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
-        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise FileFormatError(
-                f"{path} is not a readable latent space ({error}). Pass a file that save() wrote."
-            ) from error
-        if header.get("kind") != "LatentSpace" or header.get("schema") != SCHEMA_VERSION:
-            raise FileFormatError(
-                f"{path} holds {header.get('kind')!r} of schema {header.get('schema')}, this version reads "
-                f"'LatentSpace' of schema {SCHEMA_VERSION}. Use the version of isospan that wrote it."
-            )
+        return load_tensors(
+            path,
+            cls._parsed,
+            kind="LatentSpace",
+            schema=SCHEMA_VERSION,
+            what="a readable latent space",
+            remedy="Pass a file that save() wrote.",
+        )
+
+    @classmethod
+    def _parsed(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
         names = header["names"]
-        parts = {
-            what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)}
-            for what in ("W", "A", "y_mean", "y_scale")
-        }
+        parts = {what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)} for what in BY_QUANTITY}
         return cls(
             z_mean=tensors["z_mean"], shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)), **parts
         )

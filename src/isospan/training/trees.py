@@ -1,18 +1,15 @@
 """Nested state (dicts, lists, numbers, tensors) as one safetensors file with a JSON header; nothing is pickled."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from isospan._files import atomic_path
-from isospan.errors import DtypeError, FileFormatError
+from isospan._tensor_files import load_tensors, save_tensors
+from isospan.errors import DtypeError
 
-HEADER = "isospan"
+SCHEMA_VERSION = 1
 
 
 def save_tree(path: str | os.PathLike[str], tree: Any, *, kind: str) -> None:
@@ -34,9 +31,8 @@ def save_tree(path: str | os.PathLike[str], tree: Any, *, kind: str) -> None:
         {'betas': (0.9, 0.99), 3: [None, 'x']}
     """
     tensors: dict[str, Tensor] = {}
-    header = {"kind": kind, "schema": 1, "tree": _pack(tree, tensors)}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {HEADER: json.dumps(header)})
+    packed = _pack(tree, tensors)
+    save_tensors(path, tensors, kind=kind, schema=SCHEMA_VERSION, tree=packed)
 
 
 def load_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
@@ -45,23 +41,21 @@ def load_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
     Raises:
         FileFormatError: the file is missing, truncated, or holds something else.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER])
-            _check_header(path, header, kind)
-            return _unpack(header["tree"], file.get_tensor)
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise FileFormatError(
-            f"{path} is not a readable {kind} ({type(error).__name__}: {error}). It is missing, truncated, or of "
-            "another program: remove it and write it again."
-        ) from error
+    return load_tensors(
+        path,
+        lambda header, tensors: _unpack(header["tree"], tensors.__getitem__),
+        kind=kind,
+        schema=SCHEMA_VERSION,
+        what=f"a readable {kind}",
+        remedy="It is missing, truncated, or of another program: remove it and write it again.",
+    )
 
 
 def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
     """Replace tensors by their key in ``tensors``, and everything by what JSON can hold."""
     if isinstance(node, Tensor):
         key = str(len(tensors))
-        tensors[key] = node.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
+        tensors[key] = node
         return {"tensor": key}
     if isinstance(node, Mapping):
         return {"dict": [[_pack(key, tensors), _pack(value, tensors)] for key, value in node.items()]}
@@ -82,11 +76,3 @@ def _unpack(node: Any, tensor: Any) -> Any:
         return {_unpack(key, tensor): _unpack(item, tensor) for key, item in value}
     items = [_unpack(item, tensor) for item in value]
     return tuple(items) if kind == "tuple" else items
-
-
-def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], kind: str) -> None:
-    if header.get("kind") != kind or header.get("schema") != 1:
-        raise FileFormatError(
-            f"{path} holds a {header.get('kind')!r} of schema {header.get('schema')}, expected a {kind!r} of schema 1. "
-            "Pass another file, or use the version of isospan that wrote it."
-        )
