@@ -1,5 +1,6 @@
 """Validation at the public boundary: each check says what holds, what arrived and what to do."""
 
+import operator
 from collections.abc import Iterable, Mapping
 from math import isfinite
 
@@ -11,6 +12,7 @@ from isospan.errors import (
     DeviceMismatchError,
     DimensionError,
     DtypeError,
+    IsospanError,
     NameMismatchError,
     NonFiniteError,
     OptionError,
@@ -43,6 +45,16 @@ def check_finite(x: Tensor, *, what: str) -> None:
         raise NonFiniteError(
             f"{what} must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them."
         )
+
+
+def check_count(value: int, *, what: str, error: type[IsospanError] = OptionError) -> int:
+    """Return a whole number of at least 1 as an int."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise error(f"{what} must be a whole number, got {value!r}. Pass an int.")
+    number = operator.index(value)
+    if number < 1:
+        raise error(f"{what} must be at least 1, got {number}.")
+    return number
 
 
 def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> None:
@@ -131,14 +143,7 @@ def check_k(k: int | Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
     names = list(names)
     per_name = dict(k) if isinstance(k, Mapping) else dict.fromkeys(names, k)
     check_names(names, per_name, what="k", against="the targets")
-    for name, size in per_name.items():
-        if isinstance(size, bool) or not isinstance(size, int):
-            raise DimensionError(f"k of quantity {name!r} must be a whole number, got {size!r}. Pass an int.")
-        if size < 1:
-            raise DimensionError(
-                f"k of quantity {name!r} must be at least 1, got {size}. Leave the quantity out instead."
-            )
-    return {name: per_name[name] for name in names}
+    return {name: check_count(per_name[name], what=f"k of quantity {name!r}", error=DimensionError) for name in names}
 
 
 def check_partition(k: Mapping[str, int], latent_dim: int) -> None:

@@ -25,14 +25,14 @@ def test_periodic():
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "message"),
     [
-        lambda: ExponentialSchedule(0),
-        lambda: ExponentialSchedule(5, 1.0),
-        lambda: EverySteps(0),
-        lambda: EveryEpochs(1.5),
+        (lambda: ExponentialSchedule(0), "needs first >= 1 and growth > 1, got 0"),
+        (lambda: ExponentialSchedule(5, 1.0), "needs first >= 1 and growth > 1, got 5 and 1.0"),
+        (lambda: EverySteps(0), "period of EverySteps must be at least 1, got 0"),
+        (lambda: EveryEpochs(1.5), r"period of EveryEpochs must be a whole number, got 1\.5"),
     ],
 )
-def test_bad_parameters(make):
-    with pytest.raises(OptionError, match="needs"):
+def test_bad_parameters(make, message):
+    with pytest.raises(OptionError, match=message):
         make()

@@ -40,7 +40,17 @@ def test_symmetric_spectrum():
 
 
 @pytest.mark.parametrize("P", [1, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
-def test_gram_by_blocks(P):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("N", [0, 1, 9])
+def test_gram_of_any_layout(P, N, dtype):
+    for x in (torch.randn(N, P, dtype=dtype), torch.randn(P, N, dtype=dtype).mT, torch.randn(2 * N, 3 * P)[::2, ::3]):
+        x = x.to(dtype)
+        G = torch.ones(P, P, dtype=dtype)
+        torch.testing.assert_close(add_gram_(G, x).triu(), (1 + x.mT @ x).triu())
+
+
+@pytest.mark.parametrize("P", [1, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
+def test_gram_of_two_batches(P):
     x, y = torch.randn(2, 9, P, dtype=torch.float64)
     G = torch.zeros(P, P, dtype=torch.float64)
     expected = x.mT @ x + y.mT @ y

@@ -53,7 +53,7 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     """Do the main job and write ``space.safetensors``, ``model.safetensors``, ``metrics.json`` and ``report.html``.
 
     Read the fields, size the quantities, train the network with guidance and, from the same weights and on the same
-    batches, without; evaluate both on the held-out tail; write the results to ``config.out``.
+    batches, without; evaluate both on the held-out samples; write the results to ``config.out``.
 
     Args:
         config: the settings.

@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from isospan.errors import OptionError
 from isospan.moments import Moments
 
 Method = Literal["covariance", "regression", "correlation"]
@@ -50,7 +49,8 @@ class Criterion:
         metric = ridged(moments.cov_zz, ridge)
         if method == "regression":
             return cls(metric, cross, {name: float(var.sum()) for name, var in moments.var_y.items()})
-        whitening = {name: whitener(ridged(C, ridge)) for name, C in _target_covariances(moments).items()}
+        C_yy = moments.cov_yy
+        whitening = {name: whitener(ridged(C_yy[name, name], ridge)) for name in moments.names}
         cross = {name: cross[name] @ F.mT for name, F in whitening.items()}
         return cls(metric, cross, {name: float(len(F)) for name, F in whitening.items()})
 
@@ -70,13 +70,3 @@ def whitener(G: Tensor) -> Tensor:
     eigenvalues, Q = torch.linalg.eigh(G)
     significant = eigenvalues > len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1]
     return (Q[:, significant] * eigenvalues[significant].rsqrt()).mT
-
-
-def _target_covariances(moments: Moments) -> dict[str, Tensor]:
-    if not moments.target_covariance:
-        raise OptionError(
-            'method="correlation" needs the covariance of the targets, which these moments do not hold. '
-            "Collect them with Moments(..., target_covariance=True)."
-        )
-    columns = moments.split(moments.scatter_yy / moments.count)
-    return {name: moments.split(block.mT)[name].mT for name, block in columns.items()}

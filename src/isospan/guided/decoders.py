@@ -82,12 +82,21 @@ def decoders_from_moments(moments: Moments, W: Mapping[str, Tensor], *, ridge: f
     check_names(moments.names, W, what="W", against="the moments")
     check_bases(W, latent_dim=moments.latent_dim, device=moments.z_mean.device)
     check_ridge(ridge)
-    C_zz, C_zy = moments.cov_zz, moments.cov_zy
-    A = {}
-    for name, W_q in W.items():
-        W_q = W_q.double()
-        A[name] = solve_gram(W_q @ C_zz @ W_q.mT, W_q @ C_zy[name], ridge=ridge)
-    return A
+    W = {name: W_q.double() for name, W_q in W.items()}
+    return least_squares(moments, W, projected_cross(moments, W), ridge=ridge)
+
+
+def projected_cross(moments: Moments, W: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """W S_zy of every quantity, (k, P), from the scatter (a covariance times the count)."""
+    scatter_zy = moments.split(moments.scatter_zy)
+    return {name: W_q @ scatter_zy[name] for name, W_q in W.items()}
+
+
+def least_squares(
+    moments: Moments, W: Mapping[str, Tensor], WS: Mapping[str, Tensor], *, ridge: float = 0.0
+) -> dict[str, Tensor]:
+    """Decoders from projected cross-scatters W S_zy; the count cancels, as the ridge is relative."""
+    return {name: solve_gram(W_q @ moments.scatter_zz @ W_q.mT, WS[name], ridge=ridge) for name, W_q in W.items()}
 
 
 def _ridge_solution(S: Tensor, Y: Tensor, ridge: float) -> Tensor:

@@ -1,13 +1,12 @@
 """Pooling of quantities to a fixed number of bins along each spatial axis."""
 
-import operator
 from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional
 
-from isospan._checks import check_floating
+from isospan._checks import check_count, check_floating
 from isospan.errors import DtypeError, OptionError, ShapeError
 
 PoolingMode = Literal["avg", "max"]
@@ -95,23 +94,12 @@ def pool_quantity(name: str, y: Tensor, n_bins: int, mode: PoolingMode = "avg") 
 def _pool_spatial(x: Tensor, n_bins: int, mode: str, *, axes: int) -> Tensor:
     if (mode, axes) not in _POOLS:
         raise OptionError(f"Invalid mode: {mode!r}. Choose 'avg' or 'max'.")
-    n = check_bins(n_bins)
+    n = check_count(n_bins, what="n_bins")
     check_floating(x, what="A field to pool")
     if 0 in x.shape[-axes:]:
         raise ShapeError(f"Every spatial axis needs at least one point, got shape {tuple(x.shape)}.")
     pooled = _POOLS[mode, axes](x.reshape(-1, 1, *x.shape[-axes:]), (n,) * axes)
     return pooled.reshape(*x.shape[:-axes], *(n,) * axes)
-
-
-def check_bins(n_bins: int, *, what: str = "n_bins") -> int:
-    """Return the number of bins as an int, and require at least 1."""
-    try:
-        n = operator.index(n_bins)
-    except TypeError:
-        raise OptionError(f"{what} must be a whole number, got {n_bins!r}. Pass an int.") from None
-    if n < 1:
-        raise OptionError(f"{what} must be at least 1, got {n}.")
-    return n
 
 
 def _check_dim(x: Tensor, dim: int, layout: str) -> None:

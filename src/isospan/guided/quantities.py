@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from isospan._checks import check_names
+from isospan._checks import check_count, check_names
 from isospan.errors import MissingArgumentError, NameMismatchError, OptionError
 from isospan.guided.decorators import ensure_dim, to_device
-from isospan.guided.pooling import PoolingMode, check_bins, pool_quantity
+from isospan.guided.pooling import PoolingMode, pool_quantity
 
 __all__ = ["compute_Q", "ensure_dim", "input_to_quantity", "to_device"]
 
@@ -86,7 +86,7 @@ def input_to_quantity(
     names = list(_named(functions, named_functions))
     bins = dict(n_bins) if isinstance(n_bins, Mapping) else dict.fromkeys(names, n_bins)
     check_names(names, bins, what="n_bins", against="the functions")
-    bins = {name: check_bins(n, what=f"n_bins of quantity {name!r}") for name, n in bins.items()}
+    bins = {name: check_count(n, what=f"n_bins of quantity {name!r}") for name, n in bins.items()}
     compute = compute_Q(*functions, **named_functions)
 
     def quantities(**kwargs: Any) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from isospan._checks import check_count
 from isospan.errors import OptionError
 
 
@@ -67,7 +68,7 @@ class EverySteps:
 
     def __post_init__(self) -> None:
         """Check that n is a positive count."""
-        _check_period(self.n, "EverySteps")
+        check_count(self.n, what="The period of EverySteps")
 
     def due_at_step(self, step: int) -> bool:
         """Whether ``step`` is a multiple of n."""
@@ -91,7 +92,7 @@ class EveryEpochs:
 
     def __post_init__(self) -> None:
         """Check that n is a positive count."""
-        _check_period(self.n, "EveryEpochs")
+        check_count(self.n, what="The period of EveryEpochs")
 
     def due_at_step(self, step: int) -> bool:
         """Only at the first step: without a solution there is nothing to guide by."""
@@ -100,8 +101,3 @@ class EveryEpochs:
     def due_at_epoch(self, epoch: int) -> bool:
         """Whether ``epoch`` is a multiple of n."""
         return epoch % self.n == 0
-
-
-def _check_period(n: int, what: str) -> None:
-    if not isinstance(n, int) or n < 1:
-        raise OptionError(f"{what} needs a whole number of at least 1, got {n!r}.")

@@ -18,10 +18,11 @@ from isospan._checks import (
 from isospan.errors import DegenerateDataError, NumericalWarning, OptionError
 from isospan.guided.bases import leading_bases, leading_targets, oriented
 from isospan.guided.criteria import Criterion, Method
+from isospan.guided.decoders import least_squares, projected_cross
 from isospan.guided.leakage import leakage_forms
 from isospan.guided.partition import joint_frame
 from isospan.guided.space import Space
-from isospan.linalg import fix_signs, solve_gram, top_left_singular
+from isospan.linalg import fix_signs, top_left_singular
 from isospan.moments import Moments
 
 __all__ = ["Method", "Space", "principal_directions", "solve_from_moments", "solve_subspaces", "subspaces"]
@@ -82,7 +83,10 @@ def subspaces(
         >>> subspaces(z, {"a": z[:, :2] * 2}, 2)["a"].shape
         torch.Size([2, 3])
     """
-    return solve_subspaces(Z, targets, k=k, method=method, orthogonal=orthogonal, previous=previous, ridge=ridge).W
+    space = solve_subspaces(
+        Z, targets, k=k, method=method, orthogonal=orthogonal, separation=separation, previous=previous, ridge=ridge
+    )
+    return space.W
 
 
 def solve_subspaces(
@@ -201,10 +205,8 @@ def solve_from_moments(
             leaked = leakage_forms(moments, ridge=ridge)
             W = joint_frame({name: H - separation * leaked[name] for name, H in forms.items()}, criterion.metric, W)
     W = oriented(W, previous)
-    scatter_zy = moments.split(moments.scatter_zy)
-    WC = {name: W_q @ scatter_zy[name] for name, W_q in W.items()}
-    A = {name: solve_gram(W_q @ moments.scatter_zz @ W_q.mT, WC[name]) for name, W_q in W.items()}
-    return Space(W, A, leading_targets(WC))
+    WS = projected_cross(moments, W)
+    return Space(W, least_squares(moments, W, WS), leading_targets(WS))
 
 
 def needs_target_covariance(method: Method, separation: float) -> bool:

@@ -6,7 +6,7 @@ from torch import Tensor
 from isospan.settings import config
 
 BLOCK = 128
-"""Rows of a Gram matrix that are computed together."""
+"""Rows of a Gram matrix that are mirrored together."""
 
 
 def gram_spectrum(x_centred: Tensor) -> Tensor:
@@ -47,9 +47,10 @@ def symmetric_spectrum(G: Tensor) -> Tensor:
 
 
 def add_gram_(G: Tensor, x: Tensor) -> Tensor:
-    r"""Add :math:`X^\top X` of X (N, P) to the upper triangle of G (P, P) in place, in half the time of the product.
+    r"""Add :math:`X^\top X` of X (N, P) to the upper triangle of G (P, P) in place.
 
-    What lies below the diagonal is not meaningful until :func:`mirror_`.
+    On the CPU by BLAS's ``syrk``, in half the time of the product. What lies below the diagonal is not meaningful until
+    :func:`mirror_`. Both are float32 or both float64, and G is contiguous.
 
     Example:
         >>> import torch
@@ -57,18 +58,23 @@ def add_gram_(G: Tensor, x: Tensor) -> Tensor:
         tensor([[1., 2.],
                 [2., 5.]])
     """
-    for rows in _blocks(len(G)):
-        G[rows, rows.start :].addmm_(x[:, rows].mT, x[:, rows.start :])
+    if G.device.type != "cpu":
+        return G.addmm_(x.mT, x)
+    if x.numel() == 0:
+        return G  # BLAS wrappers refuse an empty matrix
+    from scipy.linalg import get_blas_funcs
+
+    columns = x.detach().numpy().T  # (P, N); column-major, as BLAS wants it, where x is contiguous
+    a, trans = (columns, 0) if columns.flags.f_contiguous else (columns.T, 1)
+    (syrk,) = get_blas_funcs(("syrk",), (a,))
+    syrk(1.0, a, beta=1.0, c=G.numpy().T, trans=trans, lower=1, overwrite_c=1)
     return G
 
 
 def mirror_(G: Tensor) -> Tensor:
     """Copy the upper triangle of G (P, P) onto the lower one, in place."""
-    for rows in _blocks(len(G)):
+    for start in range(0, len(G), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(G)))
         G[rows.stop :, rows] = G[rows, rows.stop :].mT
         G[rows, rows] = G[rows, rows].triu() + G[rows, rows].triu(1).mT
     return G
-
-
-def _blocks(n: int) -> list[slice]:
-    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]

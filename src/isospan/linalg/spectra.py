@@ -13,7 +13,6 @@ Example:
 """
 
 import logging
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,19 +28,19 @@ SVD = tuple[Tensor, Tensor, Tensor]
 
 def left(A: Tensor) -> tuple[Tensor, Tensor]:
     """Return (U, S): left singular vectors (m, r) and singular values (r,), with r = min(m, n)."""
-    U, S, _ = _decompose(A, side="left")
+    U, S, _ = _decompose(A)
     return U, S
 
 
 def right(A: Tensor) -> tuple[Tensor, Tensor]:
     """Return (Vh, S): right singular vectors as rows (r, n) and singular values (r,), with r = min(m, n)."""
-    _, S, Vh = _decompose(A, side="right")
+    _, S, Vh = _decompose(A)
     return Vh, S
 
 
 def full(A: Tensor) -> SVD:
     """Return (U, S, Vh) with A = U diag(S) Vh, shapes (m, r), (r,), (r, n)."""
-    return _decompose(A, side="both")
+    return _decompose(A)
 
 
 def singular_values(A: Tensor) -> Tensor:
@@ -49,12 +48,12 @@ def singular_values(A: Tensor) -> Tensor:
     _check_matrix(A)
     if config.solver_mode in ("auto", "svd"):
         return torch.linalg.svdvals(_prepared(A)).to(A.device)
-    return _decompose(A, side="left")[1]
+    return _decompose(A)[1]
 
 
-def _decompose(A: Tensor, *, side: Literal["left", "right", "both"]) -> SVD:
+def _decompose(A: Tensor) -> SVD:
     _check_matrix(A)
-    U, S, Vh = _SOLVERS[config.solver_mode](_prepared(A), side)
+    U, S, Vh = _SOLVERS[config.solver_mode](_prepared(A))
     return U.to(A.device), S.to(A.device), Vh.to(A.device)
 
 
@@ -71,23 +70,23 @@ def _prepared(A: Tensor) -> Tensor:
     return A.cpu() if config.use_cpu_fallback else A
 
 
-def _exact(A: Tensor, side: str) -> SVD:
+def _exact(A: Tensor) -> SVD:
     return torch.linalg.svd(A, full_matrices=config.use_full_matrix)
 
 
-def _exact_or_gram(A: Tensor, side: str) -> SVD:
+def _exact_or_gram(A: Tensor) -> SVD:
     try:
-        return _exact(A, side)
+        return _exact(A)
     except torch.linalg.LinAlgError:
         logger.warning("The SVD of a %s matrix did not converge; using its Gram matrix.", tuple(A.shape))
-        return _from_gram(A, side)
+        return _from_gram(A)
 
 
-def _from_gram(A: Tensor, side: str) -> SVD:
+def _from_gram(A: Tensor) -> SVD:
     """A Aᵀ = U S² Uᵀ on the shorter side; the other vectors follow from Aᵀ U = V S, completed by QR where S = 0."""
     m, n = A.shape[-2:]
     if m > n:
-        U, S, Vh = _from_gram(A.mT, side)
+        U, S, Vh = _from_gram(A.mT)
         return Vh.mT, S, U.mT
     eigenvalues, eigenvectors = torch.linalg.eigh((A @ A.mT).double())
     U = eigenvectors.flip(-1).to(A.dtype)
@@ -104,7 +103,7 @@ def _orthonormal_completion(V_scaled: Tensor) -> Tensor:
     return torch.cat([Q[..., :r] * signs.unsqueeze(-2), Q[..., r:]], dim=-1)
 
 
-def _randomised(A: Tensor, side: str) -> SVD:
+def _randomised(A: Tensor) -> SVD:
     U, S, V = torch.svd_lowrank(A, q=min(A.shape[-2:]), niter=config.n_lowrank_iters)
     return U, S, V.mT
 

@@ -21,17 +21,17 @@ def add_batch_(
     Chan's formula: the scatter of a union is that of its parts plus that of their means. Sums are float64. The products
     of latents and quantities are taken in ``precision``, of centred data: since the latents are centred in float64, a
     rest r of the mean in the quantities does no harm, :math:`Z_c^\top (Y_c + 1 r^\top) = Z_c^\top Y_c`. One quantity is
-    converted at a time.
+    converted at a time, in the same room.
     """
     before = float(state["count"])
     share = len(z) / (before + len(z))
     between = before * share
-    zd = z.double()
-    z_mean = zd.mean(0)
-    zc, dz = zd - z_mean, z_mean - state["z_mean"]
+    z_mean = z.mean(0, dtype=torch.float64)
+    zc, dz = z - z_mean, z_mean - state["z_mean"]
     factor, changes = zc.to(precision), []
+    room = z.new_empty(max(q.numel() for q in y.values()), dtype=precision)
     for q, columns in zip(y.values(), _columns(y), strict=True):
-        yc, shift, rest = _centred(q, precision)
+        yc, shift, rest = _centred(q, out=room[: q.numel()].view_as(q))
         dy = shift + rest - state["target_mean"][columns]
         cross = state["scatter_zy"][:, columns]
         cross.addmm_(factor.mT, yc) if precision == torch.float64 else cross.add_(factor.mT @ yc)
@@ -51,10 +51,10 @@ def add_batch_(
     state["count"].add_(len(z))
 
 
-def _centred(y: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _centred(y: Tensor, *, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Y minus its mean to rounding, and the mean as that shift plus a rest: so an offset costs no digits."""
-    shift, wide = y.mean(0), torch.promote_types(y.dtype, precision)
-    yc = (y.to(wide) - shift.to(wide)).to(precision)
+    shift = y.mean(0)
+    yc = torch.sub(y, shift.to(torch.promote_types(y.dtype, out.dtype)), out=out)
     return yc, shift.double(), yc.mean(0).double()
 
 

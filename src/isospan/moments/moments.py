@@ -166,7 +166,7 @@ class Moments(KeepsPrecision):
         """Covariance (P_i, P_j) of each quantity with each; only with ``target_covariance=True``."""
         if not self.target_covariance:
             raise OptionError(
-                "These moments do not hold the covariance of the targets. Collect them with "
+                "This needs the covariance of the targets, which these moments do not hold. Collect them with "
                 "Moments(..., target_covariance=True)."
             )
         columns = self.split(self.scatter_yy / self._positive_count())

@@ -3,8 +3,9 @@
 import logging
 import math
 
+from isospan._checks import check_count
 from isospan.errors import OptionError
-from isospan.guided.pooling import PoolingMode, check_bins
+from isospan.guided.pooling import PoolingMode
 from isospan.guided.sizing.modes import Threshold, check_thresholds, count_modes, resolve_thresholds
 from isospan.guided.sizing.spectra import Quantities, spectra_of
 
@@ -175,5 +176,5 @@ def shared_maximum(sizes: dict[str, int]) -> dict[str, int]:
 
 def check_max_bins(max_bins: int) -> None:
     """Require a whole number of at least 2."""
-    if check_bins(max_bins, what="max_bins") < 2:
+    if check_count(max_bins, what="max_bins") < 2:
         raise OptionError(f"max_bins must be at least 2, the least grid, got {max_bins}.")

@@ -2,11 +2,10 @@
 
 import logging
 import math
-import operator
 from collections.abc import Mapping
 from fractions import Fraction
 
-from isospan._checks import check_not_empty
+from isospan._checks import check_count, check_not_empty
 from isospan.errors import DimensionError, OptionError
 
 logger = logging.getLogger("isospan")
@@ -45,7 +44,7 @@ def minimal_latent_dim(
         raise OptionError(f"free_frac must be in [0, 1), got {free_frac}.")
     claimed = _total(k, Q)
     D = math.ceil(claimed / (1 - Fraction(repr(float(free_frac)))))
-    heads = 1 if num_heads is None else _whole(num_heads, "num_heads", OptionError)
+    heads = 1 if num_heads is None else check_count(num_heads, what="num_heads")
     aligned = -(-D // heads) * heads
     logger.debug(
         "D = %d for %d directions of quantities, %s free, a multiple of %d", aligned, claimed, free_frac, heads
@@ -56,17 +55,7 @@ def minimal_latent_dim(
 def _total(k: int | Mapping[str, int], Q: int | None) -> int:
     if isinstance(k, Mapping):
         check_not_empty(k, what="k")
-        return sum(_whole(k_q, f"k of quantity {name!r}", DimensionError) for name, k_q in k.items())
+        return sum(check_count(k_q, what=f"k of quantity {name!r}", error=DimensionError) for name, k_q in k.items())
     if Q is None:
         raise OptionError(f"Q, the number of quantities, is needed where k is one number, got k={k}. Pass Q or a dict.")
-    return _whole(k, "k", DimensionError) * _whole(Q, "Q", OptionError)
-
-
-def _whole(value: int, what: str, error: type[DimensionError | OptionError]) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise error(f"{what} must be a whole number, got {value!r}. Pass an int.") from None
-    if number < 1:
-        raise error(f"{what} must be at least 1, got {number}.")
-    return number
+    return check_count(k, what="k", error=DimensionError) * check_count(Q, what="Q")
