@@ -10,7 +10,6 @@ same for N samples and for 10 N; a figure shows it.
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.sizing import peak_mebibytes
+from benchmarks import memory
 from benchmarks.timing import machine, medians, one_thread, print_table, silenced
 from isospan.guided import combined_loss, solve_from_moments, solve_subspaces
 from isospan.linalg import top_left_singular
@@ -159,46 +158,14 @@ def batches(count: int) -> Iterator[Data]:
 
 
 def measure_memory(kind: str, count: int) -> None:
-    """Print by how much one solve raised the peak; run in a process of its own."""
-    one_thread()
-    solve_from_moments(Moments.of_batches(batches(200)), 16)  # libraries are loaded before the measurement begins
-    before = peak_mebibytes()
-    if kind == "streamed":
-        solve_from_moments(Moments.of_batches(batches(count)), 16)
-    else:
-        held = list(batches(count))
-        solve_subspaces(torch.cat([z for z, _ in held]), {"q": torch.cat([y["q"] for _, y in held])}, k=16)
-    print(peak_mebibytes() - before)
+    def call() -> None:
+        if kind == "streamed":
+            solve_from_moments(Moments.of_batches(batches(count)), 16)
+        else:
+            held = list(batches(count))
+            solve_subspaces(torch.cat([z for z, _ in held]), {"q": torch.cat([y["q"] for _, y in held])}, k=16)
 
-
-def memory_of_streams() -> dict[str, list[float]]:
-    """Peak memory in MiB over the number of samples, streamed and held, each in a fresh process."""
-    peaks: dict[str, list[float]] = {"streamed": [], "held": []}
-    for kind, values in peaks.items():
-        for count in STREAM_LENGTHS:
-            command = [sys.executable, "-m", "benchmarks.losses_and_subspaces", "--memory", kind, str(count)]
-            values.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-        print(f"  {kind:<9} peak MiB at N = {STREAM_LENGTHS}: {[round(v) for v in values]}")
-    return peaks
-
-
-def plot_memory(peaks: dict[str, list[float]]) -> Path:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
-    ax = figure.subplots()
-    for kind, values in peaks.items():
-        ax.plot(STREAM_LENGTHS, values, marker="o", label=f"{kind} samples")
-    ax.set(
-        xscale="log", xlabel="samples of 128 latents and 1024 targets, float32", ylabel="peak memory of a solve, MiB"
-    )
-    ax.set_ylim(0, None)
-    ax.set_xticks(STREAM_LENGTHS, [str(count) for count in STREAM_LENGTHS])
-    ax.minorticks_off()
-    ax.legend(frameon=False)
-    path = RESULTS / "subspaces_memory.png"
-    figure.savefig(path, dpi=160)
-    return path
+    memory.print_rise(lambda: solve_from_moments(Moments.of_batches(batches(200)), 16), call)
 
 
 def load_spacelearn(path: str | None) -> object | None:
@@ -227,8 +194,9 @@ def main(spacelearn_path: str | None = None) -> None:
             results[f"solve_subspaces {key} {make.__name__}"] = time_solver(size, make, spacelearn)
     RESULTS.mkdir(exist_ok=True)
     print("\nmemory of a solve beyond that of the process")
-    peaks = memory_of_streams()
-    print(f"  {plot_memory(peaks)}")
+    peaks = memory.peaks("benchmarks.losses_and_subspaces", STREAM_LENGTHS)
+    samples = "samples of 128 latents and 1024 targets, float32"
+    memory.plot(peaks, STREAM_LENGTHS, RESULTS / "subspaces_memory.png", samples=samples)
     report = {"machine": machine(), "seconds": results, "samples": STREAM_LENGTHS, "peak_mebibytes": peaks}
     text = json.dumps(report, indent=1)
     (RESULTS / "losses_and_subspaces.json").write_text(text + "\n")

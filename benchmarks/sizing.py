@@ -5,7 +5,6 @@ sweep of 11 x 5 thresholds at most 1.5 calls, and the peak memory of a stream is
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks import memory
 from benchmarks.timing import machine, medians, one_thread, print_table, silenced
 from isospan.guided.sizing import k_per_q, optimal_bins, solve_dims, threshold_sweep
 
@@ -98,47 +98,12 @@ def batches(count: int) -> Iterator[dict[str, Tensor]]:
         yield {"q": smooth_fields(100, seed=start)}
 
 
-def peak_mebibytes() -> float:
-    """Peak resident memory of this process so far (VmHWM), which sees what torch allocates."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def measure_memory(kind: str, count: int) -> None:
-    """Print by how much one call of solve_dims raised the peak; run in a process of its own."""
-    one_thread()
-    solve_dims({"q": smooth_fields(20)}, 16, 0.95, 0.9)  # libraries are loaded before the measurement begins
-    before = peak_mebibytes()
-    Y = {"q": torch.cat([batch["q"] for batch in batches(count)])} if kind == "held" else batches(count)
-    solve_dims(Y, 16, 0.95, 0.9)
-    print(peak_mebibytes() - before)
+    def call() -> None:
+        Y = {"q": torch.cat([batch["q"] for batch in batches(count)])} if kind == "held" else batches(count)
+        solve_dims(Y, 16, 0.95, 0.9)
 
-
-def memory_of_streams() -> dict[str, list[float]]:
-    """Peak memory in MiB over the number of samples, streamed and held, each in a fresh process."""
-    peaks: dict[str, list[float]] = {"streamed": [], "held": []}
-    for kind, values in peaks.items():
-        for count in STREAM_LENGTHS:
-            command = [sys.executable, "-m", "benchmarks.sizing", kind, str(count)]
-            values.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-        print(f"  {kind:<9} peak MiB at N = {STREAM_LENGTHS}: {[round(v) for v in values]}")
-    return peaks
-
-
-def plot_memory(peaks: dict[str, list[float]]) -> Path:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
-    ax = figure.subplots()
-    for kind, values in peaks.items():
-        ax.plot(STREAM_LENGTHS, values, marker="o", label=f"{kind} solve_dims")
-    ax.set(xscale="log", xlabel="samples of 64 × 64, float32", ylabel="peak memory, MiB", ylim=(0, None))
-    ax.set_xticks(STREAM_LENGTHS, [str(count) for count in STREAM_LENGTHS])
-    ax.minorticks_off()
-    ax.legend(frameon=False)
-    path = RESULTS / "sizing_memory.png"
-    figure.savefig(path, dpi=160)
-    return path
+    memory.print_rise(lambda: solve_dims({"q": smooth_fields(20)}, 16, 0.95, 0.9), call)
 
 
 def main() -> None:
@@ -146,14 +111,14 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     seconds = time_against_the_floor() | time_against_spacelearn()
     print("\nmemory of solve_dims beyond that of the process")
-    peaks = memory_of_streams()
-    print(f"  {plot_memory(peaks)}")
+    peaks = memory.peaks("benchmarks.sizing", STREAM_LENGTHS)
+    memory.plot(peaks, STREAM_LENGTHS, RESULTS / "sizing_memory.png", samples="samples of 64 × 64, float32")
     results = {"machine": machine(), "seconds": seconds, "samples": STREAM_LENGTHS, "peak_mebibytes": peaks}
     (RESULTS / "sizing.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        measure_memory(sys.argv[1], int(sys.argv[2]))
+    if sys.argv[1:2] == ["--memory"]:
+        measure_memory(sys.argv[2], int(sys.argv[3]))
     else:
         main()
