@@ -27,7 +27,8 @@ def main() -> None:
     torch.set_num_threads(1)
     budget = QUICK if args.quick else Budget(lr=args.lr)
     path = args.out or (Path(mkdtemp()) / RESULTS.name if args.quick else RESULTS)
-    options = {} if args.strength is None else {"strength": args.strength}
+    knobs = {"strength": args.strength, "separation": args.separation}
+    options = {name: value for name, value in knobs.items() if value is not None}
     done = _read(path)
     for seed, kind, recipe in product(args.seeds, args.kinds, args.recipes):
         if not is_installed(recipe):
@@ -49,6 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--lr", type=float, default=Budget.lr)
     parser.add_argument("--strength", type=float, help="of the guidance; the library's default if left out")
+    parser.add_argument("--separation", type=float, help="of the recipe orthogonal; the library's default if left out")
     parser.add_argument("--quick", action="store_true", help="256 fields, 2 epochs: a check that all of it runs")
     parser.add_argument("--out", type=Path, help="file of results, one JSON line a run")
     return parser.parse_args()

@@ -58,7 +58,7 @@ class SpaceObjective(KeepsPrecision):
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
         weights: weights of the terms "alignment", "disentanglement", "isotropy" and "stability".
         strength: pull of the guidance on the latents over that of the task in :meth:`total`, dimensionless; by default
-            0.3, and 0.8 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
+            0.3, and 1.2 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
         momentum: share of the running moments that a batch leaves, in [0, 1).
         ridge: of solvers and decoders, relative to the mean variance.
 
@@ -123,7 +123,7 @@ class SpaceObjective(KeepsPrecision):
         self.terms: dict[str, Tensor] = {}
         for counter in ("step", "epoch"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
-        self.balance = ForceBalance((0.8 if orthogonal else 0.3) if strength is None else strength)
+        self.balance = ForceBalance((1.2 if orthogonal else 0.3) if strength is None else strength)
         self.register_module("moments", None)
         self.register_module("solution", None)
 
