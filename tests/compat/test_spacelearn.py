@@ -1,6 +1,7 @@
 """Programs written for spacelearn 0.1.0 run with the import root replaced, and get the same numbers."""
 
 import importlib
+import inspect
 import math
 from collections import defaultdict
 from types import ModuleType
@@ -29,6 +30,33 @@ def test_every_import_path_exists_and_is_only_a_re_export(module: str, names: li
         home = getattr(getattr(there, name), "__module__", "isospan.settings")
         assert home.startswith("isospan.")
         assert ".compat" not in home
+
+
+@pytest.mark.parametrize(("module", "names"), PUBLIC_NAMES.items())
+def test_arguments_have_the_names_of_spacelearn(module: str, names: list[str]) -> None:
+    pytest.importorskip("spacelearn")
+    mine, other = (importlib.import_module(f"{root}spacelearn{module}") for root in ("isospan.compat.", ""))
+    for name in set(names) - {"config"}:
+        ours_, theirs_ = (parameters_by_name(getattr(package, name)) for package in (mine, other))
+        assert set(theirs_) <= set(ours_), name
+        assert [p for p in ours_ if p in theirs_] == theirs_ or name == "Settings"
+
+
+def parameters_by_name(function: object) -> list[str]:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind not in variadic]
+
+
+def test_a_renamed_argument_arrives() -> None:
+    z, y = torch.randn(20, 6), {"a": torch.randn(20, 4)}
+    W = ours.subspaces(Z=z, pooled_global=y, k=2)
+    assert torch.equal(W["a"], ours.subspaces(z, y, 2)["a"])
+    optim, data = (importlib.import_module(f"isospan.compat.spacelearn.{name}") for name in ("optim", "data"))
+    assert torch.equal(optim.fit_decoders(W=W, Z=z, pooled_global=y)["a"], optim.fit_decoders(W, z, y)["a"])
+    assert optim.k_per_q(pooled_global=y, per_quantity=False) == optim.k_per_q(y, per_quantity=False)
+    assert torch.equal(data.pool(chunks=y["a"], n_bins=2, mode="max"), data.pool(y["a"], 2, "max"))
+    with pytest.raises(TypeError, match="pooled_global"):
+        optim.fit_decoders(W=W, Z=z)
 
 
 def slope(samples: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Import paths of other libraries; each package here only re-exports what isospan implements elsewhere."""
+"""Import paths and argument names of other libraries, for what isospan implements elsewhere and nothing more."""

@@ -6,8 +6,14 @@ Example:
     >>> from isospan.compat.spacelearn.optim import minimal_latent_dim
 """
 
+from isospan.compat.spacelearn._keywords import renamed
 from isospan.guided.losses import combined_loss
 from isospan.guided.sizing import solve_dims
-from isospan.guided.subspaces import principal_directions, solve_subspaces, subspaces
+from isospan.guided.subspaces import principal_directions as _principal_directions
+from isospan.guided.subspaces import solve_subspaces
+from isospan.guided.subspaces import subspaces as _subspaces
+
+principal_directions = renamed(_principal_directions, targets="pooled_targets")
+subspaces = renamed(_subspaces, targets="pooled_global")
 
 __all__ = ["combined_loss", "principal_directions", "solve_dims", "solve_subspaces", "subspaces"]
