@@ -138,6 +138,20 @@ def test_parameters_out_of_range(parameters, message):
         cahn_hilliard(**{"n": 1, "size": 8, **parameters})
 
 
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"duration": -5.0}, r"duration must not be negative; got -5\.0"),
+        ({"max_step": -1.0}, r"max_step must be positive.* got -1\.0"),
+        ({"gamma": -2.0}, "gamma=-2.0"),
+        ({"spacing": 0.0}, "spacing=0.0"),
+    ],
+)
+def test_evolution_out_of_range(parameters, message):
+    with pytest.raises(OptionError, match=message):
+        evolve(torch.zeros(8, 8), **{"duration": 1.0, **parameters})
+
+
 @pytest.mark.parametrize("function", [free_energy, lambda u: evolve(u, 1.0)])
 def test_fields_must_be_square(function):
     with pytest.raises(ShapeError, match=r"\(2, 8, 6\)"):

@@ -231,6 +231,8 @@ def test_parameters_out_of_range(parameters, message):
 def test_time_runs_forward():
     with pytest.raises(OptionError, match=r"-0\.5"):
         evolve(torch.zeros(8, 8), -0.5, viscosity=0.1)
+    with pytest.raises(OptionError, match=r"max_step must be positive.* got -1\.0"):
+        evolve(torch.zeros(8, 8), 0.5, viscosity=0.1, max_step=-1.0)
 
 
 def test_fields_must_be_square():

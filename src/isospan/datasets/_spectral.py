@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from isospan.errors import OptionError
 from isospan.guided.fields.grid import wave_numbers
 
 Progress = Callable[[int, int], None]
@@ -14,6 +15,14 @@ Progress = Callable[[int, int], None]
 
 CACHE_SIZED_BYTES = 1 << 18
 """Fields advanced together, in bytes: as many as the caches of one core hold, the fastest batch for the transforms."""
+
+
+def check_time(duration: float, max_step: float | None) -> None:
+    """Require that time runs forward."""
+    if not duration >= 0:
+        raise OptionError(f"duration must not be negative; got {duration}.")
+    if max_step is not None and not max_step > 0:
+        raise OptionError(f"max_step must be positive, or None for the default; got {max_step}.")
 
 
 def chunk_length(size: int) -> int:

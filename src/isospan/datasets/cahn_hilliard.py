@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.datasets._spectral import Progress, chunk_length, simulate_chunks, squared_wave_number
+from isospan.datasets._spectral import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
 from isospan.errors import OptionError, ShapeError
 
 STEP_PER_GAMMA = 0.25
@@ -105,6 +105,7 @@ def evolve(
 
     Raises:
         ShapeError: The fields are not square.
+        OptionError: A parameter is out of its range.
 
     Example:
         >>> u = torch.full((4, 4), 0.3, dtype=torch.float64)  # a mixed state at rest
@@ -112,6 +113,8 @@ def evolve(
         True
     """
     _check_square(u)
+    _check_equation(gamma, spacing)
+    check_time(duration, max_step)
     steps = ceil(duration / (max_step or STEP_PER_GAMMA * gamma))
     return _advance(u.double(), steps, duration / max(steps, 1), gamma, spacing).to(u.dtype)
 
@@ -201,10 +204,14 @@ def _evolve_to_ages(u: Tensor, steps: Tensor, step: float, gamma: float, spacing
 def _check_parameters(n: int, size: int, gamma: float, spacing: float, times: tuple[float, float]) -> None:
     if n < 1 or size < 4:
         raise OptionError(f"cahn_hilliard needs n >= 1 samples of size >= 4; got n={n}, size={size}.")
-    if not (gamma > 0 and spacing > 0):
-        raise OptionError(f"gamma and spacing must be positive; got gamma={gamma}, spacing={spacing}.")
+    _check_equation(gamma, spacing)
     if not 0 < times[0] <= times[1]:
         raise OptionError(f"times must be (earliest, latest) with 0 < earliest <= latest; got {times}.")
+
+
+def _check_equation(gamma: float, spacing: float) -> None:
+    if not (gamma > 0 and spacing > 0):
+        raise OptionError(f"gamma and spacing must be positive; got gamma={gamma}, spacing={spacing}.")
 
 
 def _check_square(u: Tensor) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.datasets._spectral import Progress, chunk_length, simulate_chunks, squared_wave_number
+from isospan.datasets._spectral import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
 from isospan.datasets._vorticity_equation import LENGTH, VorticityEquation, retained_modes
 from isospan.errors import OptionError, ShapeError
 from isospan.guided.fields import velocity_from_vorticity
@@ -121,7 +121,8 @@ def evolve(
         >>> torch.allclose(later, vortices * torch.exp(torch.tensor(-0.2)), rtol=1e-4)
         True
     """
-    _check_integration(vorticity, duration, viscosity, courant)
+    _check_integration(vorticity, viscosity, courant)
+    check_time(duration, max_step)
     equation = VorticityEquation(vorticity, viscosity)
     omega_hat = torch.fft.rfft2(vorticity.double()) * retained_modes(vorticity)
     left = omega_hat.real.new_full((*vorticity.shape[:-2], 1, 1), duration)
@@ -161,11 +162,9 @@ def _check_samples(
         )
 
 
-def _check_integration(vorticity: Tensor, duration: float, viscosity: float, courant: float) -> None:
+def _check_integration(vorticity: Tensor, viscosity: float, courant: float) -> None:
     if vorticity.dim() < 2 or vorticity.shape[-1] != vorticity.shape[-2]:
         raise ShapeError(f"Vorticity must be square fields (..., size, size); got shape {tuple(vorticity.shape)}.")
-    if not duration >= 0:
-        raise OptionError(f"duration must not be negative; got {duration}.")
     if not viscosity >= 0:
         raise OptionError(f"viscosity must not be negative; got {viscosity}.")
     if not 0 < courant <= 1:
