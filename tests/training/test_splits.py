@@ -71,6 +71,15 @@ def test_slices_of_stretches_on_disk_are_those_in_memory(rows):
     assert in_memory.in_memory
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_samples_are_read_one_after_the_other(on_disk):
+    samples = select(numbered(30, on_disk), [range(2, 6), range(10, 20)])
+    for rows in (samples, samples.fields) if on_disk else (samples,):
+        for step in (2, -1):
+            with pytest.raises(OptionError, match=f"with step 1; got step {step}"):
+                rows[::step]
+
+
 def test_only_what_is_asked_for_is_read():
     samples = select(numbered(30, on_disk=True), [range(2, 6), range(10, 20)])
     samples[5:8]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import NameMismatchError, NonFiniteError, OptionError
+from isospan.training.samples import consecutive
 
 
 class Part(Protocol):
@@ -69,7 +70,8 @@ class FieldArray:
 
     def __getitem__(self, samples: slice) -> Tensor:
         """Read consecutive samples; nothing else is read."""
-        first, last = _bounds(samples, len(self))
+        samples = consecutive(samples, len(self))
+        first, last = samples.start, samples.stop
         target = np.float64 if self.dtype == torch.float64 else np.float32
         values = np.empty((last - first, *self.parts[0].shape[1:]), target)
         with np.errstate(over="ignore"):  # what overflows becomes infinite, and is reported below
@@ -229,10 +231,3 @@ class FieldSource:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close the files."""
         self.close()
-
-
-def _bounds(samples: slice, n: int) -> tuple[int, int]:
-    first, last, step = samples.indices(n)
-    if step != 1:
-        raise OptionError(f"Consecutive samples are read, with step 1; got step {step}. Select from what was read.")
-    return first, max(first, last)

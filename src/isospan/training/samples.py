@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from isospan._checks import check_floating
-from isospan.errors import DegenerateDataError, NonFiniteError, OptionError, ShapeError
+from isospan._checks import check_finite, check_floating
+from isospan.errors import DegenerateDataError, OptionError, ShapeError
 
 READ_AHEAD = 4096
 CHUNKS_MIXED = 8
@@ -61,9 +61,8 @@ class Samples:
         return len(self.fields)
 
     def __getitem__(self, rows: slice) -> "Samples":
-        """Read a slice of samples into memory."""
-        first, last, _ = rows.indices(len(self))
-        rows = slice(first, max(first, last))
+        """Read a slice of samples, with step 1, into memory."""
+        rows = consecutive(rows, len(self))
         return Samples(self.fields[rows], {name: values[rows] for name, values in self.known.items()})
 
     @property
@@ -84,6 +83,22 @@ class Samples:
         """Select rows of samples that are in memory."""
         fields, known = self.tensors()
         return Samples(fields[rows], {name: values[rows] for name, values in known.items()})
+
+
+def consecutive(rows: slice, n: int) -> slice:
+    """Return a slice of n rows with its bounds as numbers.
+
+    Raises:
+        OptionError: its step is not 1.
+
+    Example:
+        >>> consecutive(slice(-3, None), 10)
+        slice(7, 10, None)
+    """
+    first, last, step = rows.indices(n)
+    if step != 1:
+        raise OptionError(f"Consecutive samples are read, with step 1; got step {step}. Select from what was read.")
+    return slice(first, max(first, last))
 
 
 def read_batches(samples: Samples, batch_size: int) -> Iterator[Samples]:
@@ -178,11 +193,7 @@ def _checked(x: Tensor) -> Tensor:
         raise ShapeError(
             f"Fields must have shape (N, C, H, W), got {tuple(x.shape)}. Add a channel axis with x[:, None]."
         )
-    if not bool(torch.isfinite(x.sum(dtype=torch.float64))):
-        bad = int((~torch.isfinite(x)).sum())
-        raise NonFiniteError(
-            f"Fields must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them."
-        )
+    check_finite(x, what="Fields")
     return x
 
 

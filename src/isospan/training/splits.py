@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import DegenerateDataError, OptionError
-from isospan.training.samples import Rows, Samples
+from isospan.training.samples import Rows, Samples, consecutive
 
 
 def hold_out(samples: Samples, fraction: float, *, blocks: int = 1) -> tuple[Samples, Samples]:
@@ -72,10 +72,10 @@ class Stretches:
 
     def __getitem__(self, rows: slice) -> Tensor:
         """Read a slice of the rows kept."""
-        first, last, _ = rows.indices(len(self))
+        rows = consecutive(rows, len(self))
         pieces, before = [], 0
         for stretch in self.stretches:
-            part = stretch[max(0, first - before) : max(0, last - before)]
+            part = stretch[max(0, rows.start - before) : max(0, rows.stop - before)]
             pieces += [self.rows[part.start : part.stop]] if part else []
             before += len(stretch)
         return torch.cat(pieces) if pieces else self.rows[0:0]
