@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Seed torch's global generators inside the block and leave them as they were.
+    """Seed torch's global generators inside the block and leave them as they were; on the CPU, that of the CPU alone.
 
     Example:
         >>> with seeded(0):
@@ -17,7 +17,8 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         ...     torch.equal(torch.rand(1), first)
         True
     """
-    devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+    kind = torch.device(device).type
+    seed_generators = torch.default_generator.manual_seed if kind == "cpu" else torch.manual_seed
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if kind == "cuda" else []):
+        seed_generators(seed)
         yield
