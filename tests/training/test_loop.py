@@ -30,10 +30,11 @@ def objective(**options):
     return SpaceObjective({"mean": 2, "power": 2}, 6, schedule=ExponentialSchedule(first=2, growth=1.5), **options)
 
 
-def trained(guided=True, epochs=3, model=None, **options):
+def trained(guided=True, epochs=3, model=None, samples=None, strength=None, **options):
     model = model or network()
-    guide = {"objective": objective(), "quantities": quantities} if guided else {}
-    history = fit(model, fields(), epochs=epochs, batch_size=8, lr=3e-3, **guide, **options)
+    guide = {"objective": objective(strength=strength), "quantities": quantities} if guided else {}
+    samples = fields() if samples is None else samples
+    history = fit(model, samples, **{"epochs": epochs, "batch_size": 8, "lr": 3e-3, **guide, **options})
     return model, history
 
 
@@ -133,6 +134,28 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert len(history.steps) == 9
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 4}, "epochs: 3 then, 4 now"),
+        ({"batch_size": 12}, "batch_size: 8 then, 12 now"),
+        ({"lr": 1e-3}, "lr: 0.003 then, 0.001 now"),
+        ({"seed": 1}, "seed: 0 then, 1 now"),
+        ({"augment": True}, "augment: False then, True now"),
+        ({"samples": fields(16)}, "samples: 24 then, 16 now"),
+        ({"samples": fields() + 1}, "mean of the fields: "),
+        ({"samples": 2 * fields()}, "their deviation: "),
+        ({"guided": False}, "guidance: .* then, 'none' now"),
+        ({"strength": 0.7}, "guidance: .*'strength': 0.7"),
+    ],
+)
+def test_a_run_is_resumed_with_the_samples_and_settings_it_had(tmp_path, changes, message):
+    checkpoints = Checkpoints(tmp_path)
+    trained(checkpoints=checkpoints)
+    with pytest.raises(OptionError, match=f"other settings .*{message}"):
+        trained(**{"checkpoints": checkpoints, "resume": True, **changes})
+
+
 def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(tmp_path):
     uninterrupted, _ = trained()
     checkpoints = Checkpoints(tmp_path)
@@ -148,6 +171,14 @@ def test_without_resume_it_starts_from_the_beginning(tmp_path):
     calls = []
     trained(checkpoints=checkpoints, progress=lambda *args: calls.append(args))
     assert len(calls) == 9
+
+
+def test_without_resume_nothing_is_left_of_an_earlier_run(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    trained(checkpoints=checkpoints)
+    trained(checkpoints=checkpoints, epochs=1)
+    assert [int(path.stem) for path in checkpoints.paths()] == [1]
+    assert checkpoints.latest()["step"] == 3
 
 
 def test_progress_hears_of_every_step():

@@ -125,10 +125,7 @@ class Job:
 
     def _checkpoints(self, name: str, sizes: Sizes) -> Checkpoints:
         run = self.config.settings() | {"network": name, "dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}
-        checkpoints = Checkpoints(Path(self.config.out) / "checkpoints" / name, run=run)
-        if not self.config.resume:
-            checkpoints.clear()
-        return checkpoints
+        return Checkpoints(Path(self.config.out) / "checkpoints" / name, run=run)
 
     def _evaluated(self, model: ConvAutoencoder, objective: SpaceObjective, history: History) -> TrainedNetwork:
         """Solve the subspaces from all training samples, and score them on the held-out ones."""

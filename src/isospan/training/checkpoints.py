@@ -67,7 +67,7 @@ class Checkpoints:
             except FileFormatError as error:
                 logger.warning("Checkpoint skipped: %s", error)
                 continue
-            self._check_run(path, saved["run"])
+            check_same_run(path, saved["run"], self.run)
             return saved["state"]
         if paths:
             raise FileFormatError(
@@ -81,15 +81,16 @@ class Checkpoints:
         for path in self.paths():
             path.unlink(missing_ok=True)
 
-    def _check_run(self, path: Path, saved: Mapping[str, Any]) -> None:
-        names = sorted({*saved, *self.run})
-        changed = [
-            f"{name}: {saved.get(name)!r} then, {self.run.get(name)!r} now"
-            for name in names
-            if saved.get(name) != self.run.get(name)
-        ]
-        if changed:
-            raise OptionError(
-                f"{path} is of a run with other settings ({'; '.join(changed)}). Resume with the same ones, or train "
-                "from the start in another directory."
-            )
+
+def check_same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Require that a checkpoint is of a run with these settings."""
+    changed = [
+        f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now"
+        for name in sorted({*saved, *now})
+        if saved.get(name) != now.get(name)
+    ]
+    if changed:
+        raise OptionError(
+            f"{path} is of a run with other settings ({'; '.join(changed)}). Resume with the same ones, or train "
+            "from the start in another directory."
+        )

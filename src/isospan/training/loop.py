@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from isospan.errors import MissingArgumentError, OptionError
 from isospan.guided.objective import SpaceObjective
 from isospan.training.augmentation import displaced
-from isospan.training.checkpoints import Checkpoints
+from isospan.training.checkpoints import Checkpoints, check_same_run
 from isospan.training.history import History
 from isospan.training.randomness import seeded
 from isospan.training.readout import Quantities, held_out_scores, read_out
@@ -45,7 +45,8 @@ def fit(
 
     The order of samples and their displacements come from a generator of their own, so a guided and an unguided run of
     one seed see the same batches; and the same seed gives the same weights, bit for bit, also when the run is
-    interrupted and resumed.
+    interrupted and resumed. So a run is resumed with the samples and settings that it had, its epochs included, over
+    which the cosine stretches.
 
     Args:
         model: maps fields (B, C, H, W) to (reconstruction, latents (B, D)).
@@ -61,7 +62,7 @@ def fit(
         validation: held-out samples, scored after every epoch.
         progress: called after every step as ``progress(epoch, step, total_steps, losses)``.
         checkpoints: where the state is saved after every epoch.
-        resume: continue from the newest checkpoint, where there is one.
+        resume: continue from the newest checkpoint, where there is one. Where not set, old checkpoints are removed.
 
     Returns:
         The losses of every step.
@@ -69,7 +70,7 @@ def fit(
     Raises:
         NonFiniteError: the fields hold NaN or infinity, or a loss became so: training diverged.
         MissingArgumentError: an objective without quantities.
-        OptionError: a number is out of its range, or the checkpoint is of a run with other settings.
+        OptionError: a number is out of its range, or the checkpoint is of a run with other samples or settings.
 
     Example:
         >>> from isospan.training import ConvAutoencoder
@@ -80,13 +81,18 @@ def fit(
     samples = Samples(samples) if isinstance(samples, Tensor) else samples
     _check(epochs, lr, objective, quantities)
     total = epochs * steps_per_epoch(len(samples), batch_size)
-    scale = field_statistics(samples)[1].to(device).reshape(-1, 1, 1)
+    mean, std = field_statistics(samples)
+    scale = std.to(device).reshape(-1, 1, 1)
+    numbers = {"epochs": int(epochs), "batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}
+    data = {"samples": len(samples), "mean of the fields": _digits(mean), "their deviation": _digits(std)}
+    settings = {**numbers, **data, "augment": bool(augment), "guidance": _guidance(objective)}
     with seeded(seed, device):
         generator = torch.Generator().manual_seed(seed)
-        run = Run(model.to(device), objective, quantities, generator, scale, lr, total)
-        saved = checkpoints.latest() if checkpoints is not None and resume else None
-        if saved is not None:
-            run.restore(saved)
+        run = Run(model.to(device), objective, quantities, generator, scale, lr, total, settings)
+        if checkpoints is not None and resume:
+            _continue(run, checkpoints)
+        elif checkpoints is not None:
+            checkpoints.clear()
         while run.epoch < epochs:
             for batch in shuffled_batches(samples, batch_size, generator=generator):
                 batch = displaced(batch, generator=generator) if augment else batch
@@ -99,6 +105,27 @@ def fit(
             if checkpoints is not None:
                 checkpoints.save(run.epoch, run.state())
     return run.history
+
+
+def _continue(run: Run, checkpoints: Checkpoints) -> None:
+    """Bring a run to its newest checkpoint, where there is one."""
+    saved = checkpoints.latest()
+    if saved is not None:
+        check_same_run(checkpoints.directory, saved.get("settings", {}), run.settings)
+        run.restore(saved)
+
+
+def _digits(values: Tensor) -> list[str]:
+    """Digits enough to tell data apart, and few enough to be those of any number of threads."""
+    return [f"{value:.5g}" for value in values.tolist()]
+
+
+def _guidance(objective: SpaceObjective | None) -> str:
+    """What decides the guidance, beside its schedule."""
+    if objective is None:
+        return "none"
+    names = "k method orthogonal separation decoders weights momentum ridge".split()
+    return repr({name: getattr(objective, name) for name in names} | {"strength": objective.balance.strength})
 
 
 def _validate(run: Run, validation: Samples) -> dict[str, float]:

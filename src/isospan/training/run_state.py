@@ -28,6 +28,7 @@ class Run:
         scale: standard deviation (C, 1, 1) of the channels, the unit of the task loss.
         lr: the highest learning rate.
         total: steps of the whole run.
+        settings: what must be the same for the run to be continued.
         epoch: epochs done.
         step: steps done.
         history: losses so far.
@@ -40,6 +41,7 @@ class Run:
     scale: Tensor
     lr: float
     total: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
     epoch: int = 0
     step: int = 0
     history: History = field(default_factory=History)
@@ -76,6 +78,7 @@ class Run:
         """All that continuing bit for bit needs."""
         device = self.scale.device
         return {
+            "settings": dict(self.settings),
             "epoch": self.epoch,
             "step": self.step,
             "model": self.model.state_dict(),
