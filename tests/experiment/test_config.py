@@ -1,6 +1,7 @@
 """Settings that cannot be, and the record of those that can."""
 
 import json
+from functools import partial
 
 import pytest
 from torch import nn
@@ -34,7 +35,7 @@ def test_the_record_holds_what_decides_the_result_and_nothing_else():
     assert json.loads(json.dumps(record(dx=(0.1, 0.2)))) == record(dx=(0.1, 0.2))
     assert record(out="elsewhere", device="cuda", resume=True) == record()
     assert record(seed=1) != record()
-    assert record()["quantities"] == {"a": "a", "b": "abs"}
+    assert record()["quantities"] == {"a": "a", "b": "builtins:abs"}
     assert record()["files"] == ["y.nc"]
 
 
@@ -51,3 +52,12 @@ def test_an_encoder_is_known_by_where_its_class_is_found():
     assert given.encoder_reference == f"{__name__}:Encoder"
     assert given.encoder_class is Encoder
     assert TrainConfig(quantities={}).encoder_reference is None
+
+
+def test_an_encoder_that_could_not_be_loaded_is_refused_before_training():
+    class Local(nn.Module):
+        pass
+
+    for encoder in (Local, lambda *size: Encoder(), partial(Encoder)):
+        with pytest.raises(OptionError, match=r"class at the top of a module, .* got "):
+            TrainConfig(quantities={}, encoder=encoder)

@@ -1,5 +1,7 @@
 """What a quantity refers to, and what is computed of it."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -25,6 +27,19 @@ def test_how_names_a_built_in_a_variable_or_a_function():
     assert parsed("T", variables=["T"]).variable == "T"
     assert parsed("torch:sin").function is torch.sin
     assert parsed(torch.cos).function is torch.cos
+
+
+def laplacian(x):
+    """Bears the name of a built-in quantity."""
+    return x
+
+
+def test_a_function_is_written_down_as_what_finds_it_again():
+    text = parsed(laplacian).text
+    assert parsed(text).function is laplacian
+    for hidden in (lambda x: x, partial(laplacian)):
+        with pytest.raises(OptionError, match=r"cannot be found again\. Define it at the top of a module"):
+            parsed(parsed(hidden, "laplacian").text, "laplacian")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +98,11 @@ def test_functions_get_only_what_they_name():
     quantities = parse_quantities({"plain": lambda x: x, "grid": with_grid, "all": with_all})
     Targets(quantities, dx=2.0)(samples())
     assert seen == [2.0, {"dx": 2.0, "periodic": False}]
+
+
+def test_a_built_in_function_need_not_tell_its_arguments():
+    batch = samples()
+    assert torch.equal(Targets(parse_quantities({"q": "torch:sin"}))(batch)["q"], batch.fields.sin())
 
 
 def test_arrays_of_every_layout_become_targets():

@@ -8,6 +8,7 @@ from isospan.errors import DtypeError, FileFormatError, NameMismatchError, Optio
 from isospan.experiment import TrainConfig, decode, edit, probe, train
 from isospan.experiment.output import decoded_path, write_decoded, write_edited
 from isospan.experiment.use import parse_change
+from isospan.guided.evaluation import evaluate
 from isospan.guided.pooling import pool
 
 READ = torch.arange(8.0).view(2, 1, 2, 2)
@@ -74,6 +75,22 @@ def test_probing_scores_new_files(run, flow):
     evaluation = probe(run, flow)
     assert evaluation.names == ("local_mean", "gradient_x")
     assert evaluation.n_samples == 40
+
+
+def laplacian(x):
+    """Bears the name of a built-in quantity, and is another."""
+    return x**2
+
+
+def test_probing_scores_the_function_that_was_trained_on(flow, tmp_path):
+    settings = {"epochs": 1, "batch_size": 8, "width": 4, "max_bins": 3, "baseline": False, "out": tmp_path}
+    result = train(TrainConfig(files=[flow], variable="u", quantities={"laplacian": laplacian}, **settings))
+    fields = torch.from_numpy(np.load(flow)["u"])[:, None]
+    with torch.no_grad():
+        z = result.model.eval().encode(fields)
+    y = {"laplacian": pool(fields**2, result.sizes.bins["laplacian"])}
+    # float32 convolutions, in batches of another size
+    assert probe(tmp_path, flow).own_r2 == pytest.approx(evaluate(result.space, z, y).own_r2, abs=1e-4)
 
 
 @pytest.mark.parametrize(

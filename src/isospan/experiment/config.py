@@ -9,6 +9,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from isospan.errors import OptionError
+from isospan.experiment.loading import reference_to
+from isospan.experiment.targets import as_text
 from isospan.guided.fields import Spacing
 
 PathLike = str | os.PathLike[str]
@@ -36,7 +38,7 @@ class TrainConfig:
         resume: continue from the checkpoints in ``out``.
         orthogonal: make the subspaces of different quantities mutually orthogonal.
         strength: of the guidance against the task, dimensionless; the objective's default where not given.
-        encoder: ``module:Class`` or a class, constructed as ``Class(channels, size, latent_dim)``.
+        encoder: ``module:Class``, or a class at the top of a module; made as ``Class(channels, size, latent_dim)``.
         width: channels of the first convolution.
         bin_threshold: share of the variance that decides the number of bins.
         k_threshold: share of the variance of the pooled quantity that decides the dimension of its subspace.
@@ -49,7 +51,7 @@ class TrainConfig:
         notes: further settings to record.
 
     Raises:
-        OptionError: a number is out of its range.
+        OptionError: a number is out of its range, or the encoder could not be found again to load the network.
 
     Example:
         >>> TrainConfig(files=["run.nc"], quantities={"energy": "kinetic_energy"}).latent
@@ -93,6 +95,11 @@ class TrainConfig:
             raise OptionError(f"epochs must be at least 1, got {self.epochs}.")
         if self.augment and not self.periodic:
             raise OptionError("Only periodic fields can be displaced, got augment=True with periodic=False.")
+        if self.encoder_class is not None and self.encoder_reference is None:
+            raise OptionError(
+                "The encoder must be a class at the top of a module, from where the trained network is loaded, got "
+                f"{self.encoder!r}. Define it there, or name it as 'module:Class'."
+            )
 
     @property
     def displaces(self) -> bool:
@@ -114,7 +121,7 @@ class TrainConfig:
         """``module:Class`` of a user's encoder."""
         if self.encoder is None or isinstance(self.encoder, str):
             return self.encoder
-        return f"{self.encoder.__module__}:{self.encoder.__qualname__}"
+        return reference_to(self.encoder)
 
     def settings(self) -> dict[str, Any]:
         """What decides the result, as plain values: for the report, and to recognise the checkpoints of this run."""
@@ -125,16 +132,12 @@ class TrainConfig:
         return {
             "files": [Path(file).name for file in self.files],
             "variable": [self.variable] if isinstance(self.variable, str) else list(self.variable or []),
-            "quantities": {name: _text(how) or name for name, how in self.quantities.items()},
+            "quantities": {name: as_text(how) or name for name, how in self.quantities.items()},
             "encoder": self.encoder_reference or "convolutional",
             "augment": self.displaces,
             **{name: _plain(getattr(self, name)) for name in names},
             **self.notes,
         }
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else getattr(value, "__qualname__", type(value).__name__)
 
 
 def _plain(value: Any) -> Any:

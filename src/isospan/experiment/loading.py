@@ -1,4 +1,4 @@
-"""Finding a function or class that a user names as text."""
+"""Finding a function or class that a user names as text, and naming one so that it is found again."""
 
 import importlib
 import importlib.util
@@ -35,6 +35,21 @@ def load_object(reference: str) -> Any:
     if not hasattr(module, name):
         raise OptionError(f"{module_name!r} has no {name!r}. It has {', '.join(public_names(module)) or 'nothing'}.")
     return getattr(module, name)
+
+
+def reference_to(thing: Any) -> str | None:
+    """Return the ``module:name`` by which :func:`load_object` finds this very object; None where it does not.
+
+    Example:
+        >>> import math
+        >>> reference_to(math.sqrt), reference_to(lambda x: x)
+        ('math:sqrt', None)
+    """
+    reference = f"{getattr(thing, '__module__', None)}:{getattr(thing, '__qualname__', None)}"
+    try:
+        return reference if load_object(reference) is thing else None
+    except OptionError:
+        return None
 
 
 def public_names(module: ModuleType) -> list[str]:

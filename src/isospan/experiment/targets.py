@@ -10,12 +10,14 @@ from torch import Tensor
 
 from isospan._checks import check_floating, check_not_empty
 from isospan.errors import OptionError, ShapeError
-from isospan.experiment.loading import load_object
+from isospan.experiment.loading import load_object, reference_to
 from isospan.guided.fields import BUILTIN_QUANTITIES, Spacing
 from isospan.guided.pooling import pool
 from isospan.training import Samples
 
 ARRAY = "array:"
+PASSED = "passed from Python: "
+"""Marks a function that no name leads to, so that a run does not take another one for it."""
 
 Function = Callable[..., Any]
 
@@ -26,7 +28,7 @@ class Quantity:
 
     Attributes:
         name: what the user calls it.
-        text: how it was asked for.
+        text: how it was asked for, and how it is found again.
         function: of fields (B, C, H, W), and of dx and periodic where it names them.
         variable: of the file, where it is an array.
     """
@@ -46,7 +48,7 @@ def parse_quantities(wanted: Mapping[str, str | Function], *, variables: Sequenc
         variables: what the file holds.
 
     Raises:
-        OptionError: it refers to nothing.
+        OptionError: it refers to nothing, or to a function that only the run had to which it was passed.
         DegenerateDataError: there is no quantity.
 
     Example:
@@ -55,6 +57,19 @@ def parse_quantities(wanted: Mapping[str, str | Function], *, variables: Sequenc
     """
     check_not_empty(wanted, what="quantities")
     return tuple(_find(name, how, list(variables)) for name, how in wanted.items())
+
+
+def as_text(how: str | Function) -> str:
+    """Write down what was asked for: a function by where it is found again, or marked where it is not.
+
+    Example:
+        >>> import math
+        >>> as_text("laplacian"), as_text(math.sqrt), as_text(lambda x: x)
+        ('laplacian', 'math:sqrt', 'passed from Python: <lambda>')
+    """
+    if isinstance(how, str):
+        return how
+    return reference_to(how) or PASSED + getattr(how, "__qualname__", type(how).__name__)
 
 
 def split_assignment(text: str) -> tuple[str, str]:
@@ -126,8 +141,13 @@ class Targets:
 
 def _find(name: str, how: str | Function, variables: list[str]) -> Quantity:
     if callable(how):
-        return Quantity(name, getattr(how, "__name__", "function"), function=how)
+        return Quantity(name, as_text(how), function=how)
     text = how or name
+    if text.startswith(PASSED):
+        raise OptionError(
+            f"Quantity {name!r} was computed by a function {text!r}, which cannot be found again. Define it at the top "
+            "of a module, and train with that or with 'module:function'."
+        )
     if text.startswith(ARRAY):
         return Quantity(name, text, variable=_known_variable(text.removeprefix(ARRAY), variables))
     if text in BUILTIN_QUANTITIES:
@@ -157,7 +177,10 @@ def _function(reference: str) -> Function:
 
 def _call(function: Function, fields: Tensor, grid: Mapping[str, object]) -> Tensor:
     """Pass on dx and periodic where the function names them, or takes any keyword."""
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a function of C, such as torch.sin
+        return function(fields)
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
     named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     return partial(function, **{key: value for key, value in grid.items() if takes_all or key in named})(fields)

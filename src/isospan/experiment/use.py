@@ -140,7 +140,7 @@ def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: 
     """Score a run on the fields of files, for which its quantities can be computed; probes are cross-fitted on halves.
 
     Raises:
-        OptionError: a quantity cannot be found again, such as a function that was passed from Python.
+        OptionError: a quantity cannot be found again, such as a lambda that was passed from Python.
     """
     run = TrainedRun.load(directory, device=device)
     settings, dims = run.record["settings"], run.record["dims"]
