@@ -29,11 +29,16 @@ class Settings:
     Attributes:
         solver_mode: ``"auto"`` and ``"svd"`` are exact singular value decompositions; ``"auto"`` falls back to the
             eigenvalues of the Gram matrix where the SVD does not converge. ``"eigen"`` always uses the Gram matrix
-            (faster, singular values below sqrt(eps) times the largest are lost). ``"lowrank"`` is randomised.
-        n_lowrank_iters: power iterations of ``"lowrank"``, at least 0.
-        use_full_matrix: return complete orthonormal bases ("full_matrices" of an SVD) instead of min(m, n) vectors.
+            (faster, singular values below sqrt(eps) times the largest are lost). ``"lowrank"`` is randomised, with
+            its own random numbers: it approximates the k vectors that a subspace needs, and saves time where k is far
+            below the size of the matrix. It never returns fewer vectors than asked: where all are wanted (``left``,
+            ``right``, ``full``, ``singular_values``) it is as exact as the others and no faster.
+        n_lowrank_iters: power iterations of ``"lowrank"``, at least 0; more are more exact.
+        use_full_matrix: return complete orthonormal bases ("full_matrices" of an SVD) from ``left``, ``right`` and
+            ``full`` instead of min(m, n) vectors, whatever the ``solver_mode``.
         use_cpu_fallback: decompose on the CPU and move the result back (for devices without the routine).
-        device: device for what the library itself allocates; ``None`` is the device of the data.
+        device: without effect, in isospan as in spacelearn 0.1.0; it is kept so that code written for that runs.
+            Results are on the device of the data.
     """
 
     solver_mode: SolverMode = "auto"

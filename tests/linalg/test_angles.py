@@ -35,6 +35,12 @@ def test_depends_on_the_spans_only():
     torch.testing.assert_close(principal_angles(W2, W1), principal_angles(W1, W2), rtol=0, atol=1e-14)
 
 
+def test_bases_of_different_precision():
+    e = torch.eye(3)
+    assert principal_angles(e[:1], e.double()[1:2]).dtype == torch.float64
+    assert principal_angles(e[:1].half(), e[1:2].bfloat16()).rad2deg().tolist() == [90.0]
+
+
 def test_bad_bases():
     with pytest.raises(ShapeError, match=r"of the same D, got \(2, 3\) and \(2, 4\)"):
         principal_angles(torch.ones(2, 3), torch.ones(2, 4))

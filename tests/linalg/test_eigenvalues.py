@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from isospan.errors import DtypeError, ShapeError
 from isospan.linalg.eigenvalues import BLOCK, add_gram_, gram_spectrum, mirror_, symmetric_spectrum
 from isospan.settings import config
 
@@ -66,3 +67,15 @@ def test_spectrum_above_one_block():
         x = torch.randn(shape, dtype=torch.float64)
         expected = np.linalg.svd(x.numpy(), compute_uv=False) ** 2
         np.testing.assert_allclose(gram_spectrum(x), expected, rtol=1e-10)  # well conditioned, 500 rows
+
+
+def test_a_gram_matrix_that_blas_would_copy_is_refused():
+    x = torch.ones(3, 2)
+    with pytest.raises(DtypeError, match=r"both be float32 or both float64, got torch\.float32 and torch\.float64"):
+        add_gram_(torch.zeros(2, 2, dtype=torch.float64), x)
+    with pytest.raises(DtypeError, match=r"got torch\.int64"):
+        add_gram_(torch.zeros(2, 2).long(), x.long())
+    with pytest.raises(ShapeError, match=r"contiguous .*strides \(1, 2\)"):
+        add_gram_(torch.zeros(2, 2).mT, x)
+    with pytest.raises(ShapeError, match=r"P = 2 columns of X, got \(3, 3\)"):
+        add_gram_(torch.zeros(3, 3), x)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from isospan.errors import DtypeError, NonFiniteError, ShapeError
-from isospan.linalg import full, left, right, singular_values
+from isospan.linalg import full, left, randomised_svd, right, singular_values
 from isospan.settings import config
 
 SHAPES = [(6, 6), (9, 4), (4, 9), (1, 5), (5, 1), (1, 1)]
@@ -67,7 +67,7 @@ def test_rank_deficient(mode, shape):
     assert_orthonormal_columns(Vh.mT, 1e-6)
 
 
-@pytest.mark.parametrize("mode", ["auto", "svd", "eigen"])
+@pytest.mark.parametrize("mode", MODES)
 def test_batch_dimensions_lead(mode):
     A = torch.randn(2, 3, 6, 4, dtype=torch.float64)
     with config.context(solver_mode=mode):
@@ -97,13 +97,39 @@ def test_auto_is_exact_and_lowrank_never_short_on_large_matrices(mode):
         np.testing.assert_allclose(S, numpy_values(A), rtol=1e-4)  # float32
 
 
-@pytest.mark.parametrize("mode", ["auto", "svd", "eigen"])
+@pytest.mark.parametrize("mode", MODES)
 def test_full_matrices(mode):
     A = torch.randn(6, 4, dtype=torch.float64)
     with config.context(solver_mode=mode, use_full_matrix=True):
-        U, S = left(A)
-    assert (U.shape, S.shape) == ((6, 6), (4,))
+        U, S, Vh = full(A)
+        assert right(A.mT)[0].shape == (6, 6)
+    assert (U.shape, S.shape, Vh.shape) == ((6, 6), (4,), (4, 4))
     assert_orthonormal_columns(U, 1e-9)
+    torch.testing.assert_close((U[:, :4] * S) @ Vh, A, rtol=0, atol=10 * TOLERANCE[mode])
+
+
+def test_lowrank_leaves_the_random_numbers_of_the_user_alone():
+    A, before = torch.randn(8, 5), torch.get_rng_state()
+    with config.context(solver_mode="lowrank"):
+        assert torch.equal(left(A)[0], left(A)[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (30, 40), (30, 3)])
+def test_randomised_svd_converges_with_the_iterations(shape):
+    r = min(shape)
+    U, V = (torch.linalg.qr(torch.randn(n, r, dtype=torch.float64))[0] for n in shape)
+    exact = 0.7 ** torch.arange(r, dtype=torch.float64)
+    errors = []
+    for n_iters in (0, 2, 30):
+        with config.context(n_lowrank_iters=n_iters):
+            Q, S, Vh = randomised_svd((U * exact) @ V.T, 3)
+        assert (Q.shape, S.shape, Vh.shape) == ((shape[0], 3), (3,), (3, shape[1]))
+        errors.append(float((S - exact[:3]).abs().max()))
+    # each iteration gains 0.7^(2 · 9), the squared ratio of the twelfth value to the third
+    assert errors[2] < 1e-13
+    assert errors[1] < 1e-3
+    assert errors[0] >= errors[1] >= 0
 
 
 def test_auto_falls_back_where_the_svd_does_not_converge(monkeypatch, caplog):

@@ -96,21 +96,31 @@ def test_falls_back_to_the_full_eigendecomposition_where_lapack_fails(monkeypatc
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_nan_is_an_error_and_not_an_endless_loop(bad):
+@pytest.mark.parametrize("mode", ["auto", "svd", "eigen", "lowrank"])
+def test_nan_is_an_error_and_not_an_endless_loop(bad, mode):
     C = graded(9, 20, 1)
     C[3, 4] = bad
-    with pytest.raises(NonFiniteError, match="1 NaN or infinite of 180"):
+    with config.context(solver_mode=mode), pytest.raises(NonFiniteError, match="1 NaN or infinite of 180"):
         top_left_singular(C, 2)
 
 
 @pytest.mark.parametrize("mode", ["svd", "eigen", "lowrank"])
 def test_other_modes_truncate_their_decomposition(mode):
     C = graded(30, 40, 1)
-    with config.context(solver_mode=mode):
+    # "lowrank" finds the third of 11 directions: the ratio of the values at the cut, (3 / 12)^(2 · 12), is 1e-15
+    with config.context(solver_mode=mode, n_lowrank_iters=12):
         W, s = top_left_singular(C, 3)
     expected, s_expected = top_left_singular(C, 3)
     torch.testing.assert_close((W @ expected.T).abs(), torch.eye(3, dtype=W.dtype), rtol=0, atol=1e-6)
     torch.testing.assert_close(s, s_expected, rtol=1e-6, atol=0)
+
+
+def test_lowrank_does_not_find_more_than_it_needs(monkeypatch):
+    sizes, qr = [], torch.linalg.qr
+    monkeypatch.setattr(torch.linalg, "qr", lambda A, **options: sizes.append(A.shape[1]) or qr(A, **options))
+    with config.context(solver_mode="lowrank"):
+        top_left_singular(graded(90, 80, 1), 4)
+    assert set(sizes) - {80} == {12}
 
 
 def test_the_cpu_fallback_gives_the_same():

@@ -12,7 +12,7 @@ from isospan._checks import check_bases, check_names
 from isospan.errors import NumericalWarning, ShapeError
 from isospan.guided.criteria import Criterion, whitener
 from isospan.guided.space import Space
-from isospan.linalg import complete_rows, fix_signs, nested_frame, procrustes_rotation, top_left_singular
+from isospan.linalg import complete_rows, eigh, fix_signs, nested_frame, procrustes_rotation, top_left_singular
 
 
 def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ def oriented(W: Mapping[str, Tensor], previous: Space | Mapping[str, Tensor] | N
 
 def leading_targets(WC: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Leading right singular vector of each X = W C (k, P), from the k x k side; zero where X is."""
-    leading = [torch.linalg.eigh(X @ X.mT)[1][:, -1] for X in WC.values()]
+    leading = [eigh(X @ X.mT)[1][:, -1] for X in WC.values()]
     signed = fix_signs(pad_sequence(leading, batch_first=True))
     return {name: normalize(x[: len(X)] @ X, dim=0) for x, (name, X) in zip(signed, WC.items(), strict=True)}
 

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from isospan.linalg import eigh
 from isospan.moments import Moments
 
 Method = Literal["covariance", "regression", "correlation"]
@@ -67,6 +68,6 @@ def ridged(C: Tensor, ridge: float) -> Tensor:
 
 def whitener(G: Tensor) -> Tensor:
     """F (r, D) with F G Fᵀ = I, r the rank of G: diag(λ^{-1/2}) Qᵀ, without eigenvalues that are rounding."""
-    eigenvalues, Q = torch.linalg.eigh(G)
+    eigenvalues, Q = eigh(G)
     significant = eigenvalues > len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1]
     return (Q[:, significant] * eigenvalues[significant].rsqrt()).mT

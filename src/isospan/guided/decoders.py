@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_bases, check_latents, check_names, check_ridge, check_targets, working_dtype
-from isospan.linalg import solve_gram
+from isospan.linalg import solve_gram, svd
 from isospan.moments import Moments
 
 
@@ -101,7 +101,7 @@ def least_squares(
 
 def _ridge_solution(S: Tensor, Y: Tensor, ridge: float) -> Tensor:
     """A = V diag(s / (s² + λ)) Uᵀ Y of the thin SVD of S (B, k), without singular values that are rounding."""
-    U, s, Vh = torch.linalg.svd(S, full_matrices=False)
+    U, s, Vh = svd(S)
     significant = s > max(S.shape) * torch.finfo(S.dtype).eps * s[:1]
     lam = ridge * s.square().sum() / S.shape[1]
     inverse = torch.where(significant, s / (s.square() + lam), torch.zeros_like(s))

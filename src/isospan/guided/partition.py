@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from isospan.linalg import nearest_frame
+from isospan.linalg import eigh, nearest_frame, pinv
 
 MAX_STEPS = 300
 LEAST_GAIN = 1e-8
@@ -70,7 +70,7 @@ def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mappi
 def _share(W: Tensor, H: Tensor, G: Tensor | None) -> tuple[Tensor, Tensor]:
     """Value tr[S W H Wᵀ] with S = (W G Wᵀ)⁻¹, and half its gradient S W H - S W H Wᵀ S W G."""
     WG = W if G is None else W @ G
-    S = torch.linalg.pinv(WG @ W.mT, hermitian=True)
+    S = pinv(WG @ W.mT, hermitian=True)
     X = S @ W @ H
     return (X @ W.mT).trace(), X - X @ W.mT @ S @ WG
 
@@ -83,7 +83,7 @@ def _tangent(W: Tensor, X: Tensor) -> Tensor:
 
 def _polar(M: Tensor) -> Tensor:
     """Nearest frame of a tangent step from a frame: M Mᵀ is at least the identity, so its eigenvalues serve."""
-    eigenvalues, Q = torch.linalg.eigh(M @ M.mT)
+    eigenvalues, Q = eigh(M @ M.mT)
     return (Q * eigenvalues.rsqrt()) @ (Q.mT @ M)
 
 

@@ -10,14 +10,16 @@ from isospan.linalg.bases import (
     orthonormal_rows,
     procrustes_rotation,
 )
+from isospan.linalg.decompositions import eigh, pinv, qr, svd, svdvals
 from isospan.linalg.eigenvalues import add_gram_, gram_spectrum, mirror_, symmetric_spectrum
 from isospan.linalg.least_squares import solve_gram
-from isospan.linalg.spectra import full, left, right, singular_values
+from isospan.linalg.spectra import full, left, randomised_svd, right, singular_values
 from isospan.linalg.truncated import top_left_singular
 
 __all__ = [
     "add_gram_",
     "complete_rows",
+    "eigh",
     "fix_signs",
     "full",
     "gram_spectrum",
@@ -28,11 +30,16 @@ __all__ = [
     "nested_frame",
     "orthogonal_complement",
     "orthonormal_rows",
+    "pinv",
     "principal_angles",
     "procrustes_rotation",
+    "qr",
+    "randomised_svd",
     "right",
     "singular_values",
     "solve_gram",
+    "svd",
+    "svdvals",
     "symmetric_spectrum",
     "top_left_singular",
 ]

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from isospan._checks import check_floating
+from isospan._checks import check_floating, working_dtype
 from isospan.errors import ShapeError
 from isospan.linalg.bases import orthonormal_rows
+from isospan.linalg.decompositions import svdvals
 
 
 def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
@@ -19,7 +20,7 @@ def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
         W2: basis (k2, D).
 
     Returns:
-        min(k1, k2) angles in radians, ascending, in [0, π/2].
+        min(k1, k2) angles in radians, ascending, in [0, π/2]; float64 if either basis is, else float32.
 
     Raises:
         ShapeError: the bases are not matrices of the same width D.
@@ -38,9 +39,10 @@ def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
         raise ShapeError(
             f"Bases must be (k1, D) and (k2, D) of the same D, got {tuple(W1.shape)} and {tuple(W2.shape)}."
         )
-    small, large = sorted((orthonormal_rows(W1), orthonormal_rows(W2)), key=len)
-    cosine = torch.linalg.svdvals(small @ large.mT).clamp(max=1)
-    sine = torch.linalg.svdvals(small - small @ large.mT @ large).flip(0).clamp(max=1)[: len(small)]
+    dtype = working_dtype(W1, W2)
+    small, large = sorted((orthonormal_rows(W.to(dtype)) for W in (W1, W2)), key=len)
+    cosine = svdvals(small @ large.mT).clamp(max=1)
+    sine = svdvals(small - small @ large.mT @ large).flip(0).clamp(max=1)[: len(small)]
     return torch.where(cosine**2 < 0.5, torch.acos(cosine), torch.asin(sine))
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from isospan.linalg.decompositions import decomposition, qr, svd
+
 
 def fix_signs(W: Tensor) -> Tensor:
     """Flip the rows of W (k, D) so that the entry of largest magnitude in each is positive (the first, if several).
@@ -29,13 +31,14 @@ def orthonormal_rows(W: Tensor) -> Tensor:
         tensor([[1., 0.]])
     """
     if len(W) <= W.shape[1]:
-        Q, R = torch.linalg.qr(W.mT)
+        Q, R = qr(W.mT)
         if _independent(R):
             return Q.mT
-    _, s, Vh = torch.linalg.svd(W, full_matrices=False)
+    _, s, Vh = svd(W)
     return Vh[: _rank(W, s)]
 
 
+@decomposition
 def orthogonal_complement(W: Tensor) -> Tensor:
     """Return an orthonormal basis (D - r, D) of all that is orthogonal to the rows of W (k, D), r their numerical rank.
 
@@ -48,7 +51,7 @@ def orthogonal_complement(W: Tensor) -> Tensor:
         reflectors, tau = torch.geqrf(W.mT)
         if _independent(reflectors):
             return torch.ormqr(reflectors, tau, torch.eye(W.shape[1], dtype=W.dtype, device=W.device)[:, len(W) :]).mT
-    _, s, Vh = torch.linalg.svd(W, full_matrices=True)
+    _, s, Vh = svd(W, full_matrices=True)
     return Vh[_rank(W, s) :]
 
 
@@ -61,7 +64,7 @@ def nested_frame(W: Tensor) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    Q, R = torch.linalg.qr(W.mT)
+    Q, R = qr(W.mT)
     return (Q * torch.where(R.diagonal() < 0, -1.0, 1.0).to(Q.dtype)).mT + 0.0
 
 
@@ -97,7 +100,7 @@ def nearest_frame(M: Tensor) -> Tensor:
         tensor([[1., 0., 0.],
                 [0., 1., 0.]])
     """
-    U, _, Vh = torch.linalg.svd(M, full_matrices=False)
+    U, _, Vh = svd(M)
     return U @ Vh
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from isospan.settings import config
+from isospan.errors import DtypeError, ShapeError
+from isospan.linalg.decompositions import decomposition
 
 BLOCK = 128
 """Rows of a Gram matrix that are mirrored together."""
@@ -32,6 +33,7 @@ def gram_spectrum(x_centred: Tensor) -> Tensor:
     return symmetric_spectrum(add_gram_(x.new_zeros(x.shape[1], x.shape[1]), x))
 
 
+@decomposition
 def symmetric_spectrum(G: Tensor) -> Tensor:
     """Eigenvalues of a symmetric positive semi-definite matrix (n, n), descending, rounding below 0 removed.
 
@@ -42,15 +44,18 @@ def symmetric_spectrum(G: Tensor) -> Tensor:
         >>> symmetric_spectrum(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
         tensor([2., 1.])
     """
-    eigenvalues = torch.linalg.eigvalsh(G.cpu() if config.use_cpu_fallback else G, UPLO="U")
-    return eigenvalues.to(G.device).flip(-1).clamp(min=0)
+    return torch.linalg.eigvalsh(G, UPLO="U").flip(-1).clamp(min=0)
 
 
 def add_gram_(G: Tensor, x: Tensor) -> Tensor:
     r"""Add :math:`X^\top X` of X (N, P) to the upper triangle of G (P, P) in place.
 
     On the CPU by BLAS's ``syrk``, in half the time of the product. What lies below the diagonal is not meaningful until
-    :func:`mirror_`. Both are float32 or both float64, and G is contiguous.
+    :func:`mirror_`.
+
+    Raises:
+        DtypeError: X and G are not both float32 or both float64.
+        ShapeError: G is not a contiguous matrix (P, P).
 
     Example:
         >>> import torch
@@ -58,6 +63,15 @@ def add_gram_(G: Tensor, x: Tensor) -> Tensor:
         tensor([[1., 2.],
                 [2., 5.]])
     """
+    if G.dtype != x.dtype or G.dtype not in (torch.float32, torch.float64):
+        raise DtypeError(
+            f"X and G must both be float32 or both float64, got {x.dtype} and {G.dtype}. Convert X to the type of G."
+        )
+    if G.shape != (x.shape[1], x.shape[1]) or not G.is_contiguous():
+        raise ShapeError(
+            f"G must be contiguous and of shape (P, P) with P = {x.shape[1]} columns of X, got {tuple(G.shape)} with "
+            f"strides {G.stride()}. Sum into a tensor of its own."
+        )
     if G.device.type != "cpu":
         return G.addmm_(x.mT, x)
     if x.numel() == 0:

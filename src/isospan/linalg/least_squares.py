@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
+from isospan.linalg.decompositions import decomposition, eigh
 
+
+@decomposition
 def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
     r"""Minimum-norm solution A of the normal equations :math:`(G + \lambda I) A = C`.
 
@@ -30,7 +33,7 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
     L = torch.linalg.cholesky_ex(shifted)[0]
     if _well_conditioned(L):
         return torch.cholesky_solve(C, L)
-    eigenvalues, Q = torch.linalg.eigh(G)
+    eigenvalues, Q = eigh(G)
     cutoff = len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1].clamp(min=0)
     inverse = torch.where(eigenvalues > cutoff, 1 / (eigenvalues + ridge * eigenvalues.mean()), 0.0)
     return Q @ (inverse.unsqueeze(-1) * (Q.mT @ C))

@@ -1,6 +1,7 @@
 """Singular value decompositions under the process-wide policy of :mod:`isospan.settings`.
 
-The policy decides how, never what: ``"auto"`` is exact at every size. Results are descending.
+The policy decides how, never how many: ``"auto"`` is exact at every size, and so is ``"lowrank"`` here, where all
+vectors are asked for. Results are descending, and float32 for half precision, which has no decompositions.
 
 Example:
     >>> import torch
@@ -19,11 +20,14 @@ from torch import Tensor
 
 from isospan._checks import check_finite, check_floating, working_dtype
 from isospan.errors import ShapeError
+from isospan.linalg.decompositions import decomposition, eigh, qr, svd, svdvals
 from isospan.settings import config
 
 logger = logging.getLogger("isospan")
 
 SVD = tuple[Tensor, Tensor, Tensor]
+OVERSAMPLING = 8
+"""Random vectors beyond the rank that is asked for."""
 
 
 def left(A: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,14 +51,39 @@ def singular_values(A: Tensor) -> Tensor:
     """Return the min(m, n) singular values of A (m, n), descending."""
     _check_matrix(A)
     if config.solver_mode in ("auto", "svd"):
-        return torch.linalg.svdvals(_prepared(A)).to(A.device)
+        return svdvals(A.to(working_dtype(A)))
     return _decompose(A)[1]
 
 
+def randomised_svd(A: Tensor, rank: int) -> SVD:
+    r"""Return ``rank`` leading singular vectors and values of A (m, n), approximately: (m, r), (r,), (r, n).
+
+    The range of :math:`(A A^\top)^i A` is found from ``rank`` + 8 random vectors, i being ``n_lowrank_iters``. The
+    vectors are the same on every call; torch's own random numbers are left alone.
+
+    Source: Halko, Martinsson and Tropp, Finding structure with randomness, 2011, algorithm 4.4.
+
+    Example:
+        >>> import torch
+        >>> randomised_svd(torch.diag(torch.tensor([3.0, 2.0, 1.0])), 2)[1].round(decimals=4)
+        tensor([3., 2.])
+    """
+    _check_matrix(A)
+    A = A.to(working_dtype(A))
+    m, n = A.shape[-2:]
+    generator = torch.Generator(A.device).manual_seed(0)
+    start = torch.randn(n, min(rank + OVERSAMPLING, m, n), generator=generator, dtype=A.dtype, device=A.device)
+    Q, _ = qr(A @ start)
+    for _ in range(config.n_lowrank_iters):
+        Q, _ = qr(A @ qr(A.mT @ Q)[0])
+    U, S, Vh = svd(Q.mT @ A)
+    return (Q @ U)[..., :rank], S[..., :rank], Vh[..., :rank, :]
+
+
+@decomposition
 def _decompose(A: Tensor) -> SVD:
     _check_matrix(A)
-    U, S, Vh = _SOLVERS[config.solver_mode](_prepared(A))
-    return U.to(A.device), S.to(A.device), Vh.to(A.device)
+    return _SOLVERS[config.solver_mode](A.to(working_dtype(A)))
 
 
 def _check_matrix(A: Tensor) -> None:
@@ -64,14 +93,8 @@ def _check_matrix(A: Tensor) -> None:
     check_finite(A, what="The matrix")
 
 
-def _prepared(A: Tensor) -> Tensor:
-    """Half precision has no decompositions: it is computed in float32."""
-    A = A.to(working_dtype(A))
-    return A.cpu() if config.use_cpu_fallback else A
-
-
 def _exact(A: Tensor) -> SVD:
-    return torch.linalg.svd(A, full_matrices=config.use_full_matrix)
+    return svd(A, full_matrices=config.use_full_matrix)
 
 
 def _exact_or_gram(A: Tensor) -> SVD:
@@ -88,7 +111,7 @@ def _from_gram(A: Tensor) -> SVD:
     if m > n:
         U, S, Vh = _from_gram(A.mT)
         return Vh.mT, S, U.mT
-    eigenvalues, eigenvectors = torch.linalg.eigh((A @ A.mT).double())
+    eigenvalues, eigenvectors = eigh((A @ A.mT).double())
     U = eigenvectors.flip(-1).to(A.dtype)
     S = eigenvalues.flip(-1).clamp(min=0).sqrt().to(A.dtype)
     return U, S, _orthonormal_completion(A.mT @ U).mT
@@ -96,16 +119,15 @@ def _from_gram(A: Tensor) -> SVD:
 
 def _orthonormal_completion(V_scaled: Tensor) -> Tensor:
     """Orthonormal columns whose span and order are those of V diag(S), also where S = 0."""
-    mode = "complete" if config.use_full_matrix else "reduced"
-    Q, R = torch.linalg.qr(V_scaled, mode=mode)
+    Q, R = qr(V_scaled, complete=config.use_full_matrix)
     signs = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(Q.dtype)
     r = signs.shape[-1]
     return torch.cat([Q[..., :r] * signs.unsqueeze(-2), Q[..., r:]], dim=-1)
 
 
 def _randomised(A: Tensor) -> SVD:
-    U, S, V = torch.svd_lowrank(A, q=min(A.shape[-2:]), niter=config.n_lowrank_iters)
-    return U, S, V.mT
+    U, S, Vh = randomised_svd(A, min(A.shape[-2:]))
+    return _orthonormal_completion(U), S, _orthonormal_completion(Vh.mT).mT
 
 
 _SOLVERS = {"auto": _exact_or_gram, "svd": _exact, "eigen": _from_gram, "lowrank": _randomised}

@@ -3,20 +3,22 @@
 import torch
 from torch import Tensor
 
-from isospan.linalg.spectra import left
+from isospan.linalg.decompositions import decomposition, eigh
+from isospan.linalg.spectra import left, randomised_svd
 from isospan.settings import config
 
 SMALLEST_RATIO = 1e-3
 """Ratio of singular values below which squaring them costs too many digits."""
 
 
+@decomposition
 def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
     r"""Return the k leading left singular vectors of C as rows, and their singular values.
 
     With ``solver_mode="auto"`` they come from the k leading eigenvectors of the Gram matrix of the shorter side, in
     float64; on the CPU LAPACK's ``syevr`` finds these alone, which takes half of the time of finding all. Where
-    singular values spread too far for a Gram matrix, the full SVD decides. The other modes truncate
-    :func:`isospan.linalg.left`.
+    singular values spread too far for a Gram matrix, the full SVD decides. ``"lowrank"`` approximates these k alone
+    (:func:`isospan.linalg.randomised_svd`); the other modes truncate :func:`isospan.linalg.left`.
 
     Args:
         C: matrix (D, P), float64.
@@ -39,10 +41,10 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
                 [0., 0., 1.]], dtype=torch.float64), tensor([3., 2.], dtype=torch.float64))
     """
     if config.solver_mode == "auto":
-        leading = _from_gram(C.cpu() if config.use_cpu_fallback else C, k)
+        leading = _from_gram(C, k)
         if leading is not None:
-            return leading[0].to(C.device), leading[1].to(C.device)
-    U, s = left(C)
+            return leading
+    U, s = randomised_svd(C, k)[:2] if config.solver_mode == "lowrank" else left(C)
     return U[:, :k].mT.contiguous(), s[:k]
 
 
@@ -65,11 +67,11 @@ def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
 def _leading_eigenvectors(A: Tensor, k: int) -> Tensor:
     """The k leading eigenvectors of A Aᵀ as columns, ascending, A (n, m), n ≤ m."""
     if A.device.type != "cpu":
-        return torch.linalg.eigh(A @ A.mT)[1][:, len(A) - k :]
+        return eigh(A @ A.mT)[1][:, len(A) - k :]
     from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
     a, n = A.numpy(), len(A)
     (syrk,), (syevr,) = get_blas_funcs(("syrk",), (a,)), get_lapack_funcs(("syevr",), (a,))
     G = syrk(1.0, a, lower=1) if a.flags.f_contiguous else syrk(1.0, a.T, trans=1, lower=1)
     _, V, _, _, failed = syevr(G, range="I", il=n - k + 1, iu=n, lower=1, overwrite_a=1)
-    return torch.linalg.eigh(A @ A.mT)[1][:, n - k :] if failed else torch.from_numpy(V[:, :k])
+    return eigh(A @ A.mT)[1][:, n - k :] if failed else torch.from_numpy(V[:, :k])

@@ -12,7 +12,7 @@ from isospan._checks import check_choice
 from isospan.errors import OptionError
 from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import centred, checked_bases, exact_products, stacked
-from isospan.linalg import add_gram_, orthogonal_complement, orthonormal_rows
+from isospan.linalg import add_gram_, eigh, orthogonal_complement, orthonormal_rows
 
 Spectrum = Literal["singular", "variance"]
 
@@ -112,7 +112,7 @@ def leading_free_directions(Zc: Tensor, W_all: Tensor, n_dir: int) -> Tensor:
     tall = X.mT if N is None else X
     G = add_gram_(X.new_zeros(tall.shape[1], tall.shape[1]), tall)
     try:
-        vectors = torch.linalg.eigh(G, UPLO="U")[1]
+        vectors = eigh(G, upper=True)[1]
     except torch.linalg.LinAlgError:
         if G.isfinite().all():
             raise

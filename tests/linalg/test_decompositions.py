@@ -1,0 +1,69 @@
+"""The setting ``use_cpu_fallback`` reaches every decomposition there is, and brings the result back."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import isospan
+from isospan import linalg
+from isospan.linalg.decompositions import decomposition
+from isospan.settings import config
+
+ROOT = Path(isospan.__file__).parent
+BY_TORCH = re.compile(r"torch\.(linalg\.(eig|svd|qr|pinv|lstsq|cholesky|solve)\w*|geqrf|ormqr|svd\w*|pinverse)\(")
+ONE_MATRIX = [
+    linalg.eigh,
+    linalg.full,
+    linalg.left,
+    linalg.nearest_frame,
+    linalg.nested_frame,
+    linalg.orthogonal_complement,
+    linalg.orthonormal_rows,
+    linalg.pinv,
+    linalg.qr,
+    linalg.right,
+    linalg.singular_values,
+    linalg.svd,
+    linalg.svdvals,
+    linalg.symmetric_spectrum,
+]
+
+
+@pytest.mark.parametrize("routine", ONE_MATRIX, ids=lambda r: r.__name__)
+def test_the_matrix_is_taken_to_the_cpu(routine):
+    """A tensor on the meta device says so when it is asked for its entries."""
+    with config.context(use_cpu_fallback=True), pytest.raises(NotImplementedError, match="out of meta"):
+        routine(torch.empty(3, 3, device="meta"))
+
+
+@pytest.mark.parametrize("routine", [linalg.principal_angles, linalg.solve_gram, linalg.top_left_singular])
+def test_so_are_two(routine):
+    second = 2 if routine is linalg.top_left_singular else torch.empty(3, 3, device="meta")
+    with config.context(use_cpu_fallback=True), pytest.raises(NotImplementedError, match="out of meta"):
+        routine(torch.empty(3, 3, device="meta"), second)
+
+
+def test_results_return_to_the_device_of_the_first():
+    def on_the_cpu(x):
+        assert x.device.type == "cpu"
+        return x, x
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("meta")
+
+        def cpu(self):
+            return torch.ones(2)
+
+    x = torch.ones(2).as_subclass(Elsewhere)
+    with config.context(use_cpu_fallback=True):
+        assert [part.device.type for part in decomposition(on_the_cpu)(x)] == ["meta", "meta"]
+        assert decomposition(lambda x: on_the_cpu(x)[0])(x).device.type == "meta"
+
+
+def test_no_other_room_decomposes_by_itself():
+    rooms = [path for path in ROOT.rglob("*.py") if path.parent.name != "linalg"]
+    assert len(rooms) > 50
+    offenders = {path.name: BY_TORCH.findall(path.read_text()) for path in rooms if BY_TORCH.search(path.read_text())}
+    assert offenders == {}
