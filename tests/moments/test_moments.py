@@ -60,6 +60,23 @@ def test_target_covariance(data):
     assert_matches(m, z, y)
 
 
+def test_moments_with_and_without_target_covariance_do_not_mix(data):
+    for mixed in (True, False):
+        one = Moments.of(*data, target_covariance=mixed)
+        before = copy.deepcopy(one.state_dict())
+        with pytest.raises(OptionError, match=f"both not, got target_covariance={mixed} and {not mixed}"):
+            one.merge(Moments.of(*data, target_covariance=not mixed))
+        assert all(torch.equal(before[key], value) for key, value in one.state_dict().items())
+
+
+def test_a_stream_can_hold_the_target_covariance(data):
+    z, y = data
+    batches = [(z[rows], take(y, rows)) for rows in torch.arange(203).split(50)]
+    streamed = Moments.of_batches(batches, target_covariance=True).cov_yy
+    for pair, block in Moments.of(z, y, target_covariance=True).cov_yy.items():
+        torch.testing.assert_close(streamed[pair], block, rtol=1e-7, atol=1e-7)  # as in assert_matches
+
+
 def test_decay_weights_the_past(data):
     z, y = data
     z = z - 1e6
@@ -95,6 +112,10 @@ def test_empty():
         _ = Moments(2, {"a": 1}).cov_zz
     with pytest.raises(DegenerateDataError, match="stream of batches is empty"):
         Moments.of_batches([])
+    with pytest.raises(DegenerateDataError, match="At least 1 samples are needed, got a batch of 0"):
+        Moments.of_batches([(torch.ones(0, 2), {"a": torch.ones(0, 1)}), (torch.ones(3, 2), {"a": torch.ones(3, 1)})])
+    with pytest.raises(ShapeError, match=r"must have shape \(B, D\), got \(2,\)"):
+        Moments.of_batches([(torch.ones(2), {"a": torch.ones(2)})])
     with pytest.raises(DegenerateDataError, match="names no quantity"):
         Moments(2, {})
 

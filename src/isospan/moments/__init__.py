@@ -2,5 +2,6 @@
 
 from isospan.moments.moments import Moments
 from isospan.moments.precision import KeepsPrecision
+from isospan.moments.variation import varies
 
-__all__ = ["KeepsPrecision", "Moments"]
+__all__ = ["KeepsPrecision", "Moments", "varies"]

@@ -93,13 +93,22 @@ class Moments(KeepsPrecision):
         return moments
 
     @classmethod
-    def of_batches(cls, batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> Self:
-        """Return the moments of a stream of (z, y) batches; memory does not grow with their number."""
+    def of_batches(
+        cls, batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]], *, target_covariance: bool = False
+    ) -> Self:
+        """Return the moments of a stream of (z, y) batches; memory does not grow with their number.
+
+        Raises:
+            DegenerateDataError: the stream or one of its batches is empty.
+            ShapeError, NonFiniteError, NameMismatchError: as in :meth:`update`.
+        """
         moments: Self | None = None
         for z, y in batches:
             if moments is None:
-                dims = {name: t[0].numel() for name, t in y.items()}
-                moments = cls(z.shape[-1], dims).to(z.device)
+                check_latents(z, min_samples=1)
+                flat = check_targets(y, batch=len(z), device=z.device)
+                dims = {name: t.shape[1] for name, t in flat.items()}
+                moments = cls(z.shape[1], dims, target_covariance=target_covariance).to(z.device)
             moments.update(z, y)
         if moments is None:
             raise DegenerateDataError("The stream of batches is empty. Pass at least one (z, y) batch.")
@@ -133,8 +142,18 @@ class Moments(KeepsPrecision):
 
     @torch.no_grad()
     def merge(self, other: "Moments") -> Self:
-        """Add the moments of another data set of the same quantities."""
+        """Add the moments of another data set of the same quantities.
+
+        Raises:
+            NameMismatchError, ShapeError: the quantities, their order or their sizes differ.
+            OptionError: one of the two holds the covariance of the targets and the other does not.
+        """
         check_names(self.names, other.names, what="The other moments", against="these moments")
+        if self.target_covariance != other.target_covariance:
+            raise OptionError(
+                "Moments that are merged must both hold the covariance of the targets or both not, got "
+                f"target_covariance={self.target_covariance} and {other.target_covariance}. Collect both alike."
+            )
         if list(self.target_dims.items()) != list(other.target_dims.items()) or self.latent_dim != other.latent_dim:
             raise ShapeError(
                 f"Moments must agree in D and in the order and sizes of quantities, got D = {self.latent_dim}, "
