@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError
+from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError, ShapeError
 from isospan.guided.evaluation import evaluate
 from isospan.guided.latent_space import LatentSpace
 
@@ -137,6 +137,18 @@ def test_bad_input(case):
         evaluate(space, z[:3], rows(y, slice(0, 3)))
     with pytest.raises(NonFiniteError):
         evaluate(space, z, y | {"b": y["b"] * float("nan")})
+
+
+def test_sizes_are_those_of_the_space_also_where_probes_are_fitted(case):
+    space, z, y = case
+    for fit in (False, True):
+        for bad, message in [
+            ((z[:, :5], y), r"D = 8, got latents of shape \(300, 5\)"),
+            ((z, y | {"b": z}), r"'b' must have P = 1 entries, as in the space, got shape \(300, 8\)"),
+            ((z, y | {"a": y["a"][..., :1]}), r"'a' must have P = 4 entries, as in the space, got shape \(300, 2, 1\)"),
+        ]:
+            with pytest.raises(ShapeError, match=message):
+                evaluate(space, z, y, fit=bad) if fit else evaluate(space, *bad)
 
 
 def test_a_probe_that_overfits_tells_nothing():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import FileFormatError, NameMismatchError, NonFiniteError, NumericalWarning, ShapeError
+from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NonFiniteError, NumericalWarning, ShapeError
 from isospan.guided.latent_space import LatentSpace
 
 D = 12
@@ -94,6 +94,37 @@ def test_edit_all_quantities_at_once():
         np.testing.assert_allclose(after[name], y, atol=1e-8 * float(space.y_scale[name]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_edit_of_lower_precision_reaches_weak_directions(dtype):
+    """A decoder whose singular values fall to 1e-3 of the largest, in a large latent space."""
+    g = torch.Generator().manual_seed(1)
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    frames = [torch.linalg.qr(rand(n, 8)).Q.mT for n in (512, 8, 8)]
+    A = frames[1] * torch.logspace(0, -3, 8, dtype=torch.float64) @ frames[2]
+    space = LatentSpace(
+        W={"a": frames[0]},
+        A={"a": A},
+        z_mean=torch.zeros(512).double(),
+        y_mean={"a": torch.zeros(8).double()},
+        y_scale={"a": torch.ones(()).double()},
+        shapes={"a": (8,)},
+    )
+    z, wanted = rand(4, 512).to(dtype), rand(4, 512).to(dtype)
+    edited = space.edit(z, {"a": space.decode(wanted.double())["a"].float()})
+    assert edited.dtype == torch.float32
+    # float32 targets of size 1 over a singular value of 1e-3, and float32 latents
+    np.testing.assert_allclose(space.encode(edited)["a"], space.encode(wanted)["a"], atol=1e-3)
+
+
+def test_edit_of_a_stored_float32_space_does_not_follow_its_rounding():
+    """A decoder of rank 1 that was rounded has a second direction of 1e-8, which no target shall be divided by."""
+    space, z = make_space()
+    A = torch.tensor([[1.0], [1 / 3], [0.1]]) @ torch.randn(1, 8, generator=torch.Generator().manual_seed(0)) / 3
+    rounded = replace(space.to(dtype=torch.float32), A=dict(space.to(dtype=torch.float32).A) | {"a": A})
+    step = rounded.edit(z, {"a": torch.ones(2, 4).double()}) - z
+    assert float(step.norm(dim=1).max()) < 100
+
+
 def test_edit_warns_where_subspaces_coincide():
     space, z = make_space()
     space = replace(space, W=dict(space.W) | {"b.c": space.W["a"][:2]})
@@ -170,6 +201,14 @@ def test_bad_input():
         space.erase(z, [])
     with pytest.raises(ShapeError, match="must have shape"):
         space.edit(z, {"a": torch.zeros(5, 3).double()})
+    with pytest.raises(
+        ShapeError, match=r"shape \(5, 2, 4\), one for each latent, or \(2, 4\), one for all, got \(3, 2, 4\)"
+    ):
+        space.edit(z, {"a": torch.zeros(3, 2, 4).double()})
+    with pytest.raises(DtypeError, match=r"target of 'scalar' must be a torch\.Tensor, got float"):
+        space.edit(z, {"scalar": 3.0})
+    with pytest.raises(DtypeError, match=r"z must be floating point, got torch\.int64"):
+        space.edit(z.long(), {"scalar": z[:, 0]})
     with pytest.raises(ShapeError, match="needs W"):
         replace(space, shapes=dict(space.shapes) | {"a": (9,)})
     assert space.decode(z[:0])["a"].shape == (0, 2, 4)

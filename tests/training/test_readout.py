@@ -1,5 +1,8 @@
 """Scores against the same numbers computed at once, by numpy or scikit-learn."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.metrics import r2_score
@@ -76,6 +79,21 @@ def test_held_out_scores_are_those_of_scikit_learn(model):
     assert scores["r2 corner"] == pytest.approx(r2_score(y, y_hat, multioutput="variance_weighted"), rel=1e-5)
     scaled = (model(x)[0] - x) / torch.tensor([1.0, 2.0]).view(2, 1, 1)
     assert scores["task"] == pytest.approx(float(scaled.square().mean().detach()), rel=1e-5)
+
+
+def test_a_constant_quantity_has_no_score_and_stops_nothing(model):
+    out = read_out(model, Samples(torch.randn(7, 2, 8, 8)), lambda batch: {"c": batch.fields[:, 0, :1, 0] * 0 + 0.1})
+    space = LatentSpace(
+        W={"c": torch.eye(4)[:1]},
+        A={"c": torch.ones(1, 1)},
+        z_mean=torch.zeros(4),
+        y_mean={"c": torch.zeros(1)},
+        y_scale={"c": torch.tensor(1.0)},
+        shapes={"c": (1,)},
+    )
+    assert math.isnan(
+        held_out_scores(replace(out, y={"c": out.y["c"].double() / 3}), torch.ones(2, 1, 1), space)["r2 c"]
+    )
 
 
 def test_evaluation_mode_ends_with_the_block_also_after_an_error(model):

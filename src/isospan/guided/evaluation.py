@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_latents, check_names, check_targets
-from isospan.errors import DegenerateDataError
+from isospan.errors import DegenerateDataError, ShapeError
 from isospan.guided.latent_space import LatentSpace
-from isospan.linalg import orthonormal_rows, principal_angles, solve_gram
+from isospan.guided.scores import r_squared
+from isospan.linalg import eigh, orthonormal_rows, principal_angles, solve_gram, symmetric_spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,6 +127,7 @@ def evaluate(
         ridge: relative to the mean variance of what a probe reads from.
 
     Raises:
+        ShapeError: z or y, or those of ``fit``, have other sizes than the space.
         DegenerateDataError: fewer than two samples to fit or score, or a quantity that is constant where it is scored.
 
     Example:
@@ -153,7 +155,7 @@ def evaluate(
             _linear_probe(read_from(train), train[1][target], ridge=ridge, rank=rank)(read_from(test))
             for train, test in folds
         ]
-        return _r2(torch.cat([test[1][target] for _, test in folds]), torch.cat(predictions))
+        return r_squared(torch.cat([test[1][target] for _, test in folds]), torch.cat(predictions))
 
     def coordinates(name: str) -> Callable[[Data], Tensor]:
         return lambda data: data[0] @ W[name].mT
@@ -167,7 +169,7 @@ def evaluate(
         own_r2={name: cross[i][i] for i, name in enumerate(names)},
         ceiling_r2={name: held_out(lambda data: data[0], name, k[name]) for name in names},
         probe_r2={name: held_out(lambda data: data[0], name) for name in names},
-        decode_r2={name: _r2(score[1][name], decoded[name].reshape(len(z), -1)) for name in names},
+        decode_r2={name: r_squared(score[1][name], decoded[name].reshape(len(z), -1)) for name in names},
         cross_r2=torch.tensor(cross, dtype=torch.float64),
         target_r2=torch.tensor(target, dtype=torch.float64),
         angles={
@@ -181,8 +183,15 @@ def evaluate(
 
 def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
     check_latents(z)
+    space.check_width(z)
     flat = check_targets(y, batch=len(z), device=z.device)
     check_names(space.names, flat, what="Targets", against="the space")
+    for name in space.names:
+        if flat[name].shape[1] != (P := len(space.y_mean[name])):
+            raise ShapeError(
+                f"Targets of quantity {name!r} must have P = {P} entries, as in the space, got shape "
+                f"{tuple(y[name].shape)}. Pool them as in training."
+            )
     return z.double(), {name: flat[name].double() for name in space.names}
 
 
@@ -206,18 +215,9 @@ def _linear_probe(x: Tensor, y: Tensor, *, ridge: float, rank: int | None = None
     gram = xc.mT @ xc
     B = solve_gram(gram, xc.mT @ yc, ridge=ridge)
     if rank is not None and rank < min(B.shape):
-        V = torch.linalg.eigh(B.mT @ gram @ B).eigenvectors[:, -rank:]
+        V = eigh(B.mT @ gram @ B)[1][:, -rank:]
         B = B @ V @ V.mT
     return lambda new: y_mean + (new - x_mean) @ B
-
-
-def _r2(y: Tensor, prediction: Tensor) -> float:
-    total = (y - y.mean(0)).square().sum()
-    if not float(total) > 0:
-        raise DegenerateDataError(
-            "A quantity is constant over the scored samples, so R2 is undefined. Score it on varied data."
-        )
-    return float(1 - (y - prediction).square().sum() / total)
 
 
 def _variance(space: LatentSpace, z: Tensor) -> tuple[dict[str, float], Tensor]:
@@ -228,5 +228,5 @@ def _variance(space: LatentSpace, z: Tensor) -> tuple[dict[str, float], Tensor]:
     outside = zc - zc @ basis.mT @ basis
     share = {name: float((zc @ W.mT).square().sum() / total) for name, W in space.W.items()}
     n_free = space.latent_dim - len(basis)
-    spectrum = torch.linalg.eigvalsh(outside.mT @ outside / len(z)).flip(0)[:n_free].clamp(min=0).sqrt()
+    spectrum = symmetric_spectrum(outside.mT @ outside / len(z))[:n_free].sqrt()
     return share | {"free": float(outside.square().sum() / total)}, spectrum.cpu()

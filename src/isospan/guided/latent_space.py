@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import (
+    check_floating,
     check_latents,
     check_names,
     check_not_empty,
@@ -19,7 +20,7 @@ from isospan._checks import (
 )
 from isospan._tensor_files import load_tensors, save_tensors
 from isospan.errors import NameMismatchError, NumericalWarning, ShapeError
-from isospan.linalg import orthonormal_rows
+from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv, qr, svdvals
 
 SCHEMA_VERSION = 1
 BY_QUANTITY = ("W", "A", "y_mean", "y_scale")
@@ -114,33 +115,39 @@ class LatentSpace:
         The step δ minimises :math:`\|\delta\|` among the least squares solutions of
         :math:`A_q^\top W_q (z + \delta - \bar z) = y_q - \bar y_q` subject to :math:`A_j^\top W_j \delta = 0` for the
         quantities j that are not edited. Exact where the target is within the reach of the k directions and the
-        subspaces are independent; else the nearest decodable value, each quantity in units of its scale.
+        subspaces are independent; else the nearest decodable value, each quantity in units of its scale. Computed in
+        float64, so that weak directions of a decoder count too.
 
         Args:
             z: latents (B, D).
             targets: {name: ``(B, *shape)`` or ``shape``}, in the quantity's units.
 
         Returns:
-            Latents (B, D).
+            Latents (B, D), in the dtype of z (float32 for half precision).
+
+        Raises:
+            NameMismatchError: a target is of no quantity of the space.
+            ShapeError, DtypeError, NonFiniteError: a target does not fit the quantity or z; the message says which.
 
         Warns:
             NumericalWarning: some directions of an edited quantity lie within the subspaces of the others, so it
                 cannot be set in full while they stay.
         """
-        zc, space = self._centred(z)
+        zc, space = self._centred(z, torch.float64)
         wanted = self._broadcast_targets(z, targets)
         # With the QR of each decoder, A_q^T = Q R, the P equations of a quantity become k of the same least squares.
-        factors = {name: torch.linalg.qr(space.A[name].mT / space.y_scale[name]) for name in self.names}
-        rows = {name: factors[name].R @ W for name, W in space.W.items()}
+        factors = {name: qr(space.A[name].mT / space.y_scale[name]) for name in self.names}
+        rows = {name: factors[name][1] @ W for name, W in space.W.items()}
         change = {
-            name: ((y - space.y_mean[name]) / space.y_scale[name]) @ factors[name].Q - zc @ rows[name].mT
+            name: ((y - space.y_mean[name]) / space.y_scale[name]) @ factors[name][0] - zc @ rows[name].mT
             for name, y in wanted.items()
         }
         equations = torch.cat([rows[name] for name in wanted])
         kept = [rows[name] for name in self.names if name not in wanted]
         allowed = equations - _project(equations, orthonormal_rows(torch.cat(kept))) if kept else equations
         self._warn_if_blocked(equations, allowed, list(wanted))
-        step = torch.cat(list(change.values()), 1) @ torch.linalg.pinv(allowed, rtol=_rank_tolerance(equations)).mT
+        rtol = _rank_tolerance(equations, self.z_mean.dtype)
+        step = torch.cat(list(change.values()), 1) @ pinv(allowed, rtol=rtol).mT
         return (zc + step + space.z_mean).to(working_dtype(z))
 
     def erase(self, z: Tensor, names: Iterable[str]) -> Tensor:
@@ -156,13 +163,20 @@ class LatentSpace:
     def free(self, z: Tensor) -> Tensor:
         """Coordinates (B, D - r) outside all subspaces, r the dimension of their union, in an orthonormal basis."""
         zc, space = self._centred(z)
-        stacked = torch.cat(list(space.W.values()))
-        return zc @ _complement(stacked).mT
+        return zc @ orthogonal_complement(torch.cat(list(space.W.values()))).mT
 
     def project(self, z: Tensor, name: str) -> Tensor:
         r"""Part :math:`(z - \bar z) W^\top W` (B, D) of the centred latents inside one subspace."""
         zc, space = self._centred(z)
         return _project(zc, space.W[self._known([name])[0]])
+
+    def check_width(self, z: Tensor) -> None:
+        """Require latents (B, D) of the D of the space, else raise a ShapeError."""
+        if z.shape[1] != self.latent_dim:
+            raise ShapeError(
+                f"The space has D = {self.latent_dim}, got latents of shape {tuple(z.shape)}. Encode with the network "
+                "that the space belongs to."
+            )
 
     def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Return the space on another device or in another floating-point type."""
@@ -225,11 +239,10 @@ class LatentSpace:
         lines.append(f"{'free':<{width}}  {self.latent_dim - rank:>4}  of D = {self.latent_dim}")
         return "\n".join(lines)
 
-    def _centred(self, z: Tensor) -> tuple[Tensor, Self]:
+    def _centred(self, z: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Self]:
         check_latents(z, min_samples=0)
-        if z.shape[1] != self.latent_dim:
-            raise ShapeError(f"The space has D = {self.latent_dim}, got latents of shape {tuple(z.shape)}.")
-        space = self.to(device=z.device, dtype=working_dtype(z))
+        self.check_width(z)
+        space = self.to(device=z.device, dtype=dtype or working_dtype(z))
         return z.to(space.z_mean.dtype) - space.z_mean, space
 
     def _known(self, names: Iterable[str]) -> list[str]:
@@ -243,18 +256,23 @@ class LatentSpace:
 
     def _broadcast_targets(self, z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self._known(targets)
-        whole = {name: y.expand(len(z), *self._fitting(name, y)) for name, y in targets.items()}
-        return {name: y.to(working_dtype(z)) for name, y in check_targets(whole, batch=len(z), device=z.device).items()}
+        whole = {name: self._expanded(name, y, len(z)) for name, y in targets.items()}
+        return {name: y.double() for name, y in check_targets(whole, batch=len(z), device=z.device).items()}
 
-    def _fitting(self, name: str, y: Tensor) -> tuple[int, ...]:
+    def _expanded(self, name: str, y: Tensor, batch: int) -> Tensor:
+        check_floating(y, what=f"The target of {name!r}")
         shape = tuple(self.shapes[name])
-        if tuple(y.shape) != shape and tuple(y.shape[1:]) != shape:
-            raise ShapeError(f"The target of {name!r} must have shape (B, *{shape}) or {shape}, got {tuple(y.shape)}.")
-        return shape
+        if tuple(y.shape) not in (shape, (1, *shape), (batch, *shape)):
+            raise ShapeError(
+                f"The target of {name!r} must have shape {(batch, *shape)}, one for each latent, or {shape}, one for "
+                f"all, got {tuple(y.shape)}."
+            )
+        return y.expand(batch, *shape)
 
     def _warn_if_blocked(self, equations: Tensor, allowed: Tensor, names: list[str]) -> None:
-        tolerance = _rank_tolerance(equations) * torch.linalg.matrix_norm(equations, 2)
-        before, after = (int((torch.linalg.svdvals(M) > tolerance).sum()) for M in (equations, allowed))
+        had, has = svdvals(equations), svdvals(allowed)
+        tolerance = _rank_tolerance(equations, self.z_mean.dtype) * had[0]
+        before, after = (int((s > tolerance).sum()) for s in (had, has))
         if after < before:
             warnings.warn(
                 f"Only {after} of {before} directions of {names} are free of the other quantities' subspaces, so the "
@@ -269,12 +287,6 @@ def _project(x: Tensor, basis: Tensor) -> Tensor:
     return x @ basis.mT @ basis
 
 
-def _complement(W: Tensor) -> Tensor:
-    """Orthonormal basis of what is orthogonal to the rows of W."""
-    rank = len(orthonormal_rows(W))
-    return torch.linalg.svd(W, full_matrices=True).Vh[rank:]
-
-
-def _rank_tolerance(M: Tensor) -> float:
+def _rank_tolerance(M: Tensor, stored: torch.dtype) -> float:
     """Relative singular value below which a direction counts as absent: rounding of two products, with a margin."""
-    return 100 * max(M.shape) * torch.finfo(M.dtype).eps
+    return 100 * max(M.shape) * torch.finfo(stored).eps

@@ -23,7 +23,7 @@ from isospan.guided.leakage import leakage_forms
 from isospan.guided.partition import joint_frame
 from isospan.guided.space import Space
 from isospan.linalg import fix_signs, top_left_singular
-from isospan.moments import Moments
+from isospan.moments import Moments, varies
 
 __all__ = ["Method", "Space", "principal_directions", "solve_from_moments", "solve_subspaces", "subspaces"]
 
@@ -237,15 +237,14 @@ def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict
 
 def _check_informative(moments: Moments) -> None:
     """Require latents and quantities that vary by more than the rounding of their means."""
-    tolerance = (64 * torch.finfo(torch.float64).eps) ** 2
-    if not bool((moments.cov_zz.diagonal() > tolerance * moments.z_mean.square()).any()):
+    if not varies(moments.cov_zz.diagonal(), moments.z_mean):
         raise DegenerateDataError(
             f"The latents are constant over {float(moments.count):g} samples, so no subspace can be solved. "
             "Check the encoder, or pass more than one sample."
         )
     mean = moments.y_mean
     for name, variance in moments.var_y.items():
-        if not bool((variance > tolerance * mean[name].square()).any()):
+        if not varies(variance, mean[name]):
             raise DegenerateDataError(
                 f"Quantity {name!r} is constant (zero variance) over {float(moments.count):g} samples, so it has no "
                 "subspace. Leave it out, or check how it is computed."

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from isospan.errors import DegenerateDataError
 from isospan.guided.latent_space import LatentSpace
+from isospan.guided.scores import r_squared
 from isospan.training.samples import Samples, field_statistics, read_batches
 
 Quantities = Callable[[Samples], Mapping[str, Tensor]]
@@ -84,7 +86,7 @@ def held_out_scores(readout: Readout, scale: Tensor, space: LatentSpace | None) 
     r"""The task loss in units of ``scale`` (C,), and :math:`R^2` of each quantity by the space's own decoder.
 
     Returns:
-        ``{"task": ..., "r2 NAME": ...}``.
+        ``{"task": ..., "r2 NAME": ...}``; NaN where a quantity is constant, so that training goes on.
     """
     scores = {"task": float((readout.squared_error / scale.flatten().double() ** 2).mean())}
     decoded = {} if space is None else space.decode(readout.z)
@@ -103,5 +105,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _r2(y: Tensor, y_hat: Tensor) -> float:
-    total = (y - y.mean(0)).square().sum()
-    return float(1 - (y - y_hat).square().sum() / total) if total > 0 else float("nan")
+    try:
+        return r_squared(y, y_hat)
+    except DegenerateDataError:
+        return float("nan")
