@@ -8,7 +8,7 @@ import numpy as np
 
 from isospan.errors import GroupError
 
-MAX_ORDER = 50_000
+MAX_ORDER = 25_000
 """Order at which a closure is given up."""
 SAME = 1e-5
 """Largest entry of the difference of matrices that are one element."""

@@ -3,18 +3,23 @@
 from isospan.representations.blocks import Action, Block
 from isospan.representations.constructions import conjugate_by, directsum, sym2, tensor
 from isospan.representations.decomposition import Part
+from isospan.representations.hom_basis import HomBasis, HomBlock
 from isospan.representations.irrep import Irrep
 from isospan.representations.isotypic import IsotypicComponent, Source
 from isospan.representations.representation import Representation
+from isospan.representations.spectral import SpectralTransform
 
 __all__ = [
     "Action",
     "Block",
+    "HomBasis",
+    "HomBlock",
     "Irrep",
     "IsotypicComponent",
     "Part",
     "Representation",
     "Source",
+    "SpectralTransform",
     "conjugate_by",
     "directsum",
     "sym2",

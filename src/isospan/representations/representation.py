@@ -240,8 +240,8 @@ class Representation(Immutable):
             defect = abs(square_matrix(given, what=f"The matrix of {g}") - self(g)).max()
             if defect > TOLERANCE:
                 raise RepresentationError(
-                    f"The matrix given for {g} differs from the product of those of the generators {self.group.generators} "
-                    f"by {defect:.3g}. Check the dict, or pass the generators only."
+                    f"The matrix given for {g} differs from the product of those of the generators "
+                    f"{list(self.group.generators)} by {defect:.3g}. Check the dict, or pass the generators only."
                 )
 
     def _check_element(self, element: Any) -> None:
