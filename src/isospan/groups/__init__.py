@@ -10,10 +10,16 @@ from isospan.groups.families import (
     SymmetricGroup,
 )
 from isospan.groups.finite import FiniteGroup
+from isospan.groups.lie import O2, O3, SO2, SO3, LieGroup
+from isospan.groups.lie_element import LieElement
 from isospan.groups.point_groups import IcosahedralGroup, OctahedralGroup, TetrahedralGroup
 from isospan.groups.products import DirectProductGroup
 
 __all__ = [
+    "O2",
+    "O3",
+    "SO2",
+    "SO3",
     "AlternatingGroup",
     "CyclicGroup",
     "DihedralGroup",
@@ -22,6 +28,8 @@ __all__ = [
     "GroupElement",
     "IcosahedralGroup",
     "KleinFourGroup",
+    "LieElement",
+    "LieGroup",
     "OctahedralGroup",
     "QuaternionGroup",
     "SymmetricGroup",

@@ -6,6 +6,7 @@ from isospan.representations.decomposition import Part
 from isospan.representations.hom_basis import HomBasis, HomBlock
 from isospan.representations.irrep import Irrep
 from isospan.representations.isotypic import IsotypicComponent, Source
+from isospan.representations.orthogonalize import orthogonalize
 from isospan.representations.representation import Representation
 from isospan.representations.spectral import SpectralTransform
 
@@ -22,6 +23,7 @@ __all__ = [
     "SpectralTransform",
     "conjugate_by",
     "directsum",
+    "orthogonalize",
     "sym2",
     "tensor",
 ]
