@@ -18,9 +18,9 @@ from isospan.groups import (
     SymmetricGroup,
     TetrahedralGroup,
 )
-from isospan.representations import Representation, conjugate_by, directsum
+from isospan.representations import conjugate_by, directsum
 
-I8 = np.kron(np.eye(1), [[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, -1], [0, 0, 1, 0]])
+I8 = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, -1], [0, 0, 1, 0]])
 W8 = np.array([[1.0, -1, -1, -1], [1, 1, -1, 1], [1, 1, 1, -1], [1, -1, 1, 1]]) / 2
 GROUPS = [
     CyclicGroup(1),
@@ -134,22 +134,6 @@ def test_blocks_lead_to_the_spectral_basis():
         ]
         direct = z[:, component.slice].reshape(7, component.multiplicity, component.irrep.size)
         np.testing.assert_allclose(np.concatenate(copies, axis=1), direct, atol=1e-13)
-
-
-def test_the_robot_ant():
-    """The symmetries of a four-legged robot from two signed permutation matrices.
-
-    Joints are hip 1, ankle 1, hip 2, ...; a quarter turn moves each leg to the next, and the mirror through the axis
-    between legs 1 and 4 swaps 1 with 4 and 2 with 3, where hips turn the other way round.
-    """
-    turn = np.kron(np.roll(np.eye(4), 1, axis=0), np.eye(2))
-    mirror = np.kron(np.fliplr(np.eye(4)), np.diag([-1.0, 1.0]))
-    G = DihedralGroup(4)
-    rep = Representation(G, [turn, mirror], name="ant joints")
-    assert FiniteGroup.from_matrices([turn, mirror]) == G
-    assert sorted((block.copies, block.size) for block in rep.blocks) == [(1, 4), (1, 4)]
-    assert sum(component.multiplicity for component in rep.isotypic if component.irrep.size == 2) == 2
-    assert_decomposed(rep, G.elements, atol=1e-14)
 
 
 def test_icosahedral_regular_representation_takes_less_than_two_seconds():

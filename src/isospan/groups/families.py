@@ -3,6 +3,7 @@
 import numpy as np
 
 from isospan.errors import GroupError
+from isospan.groups.cayley_graph import reached
 from isospan.groups.closure import close_matrices, close_permutations
 from isospan.groups.finite import FiniteGroup
 
@@ -108,4 +109,5 @@ def _check_size(n: int, *, least: int, what: str) -> None:
 
 def _renumbered(right: np.ndarray) -> np.ndarray:
     """The same group with its elements in breadth-first order."""
-    return close_permutations(right)[1]
+    order = reached(right, 0)
+    return np.argsort(order)[right[:, order]]

@@ -9,7 +9,7 @@ import numpy as np
 from isospan.errors import RepresentationError, ShapeError
 from isospan.representations import _products
 from isospan.representations.matrices import square_matrix
-from isospan.representations.representation import TOLERANCE, Representation
+from isospan.representations.representation import TOLERANCE, Representation, check_same_group
 
 
 def directsum(reps: Sequence[Representation], *, name: str | None = None) -> Representation:
@@ -30,7 +30,7 @@ def directsum(reps: Sequence[Representation], *, name: str | None = None) -> Rep
     if not reps:
         raise RepresentationError("A direct sum needs at least one representation, got none.")
     for rep in reps:
-        reps[0]._check_group(rep)
+        check_same_group(reps[0], rep)
     blocks = _products.direct_sum([(rep.blocks, rep.size) for rep in reps])
     name = name or " + ".join(rep.name for rep in reps)
     return Representation.from_blocks(reps[0].group, blocks, name=name)

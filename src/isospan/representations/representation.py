@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,6 +71,7 @@ class Representation(Immutable):
     name: str
     size: int
     blocks: tuple[Block, ...]
+    _transient = frozenset({"isotypic", "block_order", "spectral_order", "change_of_basis", "table"})
 
     def __init__(
         self,
@@ -194,7 +195,7 @@ class Representation(Immutable):
         return Representation.from_blocks(self.group, self.blocks, name=name)
 
     def __add__(self, other: Representation) -> Representation:
-        self._check_group(other)
+        check_same_group(self, other)
         blocks = _products.direct_sum([(self.blocks, self.size), (other.blocks, other.size)])
         return Representation.from_blocks(self.group, blocks, name=f"{self.name} + {other.name}")
 
@@ -207,7 +208,7 @@ class Representation(Immutable):
     __rmul__ = __mul__
 
     def __and__(self, other: Representation) -> Representation:
-        self._check_group(other)
+        check_same_group(self, other)
         blocks = _products.tensor(self.group, (self.blocks, self.size), (other.blocks, other.size))
         return Representation.from_blocks(self.group, blocks, name=f"({self.name} & {other.name})")
 
@@ -250,14 +251,16 @@ class Representation(Immutable):
                 f"{self.name} is a representation of {self.group.name}, got {element!r}. Pass an element of this group."
             )
 
-    def _check_group(self, other: Self | Representation) -> None:
-        if not isinstance(other, Representation):
-            raise TypeError(f"Expected a Representation, got {type(other).__name__}.")
-        if other.group != self.group:
-            raise GroupMismatchError(
-                f"Representations must be of one group, got {self.group.name} and {other.group.name}. "
-                "Restrict them to a common subgroup, or take the product of the groups."
-            )
+
+def check_same_group(first: Representation, second: Any) -> None:
+    """Require two representations of one group."""
+    if not isinstance(second, Representation):
+        raise TypeError(f"Expected a Representation, got {type(second).__name__}.")
+    if second.group != first.group:
+        raise GroupMismatchError(
+            f"Representations must be of one group, got {first.group.name} and {second.group.name}. "
+            "Restrict them to a common subgroup, or take the product of the groups."
+        )
 
 
 def check_orthogonal(algebra: np.ndarray, generators: np.ndarray, *, labels: Sequence[str]) -> None:
