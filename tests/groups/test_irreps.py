@@ -208,3 +208,5 @@ def test_irreps_of_order_up_to_200_take_seconds(group):
     fresh = FiniteGroup(group.graph.right)
     assert sum(irrep.size**2 / len(irrep.endomorphism_basis) for irrep in fresh.irreps()) == group.order()
     assert time.process_time() - start < 8
+    # words have up to 200 letters
+    assert max(fresh.worst_relation(irrep.algebra, irrep.generators)[1] for irrep in fresh.irreps()) < 1e-12

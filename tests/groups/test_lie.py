@@ -81,6 +81,7 @@ def test_degree_one_is_the_rotation(angle):
     R = rotation(axis, angle)
     np.testing.assert_allclose(SO3().exp(angle * axis).matrix, R, atol=1e-14)
     np.testing.assert_allclose(SO3().irrep(1)(SO3().element(R)), R, atol=1e-13)
+    assert np.linalg.norm(SO3().factor(SO3().element(R))[0]) == pytest.approx(min(angle, 2 * np.pi - angle), abs=1e-12)
     np.testing.assert_allclose(O3().irrep(1, 1)(O3().element(-R)), -R, atol=1e-13)
     np.testing.assert_allclose(O3().irrep(1, 0)(O3().element(-R)), R, atol=1e-13)
 

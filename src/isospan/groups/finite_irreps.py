@@ -22,6 +22,8 @@ from isospan.groups.endomorphisms import endomorphism_basis
 ATTEMPTS = 5
 SEPARATED = 1e-8
 """Gap of eigenvalues, relative to their range, that separates irreps."""
+DISTINCT = 1e-6
+"""Difference of characters that belong to different irreps."""
 
 
 def real_irreps(group: CayleyGraph, *, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -47,7 +49,7 @@ def real_irreps(group: CayleyGraph, *, name: str) -> list[tuple[np.ndarray, np.n
     ordered = sorted(zip(kinds, types, strict=True), key=lambda kind: sort_key(kind[0][1], kind[0][0].shape[1]))
     irreps = []
     for (U, _), s in ordered:
-        matrices = canonical_basis(group.tree, _refined(group, _matrices(group, U)), U[group.root])
+        matrices = canonical_basis(group.tree, _matrices(group, U), U[group.root])
         irreps.append((matrices, endomorphism_basis(group.tree.evaluate(matrices), s)))
     return irreps
 
@@ -65,12 +67,12 @@ def _eigenspaces(group: CayleyGraph, rng: np.random.Generator) -> list[np.ndarra
 def _distinct(group: CayleyGraph, spaces: list[np.ndarray], first: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """One space and its character on the class representatives for every irrep."""
     moved = group.columns.T[first]
-    found: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for U in spaces:
         character = np.array([(U[images] * U).sum() for images in moved])
-        key = (np.round(character, 5) + 0.0).tobytes()
-        found.setdefault(key, (U, character))
-    return list(found.values())
+        if all(abs(known - character).max() > DISTINCT for _, known in found):
+            found.append((U, character))
+    return found
 
 
 def sort_key(character: np.ndarray, d: int) -> tuple[bool, int, tuple[float, ...]]:
@@ -80,19 +82,8 @@ def sort_key(character: np.ndarray, d: int) -> tuple[bool, int, tuple[float, ...
 
 
 def _matrices(group: CayleyGraph, U: np.ndarray) -> np.ndarray:
-    """σ(g) = Uᵀ L(g) U of the generators, where L(g) sends e_x to e_gx."""
-    return np.stack([U[left].T @ U for left in group.left])
-
-
-def _refined(group: CayleyGraph, matrices: np.ndarray) -> np.ndarray:
-    """The homomorphism next to an approximate one: σ(g) is replaced by the mean of σ(gh) σ(h)⁻¹, made orthogonal.
-
-    Source: Grove, Karcher and Ruh, Jacobi fields and Finsler metrics on compact Lie groups, 1974.
-    """
-    for _ in range(2):
-        table = group.tree.evaluate(_polar(matrices))
-        matrices = np.stack([np.einsum("hij,hkj->ik", table[left], table) for left in group.left]) / group.order
-    return _polar(matrices)
+    """σ(g) = Uᵀ L(g) U of the generators, where L(g) sends e_x to e_gx; orthogonal to rounding by its polar factor."""
+    return _polar(np.stack([U[left].T @ U for left in group.left]))
 
 
 def _polar(matrices: np.ndarray) -> np.ndarray:

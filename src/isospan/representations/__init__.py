@@ -9,6 +9,7 @@ from isospan.representations.isotypic import IsotypicComponent, Source
 from isospan.representations.orthogonalize import orthogonalize
 from isospan.representations.representation import Representation
 from isospan.representations.spectral import SpectralTransform
+from isospan.representations.symmetry import SymmetryGroup
 
 __all__ = [
     "Action",
@@ -21,6 +22,7 @@ __all__ = [
     "Representation",
     "Source",
     "SpectralTransform",
+    "SymmetryGroup",
     "conjugate_by",
     "directsum",
     "orthogonalize",

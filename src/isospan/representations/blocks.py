@@ -82,6 +82,16 @@ class Block:
 
     For data x (..., D), ``x[..., indices] @ basis`` has shape (..., copies, n): the coordinates of every copy in the
     basis in which the action is a direct sum of irreps, whose columns :attr:`parts` describes.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> (block,) = (3 * CyclicGroup(4).regular_representation).blocks
+        >>> block.indices
+        array([[ 0,  1,  2,  3],
+               [ 4,  5,  6,  7],
+               [ 8,  9, 10, 11]])
+        >>> [(part.irrep.size, part.multiplicity, part.columns) for part in block.parts]
+        [(1, 1, slice(0, 1, None)), (1, 1, slice(1, 2, None)), (2, 1, slice(2, 4, None))]
     """
 
     action: Action

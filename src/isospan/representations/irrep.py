@@ -27,6 +27,14 @@ class Irrep(Representation):
         key: what tells it from the group's other irreps; sorts in the order of ``group.irreps()``.
         endomorphism_basis: (s, d, d).
         type: "real", "complex" or "quaternionic".
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> CyclicGroup(3).irreps()[1]
+        Irrep(psi_1, group=CyclicGroup(3), dimension=2, complex)
+        >>> CyclicGroup(3).irreps()[1].endomorphism_basis[1]
+        array([[ 0., -1.],
+               [ 1.,  0.]])
     """
 
     key: tuple[int, ...]

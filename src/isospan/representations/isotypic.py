@@ -30,6 +30,11 @@ class IsotypicComponent:
     In the spectral basis the component takes the coordinates ``slice``, one copy after another, so that
     ``z[..., slice].reshape(..., multiplicity, irrep.size)`` has a copy a row. The copies come from the blocks in the
     order of ``sources``; those of a block by its own copies first, then by their multiplicity in each.
+
+    Example:
+        >>> from isospan.groups import SymmetricGroup
+        >>> (2 * SymmetricGroup(3).regular_representation).isotypic[2]
+        IsotypicComponent(4 x psi_2, dimension 2, 4:12)
     """
 
     irrep: Irrep
