@@ -66,5 +66,9 @@ class RepresentationError(IsospanError, ValueError):
     """Matrices are not an orthogonal representation of their group."""
 
 
+class EquivarianceError(IsospanError, AssertionError):
+    """A map does not commute with the group; also an AssertionError, since tests raise it."""
+
+
 class NumericalWarning(UserWarning):
     """The result is right but differs from what was asked for (for example k above the rank)."""

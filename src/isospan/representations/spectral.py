@@ -32,16 +32,16 @@ class SpectralTransform:
     def __call__(self, x: Tensor) -> Tensor:
         """Spectral coordinates x Q of vectors x (..., D)."""
         tensors = self._tensors(x)
-        pieces = x[..., tensors.block_order].split(tensors.sizes, dim=-1)
+        pieces = x.index_select(-1, tensors.block_order).split(tensors.sizes, dim=-1)
         moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-        return torch.cat(moved, dim=-1)[..., tensors.spectral_order]
+        return torch.cat(moved, dim=-1).index_select(-1, tensors.spectral_order)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Vectors z Qᵀ with spectral coordinates z (..., D)."""
         tensors = self._tensors(z)
-        pieces = z[..., tensors.from_spectral].split(tensors.sizes, dim=-1)
+        pieces = z.index_select(-1, tensors.from_spectral).split(tensors.sizes, dim=-1)
         moved = [_each_copy(piece, basis.mT) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-        return torch.cat(moved, dim=-1)[..., tensors.from_block]
+        return torch.cat(moved, dim=-1).index_select(-1, tensors.from_block)
 
     def _tensors(self, x: Tensor) -> _Tensors:
         if x.dim() == 0 or x.shape[-1] != self.rep.size:
