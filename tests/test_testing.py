@@ -32,7 +32,10 @@ def test_equivariant_modules_pass_and_others_do_not(reps, dtype):
 
 def test_the_error_is_relative():
     swap = CyclicGroup(2).regular_representation
-    f = lambda x: x * torch.tensor([1.0, 1.0 + 1e-3], dtype=x.dtype)
+
+    def f(x):
+        return x * torch.tensor([1.0, 1.0 + 1e-3], dtype=x.dtype)
+
     x = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
     expected = 1e-3 * 2**0.5 / (1 + 1.001**2) ** 0.5
     assert equivariance_error(f, swap, swap, x=x) == pytest.approx(expected)

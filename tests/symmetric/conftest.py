@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, KleinFourGroup, QuaternionGroup
-from isospan.representations import Representation, conjugate_by, directsum
+from isospan.representations import conjugate_by, directsum
 
 GROUPS = {
     "C1": CyclicGroup(1),
@@ -42,16 +42,6 @@ def pairs(group):
 CASES = [
     pytest.param(*pair, id=f"{name}-{kind}") for name, group in GROUPS.items() for kind, pair in pairs(group).items()
 ]
-
-
-@pytest.fixture(params=CASES)
-def reps(request) -> tuple[Representation, Representation]:
-    return request.param
-
-
-@pytest.fixture(params=[param for param in CASES])
-def case(request):
-    return request.param
 
 
 def matrices(rep, dtype=torch.float64):

@@ -1,4 +1,4 @@
-"""Least squares over equivariant maps: as good as ordinary least squares on the augmented data, which is equivariant."""
+"""Least squares over equivariant maps is ordinary least squares on the augmented data."""
 
 import pytest
 import torch

@@ -66,6 +66,10 @@ class SymmetryGroup(Protocol):
         """Element of the identity's component: the exponential of Σ xᵢ Xᵢ."""
         ...
 
+    def sample(self, *, generator: np.random.Generator | None = None) -> Any:
+        """A random element, uniformly distributed."""
+        ...
+
     def worst_relation(self, algebra: np.ndarray, generators: np.ndarray) -> tuple[str, float]:
         """The relation that these matrices violate most, as text, and by how much."""
         ...

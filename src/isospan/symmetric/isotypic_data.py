@@ -53,8 +53,8 @@ def _placed(rep: Representation, block: int, dtype: torch.dtype, device: torch.d
         indices, basis = np.sort(indices, axis=1), basis[order[0]]
     flat = indices.ravel()
     contiguous = bool((np.diff(flat) == 1).all())
-    columns = slice(int(flat[0]), int(flat[-1]) + 1) if contiguous else torch.as_tensor(flat.copy(), device=device)
-    return _Placed(columns, torch.as_tensor(basis.copy()).to(device, dtype))
+    columns = slice(int(flat[0]), int(flat[-1]) + 1) if contiguous else torch.tensor(flat, device=device)
+    return _Placed(columns, torch.tensor(basis).to(device, dtype))
 
 
 def _turned(x: Tensor, placed: _Placed) -> Tensor:

@@ -10,11 +10,14 @@ from isospan.symmetric.projections import invariant_basis
 
 
 def orbit(x: Tensor, rep: Representation) -> Tensor:
-    r"""Return :math:`\rho(g) x` for every element g of a finite group, (|G|, ..., D), in the order of ``group.elements``.
+    r"""Return :math:`\rho(g) x` for every element g of a finite group, in the order of ``group.elements``.
 
     Args:
         x: vectors (..., D).
         rep: how the group acts.
+
+    Returns:
+        (|G|, ..., D).
 
     Raises:
         GroupError: the group is infinite.

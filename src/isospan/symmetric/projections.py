@@ -13,7 +13,7 @@ def invariant_basis(rep: Representation, dtype: torch.dtype, device: torch.devic
     """Orthonormal basis (D, m) of the invariant vectors, as columns."""
     columns = [component.slice for component in rep.isotypic if component.irrep.is_trivial]
     basis = rep.change_of_basis[:, columns[0] if columns else slice(0, 0)]
-    return torch.as_tensor(basis.copy()).to(device, dtype)
+    return torch.tensor(basis).to(device, dtype)
 
 
 @lru_cache(maxsize=64)

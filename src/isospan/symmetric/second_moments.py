@@ -14,8 +14,8 @@ from isospan.symmetric.isotypic_data import isotypic_data
 class SharedComponent:
     r"""What two signals have in one isotypic component that both contain.
 
-    An equivariant map of copies x_i of the irrep to copies y_j is, by Schur's lemma, :math:`\sum_s c_{jis} E_s` with the
-    endomorphism basis E of the irrep.
+    An equivariant map of copies x_i of the irrep to copies y_j is, by Schur's lemma, :math:`\sum_s c_{jis} E_s` with
+    the endomorphism basis E of the irrep.
 
     Attributes:
         irrep: of dimension d.

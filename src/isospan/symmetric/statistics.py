@@ -72,18 +72,16 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
     rows, mu = samples(x, rep_x), mean(x, rep_x)
     centred, variance = rows - mu, torch.zeros_like(mu)
     for block in rep_x.blocks:
-        index = torch.as_tensor(block.indices, device=rows.device)
-        variance = variance.index_put(
-            (index,), _variances(centred[:, index], block, torch.as_tensor(block.basis.copy()).to(rows))
-        )
+        index, basis = torch.tensor(block.indices, device=rows.device), torch.tensor(block.basis).to(rows)
+        variance = variance.index_put((index,), _variances(centred[:, index], block, basis))
     return variance / _degrees(len(rows), correction), mu
 
 
 def _variances(x: Tensor, block: Block, basis: Tensor) -> Tensor:
     """Sum over samples of the squares of every coordinate (c, n) of the copies x (N, c, n), averaged over the group."""
-    z, total = x @ basis, 0
+    z, total = x @ basis, torch.zeros_like(x[0])
     for part in block.parts:
-        d, E = part.irrep.size, torch.as_tensor(part.irrep.endomorphism_basis.copy()).to(x)
+        d, E = part.irrep.size, torch.tensor(part.irrep.endomorphism_basis).to(x)
         z_part, columns = z[..., part.columns].unflatten(-1, (part.multiplicity, d)), basis[:, part.columns]
         Ez = torch.einsum("sab,ncqb->ncsqa", E, z_part)
         K = torch.einsum("ncpa,ncsqa->cspq", z_part, Ez) / d
@@ -108,7 +106,8 @@ def cov(
 ) -> Tensor:
     r"""Return the covariance (D_y, D_x) over samples and group, with y on the rows; it commutes with the group.
 
-    .. math:: C = \frac{1}{N - c} \sum_n \int \bigl( \rho_y(g) y_n - \mu_y \bigr) \bigl( \rho_x(g) x_n - \mu_x \bigr)^\top dg
+    .. math:: C = \frac{1}{N - c} \sum_n \int
+              \bigl( \rho_y(g) y_n - \mu_y \bigr) \bigl( \rho_x(g) x_n - \mu_x \bigr)^\top dg
 
     For a finite group it is the covariance of the |G| N samples of the augmented data set, where each g acts on x and y
     together, normalised by |G| (N - c). In isotypic coordinates it consists of one block for every irrep that x and y
