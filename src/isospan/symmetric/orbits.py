@@ -17,7 +17,7 @@ def orbit(x: Tensor, rep: Representation) -> Tensor:
         rep: how the group acts.
 
     Returns:
-        (|G|, ..., D).
+        (order, ..., D).
 
     Raises:
         GroupError: the group is infinite.

@@ -51,7 +51,7 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
     .. math:: \sigma_i^2 = \frac{1}{N - c} \sum_n \int \bigl( \rho(g) x_n - \mu \bigr)_i^2 \, dg
 
     the diagonal of :func:`cov`. For a finite group the integral is the mean over its elements, so this is the variance
-    of the |G| N augmented samples, normalised by |G| (N - c).
+    of the augmented samples, normalised by the order times (N - c).
 
     Args:
         x: samples (N, D) or (N, D, T).
@@ -109,8 +109,8 @@ def cov(
     .. math:: C = \frac{1}{N - c} \sum_n \int
               \bigl( \rho_y(g) y_n - \mu_y \bigr) \bigl( \rho_x(g) x_n - \mu_x \bigr)^\top dg
 
-    For a finite group it is the covariance of the |G| N samples of the augmented data set, where each g acts on x and y
-    together, normalised by |G| (N - c). In isotypic coordinates it consists of one block for every irrep that x and y
+    For a finite group it is the covariance of the samples of the augmented data set, where each g acts on x and y
+    together, normalised by the order times (N - c). In isotypic coordinates it consists of one block for every irrep that x and y
     share,
 
     .. math:: C_{ji} = \sum_s \Bigl( \frac{1}{d (N - c)} \sum_n \langle y_{nj}, E_s x_{ni} \rangle \Bigr) E_s ,
