@@ -110,8 +110,8 @@ def cov(
               \bigl( \rho_y(g) y_n - \mu_y \bigr) \bigl( \rho_x(g) x_n - \mu_x \bigr)^\top dg
 
     For a finite group it is the covariance of the samples of the augmented data set, where each g acts on x and y
-    together, normalised by the order times (N - c). In isotypic coordinates it consists of one block for every irrep that x and y
-    share,
+    together, normalised by the order times (N - c). In isotypic coordinates it consists of one block for every irrep
+    that x and y share,
 
     .. math:: C_{ji} = \sum_s \Bigl( \frac{1}{d (N - c)} \sum_n \langle y_{nj}, E_s x_{ni} \rangle \Bigr) E_s ,
 
