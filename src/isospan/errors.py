@@ -54,5 +54,21 @@ class NotSolvedError(IsospanError, RuntimeError):
     """A result was asked for before there were data to solve for it."""
 
 
+class GroupError(IsospanError, ValueError):
+    """What was given does not define a group, a subgroup or an element of one."""
+
+
+class GroupMismatchError(IsospanError, ValueError):
+    """Elements or representations of different groups are used together."""
+
+
+class RepresentationError(IsospanError, ValueError):
+    """Matrices are not an orthogonal representation of their group."""
+
+
+class EquivarianceError(IsospanError, AssertionError):
+    """A map does not commute with the group; also an AssertionError, since tests raise it."""
+
+
 class NumericalWarning(UserWarning):
     """The result is right but differs from what was asked for (for example k above the rank)."""

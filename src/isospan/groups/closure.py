@@ -1,0 +1,101 @@
+"""Closure: all elements that faithful generators, permutations or matrices, produce."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from isospan.errors import GroupError
+
+MAX_ORDER = 25_000
+"""Order at which a closure is given up."""
+SAME = 1e-5
+"""Largest entry of the difference of matrices that are one element."""
+
+
+def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Elements (order, degree) and right-multiplication indices (k, order) of a permutation group.
+
+    A permutation p is its row of images, i ↦ p[i]; the product x p applies p first.
+    """
+    rows = [np.asarray(generator) for generator in generators]
+    _require_generators(rows)
+    for number, row in enumerate(rows):
+        if row.ndim != 1 or row.shape != rows[0].shape or not np.array_equal(np.sort(row), np.arange(len(row))):
+            raise GroupError(
+                f"A permutation of n points is a row of the numbers 0 to n - 1, each once, and all have one n; "
+                f"generator {number} is {row.tolist()}."
+            )
+    stack = np.stack(rows).astype(np.int32)
+
+    def times(frontier: np.ndarray, j: int) -> np.ndarray:
+        return frontier[:, stack[j]]
+
+    index: dict[bytes, int] = {}
+
+    def find(row: np.ndarray, count: int) -> int:
+        return index.setdefault(row.tobytes(), count)
+
+    return _close(np.arange(stack.shape[1], dtype=np.int32), len(stack), times, find)
+
+
+def close_matrices(generators: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Elements (order, d, d) and right-multiplication indices (k, order) of a group of matrices."""
+    _require_generators(generators)
+    stack = np.asarray(generators)
+    find = _MatrixIndex(stack.shape[1])
+    values, right = _close(np.eye(stack.shape[1]), len(stack), lambda frontier, j: frontier @ stack[j], find)
+    if any(len(set(row)) < len(row) for row in right.tolist()):
+        raise GroupError("The generators must be invertible matrices of finite order, got a singular one.")
+    return values, right
+
+
+def _require_generators(generators: Sequence[Any] | np.ndarray) -> None:
+    if not len(generators):
+        raise GroupError("A group needs at least one generator, got none. Pass the identity for the trivial group.")
+
+
+class _MatrixIndex:
+    """Finds a matrix among those seen, up to rounding: cells of a random functional first, then the entries."""
+
+    def __init__(self, d: int) -> None:
+        self.functional = np.random.default_rng(0).uniform(-1, 1, (d, d)) / d**2
+        self.cells: dict[int, list[tuple[np.ndarray, int]]] = {}
+
+    def __call__(self, matrix: np.ndarray, count: int) -> int:
+        cell = int(np.floor((self.functional * matrix).sum() / SAME))
+        for near in (cell, cell - 1, cell + 1):
+            for known, number in self.cells.get(near, ()):
+                if abs(known - matrix).max() < SAME:
+                    return number
+        self.cells.setdefault(cell, []).append((matrix, count))
+        return count
+
+
+def _close(
+    identity: np.ndarray,
+    generators: int,
+    times: Callable[[np.ndarray, int], np.ndarray],
+    find: Callable[[np.ndarray, int], int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Breadth-first closure, a layer at a time; ``find`` returns ``count`` for an element that is new."""
+    find(identity, 0)
+    layers, right = [identity[None]], [[] for _ in range(generators)]
+    count = 1
+    while len(layers[-1]):
+        frontier, new = layers[-1], []
+        products = [times(frontier, j) for j in range(generators)]
+        for i, j in itertools.product(range(len(frontier)), range(generators)):
+            number = find(products[j][i], count)
+            if number == count:
+                new.append(products[j][i])
+                count += 1
+            right[j].append(number)
+        if count > MAX_ORDER:
+            raise GroupError(
+                f"The generators produce more than {MAX_ORDER} elements: their group is infinite or too large, or "
+                "they are too inexact to close. Give matrices of finite order in float64."
+            )
+        layers.append(np.stack(new) if new else frontier[:0])
+    return np.concatenate(layers), np.array(right, dtype=np.int32)

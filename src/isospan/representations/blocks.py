@@ -1,0 +1,158 @@
+"""Blocks: coordinates that the group mixes, and the matrices by which it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from isospan._immutable import Immutable
+from isospan.representations.decomposition import Part, decompose
+from isospan.representations.matrices import exponential
+from isospan.representations.symmetry import SymmetryGroup
+
+COUPLED = 1e-12
+"""Least entry of a matrix that counts as a coupling of two coordinates."""
+
+
+class Action(Immutable):
+    """The matrices of one block, decomposed once however many copies there are.
+
+    Attributes:
+        group: the group that acts.
+        algebra: (a, n, n), antisymmetric; a = 0 for finite groups.
+        generators: (k, n, n), orthogonal.
+    """
+
+    group: SymmetryGroup
+    algebra: np.ndarray
+    generators: np.ndarray
+
+    def __init__(self, group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
+        # adding zero makes -0.0 and 0.0 one value, so that equal matrices have equal bytes
+        self._set(group=group, algebra=algebra + 0.0, generators=generators + 0.0)
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates n."""
+        return self.generators.shape[-1] if len(self.generators) else self.algebra.shape[-1]
+
+    @cached_property
+    def key(self) -> tuple[int, bytes, bytes]:
+        """What two actions of one group share exactly if they are equal."""
+        return self.size, self.algebra.tobytes(), self.generators.tobytes()
+
+    @cached_property
+    def decomposition(self) -> tuple[np.ndarray, tuple[Part, ...]]:
+        """Orthogonal basis (n, n), a column a vector, and the irreps that its columns carry."""
+        return decompose(self.group, self.algebra, self.generators)
+
+    @property
+    def basis(self) -> np.ndarray:
+        """Columns of :attr:`decomposition`."""
+        return self.decomposition[0]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Irreps of :attr:`decomposition`, each with its multiplicity and columns."""
+        return self.decomposition[1]
+
+    @cached_property
+    def is_permutation(self) -> bool:
+        """Whether every generator permutes the coordinates."""
+        binary = ((self.generators == 0) | (self.generators == 1)).all()
+        return not self.algebra.any() and bool(binary)
+
+    def __call__(self, element: Any) -> np.ndarray:
+        """Matrix (n, n) of an element."""
+        coordinates, runs = self.group.factor(element)
+        matrix = np.eye(self.size)
+        if len(coordinates):
+            matrix = exponential(np.tensordot(coordinates, self.algebra, axes=1))
+        for j, power in runs:
+            matrix = matrix @ np.linalg.matrix_power(self.generators[j], power)
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Copies of one action: coordinates ``indices[c]`` are moved by the same matrices for every c.
+
+    For data x (..., D), ``x[..., indices] @ basis`` has shape (..., copies, n): the coordinates of every copy in the
+    basis in which the action is a direct sum of irreps, whose columns :attr:`parts` describes.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> (block,) = (3 * CyclicGroup(4).regular_representation).blocks
+        >>> block.indices
+        array([[ 0,  1,  2,  3],
+               [ 4,  5,  6,  7],
+               [ 8,  9, 10, 11]])
+        >>> [(part.irrep.size, part.multiplicity, part.columns) for part in block.parts]
+        [(1, 1, slice(0, 1, None)), (1, 1, slice(1, 2, None)), (2, 1, slice(2, 4, None))]
+    """
+
+    action: Action
+    indices: np.ndarray
+
+    @property
+    def copies(self) -> int:
+        """Number of copies."""
+        return self.indices.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates n of one copy."""
+        return self.indices.shape[1]
+
+    @property
+    def basis(self) -> np.ndarray:
+        """Orthogonal change of basis (n, n)."""
+        return self.action.basis
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Irreps in one copy."""
+        return self.action.parts
+
+
+def split(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> tuple[Block, ...]:
+    """Split the coordinates into the connected components of the joint sparsity pattern; equal ones share a block."""
+    matrices = np.concatenate([generators, algebra])
+    couplings = [[np.flatnonzero(column) for column in (abs(matrix) > COUPLED).T] for matrix in matrices]
+    placed = []
+    for component in _components(couplings, matrices.shape[-1]):
+        rows, columns = component[:, None], component
+        placed.append(Block(Action(group, algebra[:, rows, columns], generators[:, rows, columns]), component[None]))
+    return merge(placed)
+
+
+def _components(couplings: list[list[np.ndarray]], size: int) -> list[np.ndarray]:
+    """Components in the order of their first coordinate, each in the order in which the generators reach them.
+
+    This order depends on the action alone where the generators permute coordinates up to sign, so that orbits of one
+    kind become equal however the user has numbered them. Matrices are invertible and of finite order or the closure of
+    such, so that following columns alone reaches the whole component.
+    """
+    neighbours = [np.concatenate([columns[i] for columns in couplings]) for i in range(size)]
+    seen, components = np.zeros(size, dtype=bool), []
+    for start in range(size):
+        if seen[start]:
+            continue
+        seen[start], component = True, [start]
+        for i in component:
+            new = dict.fromkeys(neighbours[i][~seen[neighbours[i]]].tolist())
+            seen[list(new)] = True
+            component += new
+        components.append(np.array(component))
+    return components
+
+
+def merge(blocks: list[Block]) -> tuple[Block, ...]:
+    """Join blocks of equal actions, in the order of their first appearance."""
+    groups: dict[tuple[int, bytes, bytes], list[Block]] = {}
+    for block in blocks:
+        groups.setdefault(block.action.key, []).append(block)
+    return tuple(Block(same[0].action, np.concatenate([b.indices for b in same])) for same in groups.values())

@@ -1,0 +1,220 @@
+r"""The space of equivariant maps between two representations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan._checks import check_floating
+from isospan.errors import GroupMismatchError, OptionError, ShapeError
+from isospan.representations.irrep import Irrep
+from isospan.representations.isotypic import IsotypicComponent
+from isospan.representations.representation import Representation
+from isospan.representations.spectral import SpectralTransform
+
+
+@dataclass(frozen=True, eq=False)
+class HomBlock:
+    """The maps between the copies of one irrep: coefficients ``slice``, of shape (m_out, m_in, s)."""
+
+    irrep: Irrep
+    source: IsotypicComponent
+    target: IsotypicComponent
+    slice: slice
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Multiplicity out, multiplicity in, and the dimension s of the endomorphisms."""
+        return self.target.multiplicity, self.source.multiplicity, len(self.irrep.endomorphism_basis)
+
+
+class HomBasis:
+    r"""Orthonormal basis of the equivariant maps W, those with W ρ_in(g) = ρ_out(g) W for every g.
+
+    By Schur's lemma they are, in the spectral bases, free between copies of one irrep up to its endomorphisms E_s, and
+    zero between different ones:
+
+    .. math:: W = Q_{out} \Bigl( \bigoplus_\sigma \sum_s C^\sigma_s \otimes \frac{E_s}{\sqrt{d_\sigma}} \Bigr)
+              Q_{in}^\top
+
+    Coefficients (..., dimension) hold :math:`C^\sigma` (m_out, m_in, s) of every irrep that both share, flattened, one
+    irrep after another. Since the basis is orthonormal in the Frobenius inner product, :meth:`coefficients` is the
+    adjoint and the left inverse of :meth:`synthesize`. No array larger than (n_out, n_in) is built.
+
+    All methods take tensors, whose dtype, device and gradients they keep, or numpy arrays, and return the same kind.
+
+    Args:
+        rep_in: representation of size n_in.
+        rep_out: representation of size n_out of the same group.
+
+    Raises:
+        GroupMismatchError: the groups differ.
+
+    Source: Serre, Linear Representations of Finite Groups, 1977, section 2.2.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> regular = CyclicGroup(3).regular_representation
+        >>> basis = HomBasis(regular, regular)
+        >>> basis.dimension
+        3
+        >>> basis.project(np.diag([3.0, 0, 0])).round(6) + 0.0
+        array([[1., 0., 0.],
+               [0., 1., 0.],
+               [0., 0., 1.]])
+    """
+
+    rep_in: Representation
+    rep_out: Representation
+    blocks: tuple[HomBlock, ...]
+
+    def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
+        if rep_in.group != rep_out.group:
+            raise GroupMismatchError(
+                f"Equivariant maps are between representations of one group, got {rep_in.group.name} and "
+                f"{rep_out.group.name}. Restrict them to a common subgroup."
+            )
+        self.rep_in, self.rep_out = rep_in, rep_out
+        self.blocks = _shared(rep_in, rep_out)
+        self._from_in, self._from_out = SpectralTransform(rep_in), SpectralTransform(rep_out)
+
+    @property
+    def dimension(self) -> int:
+        """Number of coefficients, Σ m_out m_in s over the irreps that both share."""
+        return self.blocks[-1].slice.stop if self.blocks else 0
+
+    def synthesize(self, coefficients: Tensor | np.ndarray) -> Any:
+        """The map W (..., n_out, n_in) of coefficients (..., dimension).
+
+        Raises:
+            ShapeError: the last axis is not ``dimension``.
+        """
+        if isinstance(coefficients, np.ndarray):
+            return self.synthesize(torch.from_numpy(coefficients)).numpy()
+        check_floating(coefficients, what="Coefficients")
+        if coefficients.dim() == 0 or coefficients.shape[-1] != self.dimension:
+            raise ShapeError(
+                f"Coefficients must have {self.dimension} entries in the last axis, got {tuple(coefficients.shape)}."
+            )
+        spectral = self._spectral_map(coefficients)
+        return self._from_out.inverse(self._from_in.inverse(spectral).mT).mT
+
+    def coefficients(self, matrix: Tensor | np.ndarray) -> Any:
+        """Inner products (..., dimension) of maps (..., n_out, n_in) with the basis.
+
+        Raises:
+            ShapeError: the last two axes are not (n_out, n_in).
+        """
+        if isinstance(matrix, np.ndarray):
+            return self.coefficients(torch.from_numpy(matrix)).numpy()
+        check_floating(matrix, what="The matrix")
+        if matrix.shape[-2:] != (self.rep_out.size, self.rep_in.size):
+            raise ShapeError(
+                f"The matrix must have shape (..., {self.rep_out.size}, {self.rep_in.size}), got {tuple(matrix.shape)}."
+            )
+        spectral = self._from_out(self._from_in(matrix).mT).mT
+        parts = [self._inner_products(spectral, block) for block in self.blocks]
+        return torch.cat(parts, dim=-1) if parts else matrix.new_zeros((*matrix.shape[:-2], 0))
+
+    def project(self, matrix: Tensor | np.ndarray) -> Any:
+        """The equivariant map nearest to a matrix (..., n_out, n_in): its orthogonal projection.
+
+        For a finite group it is the mean of ρ_out(g) M ρ_in(g)ᵀ.
+        """
+        return self.synthesize(self.coefficients(matrix))
+
+    def init_(
+        self,
+        coefficients: Tensor,
+        *,
+        gain: float | None = None,
+        nonlinearity: str = "linear",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Fill coefficients with random numbers for which maps preserve variance, in place.
+
+        Where x is white with variance 1, every coordinate of W x has variance gain², but for irreps that the input
+        lacks, whose coordinates are 0: the coefficients of an irrep have variance gain² d / (m_in s).
+
+        Args:
+            coefficients: tensor (dimension,) to fill; it is returned.
+            gain: factor on the standard deviation; that of the nonlinearity where None.
+            nonlinearity: what follows the map, as for :func:`torch.nn.init.calculate_gain`.
+            generator: source of the random numbers.
+
+        Raises:
+            ShapeError: the tensor is not (dimension,).
+            OptionError: the nonlinearity is unknown.
+        """
+        if coefficients.shape != (self.dimension,):
+            raise ShapeError(f"Coefficients must have shape ({self.dimension},), got {tuple(coefficients.shape)}.")
+        gain = _gain(nonlinearity) if gain is None else gain
+        with torch.no_grad():
+            for block in self.blocks:
+                _, m_in, s = block.shape
+                coefficients[block.slice].normal_(0, gain * sqrt(block.irrep.size / (m_in * s)), generator=generator)
+        return coefficients
+
+    def _spectral_map(self, coefficients: Tensor) -> Tensor:
+        """The map in the spectral bases, (..., n_out, n_in): one band of rows an isotypic component."""
+        batch, columns = coefficients.shape[:-1], self.rep_in.size
+        by_irrep = {block.irrep.key: block for block in self.blocks}
+        bands = []
+        for component in self.rep_out.isotypic:
+            block = by_irrep.get(component.irrep.key)
+            if block is None:
+                bands.append(coefficients.new_zeros((*batch, component.size, columns)))
+            else:
+                filled = self._combine(coefficients[..., block.slice], block)
+                margins = block.source.slice.start, columns - block.source.slice.stop
+                bands.append(torch.nn.functional.pad(filled, margins))
+        return torch.cat(bands, dim=-2)
+
+    def _combine(self, coefficients: Tensor, block: HomBlock) -> Tensor:
+        """Σ_s C_s ⊗ E_s / √d, (..., m_out d, m_in d)."""
+        E = _units(block.irrep, coefficients)
+        C = coefficients.unflatten(-1, block.shape)
+        return torch.einsum("...ois,sab->...oaib", C, E).flatten(-4, -3).flatten(-2)
+
+    def _inner_products(self, spectral: Tensor, block: HomBlock) -> Tensor:
+        """Coefficients of one irrep from a map in the spectral bases."""
+        m_out, m_in, _ = block.shape
+        d = block.irrep.size
+        part = spectral[..., block.target.slice, block.source.slice]
+        part = part.unflatten(-1, (m_in, d)).unflatten(-3, (m_out, d))
+        return torch.einsum("...oaib,sab->...ois", part, _units(block.irrep, spectral)).flatten(-3)
+
+    def __repr__(self) -> str:
+        return f"HomBasis({self.rep_in.name} -> {self.rep_out.name}, dimension={self.dimension})"
+
+
+def _shared(rep_in: Representation, rep_out: Representation) -> tuple[HomBlock, ...]:
+    """The irreps that both representations contain, with their places among the coefficients."""
+    sources = {component.irrep.key: component for component in rep_in.isotypic}
+    blocks, start = [], 0
+    for target in rep_out.isotypic:
+        source = sources.get(target.irrep.key)
+        if source is not None:
+            count = target.multiplicity * source.multiplicity * len(target.irrep.endomorphism_basis)
+            blocks.append(HomBlock(target.irrep, source, target, slice(start, start + count)))
+            start += count
+    return tuple(blocks)
+
+
+def _units(irrep: Irrep, like: Tensor) -> Tensor:
+    """E_s / √d, of norm 1; at most 4 d² numbers, cast when they are used."""
+    return torch.tensor(irrep.endomorphism_basis, dtype=like.dtype, device=like.device) / sqrt(irrep.size)
+
+
+def _gain(nonlinearity: Any) -> float:
+    try:
+        return torch.nn.init.calculate_gain(nonlinearity)
+    except ValueError as error:
+        raise OptionError(
+            f"Invalid nonlinearity: {nonlinearity!r}. Pass one that torch.nn.init.calculate_gain knows, or gain=..."
+        ) from error

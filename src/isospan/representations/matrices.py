@@ -1,0 +1,97 @@
+"""Matrices as users have them: arrays, tensors, nested lists; by generator, in a dict or from a function."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from isospan.errors import NonFiniteError, RepresentationError, ShapeError
+from isospan.representations.symmetry import SymmetryGroup
+
+Matrices = Mapping[Any, Any] | Callable[[Any], Any] | Sequence[Any] | np.ndarray
+"""One matrix for every generator: in their order, by element, or as a function of an element."""
+STEP = 1.0 / 64
+"""Length of the step along the algebra from which a function's derivative is read."""
+
+
+def square_matrix(value: Any, *, what: str) -> np.ndarray:
+    """Return a square, finite matrix in float64 on the CPU."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().double().numpy()
+    matrix = np.array(value, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+        raise ShapeError(f"{what} must be a square matrix (n, n), got shape {matrix.shape}.")
+    if not np.isfinite(matrix).all():
+        bad = int((~np.isfinite(matrix)).sum())
+        raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite of {matrix.size} entries.")
+    return matrix
+
+
+def stack_matrices(values: Sequence[Any], *, labels: Sequence[str]) -> np.ndarray:
+    """Stack matrices of one size, (k, n, n)."""
+    matrices = [
+        square_matrix(value, what=f"The matrix of {label}") for value, label in zip(values, labels, strict=True)
+    ]
+    sizes = {label: len(matrix) for label, matrix in zip(labels, matrices, strict=True)}
+    if len(set(sizes.values())) > 1:
+        raise ShapeError(f"All matrices of a representation must have one size, got {sizes}.")
+    return np.stack(matrices)
+
+
+def generator_matrices(group: SymmetryGroup, matrices: Matrices) -> list[Any]:
+    """The matrices of the generators in their order, from whatever was given."""
+    if callable(matrices):
+        return [matrices(g) for g in group.generators]
+    if isinstance(matrices, Mapping):
+        return _from_mapping(group, matrices)
+    if len(matrices) != len(group.generators):
+        raise RepresentationError(
+            f"A representation of {group.name} needs one matrix for each of its {len(group.generators)} generators "
+            f"{list(group.generators)}, got {len(matrices)}. Pass them in this order, or a dict of element: matrix."
+        )
+    return list(matrices)
+
+
+def _from_mapping(group: SymmetryGroup, matrices: Mapping[Any, Any]) -> list[Any]:
+    foreign = [g for g in matrices if getattr(g, "group", None) != group]
+    if foreign:
+        raise RepresentationError(f"The keys must be elements of {group.name}, got {foreign[:3]}.")
+    missing = [g for g in group.generators if g not in matrices]
+    if missing:
+        raise RepresentationError(
+            f"The matrices of the generators {list(group.generators)} of {group.name} are needed, got those of "
+            f"{list(matrices)[:8]} without {missing}. Add them; the matrices of other elements follow."
+        )
+    return [matrices[g] for g in group.generators]
+
+
+def algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None) -> list[Any]:
+    """The matrices of the Lie algebra's basis: as given, or derivatives of a function on elements."""
+    if algebra is not None:
+        if len(algebra) != group.algebra_dim:
+            raise RepresentationError(
+                f"A representation of {group.name} needs one matrix for each of the {group.algebra_dim} elements of "
+                f"the basis of its Lie algebra, got {len(algebra)}. Pass them as algebra=[...]."
+            )
+        return list(algebra)
+    if not group.algebra_dim:
+        return []
+    if not callable(matrices):
+        raise RepresentationError(
+            f"{group.name} is not finite: pass the {group.algebra_dim} matrices of its Lie algebra as algebra=[...], "
+            "or one function that gives the matrix of any element."
+        )
+    steps = STEP * np.eye(group.algebra_dim)
+    return [_logarithm(square_matrix(matrices(group.exp(x)), what=f"The matrix of exp({x})")) / STEP for x in steps]
+
+
+def _logarithm(R: np.ndarray) -> np.ndarray:
+    """Logarithm of an orthogonal matrix near the identity: arcsin of its antisymmetric part."""
+    sines, V = np.linalg.eigh((R - R.T) / 2j)
+    return np.real((V * (1j * np.arcsin(np.clip(sines, -1, 1)))) @ V.conj().T)
+
+
+def exponential(X: np.ndarray) -> np.ndarray:
+    """Exponential of an antisymmetric matrix, orthogonal to rounding, from the eigenvectors of the Hermitian -iX."""
+    angles, V = np.linalg.eigh(-1j * X)
+    return np.real((V * np.exp(1j * angles)) @ V.conj().T)

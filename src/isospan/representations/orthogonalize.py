@@ -1,0 +1,91 @@
+"""Orthogonal representations from those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from isospan.errors import RepresentationError
+from isospan.representations.matrices import Matrices, algebra_matrices, generator_matrices, stack_matrices
+from isospan.representations.representation import Representation, check_relations
+from isospan.representations.symmetry import SymmetryGroup
+from isospan.representations.words import WordTree
+
+MAX_SWEEPS = 500
+CONVERGED = 1e-14
+
+
+def orthogonalize(
+    group: SymmetryGroup, matrices: Matrices = (), *, algebra: Sequence[Any] | None = None, name: str | None = None
+) -> tuple[Representation, np.ndarray]:
+    r"""An orthogonal representation equivalent to one that is not, and the map to it (Weyl's unitary trick).
+
+    .. math:: S = \operatorname{mean}_g \, \rho(g)^\top \rho(g), \qquad T = S^{1/2}, \qquad
+              g \mapsto T \rho(g) T^{-1}
+
+    Vectors x of the given space are T x in the new one. T is symmetric and positive, and the identity where ρ is
+    orthogonal.
+
+    Args:
+        group: the group.
+        matrices: invertible matrices (n, n) of the generators, given as for :class:`Representation`.
+        algebra: matrices of the Lie algebra, for Lie groups.
+        name: what to call the result.
+
+    Returns:
+        The representation and T (n, n).
+
+    Raises:
+        RepresentationError: the matrices are not a representation of the group.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> rep, T = orthogonalize(CyclicGroup(4), [[[0.0, -2.0], [0.5, 0.0]]])
+        >>> rep.generators[0].round(6) + 0.0
+        array([[ 0., -1.],
+               [ 1.,  0.]])
+    """
+    given = [*algebra_matrices(group, matrices, algebra), *generator_matrices(group, matrices)]
+    labels = [f"algebra element {i}" for i in range(group.algebra_dim)] + [f"generator {g}" for g in group.generators]
+    stack = stack_matrices(given, labels=labels)
+    a, k = stack[: group.algebra_dim], stack[group.algebra_dim :]
+    S = _lie_metric(a, k) if group.tree is None else _finite_metric(group, group.tree, k)
+    values, V = np.linalg.eigh(S / (np.trace(S) / len(S)))
+    if not values[0] > 0:
+        raise RepresentationError(f"The matrices must be invertible and a representation of {group.name}.")
+    T, inverse = (V * np.sqrt(values)) @ V.T, (V / np.sqrt(values)) @ V.T
+    turned = [T @ M @ inverse for M in stack]
+    rep = Representation(group, turned[len(a) :], algebra=turned[: len(a)], name=name)
+    return rep, T
+
+
+def _finite_metric(group: SymmetryGroup, tree: WordTree, generators: np.ndarray) -> np.ndarray:
+    """The mean of ρ(g)ᵀ ρ(g) over a finite group, whose relations are checked first."""
+    check_relations(group, np.empty((0, 1, 1)), generators)
+    table = tree.evaluate(generators)
+    return np.einsum("gki,gkj->ij", table, table) / len(table)
+
+
+def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:
+    """An invariant metric of a Lie group: averages over its one-parameter and cyclic subgroups in turn converge to it.
+
+    Source: von Neumann, Functional Operators II, 1950, theorem 13.7, on alternating projections.
+    """
+    S = np.eye((algebra if len(algebra) else generators).shape[-1])
+    for _ in range(MAX_SWEEPS):
+        previous = S
+        for M in [*algebra, *generators]:
+            S = _mean_over(S, M)
+        if abs(S - previous).max() <= CONVERGED * abs(S).max():
+            break
+    return (S + S.T) / 2
+
+
+def _mean_over(S: np.ndarray, M: np.ndarray) -> np.ndarray:
+    """Mean of AᵀSA over the A = exp(tM), or over the powers A of M: what couples equal eigenvalues of M stays."""
+    values, V = np.linalg.eig(M)
+    inverse = np.linalg.inv(V)
+    equal = abs(values[:, None] - values) < 1e-6
+    return np.real(inverse.conj().T @ (np.where(equal, V.conj().T @ S @ V, 0)) @ inverse)

@@ -1,0 +1,69 @@
+"""Projections on what is invariant or equivariant."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from isospan.representations import HomBasis, Representation
+
+
+@lru_cache(maxsize=256)
+def invariant_basis(rep: Representation, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Orthonormal basis (D, m) of the invariant vectors, as columns."""
+    columns = [component.slice for component in rep.isotypic if component.irrep.is_trivial]
+    basis = rep.change_of_basis[:, columns[0] if columns else slice(0, 0)]
+    return torch.tensor(basis).to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def equivariant_maps(rep_x: Representation, rep_y: Representation) -> HomBasis:
+    """The basis of the equivariant maps, which keeps what it needs in each precision and on each device."""
+    return HomBasis(rep_x, rep_y)
+
+
+def invariant_orthogonal_projector(
+    rep_x: Representation, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
+) -> Tensor:
+    r"""Return the orthogonal projector (D, D) on the vectors that the group leaves as they are.
+
+    .. math:: P = \int \rho(g) \, dg
+
+    Args:
+        rep_x: how the group acts.
+        dtype: of the result.
+        device: of the result.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> invariant_orthogonal_projector(CyclicGroup(2).regular_representation)
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]], dtype=torch.float64)
+    """
+    basis = invariant_basis(rep_x, dtype, torch.device(device))
+    return basis @ basis.mT
+
+
+def equivariant_projection(A: Tensor, rep_x: Representation, rep_y: Representation) -> Tensor:
+    r"""Return the equivariant map nearest to A (D_y, D_x) in the Frobenius norm.
+
+    .. math:: \int \rho_y(g)^\top A \, \rho_x(g) \, dg
+
+    Args:
+        A: matrix (D_y, D_x).
+        rep_x: how the group acts on what A maps.
+        rep_y: how it acts on what A maps to.
+
+    Raises:
+        GroupMismatchError: representations of two groups.
+        ShapeError, NonFiniteError, DtypeError: what the message says.
+
+    Example:
+        >>> import torch
+        >>> from isospan.groups import CyclicGroup
+        >>> regular = CyclicGroup(2).regular_representation
+        >>> equivariant_projection(torch.tensor([[1.0, 2.0], [4.0, 5.0]]), regular, regular).round(decimals=4)
+        tensor([[3., 3.],
+                [3., 3.]])
+    """
+    return equivariant_maps(rep_x, rep_y).project(A)

@@ -1,0 +1,175 @@
+"""Representations: what they are built from, what they compare to, what is refused."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.errors import GroupMismatchError, NonFiniteError, RepresentationError, ShapeError
+from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup, SymmetricGroup
+from isospan.representations import Representation
+
+D4 = DihedralGroup(4)
+R = np.array([[0.0, -1], [1, 0]])
+S = np.diag([1.0, -1])
+
+
+def test_every_way_to_give_the_matrices_gives_the_same():
+    r, s = D4.generators
+    reference = Representation(D4, [R, S])
+    by_element = {g: reference(g) for g in D4.elements}
+    for matrices in [
+        np.stack([R, S]),
+        torch.from_numpy(np.stack([R, S])),
+        {s: S, r: R},
+        by_element,
+        by_element.__getitem__,
+    ]:
+        assert Representation(D4, matrices) == reference
+    assert Representation(D4, [R.tolist(), torch.tensor(S, dtype=torch.float32)]) == reference
+
+
+@pytest.mark.parametrize("group", [D4, QuaternionGroup(), SymmetricGroup(4)], ids=str)
+def test_matrices_multiply_as_the_elements_do(group):
+    rep = group.regular_representation + group.irreps()[-1]
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        g, h = group.sample(generator=rng), group.sample(generator=rng)
+        np.testing.assert_allclose(rep(g) @ rep(h), rep(g @ h), atol=1e-13)
+        assert rep.character(g) == pytest.approx(np.trace(rep(g)), abs=1e-12)
+    np.testing.assert_array_equal(rep(group.identity), np.eye(rep.size))
+
+
+def test_regular_representation_moves_basis_vectors_by_the_group():
+    G = SymmetricGroup(3)
+    for g in G.elements:
+        for x in G.elements:
+            image = G.regular_representation(g)[:, x.index]
+            assert image[(g @ x).index] == 1 == image.sum()
+
+
+def test_quotient_representation_permutes_cosets():
+    G = SymmetricGroup(4)
+    H = G.subgroup([g for g in G.generators if g.value[3] == 3] + [G.element([1, 2, 0, 3])])
+    rep = G.quotient_representation(H)
+    assert (H.order(), rep.size, rep.is_permutation) == (6, 4, True)
+    # the cosets of the stabiliser of a point are the points
+    for g in G.elements:
+        assert rep.character(g) == sum(g.value == np.arange(4))
+
+
+def test_what_a_representation_says_of_itself():
+    regular = D4.regular_representation
+    rotation = Representation(D4, [R, S], name="plane")
+    assert (regular.size, rotation.size) == (8, 2)
+    assert (regular.is_permutation, rotation.is_permutation) == (True, False)
+    assert rotation.is_orthogonal
+    assert repr(rotation) == "Representation('plane', group=DihedralGroup(4), size=2)"
+    assert "1 x psi_4   dimension 2, real   0:2" in str(rotation)
+    assert "8 copies" in str(8 * rotation)
+
+
+def test_values_compare_hash_and_survive_copies():
+    rep = D4.regular_representation + Representation(D4, [R, S])
+    rep.isotypic  # noqa: B018
+    other = pickle.loads(pickle.dumps(rep))
+    assert other == rep
+    assert other is not rep
+    assert hash(other) == hash(rep)
+    assert copy.deepcopy(rep) == rep
+    np.testing.assert_array_equal(other.change_of_basis, rep.change_of_basis)
+    assert rep != D4.regular_representation
+    assert Representation(D4, [R, S]) != Representation(D4, [R, -S])
+    assert pickle.loads(pickle.dumps(D4.irrep(4))) == D4.irrep(4)
+
+
+def test_nothing_can_be_changed():
+    rep = Representation(D4, [R, S])
+    with pytest.raises(AttributeError, match="immutable"):
+        rep.name = "other"
+    with pytest.raises(ValueError, match="read-only"):
+        rep.change_of_basis[0, 0] = 3
+    with pytest.raises(ValueError, match="read-only"):
+        rep.blocks[0].action.generators[0, 0, 0] = 3
+
+
+def test_given_arrays_are_copied():
+    matrices = np.stack([R, S])
+    rep = Representation(D4, matrices)
+    matrices[0] = 0
+    np.testing.assert_array_equal(rep.generators, [R, S])
+
+
+BAD = {
+    "a generator too few": (lambda: Representation(D4, [R]), RepresentationError, r"2 generators \[r, s\], got 1"),
+    "a generator missing": (
+        lambda: Representation(D4, {D4.generators[0]: R}),
+        RepresentationError,
+        r"without \[s\]",
+    ),
+    "keys of another group": (
+        lambda: Representation(D4, {"r": R, "s": S}),
+        RepresentationError,
+        r"keys must be elements of DihedralGroup\(4\)",
+    ),
+    "not square": (lambda: Representation(D4, [R[:1], S]), ShapeError, r"generator 0|generator r.*\(1, 2\)"),
+    "sizes": (lambda: Representation(D4, [R, np.eye(3)]), ShapeError, "one size"),
+    "empty": (lambda: Representation(D4, [np.eye(0), np.eye(0)]), ShapeError, r"\(0, 0\)"),
+    "NaN": (lambda: Representation(D4, [R, S * np.nan]), NonFiniteError, "4 NaN or infinite of 4"),
+    "not orthogonal": (lambda: Representation(D4, [R, S @ [[1, 1], [0, 1]]]), RepresentationError, "orthogonalize"),
+    "a relation": (lambda: Representation(D4, [S, R]), RepresentationError, "= .* fails by 2"),
+    "a period": (
+        lambda: Representation(CyclicGroup(5), [R]),
+        RepresentationError,
+        r"CyclicGroup\(5\): r\^5 = e fails by 1",
+    ),
+    "single precision": (
+        lambda: Representation(CyclicGroup(3), CyclicGroup(3).irrep(1).generators.astype(np.float32)),
+        RepresentationError,
+        "float64",
+    ),
+    "no copies": (lambda: 0 * D4.irrep(0), RepresentationError, "whole number"),
+    "an element that does not fit": (
+        lambda: Representation(D4, {D4.generators[0]: R, D4.generators[1]: S, D4.identity: -np.eye(2)}),
+        RepresentationError,
+        "matrix given for e .* by 2",
+    ),
+    "element of another group": (
+        lambda: D4.irrep(0)(CyclicGroup(4).identity),
+        GroupMismatchError,
+        r"representation of DihedralGroup\(4\)",
+    ),
+    "sum over groups": (lambda: D4.irrep(0) + CyclicGroup(4).irrep(0), GroupMismatchError, "common subgroup"),
+    "subgroup of another": (
+        lambda: D4.irrep(0).restrict(IcosahedralGroup()),
+        GroupMismatchError,
+        "restricts to subgroups",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named(case):
+    build, error, message = BAD[case]
+    with pytest.raises(error, match=message):
+        build()
+
+
+def test_a_relation_that_fails_slightly_fails():
+    angle = np.pi / 2 + 1e-7
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    with pytest.raises(RepresentationError, match=r"r\^4 = e fails by 4e-07"):
+        Representation(CyclicGroup(4), [turn])
+
+
+def test_plot_draws_a_square_for_every_copy():
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    rep = 2 * D4.regular_representation
+    ax = rep.plot()
+    assert len(ax.collections) == len(rep.isotypic) == 5
+    assert sum(len(squares.get_paths()) for squares in ax.collections) == len(rep.irreps)
+    assert rep.plot(ax) is ax
