@@ -92,6 +92,8 @@ class TerminalReporter:
         if not self.started:  # the first step also loads and warms up; it is no measure of the others
             self.first, self.started, self.last_line = done, now, now
         if not self.live and not self.quiet and (done == self.total or now - self.last_line > LINE_SECONDS):
+            from isospan.reports.duration import duration
+
             self.last_line = now
             left = (now - self.started) / max(1, done - self.first) * (self.total - done)
             text = f"{description}: {done} of {self.total}, {duration(left)} left"
@@ -111,20 +113,6 @@ def format_losses(losses: Mapping[str, float]) -> str:
     if "alignment" in losses:
         parts.append(f"R² {1 - losses['alignment']:.3f}")
     return " ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Write a time to two figures.
-
-    Example:
-        >>> duration(7.2), duration(125), duration(7300)
-        ('7 s', '2 min 05 s', '2 h 01 min')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def sizes_table(sizes: Any) -> Table:
@@ -161,8 +149,13 @@ def evaluation_table(evaluation: Any) -> Table:
 
 
 @contextmanager
-def clean_errors(*, debug: bool) -> Iterator[None]:
-    """Show an error of isospan or of a file as one message and exit with code 2; warnings as one line each."""
+def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
+    """Show an error of isospan or of a file as one message and exit with code 2; warnings as one line each.
+
+    Args:
+        debug: let the error through, with its traceback.
+        interrupted: what to do after an interrupt.
+    """
     import typer
 
     from isospan.errors import IsospanError
@@ -171,7 +164,7 @@ def clean_errors(*, debug: bool) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            errors.print("Interrupted. The same command with --resume continues from the last checkpoint.")
+            errors.print(f"Interrupted. {interrupted}".rstrip())
             raise typer.Exit(130) from None
         except (IsospanError, OSError) as error:
             if debug:

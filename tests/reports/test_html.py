@@ -11,7 +11,7 @@ from jinja2 import UndefinedError
 from isospan.guided._plot_style import empty_figure
 from isospan.reports import LossHistory, html, write_report
 from isospan.reports.headline import headline
-from isospan.reports.html import _duration, _setting, draw_figures, render_html
+from isospan.reports.html import _setting, draw_figures, render_html
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
@@ -193,14 +193,6 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, summary, monkeypatch):
     with pytest.raises(UndefinedError):  # the page needs more figures than that
         write_report(summary(1), tmp_path)
     assert (tmp_path / "report.html").read_text() == "old"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.42, "0.4 s"), (59.6, "1 min 0 s"), (253.4, "4 min 13 s"), (7261, "2 h 1 min"), (float("nan"), "–")],
-)
-def test_durations_read_well(seconds, text):
-    assert _duration(seconds) == text
 
 
 @pytest.mark.parametrize(

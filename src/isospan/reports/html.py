@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from isospan._files import atomic_path
 from isospan.guided._plot_style import number
 from isospan.reports import figures
+from isospan.reports.duration import duration
 from isospan.reports.export import to_png, to_svg
 from isospan.reports.headline import headline, verdict
 from isospan.reports.metrics import metrics_of, plain, to_json
@@ -81,7 +82,7 @@ def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "setting": _setting, "duration": _duration}
+    environment.filters |= {"number": _number, "setting": _setting, "duration": duration}
     svgs = {name: Markup(to_svg(figure, name=name, title=_title(name))) for name, figure in drawn.items()}
     return environment.get_template("report.html.j2").render(
         run=summary, figures=svgs, tiles=headline(summary), verdict=verdict(summary), angles=_angle_rows(summary)
@@ -124,14 +125,3 @@ def _setting(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "–" if value is None else str(value)
-
-
-def _duration(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds, the two largest that are not zero."""
-    if not np.isfinite(seconds):
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
