@@ -46,6 +46,8 @@ Seed = Annotated[int, typer.Option(help="Of the weights and of the order of samp
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 
+RESUMES = "The same command with --resume continues from the last checkpoint."
+
 
 @app.command()
 def demo(
@@ -58,7 +60,7 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Do the main job on simulated turbulence: about four minutes."""
-    with clean_errors(debug=debug), TerminalReporter() as reporter:
+    with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
         from isospan.experiment import train as train_run
         from isospan.experiment.demo import SAMPLES, demo_config, demo_samples, write_demo_fields
 
@@ -106,7 +108,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train an encoder whose latent space holds the named quantities, and write a report."""
-    with clean_errors(debug=debug), TerminalReporter() as reporter:
+    with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
         from isospan.experiment import TrainConfig
         from isospan.experiment import train as train_run
 
@@ -199,11 +201,14 @@ def decode(
 ) -> None:
     """Read every quantity of the fields in files from their latents."""
     with clean_errors(debug=debug):
-        from isospan.experiment import decode as read
-        from isospan.experiment.output import decoded_path, write_decoded
+        from isospan.experiment import TrainedRun
+        from isospan.experiment.output import check_decoded_path, decoded_path, write_decoded
 
-        decoded = read(run, files, device=device)
-        path = write_decoded(out or decoded_path(run, files), decoded, files)
+        path = check_decoded_path(out or decoded_path(run, files))
+        trained = TrainedRun.load(run, device=device)
+        source = trained.open(files)
+        decoded = trained.decode(source.samples)
+        write_decoded(path, decoded, source.sample_coordinate)
         for name, values in decoded.items():
             console.print(f"{name}: {values.shape}, {values.min():.4g} to {values.max():.4g}", markup=False)
         console.print(f"The quantities are in {path}", soft_wrap=True)

@@ -102,12 +102,21 @@ def test_debug_shows_where_an_error_came_from(flow, isospan):
         isospan("size", flow, "-q", "nothing", "--debug")
 
 
-def test_an_interrupt_says_how_to_go_on(flow, isospan, monkeypatch):
+@pytest.mark.parametrize(("command", "resumes"), [("train", True), ("size", False)])
+def test_an_interrupt_says_how_to_go_on_where_that_is_possible(flow, isospan, monkeypatch, command, resumes):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isospan.experiment.size", interrupted)
-    assert "--resume" in isospan("size", flow, "-q", "local_mean", code=130).stderr
+    monkeypatch.setattr(f"isospan.experiment.{command}", interrupted)
+    stderr = isospan(command, flow, "-q", "local_mean", code=130).stderr
+    assert stderr.startswith("Interrupted.")
+    assert ("--resume" in stderr) == resumes
+
+
+def test_decoding_to_an_unknown_format_is_refused_before_any_work(isospan, tmp_path):
+    result = isospan("decode", "nowhere", "FLOW", "--out", tmp_path / "x.dat", code=2)
+    assert "written as .npz or NetCDF" in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_is_quick_to_import():

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from isospan.experiment import demo
-from isospan.training import Samples
+from isospan.training import Samples, hold_out
 
 
 def test_its_settings_are_those_of_turbulence_in_a_periodic_box():
@@ -29,7 +30,10 @@ def test_its_fields_come_from_the_cache(monkeypatch, tmp_path):
     assert first.fields.shape == (4, 1, 64, 64)
 
 
-def test_the_last_samples_are_written_to_try_things_on(tmp_path):
-    x = torch.arange(20.0).view(20, 1, 1, 1)
-    path = demo.write_demo_fields(tmp_path, Samples(x), count=3)
-    assert np.load(path)["vorticity"].flatten().tolist() == [17, 18, 19]
+@pytest.mark.parametrize("n", [20, 40, 200])
+def test_the_last_samples_are_written_to_try_things_on_and_none_was_trained_on(tmp_path, n):
+    samples = Samples(torch.arange(float(n)).view(n, 1, 1, 1))
+    config = demo.demo_config()
+    train, _ = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
+    written = np.load(demo.write_demo_fields(tmp_path, samples))["vorticity"].flatten().tolist()
+    assert written == list(range(max(n - 16, len(train)), n))

@@ -6,6 +6,7 @@ import torch
 
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, OptionError, ShapeError
 from isospan.experiment import TrainConfig, decode, edit, probe, train
+from isospan.experiment.data import read_source
 from isospan.experiment.output import decoded_path, write_decoded, write_edited
 from isospan.experiment.use import parse_change
 from isospan.guided.evaluation import evaluate
@@ -29,7 +30,7 @@ def run(flow, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     settings = {"epochs": 2, "batch_size": 8, "width": 4, "max_bins": 3, "orthogonal": True, "baseline": False}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isospan.experiment.pipeline.write_report", lambda summary, out: out)
+        patch.setattr("isospan.reports.write_report", lambda summary, out: out)
         quantities = {"local_mean": "", "gradient_x": ""}
         train(TrainConfig(files=[flow], variable="u", quantities=quantities, out=out, **settings))
     return out
@@ -158,20 +159,56 @@ def test_decoded_quantities_as_npz_and_netcdf(tmp_path):
     arrays = {"field": np.random.default_rng(0).normal(size=(5, 1, 2, 2)), "number": np.arange(5.0)[:, None]}
     loaded = np.load(write_decoded(tmp_path / "d.npz", arrays))
     assert np.array_equal(loaded["field"], arrays["field"])
-    time = np.array([3.0, 5.0, 7.0, 9.0, 11.0])
-    source = tmp_path / "in.nc"
-    u = xarray.DataArray(
-        np.zeros((5, 4, 4)), dims=("time", "y", "x"), coords={"time": ("time", time, {"units": "days"})}
-    )
-    xarray.Dataset({"u": u}).to_netcdf(source)
-    path = decoded_path(tmp_path, [source])
+    path = decoded_path(tmp_path, ["in.nc"])
     assert path.suffix == ".nc"
-    write_decoded(path, arrays, [source])
+    write_decoded(path, arrays)
+    with xarray.open_dataset(path) as written:
+        assert written["field"].dims == ("sample", "field_channel", "field_y", "field_x")
+        assert np.array_equal(written["field"].values, arrays["field"])
+        assert np.array_equal(written["sample"].values, range(5))
+
+
+@pytest.mark.parametrize(
+    ("dims", "sample_dim"), [(("time", "y", "x"), None), (("y", "x", "time"), "time"), (("y", "x", "time"), 2)]
+)
+@pytest.mark.parametrize("n", [1, 4, 5])
+def test_decoded_quantities_keep_the_dimension_that_counts_samples(tmp_path, dims, sample_dim, n):
+    """Also where it is not the first, has as many entries as another, and is spread over files."""
+    xarray = pytest.importorskip("xarray")
+    times, files = np.arange(3.0, 3 + n), []
+    for i, part in enumerate(np.array_split(times, min(n, 2))):
+        sizes = {"time": len(part), "y": 4, "x": 5}
+        u = xarray.DataArray(
+            np.zeros([sizes[dim] for dim in dims]),
+            dims=dims,
+            coords={"time": ("time", part, {"units": "days"}), "y": np.arange(4.0), "height": 2.0},
+        )
+        other = xarray.DataArray(np.zeros((2, 2, 2, 2)), dims=("a", "b", "c", "d"))
+        files.append(tmp_path / f"{i}.nc")
+        xarray.Dataset({"u": u, "other": other}).to_netcdf(files[-1])
+    coordinate = read_source(files, variable="u", sample_dim=sample_dim).sample_coordinate
+    path = write_decoded(tmp_path / "out.nc", {"field": np.zeros((n, 1, 2, 2))}, coordinate)
     with xarray.open_dataset(path, decode_times=False) as written:
         assert written["field"].dims == ("time", "field_channel", "field_y", "field_x")
-        assert np.array_equal(written["field"].values, arrays["field"])
-        assert np.array_equal(written["time"].values, time)
+        assert np.array_equal(written["time"].values, times)
         assert written["time"].attrs["units"] == "days"
+        assert set(written.coords) == {"time"}
+
+
+def test_samples_without_a_coordinate_are_numbered(tmp_path, flow):
+    xarray = pytest.importorskip("xarray")
+    for i in range(2):
+        xarray.Dataset({"u": (("run", "y", "x"), np.zeros((3, 4, 4)))}).to_netcdf(tmp_path / f"{i}.nc")
+    coordinate = read_source([tmp_path / "0.nc", tmp_path / "1.nc"]).sample_coordinate
+    assert coordinate.name == "run"
+    assert coordinate.values.tolist() == [0, 1, 2, 3, 4, 5]
+    assert read_source([flow], variable="u").sample_coordinate is None
+
+
+def test_quantities_of_an_unknown_format_are_refused_without_a_trace(tmp_path):
+    with pytest.raises(OptionError, match=r"written as \.npz or NetCDF .*, got '.*x\.dat'"):
+        write_decoded(tmp_path / "x.dat", {"a": np.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_edited_fields_are_written_with_an_image_for_each_quantity(run, flow, tmp_path):

@@ -1,6 +1,6 @@
 """Variables in NetCDF, HDF5 and Zarr files, through xarray; what is not asked for is not read."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +44,15 @@ class LazyVariable:
                 f"Variable {self.data.name!r} cannot be read at samples {samples.start} to {samples.stop}: {error}. "
                 "The file may be damaged; write or copy it again."
             ) from error
+
+
+def join_coordinates(parts: Sequence[LazyVariable]) -> Any:
+    """The coordinate of the samples over all files, as an `xarray.DataArray`; their numbers where a file has none."""
+    xarray, dim = import_module("xarray"), parts[0].sample_dim
+    if any(dim not in part.data.coords for part in parts):
+        return xarray.DataArray(np.arange(sum(part.shape[0] for part in parts)), dims=[dim], name=dim)
+    coordinates = [part.data[dim].reset_coords(drop=True) for part in parts]
+    return xarray.concat(coordinates, dim, combine_attrs="drop_conflicts")
 
 
 def open_dataset(path: Path) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan.datasets._xarray_files import LazyVariable, join_coordinates
 from isospan.errors import NameMismatchError, NonFiniteError, OptionError
 from isospan.training.samples import consecutive
 
@@ -177,6 +178,13 @@ class FieldSource:
     def known(self) -> dict[str, FieldArray]:
         """The other arrays, by name."""
         return {name: array for name, array in self.arrays.items() if name not in self.variables}
+
+    @property
+    def sample_coordinate(self) -> Any:
+        """What counts the samples, an `xarray.DataArray` named for their dimension; None where a file is of NumPy."""
+        parts = self.arrays[self.variables[0]].parts
+        lazy = [part for part in parts if isinstance(part, LazyVariable)]
+        return join_coordinates(lazy) if len(lazy) == len(parts) else None
 
     def __len__(self) -> int:
         """Number of samples."""

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from isospan.datasets import open_fields
+from isospan.datasets import FieldSource, open_fields
 from isospan.errors import OptionError
 from isospan.experiment.config import PathLike
 from isospan.training import Rows, Samples
@@ -20,16 +21,23 @@ class Source:
         samples: the fields, perhaps with arrays that were passed along.
         channels: names of the variables that are the channels.
         arrays: further arrays of the files, by name, read only where a quantity asks for them.
+        opened: the files, where there are any.
     """
 
     samples: Samples
     channels: tuple[str, ...] = ()
     arrays: Mapping[str, Rows] = field(default_factory=dict)
+    opened: FieldSource | None = None
 
     @property
     def variables(self) -> list[str]:
         """Names of all that can be a quantity known only while training, the channels themselves included."""
         return [*self.samples.known, *self.arrays]
+
+    @property
+    def sample_coordinate(self) -> Any:
+        """What counts the samples in NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``; else None."""
+        return None if self.opened is None else self.opened.sample_coordinate
 
     def with_known(self, names: Sequence[str]) -> Samples:
         """Return the fields with these arrays and no others, in memory where they fit."""
@@ -55,7 +63,7 @@ def read_source(
             "At least one file of fields is needed, got none. Pass .npz, .npy, NetCDF, HDF5 or Zarr files."
         )
     found = open_fields(list(files), variable=variable, sample_dim=sample_dim, fill=fill)
-    return Source(Samples(found.fields), found.variables, found.arrays)
+    return Source(Samples(found.fields), found.variables, found.arrays, found)
 
 
 def in_memory(samples: Samples, *, limit: int = IN_MEMORY_BYTES) -> Samples:

@@ -10,7 +10,7 @@ import numpy as np
 from isospan._files import atomic_path
 from isospan.datasets import cached, decaying_turbulence
 from isospan.experiment.config import PathLike, TrainConfig
-from isospan.training import Samples
+from isospan.training import Samples, hold_out
 
 SIZE = 64
 SAMPLES = 1600
@@ -48,14 +48,15 @@ def demo_samples(count: int = SAMPLES, *, progress: Callable[[int, int], None] |
 
 
 def write_demo_fields(out: PathLike, samples: Samples, *, count: int = 16) -> Path:
-    """Write the last few samples as a file to try ``decode`` and ``edit`` on.
+    """Write the last few of the held-out samples as a file to try ``decode`` and ``edit`` on.
 
     Example:
         >>> import tempfile, torch
         >>> write_demo_fields(tempfile.mkdtemp(), Samples(torch.zeros(20, 1, 8, 8))).name
         'held_out.npz'
     """
-    fields, _ = samples[len(samples) - count : len(samples)].tensors()
+    _, held_out = hold_out(samples, HELD_OUT / SAMPLES)
+    fields, _ = held_out[max(0, len(held_out) - count) :].tensors()
     path = Path(out) / "held_out.npz"
     with atomic_path(path) as temporary:
         np.savez(temporary, vorticity=fields.numpy())

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -13,11 +13,12 @@ from isospan.experiment.job import Job, TrainedNetwork
 from isospan.experiment.network import NetworkDescription, save_network
 from isospan.experiment.reporter import LoggingReporter, Reporter
 from isospan.experiment.sizes import Sizes
-from isospan.experiment.summary import summarise
 from isospan.experiment.targets import Targets, parse_quantities
 from isospan.guided.latent_space import LatentSpace
-from isospan.reports import RunSummary, write_report
 from isospan.training import ConvAutoencoder, Samples, can_displace, hold_out
+
+if TYPE_CHECKING:
+    from isospan.reports import RunSummary
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class Result:
     guided: TrainedNetwork
     unguided: TrainedNetwork | None
     sizes: Sizes
-    summary: RunSummary
+    summary: "RunSummary"
     report: Path
 
     @property
@@ -78,6 +79,9 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     job = replace(job, targets=job.targets.with_bins(sizes.bins))
     description = _describe(config, job.train, sizes)
     networks = job.train_networks(sizes, description)
+    from isospan.experiment.summary import summarise  # with matplotlib, which only a report needs
+    from isospan.reports import write_report
+
     job.reporter.stage("Writing the report")
     _save(Path(config.out), networks["guided"], description, _record(job, source, sizes))
     summary = summarise(job, sizes, networks, seconds=time.perf_counter() - started)

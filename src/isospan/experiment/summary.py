@@ -12,7 +12,7 @@ import isospan
 from isospan.errors import NumericalWarning
 from isospan.experiment.job import Job, TrainedNetwork
 from isospan.experiment.sizes import Sizes
-from isospan.guided.latent_space import LatentSpace
+from isospan.experiment.use import Edited, TrainedRun
 from isospan.reports import EditExample, FieldPair, LossHistory, Reconstructions, RunSummary
 from isospan.training import ConvAutoencoder, History, Samples
 from isospan.training.samples import concatenate
@@ -86,21 +86,18 @@ def _decoded(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, Fie
 
 def _edits(job: Job, shown: Samples, network: TrainedNetwork) -> list[EditExample]:
     """Set each quantity of one sample to its value in another."""
-    x = shown.tensors()[0].to(network.model.field_mean.device)
-    z = network.model.eval().encode(x).double()
-    wanted = network.space.decode(z[-1:])
+    run = TrainedRun(network.model.eval(), network.space, record={})
+    z = run.encode(shown).double()
+    wanted = run.space.decode(z[-1:])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumericalWarning)  # the image shows how far the edit gets
-        return [edit_example(network.model, network.space, z[:1], {name: wanted[name]}) for name in job.targets.names]
+        return [edit_example(run.edit(z[:1], {name: wanted[name]}), name) for name in job.targets.names]
 
 
-def edit_example(model: ConvAutoencoder, space: LatentSpace, z: Tensor, targets: Mapping[str, Tensor]) -> EditExample:
-    """Edit one latent (1, D), and decode it before and after."""
-    (name,) = targets
-    edited = space.edit(z, targets)
-    before, after = (model.decode(latent.to(model.field_mean.dtype))[0, 0] for latent in (z, edited))
-    target, then, now = (as_images(y)[0] for y in (targets[name], space.decode(z)[name], space.decode(edited)[name]))
-    return EditExample(name, before, after, target, then, now)
+def edit_example(edited: Edited, name: str) -> EditExample:
+    """Show the first sample of an edit: its field, and this quantity as it was wanted and as it is read."""
+    readings = (edited.targets[name], edited.read_before[name], edited.read_after[name])
+    return EditExample(name, edited.before[0, 0], edited.after[0, 0], *(as_images(y)[0] for y in readings))
 
 
 def as_images(y: Tensor) -> Tensor:

@@ -62,6 +62,16 @@ class TrainedRun:
         """Return the latents (N, D) of samples."""
         return encode_samples(self.model, samples)[0]
 
+    def decode(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Return every quantity {name: (N, ...)} as it is read from the latents of samples."""
+        return {name: y.cpu().numpy() for name, y in self.space.decode(self.encode(samples)).items()}
+
+    def edit(self, z: Tensor, targets: Mapping[str, Tensor]) -> "Edited":
+        """Move latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others stay."""
+        edited = self.space.edit(z, targets)
+        fields = self.fields(z), self.fields(edited)
+        return Edited(*fields, dict(targets), self.space.decode(z), self.space.decode(edited), edited)
+
     @torch.no_grad()
     def fields(self, z: Tensor) -> Tensor:
         """Return the fields (N, C, H, W) of latents, a batch at a time."""
@@ -102,8 +112,7 @@ def decode(directory: PathLike, files: PathLike | Sequence[PathLike], *, device:
         {name: (N, ...)}, pooled as in the run, in the quantity's units.
     """
     run = TrainedRun.load(directory, device=device)
-    decoded = run.space.decode(run.encode(run.open(_listed(files)).samples))
-    return {name: y.cpu().numpy() for name, y in decoded.items()}
+    return run.decode(run.open(_listed(files)).samples)
 
 
 def edit(
@@ -131,9 +140,7 @@ def edit(
         raise NameMismatchError(
             f"The run holds the quantities {list(read)}, got {list(changes)}. Name at least one of them."
         )
-    targets = {name: parse_change(name, how, read[name]) for name, how in changes.items()}
-    edited = run.space.edit(z, targets)
-    return Edited(run.fields(z), run.fields(edited), targets, read, run.space.decode(edited), edited)
+    return run.edit(z, {name: parse_change(name, how, read[name]) for name, how in changes.items()})
 
 
 def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: str = "cpu") -> Evaluation:
