@@ -170,6 +170,20 @@ class TestEveryMethod:
         for name in Y:
             assert_same_span(moved[name] @ turn.T, W[name], 1e-3 if orthogonal else 1e-8)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize(("of_latents", "of_a"), [(0, 66), (0, -86), (66, 0), (-86, 0), (33, 83)])
+    def test_the_unit_of_one_quantity_or_of_the_latents(self, data, method, orthogonal, dtype, of_latents, of_a):
+        """2⁶⁶ is about 1e20 and 2⁻⁸⁶ about 1e-26: squares and products of such numbers are beyond float32."""
+        Z, Y = data[0].to(dtype), {name: y.to(dtype) for name, y in data[1].items()}
+        options = {"k": K, "method": method, "orthogonal": orthogonal}
+        expected = solve_subspaces(Z, Y, **options)
+        space = solve_subspaces(Z * 2.0**of_latents, Y | {"a": Y["a"] * 2.0**of_a}, **options)
+        for name in Y:
+            # powers of two scale without rounding; float32 means and the joint iteration round along the way
+            tolerance = 1e-3 if orthogonal else 1e-6 if dtype == torch.float32 else 1e-9
+            assert_same_span(space.W[name], expected.W[name], tolerance)
+            assert float(space.V[name].norm()) == pytest.approx(1, rel=1e-6)
+
     def test_streams_equal_one_shot(self, data, method, orthogonal):
         Z, Y = data
         moments = Moments(9, {"a": 12, "b": 6, "c": 1}, target_covariance=True)

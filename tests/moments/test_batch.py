@@ -38,6 +38,22 @@ def test_float32_products(data):
     assert_equals_numpy(Moments.of(*data, precision=torch.float32), *data, cross=1e-6)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("power", [-110, -86, -41, 42, 66, 110])
+def test_units_beyond_float32(data, precision, dtype, power):
+    """2¹¹⁰ is 1e33, and 500 entries of 1e4 times that cannot be summed in float32."""
+    z, y = data[0].to(dtype), take(data[1], slice(None)) | {"b": data[1]["b"].to(dtype)}
+    unit = 2.0**power
+    m, scaled = (Moments.of(z * u, {n: t * u for n, t in y.items()}, precision=precision) for u in (1.0, unit))
+    scaled.update(z * unit, {n: t * unit for n, t in y.items()})
+    for name in y:
+        # rounding of 500 float32 products of size 1, and of the sum that is left of a mean
+        torch.testing.assert_close(scaled.cov_zy[name] / unit / unit, m.cov_zy[name], rtol=0, atol=1e-6)
+        torch.testing.assert_close(scaled.var_y[name] / unit / unit, m.var_y[name], rtol=1e-6, atol=0)
+        torch.testing.assert_close(scaled.y_mean[name] / unit, m.y_mean[name], rtol=1e-12, atol=1e-7)
+
+
 @pytest.mark.parametrize("target_covariance", [False, True])
 def test_batches_with_an_offset(data, target_covariance):
     z, y = data

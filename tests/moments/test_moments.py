@@ -52,6 +52,14 @@ def test_merge_in_any_order(data):
     assert_matches(copy.deepcopy(parts[2]).merge(empty).merge(parts[0]).merge(parts[1]), z, y)
 
 
+def test_merged_matrices_are_symmetric_to_the_last_bit(data):
+    z, y = data
+    halves = [Moments.of(z[r], take(y, r), target_covariance=True) for r in (slice(0, 90), slice(90, 203))]
+    for m in (copy.deepcopy(halves[0]).merge(halves[1]), halves[0].update(z, y)):
+        assert torch.equal(m.scatter_zz, m.scatter_zz.mT)
+        assert torch.equal(m.scatter_yy, m.scatter_yy.mT)
+
+
 def test_target_covariance(data):
     z, y = data
     m = Moments.of(z, y, target_covariance=True).merge(Moments(7, {"a": 6, "b": 1}, target_covariance=True))

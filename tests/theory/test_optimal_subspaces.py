@@ -57,7 +57,7 @@ def test_no_small_turn_of_the_joint_frame_is_better(data, method):
     Z, Y = data
     space = solve_subspaces(Z, Y, k={"a": 3, "b": 2}, method=method, orthogonal=True, ridge=0)
     total_variance = {n: centred(y).square().sum() for n, y in Y.items()}
-    share = {"covariance": lambda n: 1.0, "regression": total_variance.get, "correlation": lambda n: Y[n].shape[1]}
+    share = {"covariance": total_variance.get, "regression": total_variance.get, "correlation": lambda n: Y[n].shape[1]}
 
     def total(turn):
         return sum(VALUE[method](W @ turn, Z, Y[name]) / share[method](name) for name, W in space.W.items())

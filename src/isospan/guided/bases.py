@@ -50,7 +50,12 @@ def leading_targets(WC: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Leading right singular vector of each X = W C (k, P), from the k x k side; zero where X is."""
     leading = [eigh(X @ X.mT)[1][:, -1] for X in WC.values()]
     signed = fix_signs(pad_sequence(leading, batch_first=True))
-    return {name: normalize(x[: len(X)] @ X, dim=0) for x, (name, X) in zip(signed, WC.items(), strict=True)}
+    return {name: unit_rows(x[: len(X)] @ X) for x, (name, X) in zip(signed, WC.items(), strict=True)}
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Rows of length 1 whatever their unit; zero where they are."""
+    return normalize(x, dim=-1, eps=torch.finfo(x.dtype).tiny)
 
 
 def _split_like(rows: Tensor, W: Mapping[str, Tensor]) -> dict[str, Tensor]:

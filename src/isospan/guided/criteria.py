@@ -33,7 +33,8 @@ class Criterion:
     Attributes:
         metric: G (D, D), or None for the identity.
         cross: T of every quantity, (D, P).
-        scale: total target variance of every quantity in the units of T; f / scale is the explained share.
+        scale: total target variance of every quantity in the units of T, and for G = I in those of the latents too:
+            f / scale is a share, which has no unit.
     """
 
     metric: Tensor | None
@@ -43,13 +44,13 @@ class Criterion:
     @classmethod
     def of(cls, moments: Moments, method: Method, ridge: float) -> "Criterion":
         """Return the criterion of a method; the ridge is relative to the mean variance."""
+        cross, variance = moments.cov_zy, {name: float(var.sum()) for name, var in moments.var_y.items()}
         if method == "covariance":
-            scatter = moments.split(moments.scatter_zy)
-            return cls(None, scatter, dict.fromkeys(scatter, float(moments.count) ** 2))
-        cross = moments.cov_zy
+            in_latents = float(moments.cov_zz.trace())
+            return cls(None, cross, {name: in_latents * var for name, var in variance.items()})
         metric = ridged(moments.cov_zz, ridge)
         if method == "regression":
-            return cls(metric, cross, {name: float(var.sum()) for name, var in moments.var_y.items()})
+            return cls(metric, cross, variance)
         C_yy = moments.cov_yy
         whitening = {name: whitener(ridged(C_yy[name, name], ridge)) for name in moments.names}
         cross = {name: cross[name] @ F.mT for name, F in whitening.items()}

@@ -6,7 +6,6 @@ from typing import get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from isospan._checks import (
     check_choice,
@@ -16,7 +15,7 @@ from isospan._checks import (
     working_dtype,
 )
 from isospan.errors import DegenerateDataError, NumericalWarning, OptionError
-from isospan.guided.bases import leading_bases, leading_targets, oriented
+from isospan.guided.bases import leading_bases, leading_targets, oriented, unit_rows
 from isospan.guided.criteria import Criterion, Method
 from isospan.guided.decoders import least_squares, projected_cross
 from isospan.guided.leakage import leakage_forms
@@ -60,7 +59,7 @@ def principal_directions(z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, 
     pairs = {}
     for name, C in moments.cov_zy.items():
         w = fix_signs(top_left_singular(C, 1)[0])
-        pairs[name] = (w[0].to(dtype), normalize(w @ C)[0].to(dtype))
+        pairs[name] = (w[0].to(dtype), unit_rows(w @ C)[0].to(dtype))
     return pairs
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isospan._checks import check_latents, check_names, check_not_empty, check_targets
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
-from isospan.moments.batch import add_batch_
+from isospan.moments.batch import add_batch_, add_means_
 from isospan.moments.precision import KeepsPrecision
 
 
@@ -159,7 +159,13 @@ class Moments(KeepsPrecision):
                 f"Moments must agree in D and in the order and sizes of quantities, got D = {self.latent_dim}, "
                 f"{self.target_dims} and D = {other.latent_dim}, {other.target_dims}."
             )
-        return self._add({name: buffer.to(self.count.device) for name, buffer in other.named_buffers()})
+        if not float(other.count) > 0:
+            return self
+        state, part = dict(self.named_buffers()), {n: t.to(self.count.device) for n, t in other.named_buffers()}
+        for name in ("scatter_zz", "scatter_zy", "scatter_yy"):
+            state[name] += part[name]
+        add_means_(state, part["z_mean"], part["target_mean"], float(other.count))
+        return self
 
     @torch.no_grad()
     def decay_(self, factor: float) -> Self:
@@ -237,19 +243,3 @@ class Moments(KeepsPrecision):
                 f"The moments hold D = {self.latent_dim} and targets of {self.target_dims} entries, got "
                 f"D = {z.shape[1]} and {got}. Pool every batch to the same size."
             )
-
-    def _add(self, other: Mapping[str, Tensor]) -> Self:
-        """Chan's formula: the scatter of a union is that of its parts plus that of their means."""
-        total = self.count + other["count"]
-        if not float(total) > 0:
-            return self
-        dz, dy = other["z_mean"] - self.z_mean, other["target_mean"] - self.target_mean
-        share = other["count"] / total
-        between = self.count * share
-        self.scatter_zz += other["scatter_zz"] + between * torch.outer(dz, dz)
-        self.scatter_zy += other["scatter_zy"] + between * torch.outer(dz, dy)
-        self.scatter_yy += other["scatter_yy"] + between * (torch.outer(dy, dy) if self.target_covariance else dy**2)
-        self.z_mean += share * dz
-        self.target_mean += share * dy
-        self.count.copy_(total)
-        return self
