@@ -14,6 +14,7 @@ from isospan.errors import (
     NameMismatchError,
     NonFiniteError,
     NotSolvedError,
+    NumericalWarning,
     OptionError,
     ShapeError,
 )
@@ -105,7 +106,7 @@ def test_gradient_is_that_of_the_formula_with_decoders_held():
         z, y = batch(i)
         z.requires_grad_()
         obj(z, y).backward()
-    W, A, scale = obj.solution.W, obj.solution.A, obj._scales()
+    W, A, scale = obj.solution.W, obj.solution.A, obj._scales(obj.moments)
 
     def formula(z):
         total = 0.0
@@ -249,7 +250,7 @@ def test_plain_recipe_is_the_combined_loss():
         z, y = batch(i)
         loss = obj(z, y)
     A = {name: t.clone() for name, t in obj.solution.A.items()}
-    scale = obj._scales()
+    scale = obj._scales(obj.moments)
     expected = combined_loss(z, obj.solution.W, A, {n: y[n].reshape(B, -1) / scale[n] for n in K}, None)
     assert float(loss) == pytest.approx(float(expected), rel=1e-9)
 
@@ -296,6 +297,75 @@ def test_a_bad_batch_changes_nothing():
     assert all(torch.equal(before[key], value) for key, value in obj.state_dict().items())
 
 
+def test_a_refused_reference_set_changes_nothing():
+    obj = objective()
+    z, y = batch(0)
+    with pytest.raises(DegenerateDataError, match=r"'b.x'.*constant"):
+        obj.solve(z, y | {"b.x": torch.ones(B).double()})
+    assert obj.moments is None
+    assert obj.shapes == {}
+    obj.solve(z, y)
+    before, decoded = copy.deepcopy(obj.state_dict()), obj.space.decode(z)
+    with pytest.raises(DegenerateDataError, match=r"'b.x'.*constant"):
+        obj.solve(z, y | {"b.x": torch.full((B,), 0.1).double()})
+    assert all(torch.equal(before[key], value) for key, value in obj.state_dict().items())
+    assert all(torch.equal(decoded[name], value) for name, value in obj.space.decode(z).items())
+
+
+def test_what_solve_returns_stays_as_it_is():
+    obj = objective(schedule=EverySteps(1))
+    space = obj.solve(*batch(0))
+    before = copy.deepcopy(space)
+    for i in range(1, 4):
+        obj(*batch(i))
+    for name, parts in space.items():
+        assert all(torch.equal(part, old) for part, old in zip(parts, before[name], strict=True))
+
+
+def test_the_state_after_an_evaluation_before_training_can_be_loaded():
+    obj = objective().eval()
+    z, y = batch(0)
+    obj(z, y)
+    objective().load_state_dict(obj.state_dict())
+    # a batch that was only looked at does not decide the shapes
+    obj.train()(z, {"a": y["a"][:, :2], "b.x": y["b.x"]})
+
+
+def test_a_partition_is_checked_on_the_dimensions_that_are_used():
+    """Of k = 4 each, a quantity of one entry uses one, so five dimensions are enough and four are not."""
+    z, y = torch.randn(30, 5).double(), {"wide": torch.randn(30, 6).double(), "narrow": torch.randn(30, 1).double()}
+    fits = SpaceObjective({"wide": 4, "narrow": 4}, 5, orthogonal=True)
+    with pytest.warns(NumericalWarning, match="reduced"):
+        assert {name: len(W) for name, W in fits.solve(z, y).W.items()} == {"wide": 4, "narrow": 1}
+    too_small = SpaceObjective({"wide": 4, "narrow": 4}, 4, orthogonal=True)
+    with pytest.raises(DimensionError, match="latent dimension of at least 5"):
+        too_small(z[:, :4], y)
+    assert too_small.moments is None
+
+
+def test_the_space_decodes_as_the_loss_does():
+    """Both with the ridge of the objective, which is large here."""
+    obj = objective(ridge=0.5)
+    z, y = batch(0, 400)
+    A, space = obj.solve(z, y).A, obj.space
+    for name in K:
+        # two float64 routes, standardised and in units
+        torch.testing.assert_close(space.A[name], A[name] * space.y_scale[name], rtol=1e-10, atol=0)
+    unexplained = [
+        (space.decode(z)[n] - y[n]).square().mean() / y[n].reshape(400, -1).var(0, correction=0).mean() for n in K
+    ]
+    assert float(obj.eval()(z, y)) == pytest.approx(float(sum(unexplained)) / 2, rel=1e-9)
+
+
+def test_stability_is_logged_and_pulls_at_nothing():
+    obj = objective(weights={"stability": 1.0}, schedule=EverySteps(1))
+    for i in range(3):
+        z, y = batch(i)
+        loss = obj(z.requires_grad_(), y)
+    assert float(obj.terms["stability"]) > 0
+    assert not torch.autograd.grad(loss, z)[0].any()
+
+
 def test_a_constant_quantity_is_named():
     obj = objective(schedule=EverySteps(1))
     z, y = batch(0)
@@ -304,8 +374,6 @@ def test_a_constant_quantity_is_named():
 
 
 def test_bad_options():
-    with pytest.raises(DimensionError, match="at least 3"):
-        SpaceObjective(K, 2, orthogonal=True)
     with pytest.raises(DimensionError, match="at least 1"):
         SpaceObjective({"a": 0}, 4)
     with pytest.raises(NameMismatchError, match="may not be called 'free'"):
@@ -316,5 +384,11 @@ def test_bad_options():
         objective(strength=-1.0)
     with pytest.raises(OptionError, match="method"):
         objective(method="pca")
+    with pytest.raises(OptionError, match="Invalid loss term: 'aligment'"):
+        objective(weights={"aligment": 1.0})
+    with pytest.raises(OptionError, match=r"separation must be at least 0.*orthogonal=False"):
+        objective(separation=1.0)
+    with pytest.raises(OptionError, match=r"separation must be at least 0, .* got -1"):
+        objective(separation=-1.0, orthogonal=True)
     with pytest.raises(NotSolvedError, match="no subspaces yet"):
         _ = objective().space

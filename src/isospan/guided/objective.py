@@ -25,11 +25,11 @@ from isospan.guided.balance import ForceBalance
 from isospan.guided.criteria import Method
 from isospan.guided.decoders import decoders_from_moments
 from isospan.guided.latent_space import LatentSpace
-from isospan.guided.losses import combined_loss
+from isospan.guided.losses.combined import checked_weights, combined_loss
 from isospan.guided.schedules import ExponentialSchedule, Schedule
 from isospan.guided.space import Space
-from isospan.guided.subspaces import needs_target_covariance, solve_from_moments
-from isospan.moments import KeepsPrecision, Moments
+from isospan.guided.subspaces import check_separation, needs_target_covariance, solve_from_moments
+from isospan.moments import KeepsPrecision, Moments, varies
 
 Decoders = Literal["refit", "frozen"]
 
@@ -49,14 +49,15 @@ class SpaceObjective(KeepsPrecision):
     All state is in float64 buffers: ``state_dict`` holds everything that continuing bit for bit needs.
 
     Args:
-        k: subspace dimension of each quantity.
+        k: subspace dimension of each quantity; at most min(D, P) of it is used.
         latent_dim: D.
         schedule: when to re-solve the bases.
         method: what the bases maximise; see :func:`isospan.guided.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
         separation: weight of the excess leakage that an orthogonal regression avoids; by default 1 there, else 0.
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
-        weights: weights of the terms "alignment", "disentanglement", "isotropy" and "stability".
+        weights: weights of the terms "alignment", "disentanglement", "isotropy" and "stability". The last is for
+            logging: bases are solved and not trained, so it adds to the loss but has no gradient.
         strength: pull of the guidance on the latents over that of the task in :meth:`total`, dimensionless; by default
             0.3, and 1.2 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
         momentum: share of the running moments that a batch leaves, in [0, 1).
@@ -102,8 +103,6 @@ class SpaceObjective(KeepsPrecision):
         check_not_empty(k, what="k")
         check_not_reserved(k)
         self.k = check_k(k, k)
-        if orthogonal:
-            check_partition(self.k, latent_dim)
         check_choice(method, get_args(Method), what="method")
         check_choice(decoders, get_args(Decoders), what="decoders")
         check_ridge(ridge)
@@ -115,8 +114,10 @@ class SpaceObjective(KeepsPrecision):
         self.orthogonal = orthogonal
         default = 1.0 if orthogonal and method == "regression" and len(self.k) > 1 else 0.0
         self.separation = default if separation is None else separation
+        check_separation(self.separation, method, orthogonal)
         self.decoders = decoders
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
+        checked_weights(self.weights)
         self.momentum, self.ridge = momentum, ridge
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.resolve_steps: list[int] = []
@@ -144,10 +145,11 @@ class SpaceObjective(KeepsPrecision):
             NameMismatchError: y names other quantities than k.
             NonFiniteError: z or y contain NaN or infinity; the state is unchanged.
             DegenerateDataError: fewer than two samples, or a quantity that has been constant so far.
+            DimensionError: ``orthogonal`` subspaces of quantities of these sizes do not fit into D.
         """
-        flat = self._checked(z, y)
+        flat, shapes = self._checked(z, y)
         if self.training:
-            self._observe(z.detach(), flat)
+            self._observe(z.detach(), flat, shapes)
         if self.solution is None:
             self.terms = {}
             return (z * 0).sum()
@@ -179,21 +181,24 @@ class SpaceObjective(KeepsPrecision):
     def solve(self, z: Tensor, y: Mapping[str, Tensor]) -> Space:
         """Solve bases and decoders from a reference set, which also replaces the running moments.
 
-        The bases are turned within their subspaces onto the previous ones, so coordinates keep their meaning.
+        The bases are turned within their subspaces onto the previous ones, so coordinates keep their meaning. A
+        reference set that cannot be solved leaves the objective as it was.
 
         Returns:
             The bases W, the decoders A and target directions V, of the standardised quantities.
         """
-        flat = self._checked(z, y)
-        self.moments = self._make_moments().update(z, flat)
-        return self._resolve()
+        flat, shapes = self._checked(z, y)
+        moments = self._make_moments(shapes).update(z, flat)
+        space = self._solved(moments)
+        self.moments, self.shapes = moments, shapes
+        return self._take(space)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Count an epoch; re-solve where the schedule says so."""
         self.epoch += 1
         if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None:
-            self._resolve()
+            self._take(self._solved(self.moments))
 
     @property
     def space(self) -> LatentSpace:
@@ -205,10 +210,10 @@ class SpaceObjective(KeepsPrecision):
             raise NotSolvedError(
                 "There are no subspaces yet. Train until the first step of the schedule or call solve(z, y)."
             )
-        solved, scale, mean = self._solved(), self._scales(), self.moments.y_mean
+        W, scale, mean = self._solved(self.moments).W, self._scales(self.moments), self.moments.y_mean
         return LatentSpace(
-            W={name: solved.W[name] for name in self.k},
-            A={name: solved.A[name] * scale[name] for name in self.k},
+            W=W,
+            A=decoders_from_moments(self.moments, W, ridge=self.ridge),
             z_mean=self.moments.z_mean.clone(),
             y_mean={name: mean[name].clone() for name in self.k},
             y_scale={name: scale[name].clone() for name in self.k},
@@ -225,10 +230,11 @@ class SpaceObjective(KeepsPrecision):
         record = json.loads(bytes(state.tolist()))
         self.resolve_steps = list(record["resolve_steps"])
         self.shapes = {name: tuple(shape) for name, shape in record["shapes"].items()}
-        self.register_module("moments", self._make_moments() if self.shapes else None)
+        self.register_module("moments", self._make_moments(self.shapes) if self.shapes else None)
         self.register_module("solution", self._make_solution() if record["solved"] else None)
 
-    def _checked(self, z: Tensor, y: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _checked(self, z: Tensor, y: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, tuple[int, ...]]]:
+        """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
         check_latents(z)
         if z.shape[1] != self.latent_dim:
             raise ShapeError(
@@ -238,52 +244,50 @@ class SpaceObjective(KeepsPrecision):
         check_names(self.k, y, what="Targets", against="k")
         flat = check_targets(y, batch=len(z), device=z.device)
         shapes = {name: tuple(y[name].shape[1:]) for name in self.k}
-        if not self.shapes:
-            self.shapes = shapes
-        elif shapes != self.shapes:
+        if self.shapes and shapes != self.shapes:
             raise ShapeError(
                 f"Targets must keep their shapes {self.shapes}, got {shapes}. Pool every batch to the same size."
             )
-        return {name: flat[name] for name in self.k}
+        if self.orthogonal:
+            sizes = {name: min(k, self.latent_dim, flat[name].shape[1]) for name, k in self.k.items()}
+            check_partition(sizes, self.latent_dim)
+        return {name: flat[name] for name in self.k}, shapes
 
-    def _target_dims(self) -> dict[str, int]:
-        return {name: torch.Size(shape).numel() for name, shape in self.shapes.items()}
-
-    def _make_moments(self) -> Moments:
+    def _make_moments(self, shapes: Mapping[str, tuple[int, ...]]) -> Moments:
         return Moments(
             self.latent_dim,
-            self._target_dims(),
+            {name: torch.Size(shape).numel() for name, shape in shapes.items()},
             target_covariance=needs_target_covariance(self.method, self.separation),
         ).to(self.step.device)
 
     def _make_solution(self) -> Solution:
-        return Solution(self.k, self.latent_dim, self._target_dims()).to(self.step.device)
+        return Solution(self.k, self.latent_dim, self.moments.target_dims).to(self.step.device)
 
     @torch.no_grad()
-    def _observe(self, z: Tensor, flat: Mapping[str, Tensor]) -> None:
+    def _observe(self, z: Tensor, flat: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Let the past fade, at most to what batches of this size leave in the long run, and add the batch."""
         if self.moments is None:
-            self.moments = self._make_moments()
+            self.moments, self.shapes = self._make_moments(shapes), dict(shapes)
         steady = len(z) * self.momentum / (1 - self.momentum)
         self.moments.decay_(min(self.momentum, steady / max(float(self.moments.count), 1.0))).update(z, flat)
         self.step += 1
         if self.schedule.due_at_step(int(self.step)):
-            self._resolve()
+            self._take(self._solved(self.moments))
         elif self.solution is not None and self.decoders == "refit":
             self._refit()
 
-    def _resolve(self) -> Space:
-        space = self._solved()
+    def _take(self, space: Space) -> Space:
+        """Make these the bases, with decoders from the running moments."""
         if self.solution is None:
             self.solution = self._make_solution()
         self.solution.replace_bases(space.W)
         self._refit()
         self.resolve_steps.append(int(self.step))
-        return Space(W=self.solution.W, A=self.solution.A, V=space.V)
+        return Space(W=space.W, A={name: A.clone() for name, A in self.solution.A.items()}, V=space.V)
 
-    def _solved(self) -> Space:
+    def _solved(self, moments: Moments) -> Space:
         return solve_from_moments(
-            self._standard_moments(),
+            moments.scaled({name: 1 / scale for name, scale in self._scales(moments).items()}),
             self.k,
             method=self.method,
             orthogonal=self.orthogonal,
@@ -293,27 +297,26 @@ class SpaceObjective(KeepsPrecision):
         )
 
     def _refit(self) -> None:
-        A, scale = decoders_from_moments(self.moments, self.solution.W, ridge=self.ridge), self._scales()
+        A = decoders_from_moments(self.moments, self.solution.W, ridge=self.ridge)
+        scale = self._scales(self.moments)
         self.solution.replace_decoders({name: A[name] / scale[name] for name in self.k})
 
-    def _standard_moments(self) -> Moments:
-        return self.moments.scaled({name: 1 / scale for name, scale in self._scales().items()})
-
-    def _scales(self) -> dict[str, Tensor]:
+    @staticmethod
+    def _scales(moments: Moments) -> dict[str, Tensor]:
         """One standard deviation a quantity: the root of the mean variance of its entries."""
-        scales = {name: var.mean().sqrt() for name, var in self.moments.var_y.items()}
-        constant = [name for name, scale in scales.items() if not float(scale) > 0]
+        variance, mean = moments.var_y, moments.y_mean
+        constant = [name for name, var in variance.items() if not varies(var, mean[name])]
         if constant:
             raise DegenerateDataError(
-                f"The quantities {constant} have been constant over {float(self.moments.count):g} samples, so they "
+                f"The quantities {constant} have been constant over {float(moments.count):g} samples, so they "
                 "cannot guide anything. Leave them out, or check how they are computed."
             )
-        return scales
+        return {name: var.mean().sqrt() for name, var in variance.items()}
 
     def _loss_terms(self, z: Tensor, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
         dtype = working_dtype(z)
         cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
-        scale, W_prev = self._scales(), self.solution.W_prev
+        scale, W_prev = self._scales(self.moments), self.solution.W_prev
         z, standard = z.to(dtype), {name: (y / scale[name]).to(dtype) for name, y in flat.items()}
         W = cast(self.solution.W)
         with torch.autocast(z.device.type, enabled=False):

@@ -190,7 +190,7 @@ def solve_from_moments(
     """
     check_choice(method, get_args(Method), what="method")
     check_ridge(ridge)
-    _check_separation(separation, method, orthogonal)
+    check_separation(separation, method, orthogonal)
     _check_informative(moments)
     sizes = _subspace_sizes(k, moments)
     if orthogonal:
@@ -213,7 +213,8 @@ def needs_target_covariance(method: Method, separation: float) -> bool:
     return method == "correlation" or separation > 0
 
 
-def _check_separation(separation: float, method: Method, orthogonal: bool) -> None:
+def check_separation(separation: float, method: Method, orthogonal: bool) -> None:
+    """Require a separation of at least 0, and 0 where there is nothing to separate by."""
     if not separation >= 0 or (separation > 0 and not (orthogonal and method == "regression")):
         raise OptionError(
             f'separation must be at least 0, and above 0 only with orthogonal=True and method="regression", got '

@@ -117,7 +117,7 @@ def combined_loss(
         >>> terms["alignment"].round(decimals=4), terms["total"] == terms["isotropy"] + terms["alignment"]
         (tensor(0.), tensor(True))
     """
-    weight = _checked_weights(weights)
+    weight = checked_weights(weights)
     check_isotropy_options(isotropy, n_dir)
     check_choice(metric, get_args(Metric), what="stability metric")
     with exact_products(Z):
@@ -183,7 +183,8 @@ def _together(
     return total, (dZ, dW, *(None if part is None else weight["alignment"] * part for part in rest))
 
 
-def _checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+    """Weights of all four terms: 0 of those that are not named, 1 of each where none are given."""
     if weights is None:
         return dict.fromkeys(TERMS, 1.0)
     for term in weights:
