@@ -35,6 +35,11 @@ def test_targets_apply_by_position_and_by_keyword(args, kwargs, expected):
     assert ensure_dim(dims=3, targets=["a"])(dims_of)(*args, **kwargs) == expected
 
 
+@pytest.mark.parametrize(("targets", "expected"), [(["rest"], [1, 1, 3, 3, None]), (["b"], [1, 3, 1, 1, None])])
+def test_the_name_of_further_arguments_means_all_of_them(targets, expected):
+    assert ensure_dim(dims=3, targets=targets)(dims_of)(X, X, X, X) == expected
+
+
 def test_targets_reach_through_kwargs_and_nested_decorators():
     both = ensure_dim(ensure_dim(dims_of, dims=2, targets=["a"]), dims=3, targets=["b", "extra_field"])
     assert both(X, X, extra_field=X) == [2, 3, None, 3]

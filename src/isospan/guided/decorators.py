@@ -21,8 +21,8 @@ def ensure_dim(func: Function | None = None, *, dims: int, targets: Sequence[str
     Args:
         func: the function to wrap.
         dims: least number of dimensions that the function receives; tensors with more pass unchanged.
-        targets: names of the arguments to expand, whether they arrive by position or by keyword; ``None`` or empty
-            means every tensor argument. What is not a tensor passes unchanged.
+        targets: names of the arguments to expand, whether they arrive by position or by keyword, that of ``*args``
+            for all of these; ``None`` or empty means every tensor argument. What is not a tensor passes unchanged.
 
     Returns:
         The wrapped function, or a decorator where func is not given.
@@ -56,8 +56,8 @@ def to_device(
     Args:
         func: the function to wrap.
         device: where the tensors go.
-        targets: names of the arguments to move, whether they arrive by position or by keyword; ``None`` or empty means
-            every tensor argument. What is not a tensor passes unchanged.
+        targets: names of the arguments to move, whether they arrive by position or by keyword, that of ``*args`` for
+            all of these; ``None`` or empty means every tensor argument. What is not a tensor passes unchanged.
 
     Returns:
         The wrapped function, or a decorator where func is not given.
@@ -81,22 +81,26 @@ def to_device(
 def _on_tensors(func: Function, change: Callable[[Tensor], Tensor], targets: Sequence[str] | None) -> Function:
     """Wrap func so that ``change`` is applied to the tensors among its arguments that ``targets`` names."""
     wanted = set([targets] if isinstance(targets, str) else targets or ())
-    positions = _positions(func, wanted) if wanted else {}
+    positional, rest = _positional_names(func, wanted) if wanted else ([], "")
 
     def prepared(value: Any, selected: bool) -> Any:
         return change(value) if selected and isinstance(value, Tensor) else value
 
     @functools.wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        new_args = [prepared(value, not wanted or positions.get(i, "") in wanted) for i, value in enumerate(args)]
+        names = [*positional, *[rest] * len(args)]  # zip stops at the last argument
+        new_args = [prepared(value, not wanted or name in wanted) for name, value in zip(names, args, strict=False)]
         new_kwargs = {name: prepared(value, not wanted or name in wanted) for name, value in kwargs.items()}
         return func(*new_args, **new_kwargs)
 
     return wrapped
 
 
-def _positions(func: Function, wanted: set[str]) -> dict[int, str]:
-    """Name of the argument at each position; every target must be an argument, unless func takes ``**kwargs``."""
+def _positional_names(func: Function, wanted: set[str]) -> tuple[list[str], str]:
+    """Names of the arguments at each position, and that of ``*args``; "" where there are none.
+
+    Every target must be an argument, unless func takes ``**kwargs``.
+    """
     parameters = inspect.signature(func).parameters.values()
     unknown = wanted - {p.name for p in parameters}
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -104,4 +108,5 @@ def _positions(func: Function, wanted: set[str]) -> dict[int, str]:
             f"targets must name arguments of {getattr(func, '__name__', func)!r}, which are "
             f"{[p.name for p in parameters]}, got {sorted(unknown)}."
         )
-    return {i: p.name for i, p in enumerate(parameters) if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return positional, next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
