@@ -63,6 +63,7 @@ def test_edit_solves_the_constrained_least_squares_problem(orthogonal):
     reachable = space.decode(z.flip(0))["a"]
     edited = space.edit(z, {"a": reachable})
     after, before = space.decode(edited), space.decode(z)
+    # float64 rounding over the condition number of all maps together, 16 here, with a margin
     np.testing.assert_allclose(after["a"], reachable, atol=1e-9)
     for name in ("b.c", "scalar"):
         np.testing.assert_allclose(after[name], before[name], atol=1e-9 * float(space.y_scale[name]))
@@ -73,7 +74,7 @@ def test_edit_solves_the_constrained_least_squares_problem(orthogonal):
         [((reachable - before["a"]).reshape(5, -1) / space.y_scale["a"]).numpy(), np.zeros((5, 2)), np.zeros((5, 1))], 1
     )
     step = np.linalg.lstsq(stacked, rhs.T, rcond=1e-12)[0].T
-    np.testing.assert_allclose(edited - z, step, atol=1e-9)
+    np.testing.assert_allclose(edited - z, step, atol=1e-9)  # the same condition number
 
 
 def test_edit_of_an_unreachable_target_is_the_nearest_decodable_value():
@@ -83,7 +84,7 @@ def test_edit_of_an_unreachable_target_is_the_nearest_decodable_value():
     A = space.A["a"].numpy()
     wanted = target.flatten() - space.y_mean["a"]
     nearest = np.linalg.lstsq(A.T, wanted.numpy(), rcond=None)[0] @ A + space.y_mean["a"].numpy()
-    np.testing.assert_allclose(after, np.tile(nearest, (5, 1)), atol=1e-9)
+    np.testing.assert_allclose(after, np.tile(nearest, (5, 1)), atol=1e-9)  # rounding, as above
 
 
 def test_edit_all_quantities_at_once():
@@ -91,6 +92,7 @@ def test_edit_all_quantities_at_once():
     targets = space.decode(z.roll(1, 0))
     after = space.decode(space.edit(z, targets))
     for name, y in targets.items():
+        # the same condition number, and targets that are themselves decoded
         np.testing.assert_allclose(after[name], y, atol=1e-8 * float(space.y_scale[name]))
 
 
@@ -130,6 +132,7 @@ def test_edit_warns_where_subspaces_coincide():
     space = replace(space, W=dict(space.W) | {"b.c": space.W["a"][:2]})
     with pytest.warns(NumericalWarning, match="Only 1 of 3 directions"):
         edited = space.edit(z, {"a": torch.zeros(2, 4).double()})
+    # float64 rounding of a decoder of 1e3, with a margin
     np.testing.assert_allclose(space.decode(edited)["b.c"], space.decode(z)["b.c"], atol=1e-9)
 
 
@@ -137,6 +140,7 @@ def test_erase_leaves_nothing_to_a_probe_inside_the_subspace():
     space, z = make_space()
     z = torch.cat([z, z.roll(1, 1), z.roll(2, 1)])
     erased = space.erase(z, ["a"])
+    # rounding of latents of size 1
     assert float(space.encode(erased)["a"].abs().max()) < 1e-13
     assert float(space.encode(space.erase(z, "scalar"))["scalar"].abs().max()) < 1e-13
     np.testing.assert_allclose(space.erase(erased, ["a"]), erased, atol=1e-13)
@@ -149,13 +153,14 @@ def test_free_is_what_is_outside():
     W = torch.cat(list(space.W.values())).numpy()
     zc = (z - space.z_mean).numpy()
     outside = zc - zc @ np.linalg.pinv(W) @ W
+    # two float64 projectors, numpy's by a pseudo-inverse
     np.testing.assert_allclose((free**2).sum(1), (outside**2).sum(1), rtol=1e-10)
 
 
 def test_project_is_idempotent():
     space, z = make_space()
     part = space.project(z, "a")
-    np.testing.assert_allclose(space.project(part + space.z_mean, "a"), part, atol=1e-13)
+    np.testing.assert_allclose(space.project(part + space.z_mean, "a"), part, atol=1e-13)  # rounding at size 1
 
 
 def test_save_and_load(tmp_path):

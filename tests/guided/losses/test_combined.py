@@ -53,6 +53,7 @@ def test_is_the_weighted_sum(batch, options, weights):
 @pytest.mark.parametrize("options", OPTIONS, ids=["default", "unbiased", "variance"])
 def test_terms(batch, options):
     terms = combined_loss(*batch, **options, return_terms=True)
+    # the same float64 sums in another order
     for name, value in separate(*batch, **options).items():
         torch.testing.assert_close(terms[name], value, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(terms["total"], sum(terms[t] for t in TERMS), rtol=1e-13, atol=0)

@@ -10,7 +10,7 @@ from isospan.guided import isotropy_loss
 def free_singular_values(Z, W):
     """Singular values outside the span of all bases, without those that are zero by construction."""
     decomposition = torch.linalg.svd(torch.cat(list(W.values())), full_matrices=False)
-    span = decomposition.Vh[decomposition.S > 1e-10 * decomposition.S[0]]
+    span = decomposition.Vh[decomposition.S > 1e-10 * decomposition.S[0]]  # far above rounding, far below any basis
     X = (Z - Z.mean(0)) @ (torch.eye(Z.shape[1], dtype=Z.dtype) - span.T @ span)
     return torch.linalg.svdvals(X)[: min(len(Z) - 1, Z.shape[1] - len(span))]
 
@@ -42,6 +42,7 @@ def test_dependent_bases_are_projected_out_once(spectrum, B):
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
     twice = {"a": frame[:3], "b": turn @ frame[:3], "c": frame[2:]}
     value = isotropy_loss(Z, twice, spectrum=spectrum)
+    # rounding of another basis of the same span
     torch.testing.assert_close(value, isotropy_loss(Z, {"a": frame}, spectrum=spectrum), rtol=1e-10, atol=1e-12)
 
 
@@ -67,7 +68,7 @@ def test_gradient_is_finite_at_repeated_and_zero_singular_values(spectrum, singu
     loss.backward()
     assert Z.grad.isfinite().all()
     if s.sum() == 0:
-        assert loss.detach().abs() < 1e-6
+        assert loss.detach().abs() < 1e-6  # nothing varies: at most rounding is left
         return
     expected = naive(Z.detach().double(), {"a": W["a"].double()}, 32, spectrum)
     # float32: a zero singular value is known to about sqrt(eps) of the largest
@@ -87,7 +88,7 @@ def test_even_spectrum_is_zero_and_minimal():
     columns = torch.linalg.qr(torch.cat([torch.ones(20, 1), torch.randn(20, 4)], 1).double())[0][:, 1:]
     W = {"a": torch.eye(4, dtype=torch.float64)[:1]}
     for spectrum in ("singular", "variance"):
-        assert isotropy_loss(columns, W, spectrum=spectrum).abs() < 1e-14
+        assert isotropy_loss(columns, W, spectrum=spectrum).abs() < 1e-14  # rounding of a float64 spectrum of ones
         assert isotropy_loss(columns * torch.tensor([1.0, 1, 1, 2]), W, spectrum=spectrum) > 0.01
 
 
@@ -97,7 +98,7 @@ def test_few_samples_do_not_count_directions_that_cannot_exist():
     Z = torch.cat([torch.zeros(5, 10).double(), columns], 1)
     W = {"a": torch.eye(14, dtype=torch.float64)[:2]}
     for spectrum in ("singular", "variance"):
-        assert isotropy_loss(Z, W, spectrum=spectrum).abs() < 1e-14
+        assert isotropy_loss(Z, W, spectrum=spectrum).abs() < 1e-14  # rounding of a float64 spectrum of ones
 
 
 @pytest.mark.parametrize("spectrum", ["singular", "variance"])
