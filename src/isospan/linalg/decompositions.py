@@ -1,7 +1,7 @@
 """Decompositions where the settings want them: on the device of the matrix, or on the CPU with the result moved back.
 
-All of isospan decomposes by these, so ``use_cpu_fallback`` reaches everything. They are exact whatever the
-``solver_mode``.
+The moments, the guided latent spaces and their training decompose by these alone, so ``use_cpu_fallback`` reaches all
+of it. They are exact whatever the ``solver_mode``.
 
 Example:
     >>> import torch
