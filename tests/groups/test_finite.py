@@ -154,11 +154,35 @@ def test_products_of_three():
 def test_subgroups_embed():
     G = OctahedralGroup()
     H = G.subgroup([G.generators[1], G.element(np.diag([1.0, -1, -1]))])
-    assert H == DihedralGroup(4)
+    assert H.graph == DihedralGroup(4).graph
     for x, y in itertools.product(H.elements, repeat=2):
         assert H.embed(x @ y) == H.embed(x) @ H.embed(y)
     assert len({H.embed(h) for h in H.elements}) == 8
     np.testing.assert_allclose(H.generators[0].value, G.generators[1].value)
+
+
+def test_subgroups_are_equal_only_in_the_same_place():
+    G = DihedralGroup(4)
+    r, s = G.generators
+    half_turn, mirror = G.subgroup([r**2]), G.subgroup([s])
+    assert half_turn == DihedralGroup(4).subgroup([r**2])
+    assert hash(half_turn) == hash(DihedralGroup(4).subgroup([r**2]))
+    assert half_turn != mirror
+    assert half_turn != CyclicGroup(2)
+    with pytest.raises(GroupMismatchError, match="one group"):
+        G.irrep(4).restrict(half_turn) + G.irrep(4).restrict(mirror)
+    with pytest.raises(GroupMismatchError, match=r"<s> in DihedralGroup\(4\) have a place in DihedralGroup\(4\)"):
+        mirror.embed(half_turn.generators[0])
+
+
+@pytest.mark.parametrize("G", [DihedralGroup(3) * CyclicGroup(3), QuaternionGroup() * CyclicGroup(3)], ids=str)
+def test_equal_groups_have_equal_irreps(G):
+    plain = FiniteGroup(G.graph.right)
+    assert any((a.generators != b.generators).any() for a, b in zip(G.irreps(), plain.irreps(), strict=True))
+    assert plain != G
+    again = DirectProductGroup(*G.factors)
+    assert again == G
+    assert list(again.irreps()) == list(G.irreps())
 
 
 def test_values_compare_hash_and_survive_copies():

@@ -28,7 +28,8 @@ class FiniteGroup(Immutable):
     """A finite group, given by what its generators do: element x times generator j is element ``right[j, x]``.
 
     :meth:`from_permutations`, :meth:`from_matrices` and :meth:`from_cayley_table` make one from what is at hand.
-    Groups are equal if their generators multiply their elements in the same way, whatever these are called.
+    Groups are equal if their generators multiply their elements in the same way, whatever these are called; products
+    only to those of equal factors, from which their irreps come, and subgroups only to equal ones of one group.
 
     Args:
         right: indices (k, order) of the products with the generators.
@@ -283,9 +284,14 @@ class FiniteGroup(Immutable):
 
         Raises:
             GroupError: this group was not made as a subgroup.
+            GroupMismatchError: the element is of another group.
         """
         if self.parent is None:
             raise GroupError(f"{self.name} was not made as a subgroup. See group.subgroup.")
+        if getattr(element, "group", None) != self:
+            raise GroupMismatchError(
+                f"Elements of {self.name} have a place in {self.parent.name}, got {element!r}. See its elements."
+            )
         letters = [self.embedded_generators[j] for j in self.tree.word(element.index)]
         return reduce(matmul, letters, self.parent.identity)
 
@@ -329,10 +335,15 @@ class FiniteGroup(Immutable):
         return FiniteGroup(**product_fields([self, other]))
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, FiniteGroup) and self.graph == other.graph)
+        return self is other or (isinstance(other, FiniteGroup) and self._definition == other._definition)
 
     def __hash__(self) -> int:
-        return hash(self.graph)
+        return hash(self._definition)
+
+    @property
+    def _definition(self) -> tuple[Any, ...]:
+        """What equal groups share: a product has other bases of irreps, a subgroup another place in its parent."""
+        return self.graph, self.factors, self.parent, self.embedded_generators
 
     def __repr__(self) -> str:
         return self.name
