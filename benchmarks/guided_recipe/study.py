@@ -65,10 +65,9 @@ def run(recipe: str, kind_name: str, seed: int, budget: Budget, **options: float
 
 
 def solved_space(kind: Kind, fitted: Readout, objective: Objective) -> LatentSpace:
-    """The subspaces of the training latents: guided by the objective, regression where there is none."""
+    """What the objective gives after training; regression subspaces of the training latents where there is none."""
     if objective is None:
         objective = SpaceObjective(kind.k, LATENT_DIM)
-    if isinstance(objective, SpaceObjective):
         objective.solve(fitted.z, fitted.y)
     return objective.space
 
