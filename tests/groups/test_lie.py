@@ -159,6 +159,8 @@ def test_finite_subgroups_and_restriction():
     assert O2().subgroup([turn, mirror]).graph == DihedralGroup(4).graph
     assert O2().subgroup([turn @ turn]) != O2().subgroup([mirror])
     assert O2().subgroup([turn]) == O2().subgroup([turn])
+    with pytest.raises(GroupMismatchError, match=r"finite subgroups of it, got SO2\(\)"):
+        O2().irrep(1).restrict(SO2())
     assert (SO2() * CyclicGroup(3)).subgroup([(SO2() * CyclicGroup(3)).generators[0]]).order() == 3
 
 

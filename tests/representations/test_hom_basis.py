@@ -153,7 +153,7 @@ def test_copies_and_pickles():
 def test_bad_input_is_named():
     rep = CyclicGroup(3).regular_representation
     basis = HomBasis(rep, rep)
-    with pytest.raises(GroupMismatchError, match=r"CyclicGroup\(3\) and CyclicGroup\(2\)"):
+    with pytest.raises(GroupMismatchError, match=r"CyclicGroup\(3\) and 'regular' of CyclicGroup\(2\)"):
         HomBasis(rep, CyclicGroup(2).regular_representation)
     with pytest.raises(ShapeError, match=r"3 entries in the last axis, got \(4,\)"):
         basis.synthesize(torch.zeros(4))

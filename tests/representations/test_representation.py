@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import GroupMismatchError, NonFiniteError, RepresentationError, ShapeError
+from isospan.errors import DtypeError, GroupError, GroupMismatchError, NonFiniteError, RepresentationError, ShapeError
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup, SymmetricGroup
 from isospan.representations import Representation
 
@@ -95,6 +95,25 @@ def test_nothing_can_be_changed():
         rep.blocks[0].action.generators[0, 0, 0] = 3
 
 
+@pytest.mark.parametrize("number", [3, 4, 5])
+def test_a_function_of_another_convention_is_named(number):
+    """Transposed permutation matrices multiply in the other order; the right ones are M[p[i], i] = 1."""
+    G = SymmetricGroup(number)
+    points = np.eye(number)
+    with pytest.raises(RepresentationError, match=r"M\(g h\) = M\(g\) M\(h\).*M\[p\[i\], i\] = 1"):
+        Representation(G, lambda g: points[g.value])
+    rep = Representation(G, lambda g: points[g.value].T)
+    for g in G.generators:
+        assert (rep(g)[g.value, np.arange(number)] == 1).all()
+
+
+def test_a_function_is_tested_beyond_the_generators():
+    r, s = D4.generators
+    matrices = {r: R, s: S}
+    with pytest.raises(RepresentationError, match=r"matrix given for r.* differs"):
+        Representation(D4, lambda g: matrices.get(g, np.eye(2)))
+
+
 def test_given_arrays_are_copied():
     matrices = np.stack([R, S])
     rep = Representation(D4, matrices)
@@ -136,16 +155,28 @@ BAD = {
         RepresentationError,
         "matrix given for e .* by 2",
     ),
+    "a matrix of another size": (
+        lambda: Representation(D4, {D4.generators[0]: R, D4.generators[1]: S, D4.identity: np.eye(3)}),
+        ShapeError,
+        r"matrix of e must be \(2, 2\).*got \(3, 3\)",
+    ),
+    "complex": (lambda: Representation(CyclicGroup(4), [[[1j]]]), DtypeError, "real, got complex128"),
+    "complex tensor": (lambda: Representation(D4, torch.ones(2, 1, 1) * 1j), DtypeError, "real, got complex64"),
+    "no numbers": (lambda: Representation(CyclicGroup(2), ["a"]), ShapeError, "square matrix .* of numbers, got str"),
+    "ragged": (lambda: Representation(CyclicGroup(2), [[[0, 1], [1]]]), ShapeError, "square matrix .* of numbers"),
+    "None": (lambda: Representation(D4, None), RepresentationError, "sequence, a dict or a function, got NoneType"),
+    "group as text": (lambda: Representation("D4", [R, S]), GroupError, r"such as CyclicGroup\(4\), got 'D4'"),
+    "group as class": (lambda: Representation(DihedralGroup, [R, S]), GroupError, "got <class"),
     "element of another group": (
         lambda: D4.irrep(0)(CyclicGroup(4).identity),
         GroupMismatchError,
         r"representation of DihedralGroup\(4\)",
     ),
-    "sum over groups": (lambda: D4.irrep(0) + CyclicGroup(4).irrep(0), GroupMismatchError, "common subgroup"),
+    "sum over groups": (lambda: D4.irrep(0) + CyclicGroup(4).irrep(0), GroupMismatchError, "matrices of one group"),
     "subgroup of another": (
         lambda: D4.irrep(0).restrict(IcosahedralGroup()),
         GroupMismatchError,
-        "restricts to subgroups",
+        "restricts to finite subgroups",
     ),
 }
 

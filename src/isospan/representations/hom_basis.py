@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_floating
-from isospan.errors import GroupMismatchError, OptionError, ShapeError
+from isospan.errors import OptionError, ShapeError
 from isospan.representations.irrep import Irrep
 from isospan.representations.isotypic import IsotypicComponent
-from isospan.representations.representation import Representation
+from isospan.representations.representation import Representation, check_same_group
 from isospan.representations.spectral import SpectralTransform
 
 
@@ -74,11 +74,7 @@ class HomBasis:
     blocks: tuple[HomBlock, ...]
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
-        if rep_in.group != rep_out.group:
-            raise GroupMismatchError(
-                f"Equivariant maps are between representations of one group, got {rep_in.group.name} and "
-                f"{rep_out.group.name}. Restrict them to a common subgroup."
-            )
+        check_same_group(rep_in, rep_out)
         self.rep_in, self.rep_out = rep_in, rep_out
         self.blocks = _shared(rep_in, rep_out)
         self._from_in, self._from_out = SpectralTransform(rep_in), SpectralTransform(rep_out)
