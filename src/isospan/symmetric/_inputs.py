@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from isospan._checks import check_finite, check_floating, working_dtype
 from isospan.errors import (
@@ -90,4 +91,4 @@ def hidden(x: Tensor) -> bool:
     """Whether no decision may be taken on a tensor's values: it has none, or is one of many in torch.func."""
     if torch.compiler.is_compiling():
         return x.is_meta
-    return x.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(x)
+    return x.is_meta or is_functorch_wrapped_tensor(x)
