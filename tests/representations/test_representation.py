@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isospan.errors import DtypeError, GroupError, GroupMismatchError, NonFiniteError, RepresentationError, ShapeError
-from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup, SymmetricGroup
+from isospan.groups import SO3, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup, SymmetricGroup
 from isospan.representations import Representation
 
 D4 = DihedralGroup(4)
@@ -40,6 +40,14 @@ def test_matrices_multiply_as_the_elements_do(group):
         np.testing.assert_allclose(rep(g) @ rep(h), rep(g @ h), atol=1e-13)
         assert rep.character(g) == pytest.approx(np.trace(rep(g)), abs=1e-12)
     np.testing.assert_array_equal(rep(group.identity), np.eye(rep.size))
+
+
+def test_representations_of_a_group_are_made_once():
+    for group in [DihedralGroup(3), SO3()]:
+        assert group.trivial_representation is group.trivial_representation
+    G = DihedralGroup(3)
+    assert G.regular_representation is G.regular_representation
+    assert "regular_representation" not in pickle.loads(pickle.dumps(G)).__dict__
 
 
 def test_regular_representation_moves_basis_vectors_by_the_group():
@@ -93,6 +101,19 @@ def test_nothing_can_be_changed():
         rep.change_of_basis[0, 0] = 3
     with pytest.raises(ValueError, match="read-only"):
         rep.blocks[0].action.generators[0, 0, 0] = 3
+    irrep = D4.irrep(4)
+    rep.isotypic  # noqa: B018
+    loaded = pickle.loads(pickle.dumps(rep))
+    for array in [
+        rep.blocks[0].indices,
+        rep.blocks[0].basis,
+        irrep.blocks[0].basis,
+        irrep.table,
+        loaded.blocks[0].indices,
+        loaded.blocks[0].basis,
+    ]:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
 
 
 @pytest.mark.parametrize("number", [3, 4, 5])

@@ -66,7 +66,7 @@ def check_given(group: SymmetryGroup, matrices: Matrices, implied: Callable[[Any
             )
 
 
-def _test_elements(group: SymmetryGroup) -> Sequence[Any]:
+def _test_elements(group: Any) -> Sequence[Any]:
     order = group.order()
     if order is not None and order <= ALL_TESTED:
         return group.elements

@@ -77,6 +77,7 @@ class HomBasis:
         check_same_group(rep_in, rep_out)
         self.rep_in, self.rep_out = rep_in, rep_out
         self.blocks = _shared(rep_in, rep_out)
+        self._units: dict[tuple[torch.dtype, torch.device], dict[tuple[int, ...], Tensor]] = {}
         self._from_in, self._from_out = SpectralTransform(rep_in), SpectralTransform(rep_out)
 
     @property
@@ -91,7 +92,7 @@ class HomBasis:
             ShapeError: the last axis is not ``dimension``.
         """
         if isinstance(coefficients, np.ndarray):
-            return self.synthesize(torch.from_numpy(coefficients)).numpy()
+            return self.synthesize(torch.from_numpy(coefficients.copy())).numpy()
         check_floating(coefficients, what="Coefficients")
         if coefficients.dim() == 0 or coefficients.shape[-1] != self.dimension:
             raise ShapeError(
@@ -107,7 +108,7 @@ class HomBasis:
             ShapeError: the last two axes are not (n_out, n_in).
         """
         if isinstance(matrix, np.ndarray):
-            return self.coefficients(torch.from_numpy(matrix)).numpy()
+            return self.coefficients(torch.from_numpy(matrix.copy())).numpy()
         check_floating(matrix, what="The matrix")
         if matrix.shape[-2:] != (self.rep_out.size, self.rep_in.size):
             raise ShapeError(
@@ -173,7 +174,7 @@ class HomBasis:
 
     def _combine(self, coefficients: Tensor, block: HomBlock) -> Tensor:
         """Σ_s C_s ⊗ E_s / √d, (..., m_out d, m_in d)."""
-        E = _units(block.irrep, coefficients)
+        E = self._endomorphisms(coefficients)[block.irrep.key]
         C = coefficients.unflatten(-1, block.shape)
         return torch.einsum("...ois,sab->...oaib", C, E).flatten(-4, -3).flatten(-2)
 
@@ -183,7 +184,22 @@ class HomBasis:
         d = block.irrep.size
         part = spectral[..., block.target.slice, block.source.slice]
         part = part.unflatten(-1, (m_in, d)).unflatten(-3, (m_out, d))
-        return torch.einsum("...oaib,sab->...ois", part, _units(block.irrep, spectral)).flatten(-3)
+        return torch.einsum("...oaib,sab->...ois", part, self._endomorphisms(spectral)[block.irrep.key]).flatten(-3)
+
+    def _endomorphisms(self, like: Tensor) -> dict[tuple[int, ...], Tensor]:
+        """E_s / √d of every irrep, of norm 1, by its key; made once for every dtype and device."""
+        place = like.dtype, like.device
+        if place not in self._units:
+            # under inference_mode they could not take part in training later
+            with torch.inference_mode(False):
+                irreps = [block.irrep for block in self.blocks]
+                scaled = [irrep.endomorphism_basis / sqrt(irrep.size) for irrep in irreps]
+                units = [torch.tensor(E, dtype=like.dtype, device=like.device) for E in scaled]
+                self._units[place] = {irrep.key: E for irrep, E in zip(irreps, units, strict=True)}
+        return self._units[place]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_units": {}}
 
     def __repr__(self) -> str:
         return f"HomBasis({self.rep_in.name} -> {self.rep_out.name}, dimension={self.dimension})"
@@ -200,11 +216,6 @@ def _shared(rep_in: Representation, rep_out: Representation) -> tuple[HomBlock, 
             blocks.append(HomBlock(target.irrep, source, target, slice(start, start + count)))
             start += count
     return tuple(blocks)
-
-
-def _units(irrep: Irrep, like: Tensor) -> Tensor:
-    """E_s / √d, of norm 1; at most 4 d² numbers, cast when they are used."""
-    return torch.tensor(irrep.endomorphism_basis, dtype=like.dtype, device=like.device) / sqrt(irrep.size)
 
 
 def _gain(nonlinearity: Any) -> float:

@@ -23,7 +23,7 @@ def square_matrix(value: Any, *, what: str) -> np.ndarray:
         value = (value if value.is_complex() else value.double()).numpy()
     try:
         array = np.asarray(value)
-        matrix = array.real.astype(np.float64)
+        matrix = np.real(array).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ShapeError(
             f"{what} must be a square matrix (n, n) of numbers, got {type(value).__name__}: {error}."

@@ -54,11 +54,6 @@ class SymmetryGroup(Protocol):
         """The neutral element."""
         ...
 
-    @property
-    def elements(self) -> Sequence[Any]:
-        """All elements of a finite group."""
-        ...
-
     def order(self) -> int | None:
         """Number of elements, None where infinite."""
         ...
