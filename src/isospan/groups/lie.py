@@ -12,11 +12,12 @@ from isospan._immutable import Immutable
 from isospan.errors import GroupError, GroupMismatchError
 from isospan.groups.closure import close_matrices
 from isospan.groups.element import GroupElement
-from isospan.groups.finite import FiniteGroup, check_generators
+from isospan.groups.finite import FiniteGroup
 from isospan.groups.lie_element import LieElement
 from isospan.groups.lie_factors import LieFactor
 from isospan.groups.lie_irreps import Factor, largest_weight, product_irreps_up_to
 from isospan.groups.lie_relations import commuting_relations, factor_relations
+from isospan.groups.subgroups import check_generators
 from isospan.representations import Irrep
 from isospan.representations.matrices import exponential
 
