@@ -1,8 +1,10 @@
 """Equivariant layers: plain tensors in, plain tensors out."""
 
 from isospan.nn.change_of_basis import ChangeOfBasis
+from isospan.nn.conv1d import Conv1d
+from isospan.nn.conv_transpose1d import ConvTranspose1d
 from isospan.nn.dense_map import DenseMap
 from isospan.nn.equivariant_maps import EquivariantMaps
 from isospan.nn.linear import Linear
 
-__all__ = ["ChangeOfBasis", "DenseMap", "EquivariantMaps", "Linear"]
+__all__ = ["ChangeOfBasis", "Conv1d", "ConvTranspose1d", "DenseMap", "EquivariantMaps", "Linear"]

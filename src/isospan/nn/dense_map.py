@@ -32,6 +32,8 @@ class DenseMap(torch.nn.Module):
     bias_coefficients: torch.nn.Parameter | None
     frozen_weight: Tensor | None
     frozen_bias: Tensor | None
+    _tap_gain: float = 1.0
+    """Standard deviation of what one tap contributes: an output is the sum of several."""
 
     def __init__(self, rep_in: Representation, rep_out: Representation, *, taps: tuple[int, ...], bias: bool) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class DenseMap(torch.nn.Module):
         """Draw coefficients that preserve the variance of white inputs times gain², and set the bias to zero."""
         with torch.no_grad():
             for tap in self.coefficients.view(-1, self.maps.dimension):
-                self.maps.basis.init_(tap, gain=gain, generator=generator)
+                self.maps.basis.init_(tap, gain=gain * self._tap_gain, generator=generator)
             if self.bias_coefficients is not None:
                 self.bias_coefficients.zero_()
 
