@@ -36,6 +36,16 @@ def copy_numbers(rep: Representation) -> np.ndarray:
     return np.repeat(np.arange(len(rep.irreps)), [irrep.size for irrep in rep.irreps])
 
 
-def sum_copies(values: Tensor, copies: Sequence[Copies]) -> Tensor:
-    """Sums (..., number of copies) over the coordinates (..., D) of each copy."""
-    return torch.cat([part.of(values).sum(-1) for part in copies], dim=-1)
+def mean_over_copies(values: Tensor, copies: Sequence[Copies]) -> Tensor:
+    """Means (..., number of copies) over the coordinates (..., D) of each copy."""
+    return torch.cat([part.of(values).mean(-1) for part in copies], dim=-1)
+
+
+def trivial_copies(copies: Sequence[Copies]) -> Copies:
+    """The copies of the trivial irrep, none of them where there are none."""
+    return next((part for part in copies if part.is_trivial), Copies(0, 0, 0, 1, True))
+
+
+def numbers_of_trivial(copies: Sequence[Copies]) -> np.ndarray:
+    """1.0 for every copy of the trivial irrep and 0.0 for every other, (number of copies,)."""
+    return np.concatenate([np.full(part.multiplicity, float(part.is_trivial)) for part in copies])

@@ -36,6 +36,11 @@ class ChangeOfBasis(Constants):
         (tensor([2.8284, 1.4142]), tensor([3., 1.]))
     """
 
+    block_order: Tensor
+    from_block: Tensor
+    spectral_order: Tensor
+    from_spectral: Tensor
+
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         arrays = SpectralArrays.of(rep)

@@ -44,6 +44,8 @@ class Conv1d(DenseMap):
         torch.Size([5, 8, 10])
     """
 
+    padding_mode: PaddingMode
+
     def __init__(
         self,
         rep_in: Representation,
@@ -64,7 +66,8 @@ class Conv1d(DenseMap):
         self.in_channels, self.out_channels = rep_in.size, rep_out.size
         self.stride = whole(stride, least=1, what="stride")
         self.dilation = whole(dilation, least=1, what="dilation")
-        self.padding, self.padding_mode = padding, check_choice(padding_mode, PADDING_MODES, what="padding_mode")
+        check_choice(padding_mode, PADDING_MODES, what="padding_mode")
+        self.padding, self.padding_mode = padding, padding_mode
         self._sides = padding_sides(padding, kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation)
         self._tap_gain = self.kernel_size**-0.5
         self.to(device=device, dtype=dtype)

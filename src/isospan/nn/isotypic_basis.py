@@ -92,6 +92,9 @@ class CopyMixing(Constants):
                 [1., 1., 1.]], grad_fn=...)
     """
 
+    endomorphisms: Tensor
+    products: Tensor
+
     def __init__(self, irrep: Irrep, multiplicity: int) -> None:
         super().__init__()
         E = irrep.endomorphism_basis

@@ -84,6 +84,8 @@ class DiagonalRoot(Constants):
                 [0., 1.]])
     """
 
+    copy_numbers: Tensor
+
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         self.rep_in = len(rep.irreps) * rep.group.trivial_representation
@@ -105,6 +107,9 @@ class FullRoot(Constants):
         tensor([[1., 0.],
                 [0., 1.]])
     """
+
+    places: Tensor
+    weights: Tensor
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
