@@ -1,6 +1,7 @@
 """Equivariant and invariant multilayer perceptrons."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +9,31 @@ from torch import Tensor, nn
 from isospan.models.hidden import check_signal, hidden_representations
 from isospan.models.network import equivariant_network, hidden_activation
 from isospan.nn import IrrepInvariants
+from isospan.nn.freezable import Freezable
 from isospan.nn.regular_linear import element_places, is_regular
 from isospan.representations import Representation
 
 
-class EMLP(nn.Module):
+class Freezes(nn.Module):
+    """Base of models whose layers can hold their dense weights for inference."""
+
+    def freeze(self) -> Self:
+        """Hold the dense weights of all layers, in evaluation mode; training is refused from then on."""
+        for layer in self._layers():
+            layer.freeze()
+        return self.eval()
+
+    def unfreeze(self) -> Self:
+        """Compute the weights from the parameters again, and train those that were trained before."""
+        for layer in self._layers():
+            layer.unfreeze()
+        return self
+
+    def _layers(self) -> list[Freezable]:
+        return [module for module in self.modules() if isinstance(module, Freezable)]
+
+
+class EMLP(Freezes):
     r"""An equivariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = \rho_\text{out}(g) f(x)`.
 
     Linear layers commute with the group, and activations act where they commute with it too: by default on copies of
@@ -22,8 +43,9 @@ class EMLP(nn.Module):
         rep_in: how the group acts on the input.
         rep_out: how it acts on the output.
         hidden_units: widths of the hidden layers.
-        activation: name of an activation of ``torch.nn``; of every coordinate where the group permutes these, else of
-            gates.
+        activation: name of an activation of ``torch.nn``, of every coordinate. Where the group mixes coordinates of the
+            hidden layers no such function is equivariant, and sigmoid gates take its place
+            (:class:`isospan.nn.GatedActivation`).
         hidden_rep: what hidden layers consist of copies of. By default the regular representation; for a Lie group all
             irreps up to frequency 2.
         bias: add invariant vectors.
@@ -63,7 +85,7 @@ class EMLP(nn.Module):
         return self.network(x)
 
 
-class IMLP(nn.Module):
+class IMLP(Freezes):
     r"""An invariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = f(x)`.
 
     The hidden layers are those of :class:`EMLP`. Of the last one the means over the group's elements are invariant (for
@@ -119,6 +141,8 @@ class OrbitMean(nn.Module):
     Args:
         rep: copies of the regular representation.
     """
+
+    places: Tensor
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()

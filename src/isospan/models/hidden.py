@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from isospan._checks import check_count
 from isospan.errors import OptionError, RepresentationError
 from isospan.representations import Representation, directsum
+from isospan.representations.representation import check_same_group
 
 FREQUENCY = 2
 """Highest frequency of the irreps that hidden layers of a Lie group consist of by default."""
@@ -35,7 +36,10 @@ def check_signal(rep_in: Representation, hidden: Representation, rep_out: Repres
     """
     present = {component.irrep.key for component in hidden.isotypic}
     for rep, role, fate in ((rep_in, "input", "lost"), (rep_out, "output", "zero")):
-        missing = [c.irrep.name for c in (rep.isotypic if rep else ()) if c.irrep.key not in present]
+        if rep is None:
+            continue
+        check_same_group(hidden, rep)
+        missing = [c.irrep.name for c in rep.isotypic if c.irrep.key not in present]
         if missing:
             raise RepresentationError(
                 f"The hidden representation {hidden.name!r} must contain every irrep of the {role} {rep.name!r}, but "

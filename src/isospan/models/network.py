@@ -15,7 +15,7 @@ def equivariant_network(reps: Sequence[Representation], activation: str, *, bias
     """Linear layers from each representation to the next, and activations between them.
 
     Copies of the regular representation are chained by group convolutions; other representations have general linear
-    layers, and activations that suit them: of every coordinate where the group permutes these, else by gates.
+    layers, and activations that suit them: of every coordinate where the group permutes these, else sigmoid gates.
     """
     if len(reps) == 2 and not all(map(is_regular, reps)):
         return nn.Sequential(Linear(*reps, bias=bias))
@@ -33,8 +33,8 @@ def equivariant_network(reps: Sequence[Representation], activation: str, *, bias
 
 
 def hidden_activation(rep: Representation, activation: str) -> Pointwise | GatedActivation:
-    """An activation of every coordinate where the group permutes these, else gates."""
-    return Pointwise(rep, activation) if rep.is_permutation else GatedActivation(rep, activation)
+    """An activation of every coordinate where the group permutes these, else sigmoid gates."""
+    return Pointwise(rep, activation) if rep.is_permutation else GatedActivation(rep)
 
 
 def _general_layers(reps: Sequence[Representation], activation: str, *, bias: bool) -> list[nn.Module]:

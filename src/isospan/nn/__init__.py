@@ -17,6 +17,8 @@ from isospan.nn.linear import Linear
 from isospan.nn.multivariate_normal import MultivariateNormal
 from isospan.nn.norm_activation import NormActivation
 from isospan.nn.pointwise import Pointwise
+from isospan.nn.regular_linear import RegularLinear
+from isospan.nn.regular_network import RegularNetwork
 from isospan.nn.rms_norm import RMSNorm
 
 __all__ = [
@@ -38,4 +40,6 @@ __all__ = [
     "NormActivation",
     "Pointwise",
     "RMSNorm",
+    "RegularLinear",
+    "RegularNetwork",
 ]

@@ -30,6 +30,9 @@ class IsotypicBlocks(Constants):
         torch.Size([3, 4, 10])
     """
 
+    basis: Tensor
+    fourier: Tensor
+
     def __init__(self, group: FiniteGroup) -> None:
         super().__init__()
         regular = group.regular_representation

@@ -38,6 +38,10 @@ class RegularLinear(Freezable):
         (torch.Size([3, 4, 2]), torch.Size([10, 12]))
     """
 
+    quotients: Tensor
+    order_in: Tensor
+    order_out: Tensor
+
     def __init__(self, rep_in: Representation, rep_out: Representation, bias: bool = True) -> None:
         super().__init__(rep_in, rep_out)
         places_in, places_out = element_places(rep_in), element_places(rep_out)
