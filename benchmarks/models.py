@@ -8,7 +8,7 @@ icosahedral group, at batch 256 at most 1.0; at 128 x 3 at most 1.25; evaluation
 
 import json
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ GROUPS = {"C4": CyclicGroup(4), "D6": DihedralGroup(6), "icosahedral": Icosahedr
 def plain(widths: list[int]) -> nn.Sequential:
     """A dense network of these widths."""
     layers: list[nn.Module] = []
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
