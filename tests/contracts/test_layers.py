@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -13,6 +14,16 @@ from .conftest import CASES, GROUPS, LAYERS, TURNED
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_turned_case = pytest.mark.parametrize("case", TURNED, ids=str)
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def same(left, right):
@@ -90,7 +101,9 @@ def test_functional_calls_use_what_they_are_given(case):
 
 @each_turned_case
 def test_constants_follow_the_precision(case):
-    layer, exact = case.make().eval(), case.make().double().eval()
+    layer = case.make().eval()
+    with default_dtype(torch.float64):
+        exact = case.make().eval()
     exact.load_state_dict(layer.state_dict())
     assert not [name for name, buffer in layer.named_buffers() if buffer.dtype == torch.float64]
     x = case.data(layer, dtype=torch.float64)

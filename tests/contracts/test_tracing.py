@@ -27,6 +27,29 @@ def test_compiles_without_a_graph_break(case):
     assert_compiles(case, "aot_eager")
 
 
+@pytest.mark.parametrize("name", ["BatchNorm1d", "Dropout"])
+def test_training_compiles(name):
+    (case,) = (case for case in TURNED if case.name == name and case.group == "D6")
+    layer, other = case.make(), case.make()
+    x, compiled = case.data(layer), torch.compile(other, fullgraph=True, backend="aot_eager")
+    torch.manual_seed(0)
+    expected = layer(x)
+    torch.manual_seed(0)
+    torch.testing.assert_close(compiled(x), expected)
+    for (_, ours), (_, theirs) in zip(layer.named_buffers(), other.named_buffers(), strict=True):
+        torch.testing.assert_close(theirs, ours)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in TURNED if case.group == "D6" and hasattr(case.make(), "freeze")], ids=str
+)
+def test_frozen_layers_compile_and_export(case):
+    layer = case.make().freeze()
+    x = case.data(layer)
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="aot_eager")(x), layer(x))
+    torch.testing.assert_close(torch.export.export(layer, (x,)).module()(x), layer(x))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", params(TURNED, TRACED_GROUPS))
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # the code generator's own

@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from isospan.errors import EquivarianceError, GroupError, OptionError
-from isospan.groups import O2, O3, SO2, SO3, CyclicGroup, DihedralGroup, OctahedralGroup
+from isospan.groups import (
+    O2,
+    O3,
+    SO2,
+    SO3,
+    AlternatingGroup,
+    CyclicGroup,
+    DihedralGroup,
+    IcosahedralGroup,
+    OctahedralGroup,
+    QuaternionGroup,
+)
 from isospan.nn import FourierActivation, GatedActivation, NormActivation, Pointwise
 from isospan.representations import Representation, directsum
 from isospan.testing import assert_equivariant
@@ -133,6 +144,24 @@ def test_error_falls_as_the_grid_grows():
 def test_identity_on_a_grid_is_the_identity(reps):
     x = torch.randn(3, reps[0].size, dtype=torch.float64)
     torch.testing.assert_close(FourierActivation(reps[0], torch.nn.Identity()).double()(x), x)
+
+
+@pytest.mark.parametrize(
+    "rep",
+    [
+        DihedralGroup(6).regular_representation,
+        turned(IcosahedralGroup().regular_representation),
+        QuaternionGroup().regular_representation,
+        AlternatingGroup(4).regular_representation,
+        2 * O2().irrep(1) + O2().irrep(0),
+    ],
+    ids=["D6", "A5", "Q8", "A4", "O2"],
+)
+def test_one_function_holds_as_many_copies_as_the_regular_representation(rep):
+    layer, x = FourierActivation(rep, torch.nn.Identity()).double(), torch.randn(3, rep.size, dtype=torch.float64)
+    assert layer.functions == 1
+    torch.testing.assert_close(layer(x), x)
+    assert_equivariant(FourierActivation(rep, "SiLU").double(), rep, rep, x=x)
 
 
 def test_functions_have_the_variance_of_their_coefficients():

@@ -97,6 +97,19 @@ def test_loading_a_state_refreshes_a_frozen_layer(reps, assign):
     assert layer.state_dict().keys() == other.state_dict().keys() == {"coefficients", "bias_coefficients"}
 
 
+def test_frozen_weights_follow_their_parameters(reps):
+    layer, other, x = Linear(*reps).freeze(), Linear(*reps), torch.randn(3, reps[0].size)
+    before = layer(x)
+    torch.testing.assert_close(torch.func.functional_call(layer, dict(other.named_parameters()), (x,)), other(x))
+    torch.testing.assert_close(layer(x), before)
+    with torch.no_grad():
+        layer.coefficients.mul_(2)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), 2 * before)
+    layer(x.requires_grad_()).sum().backward()
+    assert x.grad.any()
+
+
 def test_frozen_weights_follow_their_module():
     rep = DihedralGroup(6).regular_representation
     layer = Linear(rep, rep).double().freeze()

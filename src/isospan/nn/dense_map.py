@@ -18,7 +18,7 @@ class DenseMap(Freezable):
         bias: whether there is one, where the output has invariant vectors.
 
     Attributes:
-        coefficients: parameter (*taps, dimension), see :class:`isospan.representations.HomBasis`.
+        coefficients: parameter ``(*taps, dimension)``, see :class:`isospan.representations.HomBasis`.
         bias_coefficients: parameter (m,), a number for each trivial irrep in the output; None where there is none.
     """
 
@@ -46,7 +46,7 @@ class DenseMap(Freezable):
                 self.bias_coefficients.zero_()
 
     def _synthesized(self) -> Tensor:
-        """The maps of all taps, (*taps, n_out, n_in); convolutions lay them out as torch does."""
+        """The maps of all taps, ``(*taps, n_out, n_in)``; convolutions lay them out as torch does."""
         return self.maps(self.coefficients)
 
     def _spread_bias(self) -> Tensor | None:

@@ -14,7 +14,8 @@ class Freezable(torch.nn.Module):
     """Base of layers that compute a dense weight and bias of their parameters.
 
     The dense weight is computed at every call, so it can't be stale. :meth:`freeze` holds it for inference; from then
-    on the parameters need no gradient, loading a state or moving the module computes it again, and training is refused.
+    on the parameters need no gradient and training is refused. Loading a state, moving the module, or changing the
+    parameters in place (but behind autograd, through ``.data``, or in compiled code) computes it again.
     A layer says in ``_synthesized`` and ``_spread_bias`` how it makes both.
 
     Args:
@@ -31,15 +32,18 @@ class Freezable(torch.nn.Module):
         self.register_buffer("frozen_weight", None, persistent=False)
         self.register_buffer("frozen_bias", None, persistent=False)
         self._trained: list[str] = []
+        self._held: list[tuple[int, int]] = []
 
     @property
     def weight(self) -> Tensor:
         """The dense weight, laid out as torch's: the frozen one, or made of the coefficients with their gradient."""
+        self._refresh()
         return self._synthesized() if self.frozen_weight is None else self.frozen_weight
 
     @property
     def bias(self) -> Tensor | None:
         """The dense bias (rep_out.size,), which is invariant; None where there is none."""
+        self._refresh()
         return self._spread_bias() if self.frozen_weight is None else self.frozen_bias
 
     @property
@@ -82,10 +86,20 @@ class Freezable(torch.nn.Module):
     def _spread_bias(self) -> Tensor | None:
         raise NotImplementedError
 
-    @torch.no_grad()
     def _hold(self) -> None:
-        bias = self._spread_bias()
-        self.frozen_weight, self.frozen_bias = self._synthesized().contiguous(), bias
+        with torch.inference_mode(False), torch.no_grad():
+            bias = self._spread_bias()
+            self.frozen_weight, self.frozen_bias = self._synthesized().contiguous(), bias
+        self._held = self._versions()
+
+    def _refresh(self) -> None:
+        """Hold the weight anew if the parameters are no longer those that it was made of."""
+        if self.is_frozen and not torch.compiler.is_compiling() and self._held != self._versions():
+            self._hold()
+
+    def _versions(self) -> list[tuple[int, int]]:
+        """Which tensors the parameters are, and how often autograd saw them change."""
+        return [(id(p), 0 if p.is_inference() else p._version) for p in self.parameters()]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -95,8 +109,7 @@ class Freezable(torch.nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        if self.is_frozen:
-            self._hold()
+        self._refresh()
 
     def _copy_into(self, module: Any) -> Any:
         """Write the dense weight and bias into a torch module, and its mode of training."""
