@@ -51,8 +51,8 @@ def test_frozen_layers_compile_and_export(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", params(TURNED, TRACED_GROUPS))
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # the code generator's own
+@pytest.mark.parametrize("case", [case for case in TURNED if case.group == "D6"], ids=str)
+@pytest.mark.filterwarnings("ignore")  # the code generator warns of torch's own functions
 def test_compiles_to_machine_code(case):
     assert_compiles(case, "inductor")
 
