@@ -6,7 +6,9 @@ import torch
 
 from isospan.errors import FrozenError, RepresentationError, ShapeError
 from isospan.groups import AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.nn import RegularLinear, RegularNetwork, regular_network
+from isospan.nn import regular_network
+from isospan.nn.regular_linear import RegularLinear
+from isospan.nn.regular_network import RegularNetwork
 from isospan.testing import assert_equivariant
 
 GROUPS = {

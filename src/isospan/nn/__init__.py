@@ -17,8 +17,6 @@ from isospan.nn.linear import Linear
 from isospan.nn.multivariate_normal import MultivariateNormal
 from isospan.nn.norm_activation import NormActivation
 from isospan.nn.pointwise import Pointwise
-from isospan.nn.regular_linear import RegularLinear
-from isospan.nn.regular_network import RegularNetwork
 from isospan.nn.rms_norm import RMSNorm
 
 __all__ = [
@@ -40,6 +38,4 @@ __all__ = [
     "NormActivation",
     "Pointwise",
     "RMSNorm",
-    "RegularLinear",
-    "RegularNetwork",
 ]
