@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isospan.errors import EquivarianceError
+from isospan.errors import DtypeError, EquivarianceError, GroupMismatchError, NonFiniteError, ShapeError
 from isospan.groups import O3, CyclicGroup, DihedralGroup
 from isospan.symmetric import equivariant_projection
 from isospan.testing import assert_equivariant, equivariance_error
@@ -59,3 +59,40 @@ def test_one_seed_gives_one_answer():
         for _ in range(3)
     }
     assert len(errors) == 1
+
+
+class TestBadInput:
+    regular = DihedralGroup(4).regular_representation
+
+    def test_a_map_that_is_undefined_somewhere(self):
+        def log(x):  # NaN once a rotated sample has a negative first entry
+            return torch.where(x[..., :1] < 0, torch.nan, x)
+
+        x = torch.ones(3, 8).index_fill(1, torch.arange(1, 8), -1.0)
+        with pytest.raises(NonFiniteError, match=r"^The value f\(x\) must be finite"):
+            assert_equivariant(log, self.regular, self.regular, x=x)
+        with pytest.raises(NonFiniteError, match=r"^The input x must be finite"):
+            assert_equivariant(log, self.regular, self.regular, x=torch.nan * x)
+
+    @pytest.mark.parametrize("f", [lambda x: (x, x), lambda x: x.numpy(), lambda x: x.long()])
+    def test_values_that_are_not_floating_point_tensors(self, f):
+        with pytest.raises(DtypeError, match=r"^The value f\(x\) must be"):
+            assert_equivariant(f, self.regular, self.regular)
+
+    def test_sizes_and_types(self):
+        with pytest.raises(ShapeError, match=r"f\(x\) must have 8 entries on axis -1, the size of 'regular'"):
+            assert_equivariant(lambda x: x[..., :3], self.regular, self.regular)
+        with pytest.raises(ShapeError, match="input x must have 8 entries on axis 2"):
+            assert_equivariant(lambda x: x, self.regular, self.regular, x=torch.ones(3, 8), dim=2)
+        with pytest.raises(DtypeError, match="input x must be floating point"):
+            assert_equivariant(lambda x: x, self.regular, self.regular, x=torch.ones(3, 8, dtype=torch.int64))
+
+    def test_groups(self):
+        with pytest.raises(GroupMismatchError, match=r"got DihedralGroup\(4\) and CyclicGroup\(8\)"):
+            assert_equivariant(lambda x: x, self.regular, CyclicGroup(8).regular_representation)
+
+
+def test_a_default_device_does_not_matter():
+    regular = CyclicGroup(3).regular_representation
+    with torch.device("meta"):
+        assert_equivariant(lambda x: 2 * x, regular, regular)

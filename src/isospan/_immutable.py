@@ -9,13 +9,16 @@ class Immutable:
     """Base of classes whose fields are set once, by :meth:`_set`, and whose arrays are read-only.
 
     ``functools.cached_property`` works on them. A copy is the object itself; a pickle holds the fields, without the
-    values named in ``_transient``, which are computed again.
+    values named in ``_transient``, which are computed again. Frozen dataclasses may derive from it.
     """
 
     _transient: ClassVar[frozenset[str]] = frozenset()
 
     def _set(self, **fields: Any) -> None:
         self.__dict__.update({name: read_only(value) for name, value in fields.items()})
+
+    def __post_init__(self) -> None:
+        self._set(**self.__dict__)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be set. Build a new one.")
@@ -37,7 +40,10 @@ class Immutable:
 
 
 def read_only(value: Any) -> Any:
-    """Return the value, with its data locked where it is an array."""
+    """Return the value, with its data locked where it is an array or a tuple of them."""
     if isinstance(value, np.ndarray):
         value.setflags(write=False)
+    elif isinstance(value, tuple):
+        for item in value:
+            read_only(item)
     return value

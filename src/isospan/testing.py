@@ -7,12 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.errors import EquivarianceError
+from isospan._checks import check_finite, check_floating
+from isospan.errors import EquivarianceError, GroupMismatchError, ShapeError
 from isospan.representations import Representation
 from isospan.representations.symmetry import SymmetryGroup
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Largest relative error that counts as rounding, by precision: its eps times about 1e3 to 1e6 operations."""
+"""Largest relative error that counts as rounding, by precision.
+
+Errors of float64 and float32 grow with the number of operations, and these are 5e6 and 8e2 times eps: float64 has room
+to spare, float32 is where a wrong layer has to show. A half-precision network rounds every activation, and a few of
+these roundings explain 6 eps of bfloat16 (7.8e-3) or 10 eps of float16 (9.8e-4).
+"""
 
 Map = Callable[[Tensor], Tensor]
 
@@ -46,23 +52,53 @@ def equivariance_error(
         elements: how many to draw besides the generators.
         generator: of the random numbers.
 
+    Raises:
+        GroupMismatchError: representations of two groups.
+        NonFiniteError: x or a value of f contains NaN or infinity.
+        ShapeError, DtypeError: x or a value of f is not a floating-point tensor of the representation's size.
+
     Example:
         >>> from isospan.groups import CyclicGroup
         >>> regular = CyclicGroup(4).regular_representation
         >>> equivariance_error(lambda x: x.relu(), regular, regular)
         0.0
     """
+    if rep_out is not None and rep_in.group != rep_out.group:
+        raise GroupMismatchError(
+            f"A map is equivariant between representations of one group, got {rep_in.group.name} and "
+            f"{rep_out.group.name}. Restrict them to a common subgroup."
+        )
+    place = "cpu" if generator is None else generator.device
     if x is None:
         like = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None
-        dtype, device = (torch.float64, None) if like is None else (like.dtype, like.device)
-        x = torch.randn(samples, rep_in.size, generator=generator, dtype=torch.float64).to(device, dtype)
-    y = f(x)
+        dtype, device = (torch.float64, "cpu") if like is None else (like.dtype, like.device)
+        x = torch.randn(samples, rep_in.size, generator=generator, dtype=torch.float64, device=place).to(device, dtype)
+    _check(x, rep_in, dim, what="The input x")
+    y = _value(f, x, rep_out, dim)
     scale = float(torch.linalg.vector_norm(y.double())) or 1.0
-    seed = int(torch.randint(2**31, (), generator=generator))
-    return max(
-        float(torch.linalg.vector_norm((f(_act(rep_in, g, x, dim)) - _act(rep_out, g, y, dim)).double())) / scale
-        for g in _probes(rep_in.group, elements, seed)
-    )
+    seed = int(torch.randint(2**31, (), generator=generator, device=place))
+
+    def violation(g: Any) -> float:
+        difference = _value(f, _act(rep_in, g, x, dim), rep_out, dim) - _act(rep_out, g, y, dim)
+        return float(torch.linalg.vector_norm(difference.double()))
+
+    return max(violation(g) for g in _probes(rep_in.group, elements, seed)) / scale
+
+
+def _value(f: Map, x: Tensor, rep_out: Representation | None, dim: int) -> Tensor:
+    y = f(x)
+    _check(y, rep_out, dim, what="The value f(x)")
+    return y
+
+
+def _check(x: Tensor, rep: Representation | None, dim: int, *, what: str) -> None:
+    check_floating(x, what=what)
+    if rep is not None and (not -x.dim() <= dim < x.dim() or x.shape[dim] != rep.size):
+        raise ShapeError(
+            f"{what} must have {rep.size} entries on axis {dim}, the size of {rep.name!r}, got shape {tuple(x.shape)}. "
+            "Check the representation, and the axis with dim=."
+        )
+    check_finite(x, what=what)
 
 
 def _probes(group: SymmetryGroup, count: int, seed: int) -> list[Any]:
@@ -74,7 +110,7 @@ def _probes(group: SymmetryGroup, count: int, seed: int) -> list[Any]:
 def _act(rep: Representation | None, g: Any, x: Tensor, dim: int) -> Tensor:
     if rep is None:
         return x
-    matrix = torch.as_tensor(rep(g)).to(x)
+    matrix = torch.as_tensor(rep(g), dtype=x.dtype, device=x.device)
     return (x.movedim(dim, -1) @ matrix.mT).movedim(-1, dim)
 
 
@@ -94,6 +130,7 @@ def assert_equivariant(
 
     Raises:
         EquivarianceError: it is larger; the message says by how much.
+        GroupMismatchError, NonFiniteError, ShapeError, DtypeError: as there.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -107,7 +144,8 @@ def assert_equivariant(
     error = equivariance_error(f, rep_in, rep_out, **options)
     if tol is None:
         parameters = list(f.parameters()) if isinstance(f, torch.nn.Module) else []
-        tol = TOLERANCE[(x if x is not None else (parameters or [torch.zeros((), dtype=torch.float64)])[0]).dtype]
+        like = x if x is not None else next(iter(parameters), torch.zeros((), dtype=torch.float64))
+        tol = TOLERANCE[like.dtype]
     if not error <= tol:
         raise EquivarianceError(
             f"The map must commute with {rep_in.group.name}, got a relative error of {error:.3g}, above {tol:.3g}. "

@@ -10,6 +10,7 @@ import torch
 
 from isospan.errors import GroupError, GroupMismatchError
 from isospan.groups import (
+    SO3,
     AlternatingGroup,
     CyclicGroup,
     DihedralGroup,
@@ -210,6 +211,17 @@ def test_nothing_can_be_changed():
         pickle.loads(pickle.dumps(G)).graph.right[0, 0] = 1
     with pytest.raises(AttributeError, match="immutable"):
         G.identity.index = 2
+    for tree in [G.graph.tree, pickle.loads(pickle.dumps(G)).graph.tree]:
+        for array in [tree.parent, tree.step, tree.layers[0][1]]:
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 1
+
+
+def test_given_values_are_copied():
+    values = np.zeros((1, 2))
+    G = FiniteGroup([[0]], values=values)
+    values[0] = 1
+    assert G.values.tolist() == [[0, 0]]
 
 
 def test_samples_are_uniform_and_reproducible():
@@ -222,14 +234,33 @@ def test_samples_are_uniform_and_reproducible():
     assert len(set(again)) == 1
 
 
+def turn(n):
+    """Rotation by 2π/n."""
+    c, s = np.cos(2 * np.pi / n), np.sin(2 * np.pi / n)
+    return np.array([[c, -s], [s, c]])
+
+
 BAD = {
     "no permutation": (lambda: FiniteGroup.from_permutations([[0, 0, 1]]), r"each once.*\[0, 0, 1\]"),
     "lengths": (lambda: FiniteGroup.from_permutations([[1, 0], [0, 1, 2]]), "all have one n"),
     "no generator": (lambda: FiniteGroup.from_permutations([]), "at least one generator"),
     "no matrix": (lambda: FiniteGroup.from_matrices([]), "at least one generator"),
-    "singular": (lambda: FiniteGroup.from_matrices([[[1, 0], [0, 0]]]), "singular"),
+    "singular": (lambda: FiniteGroup.from_matrices([[[1, 0], [0, 0]]]), "determinant 1 or -1, .* 0 has 0"),
+    "growing": (lambda: FiniteGroup.from_matrices([[[2.0]]]), "determinant 1 or -1, .* 0 has 2"),
+    "hyperbolic": (lambda: FiniteGroup.from_matrices([[[2, 1], [1, 1]]]), "grow without end"),
+    "rounded": (lambda: FiniteGroup.from_matrices([turn(500).astype(np.float32)]), "apart.* in float64"),
+    "too many permutations": (lambda: SymmetricGroup(8), r"SymmetricGroup\(n\) needs n <= 7.*got 8"),
+    "too many even permutations": (lambda: AlternatingGroup(9), "n <= 8"),
+    "too large a closure": (
+        lambda: FiniteGroup.from_permutations([np.roll(np.arange(9), 1), [1, 0, *range(2, 9)]]),
+        r"more than the 25000 elements.*smaller group",
+    ),
+    "ragged table": (lambda: FiniteGroup.from_cayley_table([[0, 1], [1]]), "square array of whole numbers"),
+    "scalar table": (lambda: FiniteGroup.from_cayley_table(3), r"square array of whole numbers, got shape \(\)"),
+    "a product with a Lie group": (lambda: DirectProductGroup(SO3(), CyclicGroup(2)), r"SO3\(\) \* CyclicGroup\(2\)"),
+    "no list": (lambda: CyclicGroup(2).subgroup(CyclicGroup(2).identity), r"list of elements.*got e"),
     "irrational rotation": (
-        lambda: FiniteGroup.from_matrices([[[np.cos(1), -np.sin(1)], [np.sin(1), np.cos(1)]]]),
+        lambda: FiniteGroup.from_matrices([turn(2 * np.pi)]),
         "infinite or too large",
     ),
     "size": (lambda: CyclicGroup(0), "at least 1, got 0"),

@@ -116,7 +116,9 @@ def test_elements_compose_invert_compare_and_survive_pickling(group):
     rng = np.random.default_rng(0)
     g, h = group.sample(generator=rng), group.sample(generator=rng)
     assert ~(g @ h) == ~h * ~g
-    assert g @ ~g == group.identity
+    assert g @ ~g == group.identity == g**0
+    assert g**3 == g @ g @ g
+    assert g**-2 == ~g @ ~g
     assert g != h
     other = pickle.loads(pickle.dumps(group))
     assert other == group
@@ -135,6 +137,12 @@ def test_samples_fill_the_components_evenly():
     rotations = np.stack([SO3().sample(generator=rng).matrix for _ in range(500)])
     np.testing.assert_allclose(np.linalg.det(rotations), 1, atol=1e-12)
     assert abs(rotations.mean(0)).max() < 0.12
+
+
+def test_nothing_can_be_changed():
+    for array in [SO3().factors[0].algebra, O2().factors[0].reflections, SO2().irrep(1).endomorphism_basis]:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
 
 
 def test_what_a_group_says_of_itself():
@@ -159,12 +167,19 @@ def test_finite_subgroups_and_restriction():
     assert O2().subgroup([turn, mirror]).graph == DihedralGroup(4).graph
     assert O2().subgroup([turn @ turn]) != O2().subgroup([mirror])
     assert O2().subgroup([turn]) == O2().subgroup([turn])
+    with pytest.raises(GroupMismatchError, match=r"finite subgroups of it, got SO2\(\)"):
+        O2().irrep(1).restrict(SO2())
     assert (SO2() * CyclicGroup(3)).subgroup([(SO2() * CyclicGroup(3)).generators[0]]).order() == 3
 
 
 BAD = {
     "elements": (lambda: SO3().elements, "infinitely many"),
-    "not orthogonal": (lambda: SO3().element(2 * np.eye(3)), r"orthogonal matrix \(3, 3\)"),
+    "not orthogonal": (lambda: SO3().element(2 * np.eye(3)), r"orthogonal matrix \(3, 3\), got a defect .* of 3"),
+    "single precision": (
+        lambda: SO3().element(SO3().exp([1.0, 2, 3]).matrix.astype(np.float32)),
+        "defect .* in float64",
+    ),
+    "no list of generators": (lambda: SO2().subgroup(SO2().identity), "list of elements"),
     "shape": (lambda: SO3().element(np.eye(2)), r"got one of shape \(2, 2\)"),
     "reflection": (lambda: SO3().element(-np.eye(3)), r"determinant 1.*O3\(\)"),
     "coordinates": (lambda: SO3().exp([1.0]), r"3 coordinates, got shape \(1,\)"),

@@ -88,4 +88,7 @@ def test_bad_input_is_named():
         conjugate_by(rep, 2 * np.eye(3))
     with pytest.raises(TypeError, match="Expected a Representation"):
         rep & np.eye(3)
+    for build in [sym2, tensor, lambda a: conjugate_by(a, np.eye(2)), lambda a: directsum([a])]:
+        with pytest.raises(TypeError, match="Expected a Representation, got str"):
+            build("a")
     assert isinstance(rep + rep, Representation)

@@ -105,6 +105,30 @@ def test_orthogonalize_returns_an_equivalent_orthogonal_one(group):
     np.testing.assert_allclose(unchanged, np.eye(rep.size), atol=1e-12)
 
 
+def test_orthogonalize_takes_a_function_on_a_lie_group():
+    """A vector of SO(2), of SO(3) and a sum of frequencies, each in coordinates of its own units."""
+    for group, rep in [(SO2(), SO2().irrep(1)), (SO3(), SO3().irrep(2)), (O2(), O2().irrep(1) + O2().irrep(40))]:
+        units = 1 + np.arange(rep.size)
+        turned, T = orthogonalize(group, lambda g, rep=rep, units=units: rep(g) * units[:, None] / units)
+        g = group.sample(generator=np.random.default_rng(1))
+        np.testing.assert_allclose(turned(g) @ T, T @ (rep(g) * units[:, None] / units), atol=1e-10)
+        assert [component.irrep.key for component in turned.isotypic] == [c.irrep.key for c in rep.isotypic]
+
+
+def test_functions_are_differentiated_up_to_frequency_100():
+    assert Representation(SO2(), SO2().irrep(100)).isotypic[0].irrep.key == (100,)
+    with pytest.raises(RepresentationError, match=r"up to the frequency 100.*algebra="):
+        Representation(SO2(), SO2().irrep(101))
+
+
+def test_functions_on_lie_groups_are_tested_on_other_elements():
+    def without_reflections(g):
+        return g.matrix if np.linalg.det(g.matrix) > 0 else np.diag([1.0, -1])
+
+    with pytest.raises(RepresentationError, match=r"M\(g h\) = M\(g\) M\(h\)"):
+        Representation(O2(), without_reflections)
+
+
 spin = np.array(
     [
         np.kron(J, [[0, 1], [1, 0]]),
@@ -116,7 +140,11 @@ BAD = {
     "no algebra": (lambda: Representation(SO2(), []), "as algebra="),
     "too little algebra": (lambda: Representation(SO3(), algebra=[np.eye(3)]), "3 elements of the basis.*got 1"),
     "symmetric": (lambda: Representation(SO2(), algebra=[np.eye(2)]), "antisymmetric.*defect of 2"),
-    "half a frequency": (lambda: Representation(SO2(), algebra=[J / 2]), r"exp\(2π X0\) = e fails by 2"),
+    "half a frequency": (
+        lambda: Representation(SO2(), algebra=[J / 2]),
+        r"exp\(2π X0\) = e fails by 2. Check them, their order \(the algebra's basis is X0\), and",
+    ),
+    "not diagonalisable": (lambda: orthogonalize(SO2(), algebra=[[[0, 1.0], [0, 0]]]), "diagonalisable"),
     "spin": (lambda: Representation(SO3(), algebra=list(spin / 2)), r"SO3\(\): exp\(2π X\d\) = e fails by 2"),
     "commutator": (
         lambda: Representation(SO3(), algebra=[np.pad(J, (0, 1))] * 3),

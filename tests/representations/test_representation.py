@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import GroupMismatchError, NonFiniteError, RepresentationError, ShapeError
-from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup, SymmetricGroup
+from isospan.errors import DtypeError, GroupError, GroupMismatchError, NonFiniteError, RepresentationError, ShapeError
+from isospan.groups import SO3, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup, SymmetricGroup
 from isospan.representations import Representation
 
 D4 = DihedralGroup(4)
@@ -40,6 +40,14 @@ def test_matrices_multiply_as_the_elements_do(group):
         np.testing.assert_allclose(rep(g) @ rep(h), rep(g @ h), atol=1e-13)
         assert rep.character(g) == pytest.approx(np.trace(rep(g)), abs=1e-12)
     np.testing.assert_array_equal(rep(group.identity), np.eye(rep.size))
+
+
+def test_representations_of_a_group_are_made_once():
+    for group in [DihedralGroup(3), SO3()]:
+        assert group.trivial_representation is group.trivial_representation
+    G = DihedralGroup(3)
+    assert G.regular_representation is G.regular_representation
+    assert "regular_representation" not in pickle.loads(pickle.dumps(G)).__dict__
 
 
 def test_regular_representation_moves_basis_vectors_by_the_group():
@@ -93,6 +101,38 @@ def test_nothing_can_be_changed():
         rep.change_of_basis[0, 0] = 3
     with pytest.raises(ValueError, match="read-only"):
         rep.blocks[0].action.generators[0, 0, 0] = 3
+    irrep = D4.irrep(4)
+    rep.isotypic  # noqa: B018
+    loaded = pickle.loads(pickle.dumps(rep))
+    for array in [
+        rep.blocks[0].indices,
+        rep.blocks[0].basis,
+        irrep.blocks[0].basis,
+        irrep.table,
+        loaded.blocks[0].indices,
+        loaded.blocks[0].basis,
+    ]:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+@pytest.mark.parametrize("number", [3, 4, 5])
+def test_a_function_of_another_convention_is_named(number):
+    """Transposed permutation matrices multiply in the other order; the right ones are M[p[i], i] = 1."""
+    G = SymmetricGroup(number)
+    points = np.eye(number)
+    with pytest.raises(RepresentationError, match=r"M\(g h\) = M\(g\) M\(h\).*M\[p\[i\], i\] = 1"):
+        Representation(G, lambda g: points[g.value])
+    rep = Representation(G, lambda g: points[g.value].T)
+    for g in G.generators:
+        assert (rep(g)[g.value, np.arange(number)] == 1).all()
+
+
+def test_a_function_is_tested_beyond_the_generators():
+    r, s = D4.generators
+    matrices = {r: R, s: S}
+    with pytest.raises(RepresentationError, match=r"matrix given for r.* differs"):
+        Representation(D4, lambda g: matrices.get(g, np.eye(2)))
 
 
 def test_given_arrays_are_copied():
@@ -136,16 +176,28 @@ BAD = {
         RepresentationError,
         "matrix given for e .* by 2",
     ),
+    "a matrix of another size": (
+        lambda: Representation(D4, {D4.generators[0]: R, D4.generators[1]: S, D4.identity: np.eye(3)}),
+        ShapeError,
+        r"matrix of e must be \(2, 2\).*got \(3, 3\)",
+    ),
+    "complex": (lambda: Representation(CyclicGroup(4), [[[1j]]]), DtypeError, "real, got complex128"),
+    "complex tensor": (lambda: Representation(D4, torch.ones(2, 1, 1) * 1j), DtypeError, "real, got complex64"),
+    "no numbers": (lambda: Representation(CyclicGroup(2), ["a"]), ShapeError, "square matrix .* of numbers, got str"),
+    "ragged": (lambda: Representation(CyclicGroup(2), [[[0, 1], [1]]]), ShapeError, "square matrix .* of numbers"),
+    "None": (lambda: Representation(D4, None), RepresentationError, "sequence, a dict or a function, got NoneType"),
+    "group as text": (lambda: Representation("D4", [R, S]), GroupError, r"such as CyclicGroup\(4\), got 'D4'"),
+    "group as class": (lambda: Representation(DihedralGroup, [R, S]), GroupError, "got <class"),
     "element of another group": (
         lambda: D4.irrep(0)(CyclicGroup(4).identity),
         GroupMismatchError,
         r"representation of DihedralGroup\(4\)",
     ),
-    "sum over groups": (lambda: D4.irrep(0) + CyclicGroup(4).irrep(0), GroupMismatchError, "common subgroup"),
+    "sum over groups": (lambda: D4.irrep(0) + CyclicGroup(4).irrep(0), GroupMismatchError, "matrices of one group"),
     "subgroup of another": (
         lambda: D4.irrep(0).restrict(IcosahedralGroup()),
         GroupMismatchError,
-        "restricts to subgroups",
+        "restricts to finite subgroups",
     ),
 }
 

@@ -104,9 +104,12 @@ def test_rotations_of_the_plane():
 class TestBadInput:
     rep = CyclicGroup(3).regular_representation
 
-    @pytest.mark.parametrize("options", [{"ridge": -1.0}, {"rcond": -1.0}, {"rcond": float("nan")}])
+    @pytest.mark.parametrize(
+        "options",
+        [{"ridge": -1.0}, {"rcond": -1.0}, {"rcond": float("nan")}, {"rcond": 1}, {"rcond": "a"}, {"ridge": "a"}],
+    )
     def test_options(self, options):
-        with pytest.raises(OptionError, match="at least 0, got"):
+        with pytest.raises(OptionError, match=r"(ridge|rcond) must be a number of at least 0.*, got"):
             lstsq(torch.zeros(5, 3), torch.zeros(5, 3), self.rep, self.rep, **options)
 
     def test_data(self):

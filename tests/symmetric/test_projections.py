@@ -8,11 +8,11 @@ from isospan.groups import SO2, CyclicGroup
 from isospan.symmetric import (
     equivariant_projection,
     invariant_orthogonal_projector,
-    isotypic_data,
     isotypic_signal2irreducible_subspaces,
     orbit,
     orbit_mean,
 )
+from isospan.symmetric.isotypic_data import isotypic_data
 
 from .conftest import CASES, matrices, orthogonal
 

@@ -106,7 +106,7 @@ class TestBadInput:
     def test_shape(self):
         with pytest.raises(ShapeError, match=r"D = 3, the size of 'regular', got \(5, 4\)"):
             mean(torch.zeros(5, 4), self.rep)
-        with pytest.raises(ShapeError, match=r"as many samples, got \(5, 3\) and \(4, 3\)"):
+        with pytest.raises(ShapeError, match=r"as many samples.* got \(5, 3\) and \(4, 3\)"):
             cov(torch.zeros(5, 3), torch.zeros(4, 3), self.rep, self.rep)
 
     def test_number_of_samples(self):

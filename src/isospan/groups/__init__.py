@@ -10,8 +10,9 @@ from isospan.groups.families import (
     SymmetricGroup,
 )
 from isospan.groups.finite import FiniteGroup
-from isospan.groups.lie import O2, O3, SO2, SO3, LieGroup
+from isospan.groups.lie import LieGroup
 from isospan.groups.lie_element import LieElement
+from isospan.groups.lie_families import O2, O3, SO2, SO3
 from isospan.groups.point_groups import IcosahedralGroup, OctahedralGroup, TetrahedralGroup
 from isospan.groups.products import DirectProductGroup
 

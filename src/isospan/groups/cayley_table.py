@@ -19,9 +19,12 @@ def read_cayley_table(table: Any) -> tuple[np.ndarray, int, list[int]]:
     Source: associativity by Light's test, on generators only; Clifford and Preston, The Algebraic Theory of
     Semigroups, 1961, section 1.2.
     """
-    table = np.asarray(table)
-    n = len(table)
-    if table.ndim != 2 or table.shape != (n, n) or not n or not np.issubdtype(table.dtype, np.integer):
+    try:
+        table = np.asarray(table)
+    except ValueError as error:
+        raise GroupError(f"A Cayley table is a square array of whole numbers, got uneven rows: {error}.") from error
+    n = len(table) if table.ndim else 0
+    if table.shape != (n, n) or not n or not np.issubdtype(table.dtype, np.integer):
         raise GroupError(f"A Cayley table is a square array of whole numbers, got shape {table.shape}, {table.dtype}.")
     if table.min() < 0 or table.max() >= n:
         raise GroupError(f"A Cayley table of {n} elements holds 0 to {n - 1}, got {table.min()} to {table.max()}.")
@@ -64,11 +67,11 @@ def _generating_set(table: np.ndarray, root: int) -> list[int]:
         if not reached[g]:
             generators.append(g)
             reached[g] = True
-            _close(table, generators, reached)
+            _extend(table, generators, reached)
     return generators or [root]
 
 
-def _close(table: np.ndarray, generators: list[int], reached: np.ndarray) -> None:
+def _extend(table: np.ndarray, generators: list[int], reached: np.ndarray) -> None:
     frontier = np.flatnonzero(reached)
     while len(frontier):
         products = np.unique(table[frontier[:, None], generators])

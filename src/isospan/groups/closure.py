@@ -10,8 +10,12 @@ from isospan.errors import GroupError
 
 MAX_ORDER = 25_000
 """Order at which a closure is given up."""
-SAME = 1e-5
+CLOSE = 1e-5
 """Largest entry of the difference of matrices that are one element."""
+VOLUME = 1e-3
+"""Largest deviation of a determinant from 1 or -1 that counts as rounding, in float32 and up to some hundred rows."""
+LARGEST_ENTRY = 1e9
+"""Entry of a product beyond which the powers of a matrix grow without end."""
 
 
 def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -37,17 +41,32 @@ def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarr
     def find(row: np.ndarray, count: int) -> int:
         return index.setdefault(row.tobytes(), count)
 
-    return _close(np.arange(stack.shape[1], dtype=np.int32), len(stack), times, find)
+    return _close(np.arange(stack.shape[1], dtype=np.int32), len(stack), times, find, remedy="Take a smaller group.")
 
 
 def close_matrices(generators: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Elements (order, d, d) and right-multiplication indices (k, order) of a group of matrices."""
     _require_generators(generators)
     stack = np.asarray(generators)
-    find = _MatrixIndex(stack.shape[1])
-    values, right = _close(np.eye(stack.shape[1]), len(stack), lambda frontier, j: frontier @ stack[j], find)
+    for number, determinant in enumerate(np.linalg.det(stack)):
+        if not abs(abs(determinant) - 1) < VOLUME:
+            raise GroupError(
+                f"A matrix of finite order has determinant 1 or -1, but generator {number} has {determinant:.3g}."
+            )
+
+    def times(frontier: np.ndarray, j: int) -> np.ndarray:
+        return frontier @ stack[j]
+
+    remedy = (
+        "Their group is infinite or too large, or they are too inexact to close. Give matrices of finite order in "
+        "float64."
+    )
+    values, right = _close(np.eye(stack.shape[1]), len(stack), times, _MatrixIndex(stack.shape[1]), remedy=remedy)
     if any(len(set(row)) < len(row) for row in right.tolist()):
-        raise GroupError("The generators must be invertible matrices of finite order, got a singular one.")
+        raise GroupError(
+            f"The generators must be exact enough to tell the elements apart, but two of the {len(values)} found have "
+            "the same product with one. Compute them in float64."
+        )
     return values, right
 
 
@@ -64,10 +83,12 @@ class _MatrixIndex:
         self.cells: dict[int, list[tuple[np.ndarray, int]]] = {}
 
     def __call__(self, matrix: np.ndarray, count: int) -> int:
-        cell = int(np.floor((self.functional * matrix).sum() / SAME))
+        if not abs(matrix).max() < LARGEST_ENTRY:
+            raise GroupError("The generators must be matrices of finite order, got products that grow without end.")
+        cell = int(np.floor((self.functional * matrix).sum() / CLOSE))
         for near in (cell, cell - 1, cell + 1):
             for known, number in self.cells.get(near, ()):
-                if abs(known - matrix).max() < SAME:
+                if abs(known - matrix).max() < CLOSE:
                     return number
         self.cells.setdefault(cell, []).append((matrix, count))
         return count
@@ -78,6 +99,8 @@ def _close(
     generators: int,
     times: Callable[[np.ndarray, int], np.ndarray],
     find: Callable[[np.ndarray, int], int],
+    *,
+    remedy: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Breadth-first closure, a layer at a time; ``find`` returns ``count`` for an element that is new."""
     find(identity, 0)
@@ -94,8 +117,7 @@ def _close(
             right[j].append(number)
         if count > MAX_ORDER:
             raise GroupError(
-                f"The generators produce more than {MAX_ORDER} elements: their group is infinite or too large, or "
-                "they are too inexact to close. Give matrices of finite order in float64."
+                f"The generators produce more than the {MAX_ORDER} elements that a group may have here. {remedy}"
             )
         layers.append(np.stack(new) if new else frontier[:0])
     return np.concatenate(layers), np.array(right, dtype=np.int32)

@@ -35,9 +35,9 @@ class GroupElement(Immutable):
 
     def order(self) -> int:
         """The least n >= 1 for which gⁿ is the identity."""
-        n, power = 1, self
-        while power.index != self.group.graph.root:
-            n, power = n + 1, power @ self
+        n, product = 1, self
+        while product.index != self.group.graph.root:
+            n, product = n + 1, product @ self
         return n
 
     def __matmul__(self, other: GroupElement) -> GroupElement:
@@ -56,11 +56,7 @@ class GroupElement(Immutable):
         return GroupElement(self.group, int(self.group.graph.inverses[self.index]))
 
     def __pow__(self, exponent: int) -> GroupElement:
-        square, power = self if exponent >= 0 else ~self, self.group.identity
-        for bit in reversed(f"{abs(exponent):b}"):
-            power = power @ square if bit == "1" else power
-            square = square @ square
-        return power
+        return power(self, exponent)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GroupElement) and self.index == other.index and self.group == other.group
@@ -70,3 +66,12 @@ class GroupElement(Immutable):
 
     def __repr__(self) -> str:
         return self.group.text(self.index)
+
+
+def power(element: Any, exponent: int) -> Any:
+    """The power of an element of any group, from its repeated squares."""
+    square, product = element if exponent >= 0 else ~element, element.group.identity
+    for bit in reversed(f"{abs(exponent):b}"):
+        product = product @ square if bit == "1" else product
+        square = square @ square
+    return product

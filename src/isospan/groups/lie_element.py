@@ -8,6 +8,7 @@ import numpy as np
 
 from isospan._immutable import Immutable, read_only
 from isospan.errors import GroupMismatchError
+from isospan.groups.element import power
 
 if TYPE_CHECKING:
     from isospan.groups.lie import LieGroup
@@ -19,7 +20,7 @@ SAME = 1e-9
 class LieElement(Immutable):
     """Element of a Lie group: an orthogonal matrix for every SO(n) or O(n), an element for every finite factor.
 
-    ``g @ h`` or ``g * h`` is the product, ``~g`` the inverse; elements are equal up to rounding.
+    ``g @ h`` or ``g * h`` is the product, ``~g`` the inverse, ``g**n`` a power; elements are equal up to rounding.
 
     Example:
         >>> from isospan.groups import SO2
@@ -59,6 +60,9 @@ class LieElement(Immutable):
 
     def __invert__(self) -> LieElement:
         return LieElement(self.group, tuple(p.T if isinstance(p, np.ndarray) else ~p for p in self.parts))
+
+    def __pow__(self, exponent: int) -> LieElement:
+        return power(self, exponent)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LieElement) or other.group != self.group:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isospan._immutable import Immutable
+
 PLANE = np.array([[[0.0, -1], [1, 0]]])
 """The algebra of SO(2): a quarter turn."""
 SPACE = np.array(
@@ -20,7 +22,7 @@ SPACE = np.array(
 
 
 @dataclass(frozen=True, eq=False)
-class FactorIrrep:
+class FactorIrrep(Immutable):
     """An irrep of one factor: its matrices on the algebra (a, d, d) and on the reflections (c, d, d)."""
 
     key: tuple[int, ...]
@@ -31,7 +33,7 @@ class FactorIrrep:
 
 
 @dataclass(frozen=True, eq=False)
-class LieFactor:
+class LieFactor(Immutable):
     """A group of orthogonal matrices (d, d).
 
     Attributes:

@@ -1,5 +1,6 @@
 """Direct products of finite groups."""
 
+from isospan.errors import GroupError
 from isospan.groups.finite import FiniteGroup
 from isospan.groups.outer_products import product_fields
 
@@ -10,7 +11,7 @@ class DirectProductGroup(FiniteGroup):
     Its irreps come from those of the factors. A product with a Lie group is written ``G * SO3()``.
 
     Raises:
-        GroupError: there is no factor.
+        GroupError: there is no factor, or one is not finite.
 
     Example:
         >>> from isospan.groups import CyclicGroup, DihedralGroup
@@ -20,4 +21,9 @@ class DirectProductGroup(FiniteGroup):
     """
 
     def __init__(self, *factors: FiniteGroup) -> None:
+        if not all(isinstance(factor, FiniteGroup) for factor in factors):
+            raise GroupError(
+                f"A DirectProductGroup has finite factors, got {list(factors)}. Write "
+                f"{' * '.join(str(factor) for factor in factors)}, which takes Lie groups too."
+            )
         super().__init__(**product_fields(factors))

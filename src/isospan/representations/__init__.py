@@ -7,7 +7,7 @@ from isospan.representations.hom_basis import HomBasis, HomBlock
 from isospan.representations.irrep import Irrep
 from isospan.representations.isotypic import IsotypicComponent, Source
 from isospan.representations.orthogonalize import orthogonalize
-from isospan.representations.representation import Representation
+from isospan.representations.representation import Representation, check_same_group
 from isospan.representations.spectral import SpectralTransform
 from isospan.representations.symmetry import SymmetryGroup
 
@@ -23,6 +23,7 @@ __all__ = [
     "Source",
     "SpectralTransform",
     "SymmetryGroup",
+    "check_same_group",
     "conjugate_by",
     "directsum",
     "orthogonalize",

@@ -77,7 +77,7 @@ class Action(Immutable):
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Block(Immutable):
     """Copies of one action: coordinates ``indices[c]`` are moved by the same matrices for every c.
 
     For data x (..., D), ``x[..., indices] @ basis`` has shape (..., copies, n): the coordinates of every copy in the

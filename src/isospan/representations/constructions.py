@@ -8,8 +8,9 @@ import numpy as np
 
 from isospan.errors import RepresentationError, ShapeError
 from isospan.representations import _products
+from isospan.representations.checks import TOLERANCE
 from isospan.representations.matrices import square_matrix
-from isospan.representations.representation import TOLERANCE, Representation, check_same_group
+from isospan.representations.representation import Representation, check_representation, check_same_group
 
 
 def directsum(reps: Sequence[Representation], *, name: str | None = None) -> Representation:
@@ -47,6 +48,7 @@ def tensor(*reps: Representation, name: str | None = None) -> Representation:
     """
     if not reps:
         raise RepresentationError("A tensor product needs at least one representation, got none.")
+    check_representation(reps[0])
     product = reduce(Representation.__and__, reps)
     return product.renamed(name) if name else product
 
@@ -62,6 +64,7 @@ def sym2(rep: Representation, *, name: str | None = None) -> Representation:
         >>> sym2(CyclicGroup(4).irrep(2)).isotypic
         (IsotypicComponent(1 x psi_0, dimension 1, 0:1), IsotypicComponent(2 x psi_1, dimension 1, 1:3))
     """
+    check_representation(rep)
     blocks = _products.symmetric_square(rep.group, (rep.blocks, rep.size))
     return Representation.from_blocks(rep.group, blocks, name=name or f"sym2({rep.name})")
 
@@ -85,6 +88,7 @@ def conjugate_by(rep: Representation, Q: Any, *, name: str | None = None) -> Rep
         array([[-0.5  ,  0.866],
                [-0.866, -0.5  ]])
     """
+    check_representation(rep)
     Q = square_matrix(Q, what="The change of basis")
     if len(Q) != rep.size:
         raise ShapeError(f"The change of basis must be ({rep.size}, {rep.size}) as {rep.name} is, got {Q.shape}.")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isospan._immutable import read_only
 from isospan.errors import RepresentationError
 from isospan.representations.symmetry import SymmetryGroup
 from isospan.representations.words import WordTree
@@ -72,9 +73,7 @@ def _assemble(
             f"The irreps found in a block of size {size} have {start} dimensions together: its matrices are not a "
             f"representation of {name} to rounding. Compute them in float64."
         )
-    basis = np.concatenate(columns, axis=1)
-    basis.setflags(write=False)
-    return basis, tuple(parts)
+    return read_only(np.concatenate(columns, axis=1)), tuple(parts)
 
 
 def _by_averaging(tree: WordTree, generators: np.ndarray, irreps: list[Irrep]) -> list[list[np.ndarray]]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_floating
-from isospan.errors import GroupMismatchError, OptionError, ShapeError
+from isospan.errors import OptionError, ShapeError
 from isospan.representations.irrep import Irrep
 from isospan.representations.isotypic import IsotypicComponent
-from isospan.representations.representation import Representation
+from isospan.representations.representation import Representation, check_same_group
 from isospan.representations.spectral import SpectralTransform
 
 
@@ -122,14 +122,11 @@ class HomBasis:
     bands: tuple[Band, ...]
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
-        if rep_in.group != rep_out.group:
-            raise GroupMismatchError(
-                f"Equivariant maps are between representations of one group, got {rep_in.group.name} and "
-                f"{rep_out.group.name}. Restrict them to a common subgroup."
-            )
+        check_same_group(rep_in, rep_out)
         self.rep_in, self.rep_out = rep_in, rep_out
         self.blocks = _shared(rep_in, rep_out)
         self.bands = _bands(self.blocks, rep_in, rep_out)
+        self._units: dict[tuple[torch.dtype, torch.device], dict[tuple[int, ...], Tensor]] = {}
         self._from_in, self._from_out = SpectralTransform(rep_in), SpectralTransform(rep_out)
 
     @property
@@ -149,13 +146,13 @@ class HomBasis:
             ShapeError: the last axis is not ``dimension``.
         """
         if isinstance(coefficients, np.ndarray):
-            return self.synthesize(torch.from_numpy(coefficients)).numpy()
+            return self.synthesize(torch.from_numpy(coefficients.copy())).numpy()
         check_floating(coefficients, what="Coefficients")
         if coefficients.dim() == 0 or coefficients.shape[-1] != self.dimension:
             raise ShapeError(
                 f"Coefficients must have {self.dimension} entries in the last axis, got {tuple(coefficients.shape)}."
             )
-        spectral = spectral_map(coefficients, self.bands, [_cast(E, coefficients) for E in self.units])
+        spectral = spectral_map(coefficients, self.bands, list(self._endomorphisms(coefficients).values()))
         return self._from_out.inverse(self._from_in.inverse(spectral).mT).mT
 
     def coefficients(self, matrix: Tensor | np.ndarray) -> Any:
@@ -165,7 +162,7 @@ class HomBasis:
             ShapeError: the last two axes are not (n_out, n_in).
         """
         if isinstance(matrix, np.ndarray):
-            return self.coefficients(torch.from_numpy(matrix)).numpy()
+            return self.coefficients(torch.from_numpy(matrix.copy())).numpy()
         check_floating(matrix, what="The matrix")
         if matrix.shape[-2:] != (self.rep_out.size, self.rep_in.size):
             raise ShapeError(
@@ -220,7 +217,20 @@ class HomBasis:
         d = block.irrep.size
         part = spectral[..., block.target.slice, block.source.slice]
         part = part.unflatten(-1, (m_in, d)).unflatten(-3, (m_out, d))
-        return torch.einsum("...oaib,sab->...ois", part, _cast(block.units, spectral)).flatten(-3)
+        return torch.einsum("...oaib,sab->...ois", part, self._endomorphisms(spectral)[block.irrep.key]).flatten(-3)
+
+    def _endomorphisms(self, like: Tensor) -> dict[tuple[int, ...], Tensor]:
+        """E_s / √d of every irrep, of norm 1, by its key; made once for every dtype and device."""
+        place = like.dtype, like.device
+        if place not in self._units:
+            # under inference_mode they could not take part in training later
+            with torch.inference_mode(False):
+                units = [torch.tensor(block.units, dtype=like.dtype, device=like.device) for block in self.blocks]
+                self._units[place] = {block.irrep.key: E for block, E in zip(self.blocks, units, strict=True)}
+        return self._units[place]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_units": {}}
 
     def __repr__(self) -> str:
         return f"HomBasis({self.rep_in.name} -> {self.rep_out.name}, dimension={self.dimension})"
@@ -252,11 +262,6 @@ def _bands(blocks: Sequence[HomBlock], rep_in: Representation, rep_out: Represen
         left, right = columns.start, rep_in.size - columns.stop
         bands.append(Band(component.size, left, right, block.slice.start, block.shape, number))
     return tuple(bands)
-
-
-def _cast(E: np.ndarray, like: Tensor) -> Tensor:
-    """At most 4 d² numbers, cast when they are used."""
-    return torch.tensor(E, dtype=like.dtype, device=like.device)
 
 
 def _gain(nonlinearity: Any) -> float:

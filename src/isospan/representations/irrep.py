@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from isospan._immutable import read_only
 from isospan.errors import GroupError
 from isospan.representations.blocks import Action, Block
 from isospan.representations.decomposition import Part
@@ -77,7 +78,7 @@ class Irrep(Representation):
         tree = self.group.tree
         if tree is None:
             raise GroupError(f"{self.group.name} has infinitely many elements. Call the irrep on those you need.")
-        return tree.evaluate(self.action.generators)
+        return read_only(tree.evaluate(self.action.generators))
 
     def __repr__(self) -> str:
         return f"Irrep({self.name}, group={self.group.name}, dimension={self.size}, {self.type})"

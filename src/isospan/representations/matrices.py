@@ -5,20 +5,31 @@ from typing import Any
 
 import numpy as np
 
-from isospan.errors import NonFiniteError, RepresentationError, ShapeError
+from isospan.errors import DtypeError, GroupError, NonFiniteError, RepresentationError, ShapeError
 from isospan.representations.symmetry import SymmetryGroup
 
 Matrices = Mapping[Any, Any] | Callable[[Any], Any] | Sequence[Any] | np.ndarray
 """One matrix for every generator: in their order, by element, or as a function of an element."""
 STEP = 1.0 / 64
 """Length of the step along the algebra from which a function's derivative is read."""
+HIGHEST_FREQUENCY = 100
+"""Frequency of a function up to which this step is a quarter turn at most."""
 
 
 def square_matrix(value: Any, *, what: str) -> np.ndarray:
-    """Return a square, finite matrix in float64 on the CPU."""
+    """Return a square, real, finite matrix in float64 on the CPU."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu().double().numpy()
-    matrix = np.array(value, dtype=np.float64)
+        value = value.detach().cpu()
+        value = (value if value.is_complex() else value.double()).numpy()
+    try:
+        array = np.asarray(value)
+        matrix = np.real(array).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(
+            f"{what} must be a square matrix (n, n) of numbers, got {type(value).__name__}: {error}."
+        ) from error
+    if np.iscomplexobj(array):
+        raise DtypeError(f"{what} must be real, got {array.dtype}. Write a + ib as the real matrix [[a, -b], [b, a]].")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise ShapeError(f"{what} must be a square matrix (n, n), got shape {matrix.shape}.")
     if not np.isfinite(matrix).all():
@@ -38,18 +49,44 @@ def stack_matrices(values: Sequence[Any], *, labels: Sequence[str]) -> np.ndarra
     return np.stack(matrices)
 
 
-def generator_matrices(group: SymmetryGroup, matrices: Matrices) -> list[Any]:
-    """The matrices of the generators in their order, from whatever was given."""
+def read_matrices(
+    group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices (a, n, n) of the Lie algebra's basis and (k, n, n) of the generators, from whatever was given."""
+    if isinstance(group, type) or not hasattr(group, "worst_relation"):
+        raise GroupError(f"A representation is one of a group, such as CyclicGroup(4), got {group!r}.")
+    given = [*_algebra_matrices(group, matrices, algebra), *_generator_matrices(group, matrices)]
+    stack = stack_matrices(given, labels=labels(group))
+    return stack[: group.algebra_dim], stack[group.algebra_dim :]
+
+
+def labels(group: SymmetryGroup) -> list[str]:
+    """What messages call the matrices: those of the algebra first, then those of the generators."""
+    return [f"algebra element {i}" for i in range(group.algebra_dim)] + [f"generator {g}" for g in group.generators]
+
+
+def _generator_matrices(group: SymmetryGroup, matrices: Matrices) -> list[Any]:
+    """The matrices of the generators in their order."""
     if callable(matrices):
         return [matrices(g) for g in group.generators]
     if isinstance(matrices, Mapping):
         return _from_mapping(group, matrices)
+    matrices = _listed(matrices)
     if len(matrices) != len(group.generators):
         raise RepresentationError(
             f"A representation of {group.name} needs one matrix for each of its {len(group.generators)} generators "
             f"{list(group.generators)}, got {len(matrices)}. Pass them in this order, or a dict of element: matrix."
         )
-    return list(matrices)
+    return matrices
+
+
+def _listed(matrices: Any) -> list[Any]:
+    try:
+        return list(matrices)
+    except TypeError as error:
+        raise RepresentationError(
+            f"Matrices are given as a sequence, a dict or a function, got {type(matrices).__name__}."
+        ) from error
 
 
 def _from_mapping(group: SymmetryGroup, matrices: Mapping[Any, Any]) -> list[Any]:
@@ -65,15 +102,16 @@ def _from_mapping(group: SymmetryGroup, matrices: Mapping[Any, Any]) -> list[Any
     return [matrices[g] for g in group.generators]
 
 
-def algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None) -> list[Any]:
+def _algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None) -> list[Any]:
     """The matrices of the Lie algebra's basis: as given, or derivatives of a function on elements."""
     if algebra is not None:
+        algebra = _listed(algebra)
         if len(algebra) != group.algebra_dim:
             raise RepresentationError(
                 f"A representation of {group.name} needs one matrix for each of the {group.algebra_dim} elements of "
                 f"the basis of its Lie algebra, got {len(algebra)}. Pass them as algebra=[...]."
             )
-        return list(algebra)
+        return algebra
     if not group.algebra_dim:
         return []
     if not callable(matrices):
@@ -86,9 +124,19 @@ def algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequence
 
 
 def _logarithm(R: np.ndarray) -> np.ndarray:
-    """Logarithm of an orthogonal matrix near the identity: arcsin of its antisymmetric part."""
-    sines, V = np.linalg.eigh((R - R.T) / 2j)
-    return np.real((V * (1j * np.arcsin(np.clip(sines, -1, 1)))) @ V.conj().T)
+    """Logarithm of a matrix whose eigenvalues turn by less than π/2, ∫₀¹ (R - 1) (1 + t (R - 1))⁻¹ dt by Gauss' rule.
+
+    Source: Dieci, Morini and Papini, Computational Techniques for Real Logarithms of Matrices, 1996.
+    """
+    turn = abs(np.angle(np.linalg.eigvals(R))).max()
+    if turn > HIGHEST_FREQUENCY * STEP * (1 + 1e-9):
+        raise RepresentationError(
+            f"A function on a Lie group is differentiated up to the frequency {HIGHEST_FREQUENCY}, got one that turns "
+            f"by {turn:.3g} over a step of {STEP:.3g}. Pass the matrices of the Lie algebra as algebra=[...]."
+        )
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    D, t = R - np.eye(len(R)), (nodes[:, None, None] + 1) / 2
+    return np.tensordot(weights / 2, np.linalg.inv(np.eye(len(R)) + t * D), axes=1) @ D
 
 
 def exponential(X: np.ndarray) -> np.ndarray:

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from isospan.errors import RepresentationError
-from isospan.representations.matrices import Matrices, algebra_matrices, generator_matrices, stack_matrices
-from isospan.representations.representation import Representation, check_relations
+from isospan.representations.checks import check_given, check_relations
+from isospan.representations.matrices import Matrices, read_matrices
+from isospan.representations.representation import Representation
 from isospan.representations.symmetry import SymmetryGroup
 from isospan.representations.words import WordTree
 
 MAX_SWEEPS = 500
 CONVERGED = 1e-14
+ILL_CONDITIONED = 1e12
+"""Condition of eigenvectors from which on they are dependent to rounding."""
 
 
 def orthogonalize(
@@ -30,8 +33,8 @@ def orthogonalize(
 
     Args:
         group: the group.
-        matrices: invertible matrices (n, n) of the generators, given as for :class:`Representation`.
-        algebra: matrices of the Lie algebra, for Lie groups.
+        matrices: invertible matrices (n, n) of the generators in float64, given as for :class:`Representation`.
+        algebra: matrices of the Lie algebra, for Lie groups; derivatives of the function ``matrices`` where left out.
         name: what to call the result.
 
     Returns:
@@ -47,17 +50,14 @@ def orthogonalize(
         array([[ 0., -1.],
                [ 1.,  0.]])
     """
-    given = [*algebra_matrices(group, matrices, algebra), *generator_matrices(group, matrices)]
-    labels = [f"algebra element {i}" for i in range(group.algebra_dim)] + [f"generator {g}" for g in group.generators]
-    stack = stack_matrices(given, labels=labels)
-    a, k = stack[: group.algebra_dim], stack[group.algebra_dim :]
+    a, k = read_matrices(group, matrices, algebra)
     S = _lie_metric(a, k) if group.tree is None else _finite_metric(group, group.tree, k)
     values, V = np.linalg.eigh(S / (np.trace(S) / len(S)))
     if not values[0] > 0:
         raise RepresentationError(f"The matrices must be invertible and a representation of {group.name}.")
     T, inverse = (V * np.sqrt(values)) @ V.T, (V / np.sqrt(values)) @ V.T
-    turned = [T @ M @ inverse for M in stack]
-    rep = Representation(group, turned[len(a) :], algebra=turned[: len(a)], name=name)
+    rep = Representation(group, list(T @ k @ inverse), algebra=list(T @ a @ inverse), name=name)
+    check_given(group, matrices, lambda g: inverse @ rep(g) @ T)
     return rep, T
 
 
@@ -86,6 +86,10 @@ def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:
 def _mean_over(S: np.ndarray, M: np.ndarray) -> np.ndarray:
     """Mean of AᵀSA over the A = exp(tM), or over the powers A of M: what couples equal eigenvalues of M stays."""
     values, V = np.linalg.eig(M)
+    if np.linalg.cond(V) > ILL_CONDITIONED:
+        raise RepresentationError(
+            "Matrices of a compact group and of its algebra are diagonalisable, got one that is not. Check them."
+        )
     inverse = np.linalg.inv(V)
     equal = abs(values[:, None] - values) < 1e-6
     return np.real(inverse.conj().T @ (np.where(equal, V.conj().T @ S @ V, 0)) @ inverse)

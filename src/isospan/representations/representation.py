@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +12,15 @@ from isospan._immutable import Immutable, read_only
 from isospan.errors import GroupMismatchError, RepresentationError
 from isospan.representations import _products, _text
 from isospan.representations.blocks import Block, split
+from isospan.representations.checks import check_given, check_orthogonal, check_relations
 from isospan.representations.isotypic import IsotypicComponent, isotypic_components, spectral_order
-from isospan.representations.matrices import (
-    Matrices,
-    algebra_matrices,
-    generator_matrices,
-    square_matrix,
-    stack_matrices,
-)
+from isospan.representations.matrices import Matrices, read_matrices
 from isospan.representations.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from isospan.representations.irrep import Irrep
-
-TOLERANCE = 1e-8
-"""Largest violation of orthogonality or of a relation that counts as rounding."""
 
 
 class Representation(Immutable):
@@ -42,15 +34,20 @@ class Representation(Immutable):
     Args:
         group: the group.
         matrices: one orthogonal matrix (n, n) for every generator, as a sequence in the order of ``group.generators``,
-            as a dict of element: matrix, or as a function of an element. Arrays, tensors or nested lists.
+            as a dict of element: matrix, or as a function of an element. Arrays, tensors or nested lists. The matrix
+            of a permutation p that moves coordinate i to p[i] has M[p[i], i] = 1.
         algebra: for Lie groups, one antisymmetric matrix for each element of the basis of the Lie algebra. Where it is
-            left out, ``matrices`` has to be a function, and is differentiated.
+            left out, ``matrices`` has to be a function of frequencies up to 100, and is differentiated.
         name: what to call it.
 
     Raises:
-        RepresentationError: a matrix is missing or not orthogonal, or a relation of the group fails.
+        RepresentationError: a matrix is missing or not orthogonal, a relation of the group fails, or a dict or
+            function gives an element another matrix than the generators imply; a function is tested on all elements
+            of a small group, on some of a large one.
         ShapeError: the matrices are not square, or not of one size.
+        DtypeError: a matrix is complex.
         NonFiniteError: a matrix contains NaN or infinity.
+        GroupError: what is given as a group is none.
 
     Example:
         A mirror that swaps two coordinates:
@@ -81,17 +78,11 @@ class Representation(Immutable):
         algebra: Sequence[Any] | None = None,
         name: str | None = None,
     ) -> None:
-        given = [*algebra_matrices(group, matrices, algebra), *generator_matrices(group, matrices)]
-        labels = [f"algebra element {i}" for i in range(group.algebra_dim)] + [
-            f"generator {g}" for g in group.generators
-        ]
-        stack = stack_matrices(given, labels=labels)
-        a, k = stack[: group.algebra_dim], stack[group.algebra_dim :]
-        check_orthogonal(a, k, labels=labels)
+        a, k = read_matrices(group, matrices, algebra)
+        check_orthogonal(group, a, k)
         check_relations(group, a, k)
-        self._set(group=group, name=name or "representation", size=stack.shape[-1], blocks=split(group, a, k))
-        if isinstance(matrices, Mapping):
-            self._check_given(matrices)
+        self._set(group=group, name=name or "representation", size=k.shape[-1], blocks=split(group, a, k))
+        check_given(group, matrices, self)
 
     @classmethod
     def from_blocks(cls, group: SymmetryGroup, blocks: Sequence[Block], *, name: str) -> Representation:
@@ -171,14 +162,15 @@ class Representation(Immutable):
             subgroup: what ``group.subgroup(elements)`` returns.
 
         Raises:
-            GroupMismatchError: it is a subgroup of another group.
+            GroupMismatchError: it is a subgroup of another group, or not finite.
         """
         if getattr(subgroup, "parent", None) != self.group:
             raise GroupMismatchError(
-                f"A representation of {self.group.name} restricts to subgroups of it, got {subgroup!r}. "
-                "Build one with group.subgroup(elements)."
+                f"A representation of {self.group.name} restricts to finite subgroups of it, got {subgroup!r}. Build "
+                "one with group.subgroup(elements); for another group build Representation(group, matrices)."
             )
-        return Representation(subgroup, lambda h: self(subgroup.embed(h)), name=f"{self.name} on {subgroup.name}")
+        matrices = [self(subgroup.embed(h)) for h in subgroup.generators]
+        return Representation(subgroup, matrices, name=f"{self.name} on {subgroup.name}")
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the decomposition: ρ in the spectral basis, where each irrep is a square on the diagonal.
@@ -217,6 +209,8 @@ class Representation(Immutable):
             return True
         if not isinstance(other, Representation) or self.size != other.size or self.group != other.group:
             return False
+        if _same_blocks(self.blocks, other.blocks):
+            return True
         return np.array_equal(self.generators, other.generators) and np.array_equal(self.algebra, other.algebra)
 
     def __hash__(self) -> int:
@@ -235,16 +229,6 @@ class Representation(Immutable):
             whole[..., block.indices[:, :, None], block.indices[:, None, :]] = matrix[..., None, :, :]
         return whole
 
-    def _check_given(self, matrices: Mapping[Any, Any]) -> None:
-        """Require that the matrices of elements other than the generators are those that follow."""
-        for g, given in matrices.items():
-            defect = abs(square_matrix(given, what=f"The matrix of {g}") - self(g)).max()
-            if defect > TOLERANCE:
-                raise RepresentationError(
-                    f"The matrix given for {g} differs from the product of those of the generators "
-                    f"{list(self.group.generators)} by {defect:.3g}. Check the dict, or pass the generators only."
-                )
-
     def _check_element(self, element: Any) -> None:
         if getattr(element, "group", None) != self.group:
             raise GroupMismatchError(
@@ -252,35 +236,25 @@ class Representation(Immutable):
             )
 
 
-def check_same_group(first: Representation, second: Any) -> None:
+def check_same_group(first: Any, second: Any) -> None:
     """Require two representations of one group."""
-    if not isinstance(second, Representation):
-        raise TypeError(f"Expected a Representation, got {type(second).__name__}.")
+    check_representation(first)
+    check_representation(second)
     if second.group != first.group:
         raise GroupMismatchError(
-            f"Representations must be of one group, got {first.group.name} and {second.group.name}. "
-            "Restrict them to a common subgroup, or take the product of the groups."
+            f"Representations must be of one group, got {first.name!r} of {first.group.name} and {second.name!r} of "
+            f"{second.group.name}. Build both with matrices of one group."
         )
 
 
-def check_orthogonal(algebra: np.ndarray, generators: np.ndarray, *, labels: Sequence[str]) -> None:
-    """Require antisymmetric algebra elements and orthogonal generators."""
-    size = (generators if len(generators) else algebra).shape[-1]
-    defects = [abs(X + X.T).max() for X in algebra] + [abs(M @ M.T - np.eye(size)).max() for M in generators]
-    for label, defect in zip(labels, defects, strict=True):
-        if defect > TOLERANCE:
-            kind = "orthogonal (M Mᵀ = I)" if label.startswith("generator") else "antisymmetric (X + Xᵀ = 0)"
-            raise RepresentationError(
-                f"The matrix of {label} must be {kind}, got a defect of {defect:.3g}. Compute it in float64, or use "
-                "isospan.representations.orthogonalize for an equivalent representation that is orthogonal."
-            )
+def check_representation(rep: Any) -> None:
+    """Require a representation."""
+    if not isinstance(rep, Representation):
+        raise TypeError(f"Expected a Representation, got {type(rep).__name__}.")
 
 
-def check_relations(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
-    """Require the relations of the group of its matrices."""
-    relation, defect = group.worst_relation(algebra, generators)
-    if not defect <= TOLERANCE * max(1.0, abs(algebra).max(initial=0.0)):
-        raise RepresentationError(
-            f"The matrices are not a representation of {group.name}: {relation} fails by {defect:.3g}. Check them, "
-            f"their order (the generators are {list(group.generators)}), and that they are computed in float64."
-        )
+def _same_blocks(first: Sequence[Block], second: Sequence[Block]) -> bool:
+    return len(first) == len(second) and all(
+        a.action.key == b.action.key and np.array_equal(a.indices, b.indices)
+        for a, b in zip(first, second, strict=True)
+    )

@@ -107,7 +107,9 @@ class SpectralTransform:
             )
         place = x.dtype, x.device
         if place not in self._cast:
-            self._cast[place] = SpectralArrays.of(self.rep).to(*place)
+            # under inference_mode they could not take part in training later
+            with torch.inference_mode(False):
+                self._cast[place] = SpectralArrays.of(self.rep).to(*place)
         return self._cast[place]
 
     def __getstate__(self) -> dict[str, Any]:

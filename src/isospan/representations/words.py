@@ -1,13 +1,16 @@
 """Words: every element of a finite group as a product of generators."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
+from isospan._immutable import Immutable
+
 
 @dataclass(frozen=True, eq=False)
-class WordTree:
+class WordTree(Immutable):
     """Spanning tree of the Cayley graph: element x is ``parent[x]`` times generator ``step[x]``.
 
     Attributes:
@@ -82,6 +85,6 @@ def runs(word: list[int]) -> list[tuple[int, int]]:
     return [(letter, len(list(same))) for letter, same in groupby(word)]
 
 
-def word_text(word: list[int], names: tuple[str, ...]) -> str:
+def word_text(word: list[int], names: Sequence[str]) -> str:
     """A word as text: ``"r^2 s"``; the empty word is ``"e"``."""
     return " ".join(names[j] if power == 1 else f"{names[j]}^{power}" for j, power in runs(word)) or "e"

@@ -1,6 +1,9 @@
-"""Linear algebra and statistics that respect a symmetry group, equal to those of the group-augmented data."""
+"""Linear algebra and statistics that respect a symmetry group, equal to those of the group-augmented data.
 
-from isospan.symmetric.isotypic_data import isotypic_data
+Results have the precision and the device of the data; those of half-precision data are float32 where samples are summed
+(``mean``, ``var``, ``cov``, ``lstsq``), and half precision where each vector is only moved (orbits, projections).
+"""
+
 from isospan.symmetric.least_squares import lstsq
 from isospan.symmetric.orbits import orbit, orbit_mean
 from isospan.symmetric.projections import equivariant_projection, invariant_orthogonal_projector
@@ -11,7 +14,6 @@ __all__ = [
     "cov",
     "equivariant_projection",
     "invariant_orthogonal_projector",
-    "isotypic_data",
     "isotypic_signal2irreducible_subspaces",
     "lstsq",
     "mean",

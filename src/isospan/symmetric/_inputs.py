@@ -1,15 +1,27 @@
 """What every function of this room checks first, and the precision it computes in."""
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from isospan._checks import check_finite, check_floating, working_dtype
-from isospan.errors import DegenerateDataError, DeviceMismatchError, GroupMismatchError, ShapeError
+from isospan.errors import (
+    DegenerateDataError,
+    DeviceMismatchError,
+    GroupMismatchError,
+    OptionError,
+    RepresentationError,
+    ShapeError,
+)
 from isospan.representations import Representation
 
 
 def samples(x: Tensor, rep: Representation, *, what: str = "x") -> Tensor:
     """Samples of one signal as rows (N, D), from (N, D) or (N, D, T), float32 or float64."""
+    check_representation(rep, what=f"The representation of {what}")
     check_floating(x, what=what)
     if x.dim() not in (2, 3) or x.shape[1] != rep.size:
         raise ShapeError(
@@ -19,7 +31,7 @@ def samples(x: Tensor, rep: Representation, *, what: str = "x") -> Tensor:
     rows = x if x.dim() == 2 else x.movedim(1, 2).flatten(0, 1)
     if len(rows) == 0:
         raise DegenerateDataError(f"{what} has no samples, shape {tuple(x.shape)}. Pass at least one.")
-    check_finite(rows, what=what)
+    check_values(rows, what=what)
     return rows.to(working_dtype(x))
 
 
@@ -27,18 +39,56 @@ def paired_samples(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Represent
     """Samples of two signals of one group, one precision and one device, as rows."""
     check_same_group(rep_x, rep_y)
     rows_x, rows_y = samples(x, rep_x), samples(y, rep_y, what="y")
-    if len(rows_x) != len(rows_y):
-        raise ShapeError(f"x and y must have as many samples, got {tuple(x.shape)} and {tuple(y.shape)}.")
+    if (x.shape[0], *x.shape[2:]) != (y.shape[0], *y.shape[2:]):
+        raise ShapeError(
+            f"x and y must have as many samples, (N, D_x) and (N, D_y) or (N, D_x, T) and (N, D_y, T), got "
+            f"{tuple(x.shape)} and {tuple(y.shape)}. Pair every sample and step of x with one of y."
+        )
     if x.device != y.device:
         raise DeviceMismatchError(f"x is on {x.device} and y on {y.device}. Move one of them with .to(device).")
     dtype = torch.promote_types(rows_x.dtype, rows_y.dtype)
     return rows_x.to(dtype), rows_y.to(dtype)
 
 
+def check_representation(rep: Any, *, what: str) -> None:
+    """Require a representation."""
+    if not isinstance(rep, Representation):
+        raise RepresentationError(
+            f"{what} must be an isospan.representations.Representation, got {type(rep).__name__}. Build one of the "
+            "matrices of the group's generators."
+        )
+
+
 def check_same_group(rep_x: Representation, rep_y: Representation) -> None:
     """Require representations of one group."""
+    check_representation(rep_x, what="The representation of x")
+    check_representation(rep_y, what="The representation of y")
     if rep_x.group != rep_y.group:
         raise GroupMismatchError(
             f"Both representations must be of one group, got {rep_x.group.name} for {rep_x.name!r} and "
             f"{rep_y.group.name} for {rep_y.name!r}. Restrict them to a common subgroup."
         )
+
+
+def check_number(value: Any, *, what: str, below: float = math.inf, remedy: str) -> None:
+    """Require a number from 0 to below a limit."""
+    try:
+        number = float(value) if hasattr(value, "__float__") else math.nan
+    except (TypeError, ValueError, RuntimeError):  # such as a tensor of several numbers
+        number = math.nan
+    if not 0 <= number < below:
+        limit = "" if below == math.inf else f" and below {below:g}"
+        raise OptionError(f"{what} must be a number of at least 0{limit}, got {value!r}. {remedy}")
+
+
+def check_values(x: Tensor, *, what: str) -> None:
+    """Require that no entry is NaN or infinite, where the entries can be seen."""
+    if not hidden(x):
+        check_finite(x, what=what)
+
+
+def hidden(x: Tensor) -> bool:
+    """Whether no decision may be taken on a tensor's values: it has none, or is one of many in torch.func."""
+    if torch.compiler.is_compiling():
+        return x.is_meta
+    return x.is_meta or is_functorch_wrapped_tensor(x)

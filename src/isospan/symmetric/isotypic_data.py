@@ -1,13 +1,10 @@
 """Data in isotypic coordinates."""
 
-from functools import lru_cache
-from typing import NamedTuple
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from isospan.representations import Representation
+from isospan.symmetric._constants import Placed, constants
 
 
 def isotypic_data(x: Tensor, rep: Representation) -> list[Tensor]:
@@ -18,7 +15,7 @@ def isotypic_data(x: Tensor, rep: Representation) -> list[Tensor]:
     runs, and the change of basis is one product of the small basis of a block with the data of each of its copies.
 
     Args:
-        x: rows (N, D).
+        x: rows (N, D), as :func:`samples` returns them.
         rep: how the group acts on them.
 
     Example:
@@ -28,7 +25,7 @@ def isotypic_data(x: Tensor, rep: Representation) -> list[Tensor]:
         >>> (even * 2**0.5).round(), (odd.abs() * 2**0.5).round()
         (tensor([[[4.]]]), tensor([[[2.]]]))
     """
-    pieces = [_turned(x, _placed(rep, i, x.dtype, x.device)) for i in range(len(rep.blocks))]
+    pieces = [_turned(x, placed) for placed in constants(rep, x.dtype, x.device).blocks]
     components = []
     for component in rep.isotypic:
         shape = (-1, component.irrep.size, len(x))
@@ -37,27 +34,7 @@ def isotypic_data(x: Tensor, rep: Representation) -> list[Tensor]:
     return components
 
 
-class _Placed(NamedTuple):
-    """A block's coordinates in the data, all copies, and its basis (n, n) with rows in their order."""
-
-    columns: slice | Tensor
-    basis: Tensor
-
-
-@lru_cache(maxsize=256)
-def _placed(rep: Representation, block: int, dtype: torch.dtype, device: torch.device) -> _Placed:
-    """Made once for every precision and device; a slice where the copies lie side by side, which needs no gather."""
-    indices, basis = rep.blocks[block].indices, rep.blocks[block].basis
-    order = np.argsort(indices, axis=1)
-    if (order == order[0]).all():
-        indices, basis = np.sort(indices, axis=1), basis[order[0]]
-    flat = indices.ravel()
-    contiguous = bool((np.diff(flat) == 1).all())
-    columns = slice(int(flat[0]), int(flat[-1]) + 1) if contiguous else torch.tensor(flat, device=device)
-    return _Placed(columns, torch.tensor(basis).to(device, dtype))
-
-
-def _turned(x: Tensor, placed: _Placed) -> Tensor:
+def _turned(x: Tensor, placed: Placed) -> Tensor:
     """Coordinates of every copy of a block in its basis, (copies, n, N)."""
     copies = x[:, placed.columns].unflatten(1, (-1, len(placed.basis)))
     return placed.basis.mT @ copies.permute(1, 2, 0)

@@ -1,14 +1,15 @@
 """Least squares over equivariant maps."""
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from isospan._checks import check_ridge
-from isospan.errors import OptionError
+from isospan.errors import NumericalWarning
 from isospan.representations import Representation
-from isospan.symmetric._inputs import paired_samples
+from isospan.symmetric._constants import constants
+from isospan.symmetric._inputs import check_number, hidden, paired_samples
 from isospan.symmetric.projections import equivariant_maps
 from isospan.symmetric.second_moments import SharedComponent, cross_moments, shared_components, turned
 
@@ -39,12 +40,18 @@ def lstsq(
         rep_y: how it acts on y.
         ridge: weight of the norm of A, at least 0, in the squared units of x.
         rcond: singular values of the data below rcond times the largest, over all irreps that both share, count as
-            zero; by default eps · max(N, D_x).
+            zero; at least 0 and below 1. By default eps · D_x with the eps of the data: what rounding of the data, and
+            of their change of basis, can make of zero, however many samples there are.
 
     Raises:
         GroupMismatchError: representations of two groups.
-        OptionError: a negative ridge or rcond.
-        ShapeError, DegenerateDataError, NonFiniteError, DtypeError, DeviceMismatchError: what the message says.
+        OptionError: ridge or rcond is not a number of this range.
+        ShapeError, DegenerateDataError, NonFiniteError, DtypeError, DeviceMismatchError, RepresentationError: what the
+            message says.
+
+    Warns:
+        NumericalWarning: coordinates of x that the group does not mix with the others are so much smaller than these
+            that the default of rcond counts them as zero.
 
     Example:
         >>> import torch
@@ -56,15 +63,33 @@ def lstsq(
                 [1., 0., 0.],
                 [0., 1., 0.]])
     """
-    check_ridge(ridge)
+    check_number(ridge, what="ridge", remedy="It is the weight of ‖A‖², in the squared units of x.")
     x, y = paired_samples(x, y, rep_x, rep_y)
-    rcond = torch.finfo(x.dtype).eps * max(x.shape) if rcond is None else rcond
-    if not rcond >= 0:
-        raise OptionError(f"rcond must be at least 0, got {rcond}.")
+    relative = torch.finfo(x.dtype).eps * rep_x.size if rcond is None else rcond
+    check_number(relative, what="rcond", below=1, remedy="It is relative to the largest singular value of the data.")
     problems = [_Problem.of(shared, ridge) for shared in shared_components(x, y, rep_x, rep_y)]
-    cutoff = rcond * max((problem.largest for problem in problems), default=0.0)
+    if not problems:
+        return x.new_zeros(rep_y.size, rep_x.size)
+    cutoff = relative * torch.stack([problem.largest for problem in problems]).max()
+    if rcond is None and not hidden(x) and not all(problem.is_well_conditioned(cutoff) for problem in problems):
+        _warn_of_small(x, rep_x, cutoff)
     coefficients = [problem.coefficients(cutoff).flatten() for problem in problems]
-    return equivariant_maps(rep_x, rep_y).synthesize(torch.cat([x.new_zeros(0), *coefficients]))
+    return equivariant_maps(rep_x, rep_y).synthesize(torch.cat(coefficients))
+
+
+def _warn_of_small(x: Tensor, rep: Representation, cutoff: Tensor) -> None:
+    """Say which copies of a block lie below the cutoff as a whole and are not zero."""
+    for (columns, basis), block in zip(constants(rep, x.dtype, x.device).blocks, rep.blocks, strict=True):
+        norms = torch.linalg.vector_norm(x.detach()[:, columns].unflatten(1, (-1, len(basis))), dim=(0, 2))
+        small = ((norms > 0) & (norms <= cutoff)).nonzero().flatten().tolist()
+        if small:
+            which, norm = block.indices[small[0]].tolist(), float(norms[small[0]])
+            warnings.warn(
+                f"Coordinates {which} of x, of norm {norm:.3g}, lie below rcond times the largest singular value of x, "
+                f"{float(cutoff):.3g}, and count as zero. Scale them, or pass a smaller rcond.",
+                NumericalWarning,
+                stacklevel=3,
+            )
 
 
 @dataclass(frozen=True)
@@ -92,38 +117,41 @@ class _Problem:
         H = cross_moments(X, Y, E).mT.reshape(s * m_x, -1)
         own = cross_moments(X, X, E)
         # ⟨E_s x_i, E_t x_j⟩ = Σ_u γ_stu ⟨x_i, E_u x_j⟩ with the structure constants γ of the algebra
-        constants = torch.einsum("sab,tac,ubc->stu", E, E, E) / shared.irrep.size
-        G = torch.einsum("stu,uij->sitj", constants, own).reshape(s * m_x, s * m_x)
+        G = torch.einsum("stu,uij->sitj", shared.structure, own).reshape(s * m_x, s * m_x)
         G = G + ridge * shared.irrep.size * torch.eye(len(G), dtype=G.dtype, device=G.device)
         return cls(shared, ridge, G, H, torch.linalg.eigvalsh(G.detach()))
 
     @property
-    def largest(self) -> float:
+    def largest(self) -> Tensor:
         """Largest singular value of the regressors, per root of the dimension."""
-        return float((self.spectrum[-1].clamp(min=0) / self.shared.irrep.size).sqrt())
+        return (self.spectrum[-1].clamp(min=0) / self.shared.irrep.size).sqrt()
 
-    def coefficients(self, cutoff: float) -> Tensor:
+    def coefficients(self, cutoff: Tensor) -> Tensor:
         """C (m_y, m_x, s) times √d, the norm of an endomorphism."""
-        root = self.shared.irrep.size**0.5
-        solution = self._solve(cutoff * root).to(self.G.dtype)
-        return solution.unflatten(0, (-1, len(self.shared.X))).permute(2, 1, 0) * root
+        solution = self._solve(cutoff).to(self.G.dtype)
+        return solution.unflatten(0, (-1, len(self.shared.X))).permute(2, 1, 0) * self.shared.irrep.size**0.5
 
-    def _solve(self, cutoff: float) -> Tensor:
-        """Solution (s·m_x, m_y) without singular values up to the cutoff."""
-        smallest, largest = float(self.spectrum[0]), float(self.spectrum[-1])
-        lost = torch.finfo(self.G.dtype).eps ** (1 / 3)
-        if smallest > max(cutoff**2, lost * largest):
+    def _solve(self, cutoff: Tensor) -> Tensor:
+        """Solution (s·m_x, m_y) without singular values up to the cutoff, which is per root of the dimension."""
+        if not hidden(self.spectrum) and self.is_well_conditioned(cutoff):
             return torch.cholesky_solve(self.H, torch.linalg.cholesky(self.G))
         if self.G.dtype == torch.float32:
             return _Problem.of(self.shared.double(), self.ridge)._solve(cutoff)
         return self._by_svd(cutoff)
 
-    def _by_svd(self, cutoff: float) -> Tensor:
+    def is_well_conditioned(self, cutoff: Tensor) -> bool:
+        """Whether no singular value is cut, and the normal equations lose at most a third of the digits."""
+        smallest, largest = float(self.spectrum[0]), float(self.spectrum[-1])
+        lost = torch.finfo(self.G.dtype).eps ** (1 / 3) * largest
+        return smallest > max(self.shared.irrep.size * float(cutoff) ** 2, lost)
+
+    def _by_svd(self, cutoff: Tensor) -> Tensor:
         design = torch.cat(turned(self.shared.X, self.shared.endomorphisms)).mT
         target = self.shared.Y.flatten(1).mT
         if self.ridge:
             n = design.shape[1]
-            weights = (self.ridge * self.shared.irrep.size) ** 0.5 * torch.eye(n, dtype=design.dtype)
-            design = torch.cat([design, weights.to(design)])
+            weights = torch.eye(n, dtype=design.dtype, device=design.device)
+            design = torch.cat([design, (self.ridge * self.shared.irrep.size) ** 0.5 * weights])
             target = torch.cat([target, target.new_zeros(n, target.shape[1])])
-        return torch.linalg.pinv(design, atol=cutoff, rtol=0.0) @ target
+        cutoff = cutoff.to(design.dtype) * self.shared.irrep.size**0.5
+        return torch.linalg.pinv(design, atol=cutoff, rtol=torch.zeros_like(cutoff)) @ target

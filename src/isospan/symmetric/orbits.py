@@ -6,7 +6,8 @@ from torch import Tensor
 from isospan._checks import check_floating
 from isospan.errors import GroupError, ShapeError
 from isospan.representations import Representation
-from isospan.symmetric.projections import invariant_basis
+from isospan.symmetric._constants import constants
+from isospan.symmetric._inputs import check_representation, check_values
 
 
 def orbit(x: Tensor, rep: Representation) -> Tensor:
@@ -21,7 +22,7 @@ def orbit(x: Tensor, rep: Representation) -> Tensor:
 
     Raises:
         GroupError: the group is infinite.
-        ShapeError, DtypeError: what the message says.
+        ShapeError, NonFiniteError, DtypeError, RepresentationError: what the message says.
 
     Example:
         >>> import torch
@@ -35,15 +36,20 @@ def orbit(x: Tensor, rep: Representation) -> Tensor:
     if rep.group.order() is None:
         raise GroupError(f"{rep.group.name} has infinitely many elements, so its orbits have too. Use orbit_mean.")
     out = x.new_empty(rep.group.order(), *x.shape)
-    for block in rep.blocks:
-        index = torch.as_tensor(block.indices, device=x.device)
-        matrices = torch.as_tensor(rep.group.tree.evaluate(block.action.generators)).to(x)
+    for index, matrices in constants(rep, x.dtype, x.device).elements:
         out[..., index] = torch.einsum("gij,...cj->g...ci", matrices, x[..., index])
     return out
 
 
 def orbit_mean(x: Tensor, rep: Representation) -> Tensor:
     r"""Return the mean of the orbit (..., D): the projection :math:`\int \rho(g) x \, dg` on the invariant vectors.
+
+    Args:
+        x: vectors (..., D).
+        rep: how the group acts.
+
+    Raises:
+        ShapeError, NonFiniteError, DtypeError, RepresentationError: what the message says.
 
     Example:
         >>> import torch
@@ -52,13 +58,15 @@ def orbit_mean(x: Tensor, rep: Representation) -> Tensor:
         tensor([2., 2., 2.])
     """
     _check_vectors(x, rep)
-    basis = invariant_basis(rep, x.dtype, x.device)
+    basis = constants(rep, x.dtype, x.device).invariant
     return (x @ basis) @ basis.mT
 
 
 def _check_vectors(x: Tensor, rep: Representation) -> None:
+    check_representation(rep, what="rep")
     check_floating(x, what="x")
     if x.dim() == 0 or x.shape[-1] != rep.size:
         raise ShapeError(
             f"x must have shape (..., D) with D = {rep.size}, the size of {rep.name!r}, got {tuple(x.shape)}."
         )
+    check_values(x, what="x")

@@ -5,15 +5,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from isospan._checks import check_floating
+from isospan.errors import DtypeError
 from isospan.representations import HomBasis, Representation
-
-
-@lru_cache(maxsize=256)
-def invariant_basis(rep: Representation, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Orthonormal basis (D, m) of the invariant vectors, as columns."""
-    columns = [component.slice for component in rep.isotypic if component.irrep.is_trivial]
-    basis = rep.change_of_basis[:, columns[0] if columns else slice(0, 0)]
-    return torch.tensor(basis).to(device, dtype)
+from isospan.symmetric._constants import constants
+from isospan.symmetric._inputs import check_representation, check_same_group, check_values
 
 
 @lru_cache(maxsize=64)
@@ -31,8 +27,12 @@ def invariant_orthogonal_projector(
 
     Args:
         rep_x: how the group acts.
-        dtype: of the result.
+        dtype: of the result, floating point.
         device: of the result.
+
+    Raises:
+        RepresentationError: ``rep_x`` is something else.
+        DtypeError: ``dtype`` is not floating point.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -40,7 +40,10 @@ def invariant_orthogonal_projector(
         tensor([[0.5000, 0.5000],
                 [0.5000, 0.5000]], dtype=torch.float64)
     """
-    basis = invariant_basis(rep_x, dtype, torch.device(device))
+    check_representation(rep_x, what="rep_x")
+    if not dtype.is_floating_point:
+        raise DtypeError(f"The projector's dtype must be floating point, got {dtype}. Pass torch.float32 or float64.")
+    basis = constants(rep_x, dtype, torch.device(device)).invariant
     return basis @ basis.mT
 
 
@@ -56,7 +59,7 @@ def equivariant_projection(A: Tensor, rep_x: Representation, rep_y: Representati
 
     Raises:
         GroupMismatchError: representations of two groups.
-        ShapeError, NonFiniteError, DtypeError: what the message says.
+        ShapeError, NonFiniteError, DtypeError, RepresentationError: what the message says.
 
     Example:
         >>> import torch
@@ -66,4 +69,7 @@ def equivariant_projection(A: Tensor, rep_x: Representation, rep_y: Representati
         tensor([[3., 3.],
                 [3., 3.]])
     """
+    check_same_group(rep_x, rep_y)
+    check_floating(A, what="A")
+    check_values(A, what="A")
     return equivariant_maps(rep_x, rep_y).project(A)

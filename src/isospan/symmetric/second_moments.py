@@ -4,10 +4,16 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from isospan.linalg import add_gram_, mirror_
 from isospan.representations import Irrep, Representation
+from isospan.symmetric._constants import constants
+from isospan.symmetric._inputs import hidden
 from isospan.symmetric.isotypic_data import isotypic_data
+
+SMALL = 16
+"""Columns up to which the whole product takes less time than half of it and the copy of the other half."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +25,25 @@ class SharedComponent:
 
     Attributes:
         irrep: of dimension d.
+        rep: one that contains it.
         X: (m_x, d, N), see :func:`isotypic_data`.
         Y: (m_y, d, N); X itself for a signal with itself.
     """
 
     irrep: Irrep
+    rep: Representation
     X: Tensor
     Y: Tensor
 
     @property
     def endomorphisms(self) -> Tensor:
         """E (s, d, d), the identity first, in the precision of the data."""
-        return torch.tensor(self.irrep.endomorphism_basis).to(self.X)
+        return constants(self.rep, self.X.dtype, self.X.device).endomorphisms[self.irrep.key]
+
+    @property
+    def structure(self) -> Tensor:
+        """Their structure constants (s, s, s)."""
+        return constants(self.rep, self.X.dtype, self.X.device).structure[self.irrep.key]
 
     def double(self) -> "SharedComponent":
         """The same in float64."""
@@ -43,7 +56,7 @@ def shared_components(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Repres
     data_y = data_x if y is x and rep_y is rep_x else isotypic_data(y, rep_y)
     of_y = {component.irrep.key: Y for component, Y in zip(rep_y.isotypic, data_y, strict=True)}
     return [
-        SharedComponent(component.irrep, X, of_y[component.irrep.key])
+        SharedComponent(component.irrep, rep_x, X, of_y[component.irrep.key])
         for component, X in zip(rep_x.isotypic, data_x, strict=True)
         if component.irrep.key in of_y
     ]
@@ -61,7 +74,11 @@ def cross_moments(X: Tensor, Y: Tensor, E: Tensor) -> Tensor:
 
 
 def gram(x: Tensor) -> Tensor:
-    """X^T X of X (N, P), in half of the operations where no gradient is asked for."""
-    if x.requires_grad and torch.is_grad_enabled():
+    """X^T X of X (N, P), in half of the operations where no derivative is asked for."""
+    if x.shape[1] <= SMALL or _is_differentiated(x) or hidden(x) or torch.compiler.is_compiling():
         return x.mT @ x
     return mirror_(add_gram_(x.new_zeros(x.shape[1], x.shape[1]), x))
+
+
+def _is_differentiated(x: Tensor) -> bool:
+    return (x.requires_grad and torch.is_grad_enabled()) or forward_ad.unpack_dual(x).tangent is not None

@@ -30,10 +30,11 @@ def isotypic_signal2irreducible_subspaces(x: Tensor, rep_x: Representation) -> T
         tensor([[1., 3.],
                 [2., 4.]])
     """
+    rows = samples(x, rep_x)
     if len(rep_x.isotypic) != 1:
         raise RepresentationError(
             f"The representation must consist of copies of one irrep, got {rep_x.name!r} with "
             f"{len(rep_x.isotypic)}: {[c.irrep.name for c in rep_x.isotypic]}. Pass one isotypic component at a time."
         )
-    (data,) = isotypic_data(samples(x, rep_x), rep_x)
+    (data,) = isotypic_data(rows, rep_x)
     return data.permute(2, 1, 0).flatten(0, 1)

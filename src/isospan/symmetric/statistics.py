@@ -5,12 +5,12 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from isospan._checks import check_floating
 from isospan.errors import DegenerateDataError
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
-from isospan.symmetric._inputs import paired_samples, samples
-from isospan.symmetric.projections import equivariant_maps, invariant_basis
+from isospan.symmetric._constants import Constants, constants
+from isospan.symmetric._inputs import check_number, paired_samples, samples
+from isospan.symmetric.projections import equivariant_maps
 from isospan.symmetric.second_moments import cross_moments, gram, shared_components
 
 MEMORY = 32
@@ -27,7 +27,7 @@ def mean(x: Tensor, rep_x: Representation) -> Tensor:
         rep_x: how the group acts on D.
 
     Raises:
-        ShapeError, DegenerateDataError, NonFiniteError, DtypeError: what the message says.
+        ShapeError, DegenerateDataError, NonFiniteError, DtypeError, RepresentationError: what the message says.
 
     Example:
         >>> import torch
@@ -35,8 +35,11 @@ def mean(x: Tensor, rep_x: Representation) -> Tensor:
         >>> mean(torch.tensor([[1.0, 2.0, 6.0]]), CyclicGroup(3).regular_representation).round(decimals=4)
         tensor([3., 3., 3.])
     """
-    rows = samples(x, rep_x)
-    basis = invariant_basis(rep_x, rows.dtype, rows.device)
+    return _mean(samples(x, rep_x), rep_x)
+
+
+def _mean(rows: Tensor, rep: Representation) -> Tensor:
+    basis = constants(rep, rows.dtype, rows.device).invariant
     return basis @ (basis.mT @ rows.mean(0))
 
 
@@ -56,11 +59,11 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
     Args:
         x: samples (N, D) or (N, D, T).
         rep_x: how the group acts on D.
-        correction: c; as in :func:`torch.var`, 1 by default. It must be less than N.
+        correction: c; as in :func:`torch.var`, 1 by default. It must be at least 0 and less than N.
 
     Raises:
         DegenerateDataError: N is not above the correction.
-        ShapeError, NonFiniteError, DtypeError: what the message says.
+        ShapeError, NonFiniteError, DtypeError, OptionError, RepresentationError: what the message says.
 
     Example:
         >>> import torch
@@ -69,24 +72,25 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
         >>> variance.round(decimals=4), mu.round(decimals=4)
         (tensor([10., 10.]), tensor([4., 4.]))
     """
-    rows, mu = samples(x, rep_x), mean(x, rep_x)
-    centred, variance = rows - mu, torch.zeros_like(mu)
-    for block in rep_x.blocks:
-        index, basis = torch.tensor(block.indices, device=rows.device), torch.tensor(block.basis).to(rows)
-        variance = variance.index_put((index,), _variances(centred[:, index], block, basis))
-    return variance / _degrees(len(rows), correction), mu
+    rows = samples(x, rep_x)
+    degrees, mu = _degrees(len(rows), correction), _mean(rows, rep_x)
+    centred, made = rows - mu, constants(rep_x, rows.dtype, rows.device)
+    sums = [_squares(centred, made, i, block).flatten() for i, block in enumerate(rep_x.blocks)]
+    return torch.cat(sums)[made.block_position] / degrees, mu
 
 
-def _variances(x: Tensor, block: Block, basis: Tensor) -> Tensor:
-    """Sum over samples of the squares of every coordinate (c, n) of the copies x (N, c, n), averaged over the group."""
-    z, total = x @ basis, torch.zeros_like(x[0])
+def _squares(x: Tensor, made: Constants, i: int, block: Block) -> Tensor:
+    """Sum over samples of the squares of every coordinate (c, n) of a block's copies, averaged over the group."""
+    columns, basis = made.blocks[i]
+    z = x[:, columns].unflatten(1, (-1, len(basis))) @ basis
+    total = torch.zeros_like(z[0])
     for part in block.parts:
-        d, E = part.irrep.size, torch.tensor(part.irrep.endomorphism_basis).to(x)
-        z_part, columns = z[..., part.columns].unflatten(-1, (part.multiplicity, d)), basis[:, part.columns]
+        d, E = part.irrep.size, made.endomorphisms[part.irrep.key]
+        z_part, Q = z[..., part.columns].unflatten(-1, (part.multiplicity, d)), basis[:, part.columns]
         Ez = torch.einsum("sab,ncqb->ncsqa", E, z_part)
         K = torch.einsum("ncpa,ncsqa->cspq", z_part, Ez) / d
         moment = torch.einsum("cspq,sab->cpaqb", K, E).flatten(3).flatten(1, 2)
-        total = total + torch.einsum("ij,cjk,ik->ci", columns, moment, columns)
+        total = total + torch.einsum("ij,cjk,ik->ci", Q, moment, Q)
     return total
 
 
@@ -123,12 +127,13 @@ def cov(
         y: samples of y; or, as ``cov(x, rep_x)``, the representation of x for its covariance with itself.
         rep_x: how the group acts on x.
         rep_y: how it acts on y.
-        correction: c; as in :func:`torch.cov`, 1 by default. It must be less than N.
+        correction: c; as in :func:`torch.cov`, 1 by default. It must be at least 0 and less than N.
 
     Raises:
         GroupMismatchError: representations of two groups.
         DegenerateDataError: N is not above the correction.
-        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError: what the message says.
+        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError, OptionError, RepresentationError: what the message
+            says.
 
     Example:
         >>> import torch
@@ -137,15 +142,15 @@ def cov(
         tensor([[10.,  6.],
                 [ 6., 10.]])
     """
-    if isinstance(y, Representation):
+    if isinstance(y, Representation) and rep_x is None and rep_y is None:
         y, rep_x, rep_y = x, y, y
-    if rep_x is None or rep_y is None:
-        check_floating(y, what="y")
-        raise TypeError("cov takes (x, rep_x), or (x, y, rep_x, rep_y).")
+    if isinstance(y, Representation) or rep_x is None or rep_y is None:
+        raise TypeError("cov takes (x, rep_x), or (x, y, rep_x, rep_y). Pass x again for y where they are the same.")
     same = y is x and rep_y == rep_x
     rows_x, rows_y = (samples(x, rep_x),) * 2 if same else paired_samples(x, y, rep_x, rep_y)
+    degrees = _degrees(len(rows_x), correction)
     scatter = _by_blocks if _blocks_pay(len(rows_x), rep_x, rep_y) else _by_projection
-    return scatter(rows_x, rows_y, equivariant_maps(rep_x, rep_y)) / _degrees(len(rows_x), correction)
+    return scatter(rows_x, rows_y, equivariant_maps(rep_x, rep_y)) / degrees
 
 
 def _by_blocks(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
@@ -161,10 +166,10 @@ def _by_blocks(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
 
 
 def _by_projection(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
-    xc = x - mean(x, maps.rep_in)
+    xc = x - _mean(x, maps.rep_in)
     if y is x and maps.rep_in is maps.rep_out:
         return maps.project(gram(xc))
-    return maps.project((y - mean(y, maps.rep_out)).mT @ xc)
+    return maps.project((y - _mean(y, maps.rep_out)).mT @ xc)
 
 
 def _blocks_pay(N: int, rep_x: Representation, rep_y: Representation) -> bool:
@@ -181,6 +186,7 @@ def _blocks_pay(N: int, rep_x: Representation, rep_y: Representation) -> bool:
 
 
 def _degrees(N: int, correction: int) -> int:
+    check_number(correction, what="correction", remedy="It is subtracted from the number of samples.")
     if N <= correction:
         raise DegenerateDataError(
             f"Variances of {N} samples with correction {correction} are undefined. Pass more samples, or correction=0."
