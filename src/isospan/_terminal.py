@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,25 @@ from rich.table import Table
 LINE_SECONDS = 10.0
 WIDE = 110
 """Columns from which there is room for a long bar; at 80 a short one leaves room for the losses."""
+
+OPTIONS = {
+    r"variable=\['u', 'v'\]": "--variable u --variable v",
+    r"variable=\.\.\.": "--variable NAME",
+    r"fill=VALUE": "--fill VALUE",
+    r"resume=True": "--resume",
+    r"(with|got) (periodic|orthogonal)=False": r"\1 --no-\2",
+    r"(periodic|orthogonal)=(True|False)": lambda found: f"{'no ' * (found[2] == 'False')}--{found[1]}",
+    r"\(lr=([^)]*)\)": r"(--learning-rate \1)",
+    r"latent='auto'": "--latent auto",
+    r"^latent must": "--latent must",
+    r"^(epochs|device|batch_size|strength) must": lambda found: f"--{found[1].replace('_', '-')} must",
+    r"\bsample_dim\b": "--sample-dim",
+    r"\b(bin|k)_thresholds?\b": r"--\1-threshold",
+    r"\bn_thresholds\b": "--bin-threshold",
+    r"Each of --": "--",
+    r"\bmax_bins\b": "--max-bins",
+}
+"""How arguments of the Python functions are written on the command line, as patterns in messages."""
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -41,7 +61,7 @@ class TerminalReporter:
             disable=not self.live,
         )
         self.bar: Any = None
-        self.total, self.before = 0, dict[str, int]()
+        self.total, self.unit, self.before = 0, "", dict[str, int]()
         self.first, self.started, self.last_line = 0, 0.0, 0.0
 
     def __enter__(self) -> "TerminalReporter":
@@ -56,7 +76,7 @@ class TerminalReporter:
     def stage(self, text: str) -> None:
         """Name a part of the run."""
         if not self.quiet:
-            self.progress.console.print(text, markup=False)
+            self.progress.console.print(in_options(text), markup=False, soft_wrap=True)
 
     def sized(self, sizes: Any) -> None:
         """Show the sizes."""
@@ -66,7 +86,7 @@ class TerminalReporter:
     def planned(self, networks: Mapping[str, int]) -> None:
         """Make one bar over the steps of all networks, so that the time left is that of the whole run."""
         self.before = {name: sum(list(networks.values())[:i]) for i, name in enumerate(networks)}
-        self.begin("training", sum(networks.values()))
+        self.begin("training", sum(networks.values()), "steps")
 
     def stepped(self, network: str, epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
         """Move the bar on and show the losses."""
@@ -75,15 +95,15 @@ class TerminalReporter:
     def generated(self, done: int, total: int) -> None:
         """Move the bar of simulated fields on."""
         if self.bar is None or self.total != total:
-            self.begin("simulating fields", total)
-        self.advance(done, "simulating fields")
+            self.begin("simulating", total, "fields")
+        self.advance(done, "simulating")
 
-    def begin(self, description: str, total: int) -> None:
-        """Start a bar."""
+    def begin(self, description: str, total: int, unit: str) -> None:
+        """Start a bar over so many of a unit."""
         if self.bar is not None:
             self.progress.remove_task(self.bar)
         self.bar = self.progress.add_task(description, total=total, losses="")
-        self.total, self.first, self.started = total, 0, 0.0
+        self.total, self.unit, self.first, self.started = total, unit, 0, 0.0
 
     def advance(self, done: int, description: str, losses: str = "") -> None:
         """Move the bar on; without a terminal, write a line now and then."""
@@ -96,7 +116,7 @@ class TerminalReporter:
 
             self.last_line = now
             left = (now - self.started) / max(1, done - self.first) * (self.total - done)
-            text = f"{description}: {done} of {self.total}, {duration(left)} left"
+            text = f"{description}: {done} of {self.total} {self.unit}, {duration(left)} left"
             console.print(f"{text}, {losses}" if losses else text, markup=False, soft_wrap=True)
 
 
@@ -113,6 +133,18 @@ def format_losses(losses: Mapping[str, float]) -> str:
     if "alignment" in losses:
         parts.append(f"R² {1 - losses['alignment']:.3f}")
     return " ".join(parts)
+
+
+def in_options(text: str) -> str:
+    """Write what a message says of arguments as options.
+
+    Example:
+        >>> in_options("sample_dim must be a number. Pass fill=VALUE, or take latent='auto' with orthogonal=False.")
+        '--sample-dim must be a number. Pass --fill VALUE, or take --latent auto with --no-orthogonal.'
+    """
+    for pattern, option in OPTIONS.items():
+        text = re.sub(pattern, option, text)
+    return text
 
 
 def sizes_table(sizes: Any) -> Table:
@@ -132,20 +164,42 @@ def results_table(result: Any) -> Table:
     table = _table("held-out R²", "own subspace", "best probe", *(["without guidance"] if unguided else []))
     for name in guided.names:
         row = [guided.own_r2[name], guided.ceiling_r2[name], *([unguided.ceiling_r2[name]] if unguided else [])]
-        table.add_row(name, *(f"{value:.3f}" for value in row))
-    error = [f"{result.guided.nmse:.4f}", "", *([f"{result.unguided.nmse:.4f}"] if result.unguided else [])]
+        table.add_row(name, *map(_score, row))
+    error = [_error(result.guided.nmse), "", *([_error(result.unguided.nmse)] if result.unguided else [])]
     table.add_section()
     table.add_row("reconstruction error (NMSE)", *error)
     return table
 
 
 def evaluation_table(evaluation: Any) -> Table:
-    """R² of each quantity from its own subspace beside the best probes."""
-    table = _table("R²", "own subspace", "best probe of rank k", "best probe")
+    """R² of each quantity by the stored decoder, beside the probes that could be fitted."""
+    columns = {
+        "stored decoder": evaluation.decode_r2,
+        "own subspace": evaluation.own_r2,
+        "best probe of rank k": evaluation.ceiling_r2,
+        "best probe": evaluation.probe_r2,
+    }
+    known = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
+    table = _table(f"R² on {evaluation.n_samples} samples", *known)
     for name in evaluation.names:
-        row = (evaluation.own_r2[name], evaluation.ceiling_r2[name], evaluation.probe_r2[name])
-        table.add_row(name, *(f"{value:.3f}" for value in row))
+        table.add_row(name, *(_score(r2[name]) for r2 in known.values()))
     return table
+
+
+def probe_note(evaluation: Any) -> str:
+    """What it means where a probe that sees more scores less; empty where none does."""
+    best = (evaluation.ceiling_r2, evaluation.probe_r2)
+    if not any(r2[name] < evaluation.own_r2[name] for r2 in best for name in evaluation.names):
+        return ""
+    return "A best probe below the own subspace overfits: it has more to fit, and is scored on samples it has not seen."
+
+
+def _score(value: float) -> str:
+    return f"{value:.3f}" if value == value else "–"
+
+
+def _error(value: float) -> str:
+    return f"{value:.4f}" if value < 1000 else f"{value:.2g}"
 
 
 @contextmanager
@@ -170,7 +224,7 @@ def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
             if debug:
                 raise
             errors.print("[bold red]Error:[/]", end=" ")
-            errors.print(str(error), markup=False, soft_wrap=True)
+            errors.print(in_options(str(error)), markup=False, soft_wrap=True)
             raise typer.Exit(2) from None
 
 
@@ -184,7 +238,7 @@ def _notes() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", NumericalWarning)
-            warnings.showwarning = lambda message, *_args, **_kwargs: logger.warning("%s", message)
+            warnings.showwarning = lambda message, *_args, **_kwargs: logger.warning("%s", in_options(str(message)))
             yield
     finally:
         logger.removeHandler(handler)

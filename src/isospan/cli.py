@@ -1,5 +1,6 @@
 """The command line: ``isospan demo | size | train | probe | decode | edit``."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +11,20 @@ from isospan._terminal import (
     clean_errors,
     console,
     evaluation_table,
+    probe_note,
     results_table,
-    sizes_table,
 )
+
+QUANTITIES = {
+    "of a scalar field": "local_mean local_variance gradient_x gradient_y gradient_magnitude "
+    "gradient_magnitude_squared laplacian local_free_energy large_scale_energy small_scale_energy",
+    "of a velocity (two channels)": "vorticity divergence strain_rate kinetic_energy",
+    "of a vorticity, --periodic": "stream_function velocity_from_vorticity kinetic_energy_from_vorticity "
+    "strain_rate_from_vorticity",
+    "of a vorticity": "enstrophy palinstrophy_density",
+}
+"""The built-in quantities by what they are computed from, written out since importing them takes seconds."""
+EPILOG = "Built-in quantities " + "; ".join(f"{of}: {', '.join(names.split())}" for of, names in QUANTITIES.items())
 
 app = typer.Typer(
     help="Guide the latent space of a network with known quantities.",
@@ -43,8 +55,32 @@ BinThreshold = Annotated[float, typer.Option(help="Share of the variance that de
 KThreshold = Annotated[float, typer.Option(help="Share of the pooled variance that decides the directions k.")]
 MaxBins = Annotated[int, typer.Option(help="The largest n.")]
 Seed = Annotated[int, typer.Option(help="Of the weights and of the order of samples.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Continue an interrupted run, with the settings it had; epochs cannot be added to it."
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from isospan import __version__
+
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Guide the latent space of a network with known quantities."""
+
 
 RESUMES = "The same command with --resume continues from the last checkpoint."
 
@@ -56,18 +92,20 @@ def demo(
     samples: Annotated[int | None, typer.Option(help="Number of simulated fields.", min=8)] = None,
     seed: Seed = 0,
     device: Device = "cpu",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
+    resume: Resume = False,
     debug: Debug = False,
 ) -> None:
     """Do the main job on simulated turbulence: about four minutes."""
     with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
         from isospan.experiment import train as train_run
+        from isospan.experiment.config import check_device
         from isospan.experiment.demo import SAMPLES, demo_config, demo_samples, write_demo_fields
 
-        reporter.stage("Decaying turbulence (simulated once, then cached)")
-        fields = demo_samples(samples or SAMPLES, progress=reporter.generated)
+        check_device(device)
         changes = {"epochs": epochs} if epochs else {}
         config = demo_config(out, seed=seed, device=device, resume=resume, **changes)
+        reporter.stage("Decaying turbulence (simulated once, then cached)")
+        fields = demo_samples(samples or SAMPLES, progress=reporter.generated)
         result = train_run(config, samples=fields, reporter=reporter)
         held_out = write_demo_fields(out, fields)
     _show(result)
@@ -77,7 +115,7 @@ def demo(
     )
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def train(
     files: Files,
     quantity: Quantities,
@@ -86,7 +124,7 @@ def train(
     latent: Annotated[str, typer.Option(help="Latent dimension, or auto.")] = "auto",
     seed: Seed = 0,
     device: Device = "cpu",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
+    resume: Resume = False,
     variable: Variable = None,
     sample_dim: SampleDim = None,
     fill: Fill = None,
@@ -143,7 +181,7 @@ def train(
     _show(result)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def size(
     files: Files,
     quantity: Quantities,
@@ -159,7 +197,7 @@ def size(
     debug: Debug = False,
 ) -> None:
     """Show how many bins, directions and dimensions the quantities need, and draw it over the thresholds."""
-    with clean_errors(debug=debug):
+    with clean_errors(debug=debug), TerminalReporter() as reporter:
         from isospan.experiment import TrainConfig
         from isospan.experiment import size as solve
         from isospan.experiment.output import write_sweep
@@ -176,9 +214,12 @@ def size(
             k_threshold=k_threshold,
             max_bins=max_bins,
         )
-        sizes = solve(config)
-        console.print(sizes_table(sizes))
-        if sizes.sweep is not None:
+        sizes = solve(config, reporter=reporter)
+        if sizes.sweep is None:
+            console.print(
+                "No heat map is written: numbers and short series are not pooled, so there is nothing to choose."
+            )
+        else:
             console.print(f"The heat map is {write_sweep(out, sizes.sweep)}", soft_wrap=True)
 
 
@@ -188,7 +229,9 @@ def probe(run: Run, files: Files, device: Device = "cpu", debug: Debug = False) 
     with clean_errors(debug=debug):
         from isospan.experiment import probe as score
 
-        console.print(evaluation_table(score(run, files, device=device)))
+        evaluation = score(run, files, device=device)
+        console.print(evaluation_table(evaluation))
+        _say(probe_note(evaluation))
 
 
 @app.command()
@@ -229,22 +272,52 @@ def edit(
     """Change quantities of the fields in a file, and write the fields that the network makes of it."""
     with clean_errors(debug=debug):
         from isospan.experiment import edit as change
-        from isospan.experiment.output import write_edited
+        from isospan.experiment.output import suffix_like, write_edited
 
         edited = change(run, file, _changes(changes), device=device)
-        for path in write_edited(out or run, edited, name=f"edited-{file.stem}"):
-            console.print(f"Wrote {path}", soft_wrap=True)
+        for name in edited.targets:
+            _say(_achieved(name, edited.achieved(name)))
+        for path in write_edited(out or run, edited, name=f"edited-{file.stem}", suffix=suffix_like([file])):
+            drawn = " (the first sample, its first channel)" if path.suffix == ".png" else ""
+            console.print(f"Wrote {path}{drawn}", soft_wrap=True)
+
+
+def _achieved(name: str, share: float) -> str:
+    if share != share:
+        return f"{name}: whether the decoded fields have it cannot be computed from them"
+    return f"{name}: computed from the decoded fields, it made {share:.2f} of the change that was asked for"
+
+
+def _say(text: str) -> None:
+    if text:
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _show(result: Any) -> None:
+    from isospan.reports.headline import failures
+
     console.print(results_table(result))
+    _say(probe_note(result.guided.evaluation))
+    for sentence in failures(result.summary):
+        _say(f"Warning: {sentence}")
     console.print(f"The report is {result.report.absolute()}", soft_wrap=True)
 
 
 def _quantities(texts: list[str]) -> dict[str, str]:
     from isospan.experiment.targets import split_assignment
 
-    return dict(split_assignment(text) for text in texts)
+    return _once((split_assignment(text) for text in texts), option="--quantity")
+
+
+def _once(pairs: Iterable[tuple[str, str]], *, option: str) -> dict[str, str]:
+    from isospan.errors import OptionError
+
+    found = dict[str, str]()
+    for name, how in pairs:
+        if name in found:
+            raise OptionError(f"{option} must name each quantity once, got {name!r} twice. Leave one out or rename it.")
+        found[name] = how
+    return found
 
 
 def _changes(texts: list[str]) -> dict[str, str]:
@@ -253,7 +326,7 @@ def _changes(texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     if not all(name and equals and how for name, equals, how in pairs):
         raise OptionError(f"--set takes NAME=VALUE, got {', '.join(map(repr, texts))}.")
-    return {name: how for name, _, how in pairs}
+    return _once(((name, how) for name, _, how in pairs), option="--set")
 
 
 def _latent(text: str) -> Any:

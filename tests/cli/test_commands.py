@@ -43,7 +43,7 @@ def test_resume_continues_a_finished_run_without_training(run, flow, isospan):
     result = isospan(
         "train", flow, "--out", out, "-q", "local_mean", "-q", "years=array:age", "--variable", "u", *SMALL, "--resume"
     )
-    assert "epoch" not in result.output
+    assert ", epoch " not in result.output
     assert "held-out R²" in result.output
 
 
@@ -52,7 +52,11 @@ def test_decode_and_edit_use_the_run(run, flow, isospan, tmp_path):
     result = isospan("decode", out, flow, "--out", tmp_path / "d.npz")
     assert "local_mean: (40, 1, " in result.output
     assert np.load(tmp_path / "d.npz")["years"].shape == (40, 1)
-    result = isospan("edit", out, flow, "--set", "local_mean=*1.5", "--out", tmp_path)
+    isospan("decode", out, flow, "--out", tmp_path / "d.nc")
+    assert (tmp_path / "d.nc").is_file()
+    result = isospan("edit", out, flow, "--set", "local_mean=*1.5", "--set", "years=3", "--out", tmp_path)
+    assert "local_mean: computed from the decoded fields, it made " in result.output
+    assert "years: whether the decoded fields have it cannot be computed" in result.output
     assert np.load(tmp_path / "edited-flow.npz")["fields"].shape == (40, 1, 16, 16)
     assert (tmp_path / "edited-flow-local_mean.png").is_file()
     assert "Wrote" in result.output
@@ -60,7 +64,7 @@ def test_decode_and_edit_use_the_run(run, flow, isospan, tmp_path):
 
 def test_probe_scores_the_run(run, flow, isospan):
     result = isospan("probe", run[0], flow)
-    assert "own subspace" in result.output
+    assert "R² on 40 samples ┃ stored decoder" in " ".join(result.output.split())
     assert "years" in result.output
 
 
@@ -86,6 +90,21 @@ def test_size_shows_the_table_and_writes_the_heat_map(flow, isospan, tmp_path):
         (("size", "FLOW", "-q", "=x"), "A quantity is written NAME or NAME=how"),
         (("decode", "nowhere", "FLOW"), "holds no finished run"),
         (("edit", "nowhere", "FLOW", "--set", "local_mean"), "--set takes NAME=VALUE"),
+        (
+            ("edit", "nowhere", "FLOW", "--set", "a=1", "--set", "a=2"),
+            "--set must name each quantity once, got 'a' twice",
+        ),
+        (("size", "FLOW", "-q", "local_mean", "-q", "local_mean=laplacian"), "--quantity must name each quantity once"),
+        (("train", "FLOW", "-q", "local_mean", "--device", "nowhere"), "--device must be one that torch can use here"),
+        (("decode", "nowhere", "FLOW", "--device", "nowhere"), "--device must be one that torch can use here"),
+        (
+            ("train", "FLOW", "-q", "kinetic_energy"),
+            "Quantity 'kinetic_energy': A velocity must have shape (..., 2, H, W)",
+        ),
+        (
+            ("train", "FLOW", "-q", "kinetic_energy"),
+            "--variable u --variable v; of a vorticity, there is 'kinetic_energy_from_vorticity'",
+        ),
     ],
 )
 def test_an_error_is_one_message_and_code_2(arguments, message, flow, isospan, tmp_path):
@@ -124,6 +143,43 @@ def test_help_is_quick_to_import():
     code = "import sys, isospan.cli; print([m for m in ('torch', 'matplotlib', 'numpy', 'xarray') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_built_in_quantities_are_listed(isospan):
+    from isospan.cli import QUANTITIES
+    from isospan.guided.fields import BUILTIN_QUANTITIES
+
+    listed = " ".join(QUANTITIES.values()).split()
+    assert sorted(listed) == sorted(BUILTIN_QUANTITIES)
+    help_text = isospan("train", "--help").output
+    assert all(name in help_text for name in listed)
+
+
+def test_the_version(isospan):
+    import isospan as package
+
+    assert isospan("--version").output.strip() == package.__version__
+
+
+def test_what_was_read_is_said(flow, isospan, tmp_path):
+    text = isospan("size", flow, "-q", "age", "--out", tmp_path / "sizes.png").output
+    assert "Read 40 samples of 1 × 16 × 16 (C × H × W) of u, along dimension 0" in text
+    assert "No heat map is written" in text
+    assert not (tmp_path / "sizes.png").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_that_failed_is_said_to_have_failed(flow, isospan, tmp_path):
+    arguments = ("-q", "local_mean", "--epochs", 1, "--max-bins", 3, "--no-baseline", "--learning-rate", 1e-9)
+    assert "Warning: " in isospan("train", flow, "--out", tmp_path, *arguments).output
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_directory_that_was_used_is_said_to_be_replaced_and_one_that_was_not_starts_afresh(flow, isospan, tmp_path):
+    arguments = ("train", flow, "--out", tmp_path / "run", "-q", "local_mean", "--no-baseline", *SMALL)
+    assert "no run to resume" in isospan(*arguments, "--resume").output
+    assert "Training, guided, resuming after epoch 2" in isospan(*arguments, "--resume").output
+    assert "Replacing the run in" in isospan(*arguments).output
 
 
 def test_the_installed_command_lists_the_commands():

@@ -10,7 +10,7 @@ def test_the_demonstration_on_a_few_fields(isospan, tmp_path, monkeypatch):
     monkeypatch.setenv("ISOSPAN_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "demo"
     result = isospan("demo", "--out", out, "--epochs", 1, "--samples", 40)
-    assert "simulating fields: 40 of 40" in result.output
+    assert "simulating: 40 of 40 fields" in result.output
     metrics = json.loads((out / "metrics.json").read_text())
     assert set(metrics["dims"]) == {"stream_function", "kinetic_energy", "strain_rate"}
     assert all(np.isfinite(value) for value in metrics["nmse"].values())
@@ -36,4 +36,6 @@ def test_climate_from_the_file_to_netcdf(isospan, climate, tmp_path):
         with xarray.open_dataset(climate, decode_times=False) as source:
             assert np.array_equal(decoded["time"].values, source["time"].values)
     isospan("edit", out, climate, "--set", "large_scale_energy=*1.1")
-    assert np.load(out / "edited-air_temperature.npz")["fields"].shape == (48, 1, 37, 49)
+    with xarray.open_dataset(out / "edited-air_temperature.nc", decode_times=False) as edited:
+        assert edited["fields"].dims == ("time", "fields_channel", "fields_y", "fields_x")
+        assert edited["fields"].shape == (48, 1, 37, 49)

@@ -4,10 +4,11 @@ import io
 import re
 
 import pytest
+import torch
 from rich.console import Console
 
 from isospan import _terminal
-from isospan._terminal import TerminalReporter, format_losses
+from isospan._terminal import TerminalReporter, evaluation_table, format_losses, in_options, probe_note
 
 LOSSES = {"task": 0.123456, "guidance": 0.25, "alignment": 0.25, "weight": 0.01}
 
@@ -39,7 +40,7 @@ def test_a_bar_with_time_left_and_losses_fits_on_eighty_columns(monkeypatch):
 def test_without_a_terminal_lines_come_now_and_then(monkeypatch):
     lines = show(monkeypatch, terminal=False, width=200).splitlines()
     assert lines[0] == "Training, guided"
-    assert lines[-1].startswith("unguided, epoch 31: 600 of 600, 0 s left, task 0.123")
+    assert lines[-1].startswith("unguided, epoch 31: 600 of 600 steps, 0 s left, task 0.123")
     assert 10 < len(lines) < 100
     # the clock ticks once a step, so of 600 steps at the 301st there are 299 seconds left
     halfway = next(line for line in lines if int(re.findall(r"(\d+) of", line or "")[0] if " of " in line else 0) > 300)
@@ -63,3 +64,44 @@ def test_other_ranks_are_silent(monkeypatch):
 )
 def test_losses(losses, text):
     assert format_losses(losses) == text
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Name one with variable=... The", "Name one with --variable NAME The"),
+        ("Pass fill=VALUE to", "Pass --fill VALUE to"),
+        ("Pass one of these as sample_dim.", "Pass one of these as --sample-dim."),
+        ("on a periodic box only, got periodic=False.", "on a periodic box only, got --no-periodic."),
+        ("or smaller k, or orthogonal=False.", "or smaller k, or no --orthogonal."),
+        ("or train with orthogonal=True.", "or train with --orthogonal."),
+        ("Lower the learning rate (lr=0.0003), or", "Lower the learning rate (--learning-rate 0.0003), or"),
+        ("Each of n_thresholds must be", "--bin-threshold must be"),
+        ("Each of k_thresholds must be", "--k-threshold must be"),
+        ("'max_bins' is a quantity of b_max_bins", "'--max-bins' is a quantity of b_max_bins"),
+    ],
+)
+def test_messages_name_options_and_not_arguments(message, said):
+    assert in_options(message) == said
+
+
+def evaluation(own, best):
+    """Scores of one quantity."""
+    from isospan.guided.evaluation import Evaluation
+
+    scores = ({"a": own}, {"a": best}, {"a": best}, {"a": 0.9})
+    return Evaluation(("a",), *scores, torch.ones(1, 1), torch.ones(1, 1), {}, {}, torch.ones(1), 16)
+
+
+def test_the_stored_decoder_comes_first_and_probes_that_were_left_out_have_no_column():
+    nan = float("nan")
+    assert [column.header for column in evaluation_table(evaluation(nan, nan)).columns] == [
+        "R² on 16 samples",
+        "stored decoder",
+    ]
+    assert len(evaluation_table(evaluation(0.8, 0.7)).columns) == 5
+
+
+@pytest.mark.parametrize(("own", "best", "said"), [(0.8, 0.7, True), (0.7, 0.8, False), (float("nan"), 0.7, False)])
+def test_a_best_probe_below_the_own_subspace_is_explained(own, best, said):
+    assert bool(probe_note(evaluation(own, best))) == said

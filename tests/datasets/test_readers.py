@@ -455,3 +455,23 @@ def test_arrays_are_rows_for_training(tmp_path):
     train, test = hold_out(Samples(source.fields, source.known), 0.2)
     assert torch.equal(test[0:2].known["s"], torch.tensor([8.0, 9.0]))
     assert train[0:3].fields.shape == (3, 1, H, W)
+
+
+def test_arrays_of_other_lengths_are_left_out_and_say_why(tmp_path):
+    np.savez(tmp_path / "a.npz", u=np.zeros((5, 4, 4)), age=np.zeros(3))
+    source = open_fields(tmp_path / "a.npz")
+    assert source.names == ("u",)
+    assert source.left_out == {"age": "has shape (3,), not 5 samples along dimension 0"}
+    xarray = pytest.importorskip("xarray")
+    arrays = {"u": (("t", "y", "x"), np.zeros((5, 4, 4))), "depth": (("y", "x"), np.zeros((4, 4)))}
+    xarray.Dataset(arrays).to_netcdf(tmp_path / "a.nc")
+    source = open_fields(tmp_path / "a.nc")
+    assert source.left_out == {"depth": "has the dimensions y, x, not 't' of the samples"}
+    assert source.sample_dim == "t"
+
+
+def test_what_is_known_is_not_the_fields(tmp_path):
+    np.savez(tmp_path / "a.npz", u=np.zeros((5, 4, 4)), v=np.zeros((5, 4, 4)))
+    assert open_fields(tmp_path / "a.npz", known=["v"]).variables == ("u",)
+    with pytest.raises(FileFormatError, match="several variables"):
+        open_fields(tmp_path / "a.npz", known=["u", "v"])

@@ -41,3 +41,9 @@ def test_files_that_are_not_there():
         read_source([])
     with pytest.raises(FileFormatError, match="does not exist"):
         read_source(["missing.npz"])
+
+
+def test_what_was_read_in_a_line(npz):
+    source = read_source([npz], variable=["u", "T"])
+    assert source.description == "Read 40 samples of 2 × 16 × 16 (C × H × W) of u, T, along dimension 0"
+    assert Source(Samples(torch.zeros(3, 1, 8, 8))).description == ""

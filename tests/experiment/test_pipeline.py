@@ -184,3 +184,13 @@ def test_the_saved_space_belongs_to_the_saved_network(config, fields, tmp_path):
     expected = result.space.decode(result.model.eval().encode(x).detach())["local_mean"]
     assert torch.allclose(decoded, expected, atol=1e-5)  # float32 convolutions of another batch size
     assert np.isfinite(decoded.numpy()).all()
+
+
+def test_a_run_is_not_resumed_with_other_samples_of_the_same_mean_and_deviation(config, fields):
+    train(config(baseline=False), samples=fields())
+    with pytest.raises(OptionError, match="checksum of the samples"):
+        train(config(baseline=False, resume=True), samples=fields().flip(0))
+
+
+def test_an_array_asked_for_as_a_quantity_is_not_taken_for_the_fields(config, npz):
+    assert size(config(files=[npz], quantities={"T": ""})).bins["T"] is not None

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isospan.errors import DegenerateDataError
+from isospan.errors import DegenerateDataError, DimensionError
 from isospan.experiment.sizes import solve_sizes
 from isospan.experiment.targets import Targets, parse_quantities
 from isospan.guided.sizing import minimal_latent_dim, solve_dims
@@ -85,3 +85,8 @@ def test_a_constant_quantity_is_named(fields):
     wanted = Targets(parse_quantities({"nothing": lambda x: 0 * x}))
     with pytest.raises(DegenerateDataError, match="'nothing'"):
         solve_sizes(Samples(fields(20)), wanted)
+
+
+def test_a_latent_too_small_for_a_subspace_is_refused_before_training(fields):
+    with pytest.raises(DimensionError, match=r"got D = 2 with k = \{'local_mean': \d+\}. Take latent='auto', which is"):
+        solve_sizes(Samples(fields(30)), targets(local_mean=""), latent_dim=2)

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from isospan.errors import DegenerateDataError, OptionError, ShapeError
+from isospan.errors import DegenerateDataError, DtypeError, OptionError, ShapeError
 from isospan.experiment.targets import Targets, parse_quantities, split_assignment
 from isospan.guided.fields import gradient_x
 from isospan.guided.pooling import pool
@@ -121,3 +121,28 @@ def test_a_function_that_forgets_the_samples_is_named():
     targets = Targets(parse_quantities({"total": lambda x: x.sum()}))
     with pytest.raises(ShapeError, match=r"'total' must have one row for each of the 5 samples .* got shape \(\)"):
         targets(samples())
+
+
+def broken(x):
+    return x.nonexistent()
+
+
+def test_an_error_in_a_function_names_the_quantity_and_the_line():
+    with pytest.raises(
+        OptionError, match=r"'q' .* AttributeError: .*test_targets\.py, line \d+: return x\.nonexistent"
+    ):
+        Targets(parse_quantities({"q": broken}))(samples())
+    with pytest.raises(DtypeError, match=r"'q' must be a torch\.Tensor, got ndarray"):
+        Targets(parse_quantities({"q": lambda x: x.numpy()}))(samples())
+
+
+def test_a_quantity_of_a_velocity_says_what_it_needs():
+    fields = Samples(torch.zeros(3, 1, 8, 8))
+    with pytest.raises(ShapeError, match=r"'e': A velocity .* there is 'kinetic_energy_from_vorticity'"):
+        Targets(parse_quantities({"e": "kinetic_energy"}))(fields)
+
+
+@pytest.mark.parametrize("how", ["age", "array:age"])
+def test_an_array_of_another_length_is_not_said_to_be_missing(how):
+    with pytest.raises(ShapeError, match=r"'age' has shape \(150,\), not 200 samples"):
+        parse_quantities({"a": how}, left_out={"age": "has shape (150,), not 200 samples along dimension 0"})

@@ -1,15 +1,18 @@
 """Reading and editing quantities of files with what was trained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from isospan.errors import DtypeError, FileFormatError, NameMismatchError, OptionError, ShapeError
+from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
 from isospan.experiment import TrainConfig, decode, edit, probe, train
 from isospan.experiment.data import read_source
 from isospan.experiment.output import decoded_path, write_decoded, write_edited
 from isospan.experiment.use import parse_change
 from isospan.guided.evaluation import evaluate
+from isospan.guided.fields import local_mean
 from isospan.guided.pooling import pool
 
 READ = torch.arange(8.0).view(2, 1, 2, 2)
@@ -72,6 +75,7 @@ def test_an_edit_reaches_its_target_and_leaves_the_rest(run, flow):
     assert (read - wanted).norm() < (edited.read_before["local_mean"] - wanted).norm()
 
 
+@pytest.mark.filterwarnings("ignore:Probes are fitted:isospan.errors.NumericalWarning")
 def test_probing_scores_new_files(run, flow):
     evaluation = probe(run, flow)
     assert evaluation.names == ("local_mean", "gradient_x")
@@ -124,7 +128,7 @@ def test_targets_in_files(tmp_path):
         assert torch.equal(parse_change("q", str(tmp_path / name), READ), torch.full_like(READ, 7))
     with pytest.raises(FileFormatError, match="array of numbers for 'r'"):
         parse_change("r", str(tmp_path / "b.npz"), READ)
-    with pytest.raises(FileFormatError, match="array of numbers"):
+    with pytest.raises(FileFormatError, match="must be a file that exists"):
         parse_change("q", str(tmp_path / "missing.npy"), READ)
 
 
@@ -212,7 +216,41 @@ def test_quantities_of_an_unknown_format_are_refused_without_a_trace(tmp_path):
 
 
 def test_edited_fields_are_written_with_an_image_for_each_quantity(run, flow, tmp_path):
-    paths = write_edited(tmp_path / "out", edit(run, flow, {"local_mean": "*2", "gradient_x": "+1"}))
+    paths = write_edited(tmp_path / "out", edit(run, flow, {"local_mean": "*2", "gradient_x": "+0.1"}))
     assert [path.name for path in paths] == ["edited.npz", "edited-local_mean.png", "edited-gradient_x.png"]
     assert np.load(paths[0])["fields"].shape == (40, 1, 16, 16)
     assert paths[1].read_bytes()[1:4] == b"PNG"
+
+
+def test_what_an_edit_achieves_is_computed_from_the_fields(run, flow):
+    edited = edit(run, flow, {"local_mean": "*2"})
+    assert set(edited.computed_after) == {"local_mean"}
+    computed = pool(local_mean(edited.after), edited.read_after["local_mean"].shape[-1])
+    assert torch.allclose(edited.computed_after["local_mean"], computed, atol=1e-6)  # float32, in batches
+    asked = (edited.targets["local_mean"] - edited.read_before["local_mean"]).double()
+    whole = replace(edited, computed_after={"local_mean": edited.computed_before["local_mean"] + asked})
+    assert whole.achieved("local_mean") == pytest.approx(1, abs=1e-5)
+    assert replace(edited, computed_after=edited.computed_before).achieved("local_mean") == 0
+    assert np.isnan(edited.achieved("gradient_x"))
+
+
+def test_a_target_far_from_the_training_data_is_warned_of(run, flow):
+    with pytest.warns(NumericalWarning, match="'local_mean' is .* standard deviations from the mean"):
+        edit(run, flow, {"local_mean": 100})
+
+
+def test_probes_that_have_too_few_samples_are_left_out(run, flow, tmp_path):
+    few = tmp_path / "few.npz"
+    np.savez(few, u=np.load(flow)["u"][:8])
+    with pytest.warns(NumericalWarning, match="4 are too few for the own subspaces of local_mean"):
+        evaluation = probe(run, few)
+    assert all(np.isnan([*evaluation.own_r2.values(), *evaluation.ceiling_r2.values(), *evaluation.probe_r2.values()]))
+    assert np.isfinite(list(evaluation.decode_r2.values())).all()
+
+
+def test_quantities_of_npz_files_are_written_as_netcdf(run, flow, tmp_path):
+    xarray = pytest.importorskip("xarray")
+    edited = edit(run, flow, {"local_mean": "*1.1"})
+    with xarray.open_dataset(write_edited(tmp_path, edited, suffix=".nc")[0]) as written:
+        assert written["fields"].dims == ("sample", "fields_channel", "fields_y", "fields_x")
+        assert {"fields_before", "latents", "read_local_mean", "read_gradient_x"} <= set(written.data_vars)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isospan.reports.headline import headline, verdict
+from isospan.reports.headline import failures, headline, verdict
 
 
 def test_the_three_numbers(summary):
@@ -66,3 +66,22 @@ def test_nothing_known_at_all(summary):
     unknown = replace(run.guided, own_r2={"stream function": float("nan")})
     assert headline(replace(run, guided=unknown, nmse={}))[0].value == "–"
     assert "R² –." in verdict(replace(run, guided=unknown, nmse={}))
+
+
+def test_what_failed_is_said_first_and_plainly(summary):
+    run = summary(2, unguided=False)
+    first, second = run.guided.names
+    run = replace(run, guided=replace(run.guided, own_r2={first: -0.5, second: 0.9}), nmse={"guided": 1.9e14})
+    assert headline(run)[1].value == "1.9e+14"
+    text = verdict(run)
+    assert text.startswith(
+        f"Not readable from the latent: {first}, with R² −0.50, where 0 is no better than the mean. "
+    )
+    assert "The reconstruction failed: its error is 1.9e+14 of the variance, no better than the mean field." in text
+    assert "Every other quantity is read from its own subspace with R² 0.90" in text
+    run = replace(run, guided=replace(run.guided, own_r2=dict.fromkeys(run.guided.names, -0.5)))
+    assert "read from its own subspace" not in verdict(run)
+
+
+def test_nothing_failed(summary):
+    assert failures(summary(2)) == []

@@ -197,7 +197,23 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, summary, monkeypatch):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (True, "yes"), ([1, "a"], "1, a"), ({"k": [1, 2], "n": 3}, "k: 1, 2, n: 3"), ([], "–"), (0.5, "0.5")],
+    [
+        (None, "–"),
+        (True, "yes"),
+        ([1, "a"], "1, a"),
+        ({"k": [1, 2], "n": 3}, "k: 1, 2, n: 3"),
+        ([], "–"),
+        (0.5, "0.5"),
+        (0.09817477042468103, "0.0981748"),
+    ],
 )
 def test_settings_read_well(value, text):
     assert _setting(value) == text
+
+
+def test_an_edit_says_what_the_fields_made_of_it(summary):
+    run = summary(1)
+    assert "cannot be computed from it" in Page(_render(run)).text
+    edit = run.edits[0]
+    edit = replace(edit, computed_before=edit.target, computed_after=edit.target, achieved=0.52)
+    assert "it made 0.52 of the change that was asked for" in Page(_render(replace(run, edits=[edit]))).text

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from isospan.errors import NonFiniteError, OptionError, ShapeError
-from isospan.groups import SO2, CyclicGroup
+from isospan.errors import NonFiniteError, NumericalWarning, OptionError, RepresentationError, ShapeError
+from isospan.groups import SO2, CyclicGroup, IcosahedralGroup
 from isospan.representations import HomBasis
 from isospan.symmetric import lstsq
 
@@ -91,6 +91,33 @@ def test_small_singular_values_count_as_zero():
     torch.testing.assert_close(cut, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("ratio", [1.0, 1e-3])
+def test_samples_by_the_million_cut_nothing(ratio):
+    """The even part is ``1 / ratio`` times as large as the odd one; eps · N alone would be 1.2."""
+    swap = CyclicGroup(2).regular_representation
+    even, odd = torch.randn(2, 10_000_000)
+    x = torch.stack([even + ratio * odd, even - ratio * odd], dim=1)
+    # what is odd carries the rounding of what is even
+    torch.testing.assert_close(lstsq(x, x, swap, swap), torch.eye(2), rtol=0, atol=1e-6 / ratio)
+
+
+def test_rounding_counts_as_zero_in_single_precision():
+    """Only the mean of 60 coordinates varies; all else is the rounding of a change of basis."""
+    regular = IcosahedralGroup().regular_representation
+    x, y = torch.randn(100, 1).expand(100, 60), torch.randn(100, 60)
+    exact = lstsq(x.double(), y.double(), regular, regular)
+    torch.testing.assert_close(lstsq(x, y, regular, regular).double(), exact, rtol=0, atol=1e-6)
+
+
+def test_a_part_that_counts_as_zero_is_told():
+    rep = 2 * CyclicGroup(1).regular_representation
+    x = torch.randn(50, 2) * torch.tensor([1e5, 1e-3])
+    with pytest.warns(NumericalWarning, match=r"^Coordinates \[1\] of x, of norm .* lie below rcond"):
+        A = lstsq(x, x, rep, rep)
+    torch.testing.assert_close(A, torch.diag(torch.tensor([1.0, 0.0])), rtol=0, atol=1e-5)
+    torch.testing.assert_close(lstsq(x, x, rep, rep, rcond=0.0), torch.eye(2), rtol=0, atol=1e-5)
+
+
 def test_rotations_of_the_plane():
     """A plane vector y = c R x: the best c and angle in closed form, as one complex number."""
     plane = SO2().irreps(1)[1]
@@ -118,6 +145,16 @@ class TestBadInput:
             lstsq(x, x + float("inf"), self.rep, self.rep)
         with pytest.raises(ShapeError, match=r"^y must have shape \(N, D\)"):
             lstsq(x, x[:, :2], self.rep, self.rep)
+
+    def test_steps_are_paired_with_steps(self):
+        with pytest.raises(ShapeError, match=r"got \(5, 3, 4\) and \(4, 3, 5\)"):
+            lstsq(torch.zeros(5, 3, 4), torch.zeros(4, 3, 5), self.rep, self.rep)
+        with pytest.raises(ShapeError, match=r"got \(5, 3, 4\) and \(20, 3\)"):
+            lstsq(torch.zeros(5, 3, 4), torch.zeros(20, 3), self.rep, self.rep)
+
+    def test_representation(self):
+        with pytest.raises(RepresentationError, match=r"representation of y must be .*, got NoneType"):
+            lstsq(torch.zeros(5, 3), torch.zeros(5, 3), self.rep, None)
 
     def test_zero_data_give_the_zero_map(self):
         assert lstsq(torch.zeros(5, 3), torch.ones(5, 3), self.rep, self.rep).abs().max() == 0

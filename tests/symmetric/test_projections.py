@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isospan.errors import GroupError, GroupMismatchError, RepresentationError, ShapeError
+from isospan.errors import DtypeError, GroupError, GroupMismatchError, RepresentationError, ShapeError
 from isospan.groups import SO2, CyclicGroup
 from isospan.symmetric import (
     equivariant_projection,
@@ -79,6 +79,10 @@ def test_bad_input():
     with pytest.raises(GroupError, match="infinitely many elements"):
         orbit(torch.zeros(2), plane)
     assert orbit_mean(torch.ones(2), plane).abs().max() == 0
+    with pytest.raises(DtypeError, match=r"floating point, got torch.int64"):
+        invariant_orthogonal_projector(regular, dtype=torch.int64)
+    with pytest.raises(RepresentationError, match="got CyclicGroup"):
+        invariant_orthogonal_projector(CyclicGroup(3))
     with pytest.raises(GroupMismatchError):
         equivariant_projection(torch.zeros(2, 3), regular, plane)
     with pytest.raises(ShapeError):

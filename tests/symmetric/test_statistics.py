@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from isospan.errors import DegenerateDataError, GroupMismatchError, NonFiniteError, ShapeError
+from isospan.errors import (
+    DegenerateDataError,
+    GroupMismatchError,
+    NonFiniteError,
+    OptionError,
+    RepresentationError,
+    ShapeError,
+)
 from isospan.groups import SO3, CyclicGroup
 from isospan.symmetric import cov, mean, statistics, var, var_mean
 
@@ -124,6 +131,20 @@ class TestBadInput:
         other = CyclicGroup(4).regular_representation
         with pytest.raises(GroupMismatchError, match="of one group"):
             cov(torch.zeros(5, 3), torch.zeros(5, 4), self.rep, other)
+
+    @pytest.mark.parametrize("correction", ["a", -100, float("nan")])
+    def test_correction(self, correction):
+        for f in (var, cov):
+            with pytest.raises(OptionError, match="correction must be a number of at least 0, got"):
+                f(torch.zeros(5, 3), self.rep, correction=correction)
+
+    def test_representation(self):
+        with pytest.raises(RepresentationError, match=r"representation of x must be .*, got NoneType"):
+            mean(torch.zeros(5, 3), None)
+
+    def test_two_representations_and_one_signal(self):
+        with pytest.raises(TypeError, match=r"cov takes \(x, rep_x\), or"):
+            cov(torch.zeros(5, 3), self.rep, self.rep)
 
     def test_missing_representation(self):
         with pytest.raises(TypeError, match=r"cov takes \(x, rep_x\), or"):

@@ -85,3 +85,8 @@ def test_a_run_with_other_settings_is_not_continued(tmp_path):
 def test_at_least_one_is_kept(tmp_path):
     with pytest.raises(OptionError, match="at least 1, got 0"):
         Checkpoints(tmp_path, keep=0)
+
+
+def test_a_checkpoint_may_be_read_by_whom_a_new_file_may(tmp_path):
+    (tmp_path / "new").touch()
+    assert saved(tmp_path).paths()[-1].stat().st_mode == (tmp_path / "new").stat().st_mode

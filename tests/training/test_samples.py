@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from isospan.errors import DegenerateDataError, NonFiniteError, OptionError, ShapeError
-from isospan.training.samples import Samples, field_statistics, read_batches, shuffled_batches, steps_per_epoch
+from isospan.training.samples import (
+    Samples,
+    field_statistics,
+    fingerprint,
+    read_batches,
+    shuffled_batches,
+    steps_per_epoch,
+)
 
 
 class OnDisk:
@@ -100,3 +107,16 @@ def test_batches_that_cannot_be_centred_are_refused():
         steps_per_epoch(10, 1)
     with pytest.raises(DegenerateDataError, match="got 1"):
         steps_per_epoch(1, 8)
+
+
+def test_the_fingerprint_is_of_every_entry_and_name_and_of_no_layout_on_disk():
+    x = torch.randn(300, 1, 4, 4)
+    changed = x.clone()
+    changed[290, 0, 3, 3] += 1
+    same = fingerprint(Samples(x, {"a": x[:, 0, 0, 0]}))
+    assert same == fingerprint(Samples(x.mT.contiguous().mT, {"a": x[:, 0, 0, 0].clone()}))
+    assert same not in {
+        fingerprint(Samples(changed, {"a": x[:, 0, 0, 0]})),
+        fingerprint(Samples(x, {"a": changed[:, 0, 3, 3]})),
+        fingerprint(Samples(x, {"b": x[:, 0, 0, 0]})),
+    }

@@ -1,6 +1,6 @@
 """Choosing the fields among the variables of a file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ def is_real(dtype: Any) -> bool:
     return np.dtype(dtype).kind in "biuf"
 
 
-def choose_variables(path: Path, arrays: Mapping[str, Any], wanted: tuple[str, ...]) -> tuple[str, ...]:
+def choose_variables(
+    path: Path, arrays: Mapping[str, Any], wanted: tuple[str, ...], known: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The wanted variables, checked; or the only one that can be fields.
 
     Args:
         path: The file, for messages.
         arrays: Its variables: things with a dtype and a shape.
         wanted: Names asked for, perhaps none.
+        known: Names of what is not the fields where another array can be.
 
     Returns:
         Names of real arrays of at least three dimensions, at least one.
@@ -31,6 +34,7 @@ def choose_variables(path: Path, arrays: Mapping[str, Any], wanted: tuple[str, .
     if wanted:
         return wanted
     candidates = [name for name, array in arrays.items() if is_real(array.dtype) and len(array.shape) >= 3]
+    candidates = [name for name in candidates if name not in known] or candidates
     if len(candidates) != 1:
         raise FileFormatError(_explain(path, arrays, candidates))
     return (candidates[0],)

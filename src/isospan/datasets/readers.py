@@ -26,6 +26,7 @@ def open_fields(
     variable: str | Sequence[str] | None = None,
     sample_dim: str | int | None = None,
     fill: float | None = None,
+    known: Sequence[str] = (),
     dtype: torch.dtype = torch.float32,
 ) -> FieldSource:
     """Open fields in files, to be read in slices of samples.
@@ -46,6 +47,7 @@ def open_fields(
         sample_dim: The dimension that counts samples, by name (NetCDF, HDF5, Zarr) or number (NumPy); by default the
             first of `variable`.
         fill: What to put in the place of NaN and infinity; by default they are an error.
+        known: Names of arrays that are not the fields where another array can be.
         dtype: Type of the tensors.
 
     Returns:
@@ -71,11 +73,13 @@ def open_fields(
     with ExitStack() as opened:
         files: list[_File] = []
         for path in _as_list(paths):
-            files.append(_open(Path(path), wanted or _variables_of(files), sample_dim, opened))
+            files.append(_open(Path(path), wanted or _variables_of(files), known, sample_dim, opened))
         _check_agreement(files)
         shared = [name for name in files[0].parts if all(name in file.parts for file in files)]
         arrays = {name: FieldArray(name, [file.parts[name] for file in files], dtype, fill) for name in shared}
-        source = FieldSource(arrays, files[0].variables)
+        left_out = {name: why for file in files for name, why in file.left_out.items()}
+        left_out |= {name: "is not in all the files" for name in set(files[0].parts) - set(shared)}
+        source = FieldSource(arrays, files[0].variables, sample_dim=files[0].sample_dim, left_out=left_out)
         source.read(source.variables, slice(0, 1))
         return replace(source, closer=opened.pop_all().close)
 
@@ -85,6 +89,8 @@ class _File:
     path: Path
     variables: tuple[str, ...]
     parts: Mapping[str, Part]
+    sample_dim: str | int
+    left_out: Mapping[str, str]
 
 
 def _variables_of(files: Sequence[_File]) -> tuple[str, ...]:
@@ -92,24 +98,30 @@ def _variables_of(files: Sequence[_File]) -> tuple[str, ...]:
     return files[0].variables if files else ()
 
 
-def _open(path: Path, wanted: tuple[str, ...], sample_dim: str | int | None, opened: ExitStack) -> _File:
+def _open(
+    path: Path, wanted: tuple[str, ...], known: Sequence[str], sample_dim: str | int | None, opened: ExitStack
+) -> _File:
     _check_exists(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _numpy_file(path, open_npy(path, wanted[0] if wanted else "field"), wanted, sample_dim)
+        return _numpy_file(path, open_npy(path, wanted[0] if wanted else "field"), wanted, known, sample_dim)
     if suffix == ".npz":
-        return _numpy_file(path, open_npz(path), wanted, sample_dim)
+        return _numpy_file(path, open_npz(path), wanted, known, sample_dim)
     if suffix in ENGINES:
-        return _xarray_file(path, opened.enter_context(open_dataset(path)), wanted, sample_dim)
+        return _xarray_file(path, opened.enter_context(open_dataset(path)), wanted, known, sample_dim)
     raise FileFormatError(
         f"{path} is of an unknown kind {suffix!r}. Known are .npy, .npz, {', '.join(ENGINES)}; save the fields as one."
     )
 
 
 def _numpy_file(
-    path: Path, arrays: dict[str, np.ndarray], wanted: tuple[str, ...], sample_dim: str | int | None
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    wanted: tuple[str, ...],
+    known: Sequence[str],
+    sample_dim: str | int | None,
 ) -> _File:
-    variables = choose_variables(path, arrays, wanted)
+    variables = choose_variables(path, arrays, wanted, known)
     field = arrays[variables[0]]
     axis = 0 if sample_dim is None else sample_dim
     if not isinstance(axis, int) or not 0 <= axis < field.ndim:
@@ -117,17 +129,25 @@ def _numpy_file(
             f"sample_dim must be a number from 0 to {field.ndim - 1} for {variables[0]!r} of shape {field.shape} in "
             f"{path}; got {axis!r}. NumPy files do not name their dimensions."
         )
+    real = {name: array for name, array in arrays.items() if is_real(array.dtype)}
     parts = {
         name: np.moveaxis(array, axis, 0)
-        for name, array in arrays.items()
-        if is_real(array.dtype) and array.ndim > axis and array.shape[axis] == field.shape[axis]
+        for name, array in real.items()
+        if array.ndim > axis and array.shape[axis] == field.shape[axis]
     }
-    return _File(path, variables, parts)
+    left_out = {
+        name: f"has shape {array.shape}, not {field.shape[axis]} samples along dimension {axis}"
+        for name, array in real.items()
+        if name not in parts
+    }
+    return _File(path, variables, parts, axis, left_out)
 
 
-def _xarray_file(path: Path, dataset: Any, wanted: tuple[str, ...], sample_dim: str | int | None) -> _File:
+def _xarray_file(
+    path: Path, dataset: Any, wanted: tuple[str, ...], known: Sequence[str], sample_dim: str | int | None
+) -> _File:
     data = {str(name): array for name, array in dataset.data_vars.items()}
-    variables = choose_variables(path, data, wanted)
+    variables = choose_variables(path, data, wanted, known)
     dims = data[variables[0]].dims
     if isinstance(sample_dim, int) and 0 <= sample_dim < len(dims):
         sample_dim = dims[sample_dim]
@@ -138,12 +158,14 @@ def _xarray_file(path: Path, dataset: Any, wanted: tuple[str, ...], sample_dim: 
                 f"Variable {name!r} of {path} has no dimension {sample_dim!r}; it has {', '.join(data[name].dims)}. "
                 "Pass one of these as sample_dim."
             )
-    parts = {
-        name: LazyVariable(array, sample_dim)
-        for name, array in data.items()
-        if is_real(array.dtype) and sample_dim in array.dims
+    real = {name: array for name, array in data.items() if is_real(array.dtype)}
+    parts = {name: LazyVariable(array, sample_dim) for name, array in real.items() if sample_dim in array.dims}
+    left_out = {
+        name: f"has the dimensions {', '.join(map(str, array.dims)) or 'none'}, not {sample_dim!r} of the samples"
+        for name, array in real.items()
+        if name not in parts
     }
-    return _File(path, variables, parts)
+    return _File(path, variables, parts, str(sample_dim), left_out)
 
 
 def _as_list(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:

@@ -1,7 +1,7 @@
 """Fields that are read from files sample by sample: named arrays with their samples in front."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -135,6 +135,8 @@ class FieldSource:
         arrays: The arrays by name, all of as many samples.
         variables: Names of those that make up the fields, one channel (or more) each.
         closer: Called to close the files.
+        sample_dim: The dimension that counts samples, by name, or by number in NumPy files.
+        left_out: Why further arrays of real numbers do not belong to the samples, by name.
 
     Example:
         >>> source = FieldSource({"u": FieldArray("u", (np.zeros((5, 8, 8)),))}, ("u",))
@@ -147,6 +149,8 @@ class FieldSource:
     arrays: Mapping[str, FieldArray]
     variables: tuple[str, ...]
     closer: Callable[[], Any] = lambda: None
+    sample_dim: str | int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from isospan.errors import OptionError
@@ -138,6 +139,21 @@ class TrainConfig:
             **{name: _plain(getattr(self, name)) for name in names},
             **self.notes,
         }
+
+
+def check_device(device: str) -> None:
+    """Require a device that tensors can be on.
+
+    Raises:
+        OptionError: torch knows no such device, or was not built for it, or there is none.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(
+            f"device must be one that torch can use here, got {device!r}: {reason}. Use 'cpu'."
+        ) from error
 
 
 def _plain(value: Any) -> Any:

@@ -35,6 +35,20 @@ class Source:
         return [*self.samples.known, *self.arrays]
 
     @property
+    def left_out(self) -> Mapping[str, str]:
+        """Why further variables of the files cannot be quantities, by name."""
+        return {} if self.opened is None else self.opened.left_out
+
+    @property
+    def description(self) -> str:
+        """What was read, in a line; empty where there are no files."""
+        if self.opened is None:
+            return ""
+        shape = " × ".join(map(str, self.opened.shape))
+        names, dim = ", ".join(self.channels), self.opened.sample_dim
+        return f"Read {len(self.samples)} samples of {shape} (C × H × W) of {names}, along dimension {dim}"
+
+    @property
     def sample_coordinate(self) -> Any:
         """What counts the samples in NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``; else None."""
         return None if self.opened is None else self.opened.sample_coordinate
@@ -51,6 +65,7 @@ def read_source(
     variable: str | Sequence[str] | None = None,
     sample_dim: str | int | None = None,
     fill: float | None = None,
+    known: Sequence[str] = (),
 ) -> Source:
     """Open the fields in files; see :func:`isospan.datasets.open_fields`.
 
@@ -62,7 +77,7 @@ def read_source(
         raise OptionError(
             "At least one file of fields is needed, got none. Pass .npz, .npy, NetCDF, HDF5 or Zarr files."
         )
-    found = open_fields(list(files), variable=variable, sample_dim=sample_dim, fill=fill)
+    found = open_fields(list(files), variable=variable, sample_dim=sample_dim, fill=fill, known=known)
     return Source(Samples(found.fields), found.variables, found.arrays, found)
 
 

@@ -27,7 +27,7 @@ from isospan.training import (
     read_out,
     reconstruction_error,
 )
-from isospan.training.samples import steps_per_epoch
+from isospan.training.samples import fingerprint, steps_per_epoch
 
 REFERENCE_PASSES = 3
 """Displaced copies of the training samples from which the final subspaces are solved, besides the originals."""
@@ -94,11 +94,13 @@ class Job:
         names = ["guided", "unguided"] if self.config.baseline else ["guided"]
         steps = self.config.epochs * steps_per_epoch(len(self.train), self.config.batch_size)
         self.reporter.planned(dict.fromkeys(names, steps))
-        return {name: self._train_network(name, sizes, description) for name in names}
+        data = fingerprint(self.train, self.test)
+        return {name: self._train_network(name, sizes, description, data) for name in names}
 
-    def _train_network(self, name: str, sizes: Sizes, description: NetworkDescription) -> TrainedNetwork:
-        config = self.config
-        self.reporter.stage(f"Training, {name}")
+    def _train_network(self, name: str, sizes: Sizes, description: NetworkDescription, data: str) -> TrainedNetwork:
+        config, checkpoints = self.config, self._checkpoints(name, sizes, data)
+        saved = checkpoints.latest() if config.resume else None
+        self.reporter.stage(f"Training, {name}" + (f", resuming after epoch {saved['epoch']}" if saved else ""))
         model = description.build(config.encoder_class, seed=config.seed).standardise_(*field_statistics(self.train))
         objective = self._objective(sizes)
         guide = {"objective": objective, "quantities": self.targets} if name == "guided" else {}
@@ -113,7 +115,7 @@ class Job:
             augment=self.augment,
             validation=self.test,
             progress=partial(self.reporter.stepped, name),
-            checkpoints=self._checkpoints(name, sizes),
+            checkpoints=checkpoints,
             resume=config.resume,
             **guide,
         )
@@ -123,8 +125,9 @@ class Job:
         make = partial(SpaceObjective, sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
         return make() if self.config.strength is None else make(strength=self.config.strength)
 
-    def _checkpoints(self, name: str, sizes: Sizes) -> Checkpoints:
-        run = self.config.settings() | {"network": name, "dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}
+    def _checkpoints(self, name: str, sizes: Sizes, data: str) -> Checkpoints:
+        solved = {"dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}
+        run = self.config.settings() | solved | {"network": name, "checksum of the samples": data}
         return Checkpoints(Path(self.config.out) / "checkpoints" / name, run=run)
 
     def _evaluated(self, model: ConvAutoencoder, objective: SpaceObjective, history: History) -> TrainedNetwork:

@@ -22,8 +22,12 @@ def decoded_path(directory: PathLike, files: Sequence[PathLike]) -> Path:
         >>> decoded_path("run", ["data/a.nc", "data/b.nc"]).as_posix(), decoded_path("run", ["c.npz"]).as_posix()
         ('run/decoded-a.nc', 'run/decoded-c.npz')
     """
-    suffix = ".nc" if all(Path(file).suffix in NETCDF for file in files) else ".npz"
-    return Path(directory) / f"decoded-{Path(files[0]).stem}{suffix}"
+    return Path(directory) / f"decoded-{Path(files[0]).stem}{suffix_like(files)}"
+
+
+def suffix_like(files: Sequence[PathLike]) -> str:
+    """``.nc`` if all files are NetCDF, else ``.npz``."""
+    return ".nc" if all(Path(file).suffix in NETCDF for file in files) else ".npz"
 
 
 def check_decoded_path(path: PathLike) -> Path:
@@ -62,8 +66,18 @@ def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coor
     return path
 
 
-def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited") -> list[Path]:
-    """Write the fields, latents and quantities as ``.npz``, and an image of the first sample for each quantity set."""
+def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", suffix: str = ".npz") -> list[Path]:
+    """Write what an edit made, and an image of the first sample, first channel, for each quantity set.
+
+    The file holds ``fields`` and ``fields_before`` (N, C, H, W), the edited ``latents`` (N, D), and ``read_NAME``,
+    every quantity as it is read from them.
+
+    Args:
+        directory: of the file and the images.
+        edited: what the edit made.
+        name: of the files, before the suffix.
+        suffix: ``.npz``, or one of NetCDF.
+    """
     from isospan.experiment.summary import edit_example
     from isospan.reports.export import to_png
     from isospan.reports.figures import edit_panel
@@ -71,9 +85,8 @@ def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited") -
     directory = Path(directory)
     arrays = {"fields": edited.after, "fields_before": edited.before, "latents": edited.latents}
     arrays |= {f"read_{key}": y for key, y in edited.read_after.items()}
-    written = [directory / f"{name}.npz"]
-    with atomic_path(written[0]) as temporary:
-        _save(temporary, {key: values.detach().cpu().numpy() for key, values in arrays.items()})
+    numbers = {key: values.detach().cpu().numpy() for key, values in arrays.items()}
+    written = [write_decoded(directory / f"{name}{suffix}", numbers, edited.sample_coordinate)]
     for quantity in edited.targets:
         written.append(directory / f"{name}-{quantity}.png")
         with atomic_path(written[-1]) as temporary:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from isospan.experiment.config import TrainConfig
+from isospan.experiment.config import TrainConfig, check_device
 from isospan.experiment.data import Source, read_source
 from isospan.experiment.job import Job, TrainedNetwork
 from isospan.experiment.network import NetworkDescription, save_network
 from isospan.experiment.reporter import LoggingReporter, Reporter
 from isospan.experiment.sizes import Sizes
-from isospan.experiment.targets import Targets, parse_quantities
+from isospan.experiment.targets import Targets, parse_quantities, variables_of
 from isospan.guided.latent_space import LatentSpace
 from isospan.training import ConvAutoencoder, Samples, can_displace, hold_out
 
@@ -73,8 +73,10 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
         'report.html'
     """
     started = time.perf_counter()
+    check_device(config.device)
     source = _source(config, samples)
     job = _job(config, source, reporter or LoggingReporter())
+    _tell_of_an_earlier_run(config, job.reporter)
     sizes = job.solve_sizes()
     job = replace(job, targets=job.targets.with_bins(sizes.bins))
     description = _describe(config, job.train, sizes)
@@ -95,16 +97,34 @@ def size(config: TrainConfig, *, samples: Samples | Tensor | None = None, report
 
 def _source(config: TrainConfig, samples: Samples | Tensor | None) -> Source:
     if samples is None:
-        return read_source(config.files, variable=config.variable, sample_dim=config.sample_dim, fill=config.fill)
+        return read_source(
+            config.files,
+            variable=config.variable,
+            sample_dim=config.sample_dim,
+            fill=config.fill,
+            known=variables_of(config.quantities),
+        )
     return Source(Samples(samples) if isinstance(samples, Tensor) else samples)
 
 
 def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
-    quantities = parse_quantities(config.quantities, variables=source.variables)
+    if source.description:
+        reporter.stage(source.description)
+    quantities = parse_quantities(config.quantities, variables=source.variables, left_out=source.left_out)
     samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
     train_set, test_set = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
     targets = Targets(quantities, dx=config.dx, periodic=config.periodic)
     return Job(config, train_set, test_set, targets, config.displaces and can_displace(train_set), reporter)
+
+
+def _tell_of_an_earlier_run(config: TrainConfig, reporter: Reporter) -> None:
+    """Say what becomes of the results in the directory, or that there are none to resume."""
+    out = Path(config.out)
+    begun = any((out / "checkpoints").glob("*/*.safetensors"))
+    if config.resume and not begun:
+        reporter.stage(f"There is no run to resume in {out}, so this one starts afresh")
+    elif not config.resume and (begun or (out / "model.safetensors").is_file()):
+        reporter.stage(f"Replacing the run in {out}; resume=True would continue it")
 
 
 def _describe(config: TrainConfig, samples: Samples, sizes: Sizes) -> NetworkDescription:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from isospan.errors import DimensionError
 from isospan.experiment.targets import Targets
 from isospan.guided.sizing import ThresholdSweep, k_per_q, minimal_latent_dim, threshold_sweep
 from isospan.training import Samples, can_displace, displaced
@@ -73,6 +74,9 @@ def solve_sizes(
         augment: displace the fields at random.
         seed: of the displacements.
 
+    Raises:
+        DimensionError: a k is above the latent dimension that was asked for.
+
     Example:
         >>> from isospan.experiment.targets import parse_quantities
         >>> samples = Samples(torch.randn(50, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
@@ -91,7 +95,20 @@ def solve_sizes(
     dims |= {name: (None, k) for name, k in _directions(rest, k_threshold).items()}
     dims = {name: dims[name] for name in y}
     least = minimal_latent_dim({name: k for name, (_, k) in dims.items()}, free_frac=free_frac)
-    return Sizes(dims, latent_dim or least, least, sweep)
+    sizes = Sizes(dims, latent_dim or least, least, sweep)
+    _check_latent_dim(sizes)
+    return sizes
+
+
+def _check_latent_dim(sizes: Sizes) -> None:
+    """Require that the latent space holds the largest subspace; a partition needs the sum, which is checked later."""
+    above = {name: k for name, k in sizes.k.items() if k > sizes.latent_dim}
+    if above:
+        raise DimensionError(
+            f"The latent dimension must be at least the k of every quantity, got D = {sizes.latent_dim} with k = "
+            f"{above}. Take latent='auto', which is {sizes.least_latent_dim}, or ask for fewer directions with a lower "
+            "k_threshold."
+        )
 
 
 def _directions(y: Mapping[str, Tensor], threshold: float) -> dict[str, int]:

@@ -91,13 +91,16 @@ def _edits(job: Job, shown: Samples, network: TrainedNetwork) -> list[EditExampl
     wanted = run.space.decode(z[-1:])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumericalWarning)  # the image shows how far the edit gets
-        return [edit_example(run.edit(z[:1], {name: wanted[name]}), name) for name in job.targets.names]
+        return [edit_example(run.edit(z[:1], {name: wanted[name]}, job.targets), name) for name in job.targets.names]
 
 
 def edit_example(edited: Edited, name: str) -> EditExample:
-    """Show the first sample of an edit: its field, and this quantity as it was wanted and as it is read."""
-    readings = (edited.targets[name], edited.read_before[name], edited.read_after[name])
-    return EditExample(name, edited.before[0, 0], edited.after[0, 0], *(as_images(y)[0] for y in readings))
+    """Show the first sample of an edit: its field, and this quantity as wanted, as read, and as the fields have it."""
+    readings = [edited.targets[name], edited.read_before[name], edited.read_after[name]]
+    if name in edited.computed_after:
+        readings += [edited.computed_before[name], edited.computed_after[name]]
+    images = (as_images(y)[0] for y in readings)
+    return EditExample(name, edited.before[0, 0], edited.after[0, 0], *images, achieved=edited.achieved(name))
 
 
 def as_images(y: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The named quantities of a batch of samples: built in, a user's function, or an array known only while training."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from isospan._checks import check_floating, check_not_empty
-from isospan.errors import OptionError, ShapeError
+from isospan.errors import IsospanError, OptionError, ShapeError
 from isospan.experiment.loading import load_object, reference_to
-from isospan.guided.fields import BUILTIN_QUANTITIES, Spacing
+from isospan.guided.fields import BUILTIN_QUANTITIES, Spacing, divergence, kinetic_energy, strain_rate, vorticity
 from isospan.guided.pooling import pool
 from isospan.training import Samples
 
@@ -39,15 +40,22 @@ class Quantity:
     variable: str | None = None
 
 
-def parse_quantities(wanted: Mapping[str, str | Function], *, variables: Sequence[str] = ()) -> tuple[Quantity, ...]:
+def parse_quantities(
+    wanted: Mapping[str, str | Function],
+    *,
+    variables: Sequence[str] = (),
+    left_out: Mapping[str, str] | None = None,
+) -> tuple[Quantity, ...]:
     """Find what each quantity refers to.
 
     Args:
         wanted: {name: how}, with how a function, the name of a built-in quantity, ``module:function``,
             ``array:VARIABLE``, or nothing: then the name is that of a built-in quantity, or else of a variable.
         variables: what the file holds.
+        left_out: why further variables of the file cannot be quantities, by name.
 
     Raises:
+        ShapeError: it is a variable that does not have the samples.
         OptionError: it refers to nothing, or to a function that only the run had to which it was passed.
         DegenerateDataError: there is no quantity.
 
@@ -56,7 +64,19 @@ def parse_quantities(wanted: Mapping[str, str | Function], *, variables: Sequenc
         'air_temperature'
     """
     check_not_empty(wanted, what="quantities")
-    return tuple(_find(name, how, list(variables)) for name, how in wanted.items())
+    return tuple(_find(name, how, list(variables), left_out or {}) for name, how in wanted.items())
+
+
+def variables_of(wanted: Mapping[str, str | Function]) -> list[str]:
+    """Return the names that can refer to nothing but a variable of the files.
+
+    Example:
+        >>> variables_of({"laplacian": "", "T": "array:heat", "age": "", "own": "module:function"})
+        ['heat', 'age']
+    """
+    texts = [how or name for name, how in wanted.items() if isinstance(how, str)]
+    named = [text.removeprefix(ARRAY) for text in texts if text.startswith(ARRAY) or ":" not in text]
+    return [name for name in named if name not in BUILTIN_QUANTITIES]
 
 
 def as_text(how: str | Function) -> str:
@@ -116,6 +136,10 @@ class Targets:
         """Return the same quantities, pooled."""
         return replace(self, bins=dict(bins))
 
+    def functions(self, names: Collection[str]) -> "Targets":
+        """Return those of these names that are functions of the fields."""
+        return replace(self, quantities=tuple(q for q in self.quantities if q.function and q.name in names))
+
     def __call__(self, batch: Samples) -> dict[str, Tensor]:
         """Return {name: (B, C, n, n)} of fields, {name: (B, n)} of series, pooled."""
         bins = self.bins or {}
@@ -129,7 +153,7 @@ class Targets:
         fields, known = batch.tensors()
         if quantity.function is None:
             return _with_axis(known[str(quantity.variable)])
-        y = _call(quantity.function, fields, {"dx": self.dx, "periodic": self.periodic})
+        y = _computed(quantity.name, quantity.function, fields, {"dx": self.dx, "periodic": self.periodic})
         check_floating(y, what=f"Quantity {quantity.name!r}")
         if y.dim() == 0 or len(y) != len(fields):
             raise ShapeError(
@@ -139,7 +163,7 @@ class Targets:
         return _with_axis(y)
 
 
-def _find(name: str, how: str | Function, variables: list[str]) -> Quantity:
+def _find(name: str, how: str | Function, variables: list[str], left_out: Mapping[str, str]) -> Quantity:
     if callable(how):
         return Quantity(name, as_text(how), function=how)
     text = how or name
@@ -149,11 +173,13 @@ def _find(name: str, how: str | Function, variables: list[str]) -> Quantity:
             "of a module, and train with that or with 'module:function'."
         )
     if text.startswith(ARRAY):
-        return Quantity(name, text, variable=_known_variable(text.removeprefix(ARRAY), variables))
+        return Quantity(name, text, variable=_known_variable(text.removeprefix(ARRAY), variables, left_out))
     if text in BUILTIN_QUANTITIES:
         return Quantity(name, text, function=BUILTIN_QUANTITIES[text])
     if text in variables:
         return Quantity(name, ARRAY + text, variable=text)
+    if text in left_out:
+        return Quantity(name, ARRAY + text, variable=_known_variable(text, variables, left_out))
     if ":" in text:
         return Quantity(name, text, function=_function(text))
     raise OptionError(
@@ -162,7 +188,12 @@ def _find(name: str, how: str | Function, variables: list[str]) -> Quantity:
     )
 
 
-def _known_variable(variable: str, variables: list[str]) -> str:
+def _known_variable(variable: str, variables: list[str], left_out: Mapping[str, str]) -> str:
+    if variable in left_out:
+        raise ShapeError(
+            f"A quantity must have an entry for each sample, and the variable {variable!r} {left_out[variable]}. "
+            "Write it for the samples of the fields."
+        )
     if variable not in variables:
         raise OptionError(f"There is no variable {variable!r}. The file holds {', '.join(variables) or 'none'}.")
     return variable
@@ -173,6 +204,36 @@ def _function(reference: str) -> Function:
     if not callable(found):
         raise OptionError(f"{reference!r} must be a function of fields (B, C, H, W), got {type(found).__name__}.")
     return found
+
+
+def _computed(name: str, function: Function, fields: Tensor, grid: Mapping[str, object]) -> Tensor:
+    """Call the function of a quantity; what it raises names the quantity."""
+    try:
+        return _call(function, fields, grid)
+    except IsospanError as error:
+        raise type(error)(f"Quantity {name!r}: {error}{_other_input(function, fields)}") from error
+    except Exception as error:  # whatever a user's function raises
+        raise OptionError(
+            f"Quantity {name!r} must be computed from fields of shape {tuple(fields.shape)}, and its function "
+            f"raised {type(error).__name__}: {error} ({_line_of(error, function)}). Mend the function."
+        ) from error
+
+
+def _other_input(function: Function, fields: Tensor) -> str:
+    """What to do where a quantity of flows gets something else than a velocity."""
+    twin = f"{getattr(function, '__name__', '')}_from_vorticity"
+    if fields.shape[1] == 2 or function not in (divergence, kinetic_energy, strain_rate, vorticity):
+        return ""
+    other = f"; of a vorticity, there is {twin!r}" if twin in BUILTIN_QUANTITIES else ""
+    return f" Pass both components as the field, variable=['u', 'v']{other}."
+
+
+def _line_of(error: Exception, function: Function) -> str:
+    """Where an error left the file of a function, or where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+    return f"{frame.filename}, line {frame.lineno}: {frame.line}"
 
 
 def _call(function: Function, fields: Tensor, grid: Mapping[str, object]) -> Tensor:

@@ -1,8 +1,9 @@
 """Using what was trained: read the quantities of new fields, and change them."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 from zipfile import BadZipFile
@@ -11,16 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.errors import DtypeError, FileFormatError, NameMismatchError, OptionError, ShapeError
-from isospan.experiment.config import PathLike
+from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
+from isospan.experiment.config import PathLike, check_device
 from isospan.experiment.data import Source, read_source
 from isospan.experiment.network import load_network
-from isospan.experiment.targets import Targets, parse_quantities
+from isospan.experiment.targets import ARRAY, PASSED, Quantity, Targets, parse_quantities
 from isospan.guided.evaluation import Evaluation, evaluate
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.pooling import pool
 from isospan.training import ConvAutoencoder, Samples, encode_samples
 from isospan.training.samples import read_batches
+
+FAR = 5.0
+"""Standard deviations from the mean of the training data beyond which a target is unlike all that was trained on."""
+SAMPLES_A_DIRECTION = 2
+"""A probe with as many coefficients as samples explains the noise; it is left out below twice as many."""
 
 Change = str | float | PathLike | Tensor | np.ndarray
 
@@ -45,7 +51,9 @@ class TrainedRun:
 
         Raises:
             FileFormatError: it holds no finished run, or its files are damaged.
+            OptionError: the device cannot be used.
         """
+        check_device(device)
         directory = Path(directory)
         if not (directory / "model.safetensors").is_file():
             raise FileFormatError(f"{os.fspath(directory)} holds no finished run: there is no model.safetensors in it.")
@@ -66,11 +74,45 @@ class TrainedRun:
         """Return every quantity {name: (N, ...)} as it is read from the latents of samples."""
         return {name: y.cpu().numpy() for name, y in self.space.decode(self.encode(samples)).items()}
 
-    def edit(self, z: Tensor, targets: Mapping[str, Tensor]) -> "Edited":
-        """Move latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others stay."""
+    def edit(self, z: Tensor, targets: Mapping[str, Tensor], quantities: Targets | None = None) -> "Edited":
+        """Move latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others stay.
+
+        Args:
+            z: the latents.
+            targets: what the quantities shall be.
+            quantities: recomputes those that are functions of the fields, from the fields before and after.
+
+        Warns:
+            NumericalWarning: a target is far from all that was trained on, or cannot be reached.
+        """
+        self._warn_if_far(targets)
         edited = self.space.edit(z, targets)
-        fields = self.fields(z), self.fields(edited)
-        return Edited(*fields, dict(targets), self.space.decode(z), self.space.decode(edited), edited)
+        before, after = self.fields(z), self.fields(edited)
+        quantities = quantities.functions(targets) if quantities else None
+        computed = [_computed(quantities, fields) for fields in (before, after)] if quantities else [{}, {}]
+        readings = self.space.decode(z), self.space.decode(edited)
+        return Edited(before, after, dict(targets), *readings, edited, *computed)
+
+    def targets(self) -> Targets:
+        """Return the quantities of the run that are functions of the fields and can be found again."""
+        settings, dims = self.record["settings"], self.record["dims"]
+        texts = {name: how for name, how in self.record["quantities"].items() if not how.startswith((ARRAY, PASSED))}
+        dx = tuple(settings["dx"]) if isinstance(settings["dx"], list) else settings["dx"]
+        bins = {name: n for name, (n, _) in dims.items()}
+        found = tuple(quantity for name, how in texts.items() for quantity in _found(name, how))
+        return Targets(found, dx=dx, periodic=settings["periodic"], bins=bins)
+
+    def _warn_if_far(self, targets: Mapping[str, Tensor]) -> None:
+        for name, y in targets.items():
+            mean, scale = self.space.y_mean[name].to(y), self.space.y_scale[name].to(y)
+            far = float(((y.flatten(1) - mean) / scale).square().mean(1).sqrt().max())
+            if far > FAR:
+                warnings.warn(
+                    f"A target of {name!r} is {far:.2g} standard deviations from the mean of the training data, of "
+                    "which hardly any is farther than 3: what the network makes of it was never trained. Ask for less.",
+                    NumericalWarning,
+                    stacklevel=3,
+                )
 
     @torch.no_grad()
     def fields(self, z: Tensor) -> Tensor:
@@ -90,6 +132,9 @@ class Edited:
         read_before: every quantity, read from the latents as they were.
         read_after: every quantity, read from the edited latents.
         latents: the edited latents (N, D).
+        computed_before: quantities that are functions of the fields, computed from ``before``.
+        computed_after: the same from ``after``.
+        sample_coordinate: what counts the samples of NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``.
     """
 
     before: Tensor
@@ -98,6 +143,23 @@ class Edited:
     read_before: dict[str, Tensor]
     read_after: dict[str, Tensor]
     latents: Tensor
+    computed_before: dict[str, Tensor] = field(default_factory=dict)
+    computed_after: dict[str, Tensor] = field(default_factory=dict)
+    sample_coordinate: Any = None
+
+    def achieved(self, name: str) -> float:
+        r"""Return the share of the asked change that the quantity, computed from the fields, makes; 1 is all of it.
+
+        .. math:: \langle y' - y,\, t - \hat y\rangle \,/\, \|t - \hat y\|^2
+
+        with y, y' computed from the fields before and after, :math:`\hat y` read before, and the target t. NaN where
+        the quantity is no function of the fields, or nothing was asked for.
+        """
+        if name not in self.computed_after:
+            return float("nan")
+        asked = (self.targets[name] - self.read_before[name]).double().cpu()
+        made = (self.computed_after[name] - self.computed_before[name]).double().cpu()
+        return float((made * asked).sum() / asked.square().sum())
 
 
 def decode(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: str = "cpu") -> dict[str, np.ndarray]:
@@ -133,30 +195,76 @@ def edit(
         ShapeError: an array does not fit.
     """
     run = TrainedRun.load(directory, device=device)
-    z = run.encode(run.open(_listed(files)).samples)
+    source = run.open(_listed(files))
+    z = run.encode(source.samples)
     read = run.space.decode(z)
     unknown = sorted(set(changes) - set(read))
     if unknown or not changes:
         raise NameMismatchError(
             f"The run holds the quantities {list(read)}, got {list(changes)}. Name at least one of them."
         )
-    return run.edit(z, {name: parse_change(name, how, read[name]) for name, how in changes.items()})
+    targets = {name: parse_change(name, how, read[name]) for name, how in changes.items()}
+    return replace(run.edit(z, targets, run.targets()), sample_coordinate=source.sample_coordinate)
 
 
 def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: str = "cpu") -> Evaluation:
     """Score a run on the fields of files, for which its quantities can be computed; probes are cross-fitted on halves.
 
+    Probes that a half of the samples does not determine are NaN: where it has fewer than two samples for each of the k
+    coordinates (``own_r2``, ``cross_r2``) or of all D (``ceiling_r2``, ``probe_r2``). ``decode_r2`` needs none.
+
+    Warns:
+        NumericalWarning: some probes were left out.
+
     Raises:
         OptionError: a quantity cannot be found again, such as a lambda that was passed from Python.
     """
     run = TrainedRun.load(directory, device=device)
-    settings, dims = run.record["settings"], run.record["dims"]
     source = run.open(_listed(files))
-    quantities = parse_quantities(run.record["quantities"], variables=source.variables)
+    quantities = parse_quantities(run.record["quantities"], variables=source.variables, left_out=source.left_out)
     samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
-    dx = tuple(settings["dx"]) if isinstance(settings["dx"], list) else settings["dx"]
-    targets = Targets(quantities, dx=dx, periodic=settings["periodic"], bins={name: n for name, (n, _) in dims.items()})
-    return evaluate(run.space, *encode_samples(run.model, samples, targets))
+    targets = replace(run.targets(), quantities=quantities)
+    return _determined(evaluate(run.space, *encode_samples(run.model, samples, targets)), run.space)
+
+
+def _determined(evaluation: Evaluation, space: LatentSpace) -> Evaluation:
+    """Leave out the probes that have too few samples to be fitted on."""
+    half, nan = evaluation.n_samples // 2, float("nan")
+    k = {name: len(space.W[name]) for name in evaluation.names}
+    short = [name for name in evaluation.names if half < SAMPLES_A_DIRECTION * k[name]]
+    if half >= SAMPLES_A_DIRECTION * space.latent_dim:
+        return evaluation
+    left_out = f"the own subspaces of {', '.join(short)} and " if short else ""
+    warnings.warn(
+        f"Probes are fitted on half of the samples, and {half} are too few for {left_out}the whole latent of D = "
+        f"{space.latent_dim}: those are left out. {2 * SAMPLES_A_DIRECTION * space.latent_dim} samples are "
+        "enough for all.",
+        NumericalWarning,
+        stacklevel=3,
+    )
+    cross = evaluation.cross_r2.clone()
+    cross[:, [name in short for name in evaluation.names]] = nan
+    return replace(
+        evaluation,
+        own_r2={name: nan if name in short else r2 for name, r2 in evaluation.own_r2.items()},
+        ceiling_r2=dict.fromkeys(evaluation.names, nan),
+        probe_r2=dict.fromkeys(evaluation.names, nan),
+        cross_r2=cross,
+    )
+
+
+def _found(name: str, how: str) -> tuple[Quantity, ...]:
+    """The quantity, or none where its module is not here any more."""
+    try:
+        return parse_quantities({name: how})
+    except OptionError:
+        return ()
+
+
+def _computed(quantities: Targets, fields: Tensor) -> dict[str, Tensor]:
+    """Quantities of fields, a batch at a time."""
+    batches = [quantities(batch) for batch in read_batches(Samples(fields), 256)]
+    return {name: torch.cat([y[name] for y in batches]) for name in quantities.names}
 
 
 def parse_change(name: str, how: Change, read: Tensor) -> Tensor:
@@ -187,6 +295,8 @@ def _number(name: str, text: object) -> float:
 
 def _load_array(path: Path, name: str) -> Tensor:
     """The array of a .npy file, or that of this name in a .npz file."""
+    if not path.is_file():
+        raise FileFormatError(f"The target of {name!r} must be a file that exists, got {path}. Check the path.")
     try:
         loaded = np.load(path, allow_pickle=False)
         return torch.from_numpy(loaded if isinstance(loaded, np.ndarray) else loaded[name])

@@ -8,8 +8,13 @@ import numpy as np
 from isospan.guided._plot_style import number
 from isospan.reports.run_summary import RunSummary
 
+UNREAD = 0.05
+"""A quantity with a lower R² counts as not read at all."""
 NOTICEABLE = 0.005
 """A difference that two digits do not show is none."""
+
+
+BEST = "best linear probe of the same size on the whole latent"
 
 
 @dataclass(frozen=True)
@@ -27,16 +32,47 @@ def headline(summary: RunSummary) -> list[Tile]:
 
 
 def verdict(summary: RunSummary) -> str:
-    """Return the same as two or three plain sentences."""
+    """Return the same as a few plain sentences, what failed first."""
     guided = summary.guided
-    every = "Every quantity is" if len(guided.names) > 1 else "The quantity is"
-    sentences = [f"{every} read from its own subspace with R² {_range(guided.own_r2.values())}{_gap(summary)}."]
+    unread = _unread(summary)
+    read = [name for name in guided.names if name not in unread]
+    every = (
+        "The quantity is" if len(guided.names) == 1 else "Every other quantity is" if unread else "Every quantity is"
+    )
+    sentences = failures(summary)
+    if read:
+        own = _range(guided.own_r2[name] for name in read)
+        sentences.append(f"{every} read from its own subspace with R² {own}{_gap(summary, read)}.")
+    best = "that best probe" if read else f"the {BEST}"
     if summary.unguided is not None:
-        sentences.append(f"Without guidance, that best probe reaches {_range(summary.unguided.ceiling_r2.values())}.")
+        sentences.append(f"Without guidance, {best} reaches {_range(summary.unguided.ceiling_r2.values())}.")
     change = _nmse_change(summary)
     if np.isfinite(change):
         sentences.append(f"Guidance {_changed(change)} the reconstruction error{_by(change)}.")
     return " ".join(sentences)
+
+
+def failures(summary: RunSummary) -> list[str]:
+    """Return a sentence for each thing that failed: quantities that are not read, fields that are not restored."""
+    said, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
+    if unread:
+        r2 = _range(summary.guided.own_r2[name] for name in unread)
+        said.append(
+            f"Not readable from the latent: {', '.join(unread)}, with R² {r2}, where 0 is no better than the mean."
+        )
+    if nmse >= 1:
+        said.append(
+            f"The reconstruction failed: its error is {_nmse(nmse)} of the variance, no better than the mean field."
+        )
+    return said
+
+
+def _unread(summary: RunSummary) -> list[str]:
+    return [name for name in summary.guided.names if summary.guided.own_r2[name] < UNREAD]
+
+
+def _nmse(value: float) -> str:
+    return number(value, digits=4) if not value >= 1000 else f"{value:.2g}"
 
 
 def _reading(summary: RunSummary) -> Tile:
@@ -50,8 +86,8 @@ def _task(summary: RunSummary) -> Tile:
     change = _nmse_change(summary)
     detail = "error over the variance of the input"
     if np.isfinite(change):
-        detail = f"without guidance {number(summary.nmse['unguided'], digits=4)}, {_changed(change)}{_by(change)}"
-    return Tile("Reconstruction error, NMSE", number(summary.nmse.get("guided", np.nan), digits=4), detail)
+        detail = f"without guidance {_nmse(summary.nmse['unguided'])}, {_changed(change)}{_by(change)}"
+    return Tile("Reconstruction error, NMSE", _nmse(summary.nmse.get("guided", np.nan)), detail)
 
 
 def _leakage(summary: RunSummary) -> Tile:
@@ -64,10 +100,10 @@ def _leakage(summary: RunSummary) -> Tile:
     return Tile(name, number(excess[i, j]), f"{names[i]}, read from the subspace of {names[j]}")
 
 
-def _gap(summary: RunSummary) -> str:
+def _gap(summary: RunSummary, names: list[str]) -> str:
     guided = summary.guided
-    gap = _nan_max(guided.ceiling_r2[name] - guided.own_r2[name] for name in guided.names)
-    best = "the best linear probe of the same size on the whole latent"
+    gap = _nan_max(guided.ceiling_r2[name] - guided.own_r2[name] for name in names)
+    best = f"the {BEST}"
     if not np.isfinite(gap):
         return ""
     return f", as well as by {best}" if gap < NOTICEABLE else f", at most {number(gap)} below {best}"
@@ -84,7 +120,8 @@ def _changed(change: float) -> str:
 
 
 def _by(change: float) -> str:
-    return "" if abs(change) < NOTICEABLE else f" by {100 * abs(change):.0f} %"
+    percent = 100 * abs(change)
+    return "" if abs(change) < NOTICEABLE else f" by {percent:.0f} %" if percent < 1000 else f" by {percent:.2g} %"
 
 
 def _mean(values: Iterable[float]) -> float:

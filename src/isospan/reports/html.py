@@ -124,4 +124,6 @@ def _setting(value: Any) -> str:
         return ", ".join(map(_setting, value)) or "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "–" if value is None else str(value)

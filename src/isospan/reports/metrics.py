@@ -29,6 +29,7 @@ def metrics_of(summary: RunSummary) -> dict[str, Any]:
             "dims": {name: {"n": n, "k": k} for name, (n, k) in summary.dims.items()},
             "guided": summary.guided.to_dict(),
             "unguided": summary.unguided.to_dict() if summary.unguided is not None else None,
+            "edits_achieved": {edit.quantity: edit.achieved for edit in summary.edits},
             "history": _history(summary.history),
             "unguided_history": _history(summary.unguided_history),
             "settings": summary.settings,

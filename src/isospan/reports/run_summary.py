@@ -96,6 +96,9 @@ class EditExample:
         target: value (h, w) that the quantity was set to.
         decoded_before: quantity (h, w) read from the latent as it was.
         decoded_after: quantity (h, w) read from the edited latent.
+        computed_before: quantity (h, w) computed from the field before, where it is a function of fields.
+        computed_after: the same from the field after.
+        achieved: share of the asked change that the computed quantity makes; NaN where there is none.
     """
 
     quantity: str
@@ -104,10 +107,19 @@ class EditExample:
     target: Array
     decoded_before: Array
     decoded_after: Array
+    computed_before: Array | None = None
+    computed_after: Array | None = None
+    achieved: float = float("nan")
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether the quantity was also computed from both fields."""
+        return self.computed_before is not None and self.computed_after is not None
 
     def __post_init__(self) -> None:
         """Check that images are images, and of the same size."""
-        for group in (("before", "after"), ("target", "decoded_before", "decoded_after")):
+        computed = ("computed_before", "computed_after") if self.is_computed else ()
+        for group in (("before", "after"), ("target", "decoded_before", "decoded_after", *computed)):
             shapes = {tuple(getattr(self, what).shape) for what in group}
             if len(shapes) > 1 or len(next(iter(shapes))) != 2:
                 raise ShapeError(

@@ -1,7 +1,7 @@
 """What the functions of this room need of a representation as tensors, made once for each precision and device."""
 
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,10 +10,23 @@ from torch import Tensor
 from isospan.representations import Representation
 
 
-@lru_cache(maxsize=256)
 def constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
     """Return what all functions share, one object for each representation, precision and device."""
+    if torch.compiler.is_compiling():  # a decomposition is no part of the caller's graph
+        apart: Any = torch._dynamo.disable(_complete)
+        return apart(rep, dtype, device)
+    return _constants(rep, dtype, device)
+
+
+@lru_cache(maxsize=256)
+def _constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
     return Constants(rep, dtype, device)
+
+
+def _complete(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
+    made = _constants(rep, dtype, device)
+    _ = made.blocks, made.block_position, made.endomorphisms, made.structure, made.invariant
+    return made
 
 
 class Placed(NamedTuple):

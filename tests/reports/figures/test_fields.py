@@ -1,5 +1,6 @@
 """Fields as images."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -145,3 +146,12 @@ def test_no_scale_writes_its_power_of_ten_into_the_row_above():
     for upper, lower in pairwise(bars):
         lowest = min(tick.get_window_extent().y0 for tick in upper.get_yticklabels())
         assert lower.texts[0].get_window_extent().y1 <= lowest
+
+
+def test_an_edit_shows_the_quantity_of_the_fields_in_a_further_row(edit):
+    example = edit()
+    example = replace(example, computed_before=0.3 * example.target, computed_after=0.7 * example.target)
+    drawn = [image.get_array() for image in _images(edit_panel(example))]
+    assert len(drawn) == 9
+    for image, array in zip(drawn[6:], (0.3 * example.target, example.target, 0.7 * example.target), strict=True):
+        np.testing.assert_array_equal(image, array)

@@ -68,3 +68,8 @@ def test_no_resolves_and_the_widest_names_leave_room_for_the_panels(name):
 def test_terms_without_any_number_are_empty_panels():
     history = LossHistory(step=[1, 2], terms={"task": [float("nan")] * 2})
     loss_curves(history, LossHistory(step=[], terms={})).draw_without_rendering()
+
+
+def test_scores_are_on_a_linear_axis():
+    history = LossHistory(step=[1], terms={}, validation_step=[1, 2], validation={"r2 a": [0.01, 0.9]})
+    assert loss_curves(history).axes[0].get_yscale() == "linear"

@@ -70,19 +70,27 @@ def reconstructions(images: Reconstructions, *, samples: int = 5) -> Figure:
 
 
 def edit_panel(edit: EditExample) -> Figure:
-    """Draw the field before and after an edit with the difference; the quantity before, its target and the result."""
+    """Draw the field before and after an edit with the difference; the quantity before, its target and the result.
+
+    The quantity is that which is read from the latents; in a further row, that which is computed from the fields.
+    """
     before, after = to_array(edit.before), to_array(edit.after)
-    quantity = [to_array(field) for field in (edit.decoded_before, edit.target, edit.decoded_after)]
-    heights = [height_of(before.shape, EDITED), height_of(quantity[0].shape, EDITED)]
+    rows = {"read": (edit.decoded_before, edit.target, edit.decoded_after)}
+    if edit.computed_before is not None and edit.computed_after is not None:
+        rows["computed"] = (edit.computed_before, edit.target, edit.computed_after)
+    quantity = {how: [to_array(field) for field in row] for how, row in rows.items()}
+    scale = shared_scale(*(field for row in quantity.values() for field in row))
+    heights = [height_of(before.shape, EDITED)] + [height_of(row[0].shape, EDITED) for row in quantity.values()]
     with style():
-        figure, (fields, values) = image_grid([EDITED] * 3, heights, gaps=[0.12, 0.9, 0], row_gap=0.4)
+        figure, (fields, *values) = image_grid([EDITED] * 3, heights, gaps=[0.12, 0.9, 0], row_gap=0.4)
         draw_row(figure, fields[:2], [before, after], shared_scale(before, after))
         draw_row(figure, fields[2:], [after - before], shared_scale(after - before, signed=True))
-        draw_row(figure, values, quantity, shared_scale(*quantity))
+        for axes, (how, row) in zip(values, quantity.items(), strict=True):
+            draw_row(figure, axes, row, scale)
+            name_row(axes[0], f"{edit.quantity}, {how}" if len(quantity) > 1 else edit.quantity)
+            name_columns(axes, ("before", "target", "after"))
         name_columns(fields, ("before", "after", "difference"))
-        name_columns(values, ("before", "target", "after"))
         name_row(fields[0], "field")
-        name_row(values[0], edit.quantity)
     return figure
 
 

@@ -14,6 +14,8 @@ COLUMNS = 3
 SMOOTHED_POINTS = 60
 """A curve with more points than this is drawn as a band with its moving average over it."""
 BAND_STRETCHES = 200
+SCORES = "r2 "
+"""How the names of scores begin, which are drawn on a linear axis."""
 
 
 def loss_curves(history: LossHistory, unguided: LossHistory | None = None) -> Figure:
@@ -83,7 +85,7 @@ def _known(steps: Sequence[int], values: Sequence[float] | None) -> tuple[np.nda
 def _finish(ax: Axes, name: str, history: LossHistory) -> None:
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()] or [np.zeros(0)])
     known = drawn[np.isfinite(drawn)]
-    if len(known) and known.min() > 0 and known.max() > 3 * known.min():
+    if not name.startswith(SCORES) and len(known) and known.min() > 0 and known.max() > 3 * known.min():
         ax.set_yscale("log")
     ax.set(title=label(name, longest=32), xlabel="step")
     ax.grid(axis="y")
