@@ -1,7 +1,7 @@
 """Latent spaces with structure that is known beforehand.
 
 The names that a training loop needs are here; each room has its own table of contents: :mod:`isospan.guided`,
-:mod:`isospan.groups`, :mod:`isospan.representations`, :mod:`isospan.moments`, :mod:`isospan.linalg`,
+:mod:`isospan.groups`, :mod:`isospan.representations`, :mod:`isospan.nn`, :mod:`isospan.moments`, :mod:`isospan.linalg`,
 :mod:`isospan.training`, :mod:`isospan.datasets`, :mod:`isospan.reports`.
 They load when first used, so that ``isospan --help`` need not wait for torch.
 """

@@ -70,5 +70,9 @@ class EquivarianceError(IsospanError, AssertionError):
     """A map does not commute with the group; also an AssertionError, since tests raise it."""
 
 
+class FrozenError(IsospanError, RuntimeError):
+    """A layer whose dense weight is held for inference was to be trained."""
+
+
 class NumericalWarning(UserWarning):
     """The result is right but differs from what was asked for (for example k above the rank)."""

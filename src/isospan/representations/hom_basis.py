@@ -2,9 +2,10 @@ r"""The space of equivariant maps between two representations."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Any
+from math import prod, sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +32,52 @@ class HomBlock:
     def shape(self) -> tuple[int, int, int]:
         """Multiplicity out, multiplicity in, and the dimension s of the endomorphisms."""
         return self.target.multiplicity, self.source.multiplicity, len(self.irrep.endomorphism_basis)
+
+    @property
+    def units(self) -> np.ndarray:
+        """E_s / √d (s, d, d), of norm 1."""
+        return self.irrep.endomorphism_basis / sqrt(self.irrep.size)
+
+
+class Band(NamedTuple):
+    """Rows of a map in the spectral bases that belong to one isotypic component of the output: plain numbers.
+
+    Attributes:
+        rows: how many.
+        left: columns of zeros before the irrep's.
+        right: columns of zeros after them.
+        start: first of the irrep's coefficients.
+        shape: of the coefficients (m_out, m_in, s); m_in = 0 where the input lacks the irrep.
+        units: which of the irreps that both share, in their order.
+    """
+
+    rows: int
+    left: int
+    right: int
+    start: int
+    shape: tuple[int, int, int]
+    units: int
+
+
+def spectral_map(coefficients: Tensor, bands: Sequence[Band], units: Sequence[Tensor]) -> Tensor:
+    """The map in the spectral bases (..., n_out, n_in) of coefficients: plain operations on tensors.
+
+    Args:
+        coefficients: (..., dimension).
+        bands: of every isotypic component of the output.
+        units: E_s / √d (s, d, d) of every irrep that both share.
+    """
+    return torch.cat([_band(coefficients, band, units) for band in bands], dim=-2)
+
+
+def _band(coefficients: Tensor, band: Band, units: Sequence[Tensor]) -> Tensor:
+    """Σ_s C_s ⊗ E_s / √d between zeros, (..., rows, n_in)."""
+    count = prod(band.shape)
+    if not count:
+        return coefficients.new_zeros((*coefficients.shape[:-1], band.rows, band.left + band.right))
+    C = coefficients.narrow(-1, band.start, count).unflatten(-1, band.shape)
+    filled = torch.einsum("...ois,sab->...oaib", C, units[band.units]).flatten(-4, -3).flatten(-2)
+    return torch.nn.functional.pad(filled, (band.left, band.right))
 
 
 class HomBasis:
@@ -72,11 +119,13 @@ class HomBasis:
     rep_in: Representation
     rep_out: Representation
     blocks: tuple[HomBlock, ...]
+    bands: tuple[Band, ...]
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         check_same_group(rep_in, rep_out)
         self.rep_in, self.rep_out = rep_in, rep_out
         self.blocks = _shared(rep_in, rep_out)
+        self.bands = _bands(self.blocks, rep_in, rep_out)
         self._units: dict[tuple[torch.dtype, torch.device], dict[tuple[int, ...], Tensor]] = {}
         self._from_in, self._from_out = SpectralTransform(rep_in), SpectralTransform(rep_out)
 
@@ -84,6 +133,11 @@ class HomBasis:
     def dimension(self) -> int:
         """Number of coefficients, Σ m_out m_in s over the irreps that both share."""
         return self.blocks[-1].slice.stop if self.blocks else 0
+
+    @property
+    def units(self) -> list[np.ndarray]:
+        """E_s / √d (s, d, d), of norm 1, of every irrep that both share."""
+        return [block.units for block in self.blocks]
 
     def synthesize(self, coefficients: Tensor | np.ndarray) -> Any:
         """The map W (..., n_out, n_in) of coefficients (..., dimension).
@@ -98,7 +152,7 @@ class HomBasis:
             raise ShapeError(
                 f"Coefficients must have {self.dimension} entries in the last axis, got {tuple(coefficients.shape)}."
             )
-        spectral = self._spectral_map(coefficients)
+        spectral = spectral_map(coefficients, self.bands, list(self._endomorphisms(coefficients).values()))
         return self._from_out.inverse(self._from_in.inverse(spectral).mT).mT
 
     def coefficients(self, matrix: Tensor | np.ndarray) -> Any:
@@ -157,27 +211,6 @@ class HomBasis:
                 coefficients[block.slice].normal_(0, gain * sqrt(block.irrep.size / (m_in * s)), generator=generator)
         return coefficients
 
-    def _spectral_map(self, coefficients: Tensor) -> Tensor:
-        """The map in the spectral bases, (..., n_out, n_in): one band of rows an isotypic component."""
-        batch, columns = coefficients.shape[:-1], self.rep_in.size
-        by_irrep = {block.irrep.key: block for block in self.blocks}
-        bands = []
-        for component in self.rep_out.isotypic:
-            block = by_irrep.get(component.irrep.key)
-            if block is None:
-                bands.append(coefficients.new_zeros((*batch, component.size, columns)))
-            else:
-                filled = self._combine(coefficients[..., block.slice], block)
-                margins = block.source.slice.start, columns - block.source.slice.stop
-                bands.append(torch.nn.functional.pad(filled, margins))
-        return torch.cat(bands, dim=-2)
-
-    def _combine(self, coefficients: Tensor, block: HomBlock) -> Tensor:
-        """Σ_s C_s ⊗ E_s / √d, (..., m_out d, m_in d)."""
-        E = self._endomorphisms(coefficients)[block.irrep.key]
-        C = coefficients.unflatten(-1, block.shape)
-        return torch.einsum("...ois,sab->...oaib", C, E).flatten(-4, -3).flatten(-2)
-
     def _inner_products(self, spectral: Tensor, block: HomBlock) -> Tensor:
         """Coefficients of one irrep from a map in the spectral bases."""
         m_out, m_in, _ = block.shape
@@ -192,10 +225,8 @@ class HomBasis:
         if place not in self._units:
             # under inference_mode they could not take part in training later
             with torch.inference_mode(False):
-                irreps = [block.irrep for block in self.blocks]
-                scaled = [irrep.endomorphism_basis / sqrt(irrep.size) for irrep in irreps]
-                units = [torch.tensor(E, dtype=like.dtype, device=like.device) for E in scaled]
-                self._units[place] = {irrep.key: E for irrep, E in zip(irreps, units, strict=True)}
+                units = [torch.tensor(block.units, dtype=like.dtype, device=like.device) for block in self.blocks]
+                self._units[place] = {block.irrep.key: E for block, E in zip(self.blocks, units, strict=True)}
         return self._units[place]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -216,6 +247,21 @@ def _shared(rep_in: Representation, rep_out: Representation) -> tuple[HomBlock, 
             blocks.append(HomBlock(target.irrep, source, target, slice(start, start + count)))
             start += count
     return tuple(blocks)
+
+
+def _bands(blocks: Sequence[HomBlock], rep_in: Representation, rep_out: Representation) -> tuple[Band, ...]:
+    """The bands of all components of the output, in the order of its spectral basis."""
+    places = {block.irrep.key: (number, block) for number, block in enumerate(blocks)}
+    bands = []
+    for component in rep_out.isotypic:
+        if component.irrep.key not in places:
+            bands.append(Band(component.size, rep_in.size, 0, 0, (component.multiplicity, 0, 0), 0))
+            continue
+        number, block = places[component.irrep.key]
+        columns = block.source.slice
+        left, right = columns.start, rep_in.size - columns.stop
+        bands.append(Band(component.size, left, right, block.slice.start, block.shape, number))
+    return tuple(bands)
 
 
 def _gain(nonlinearity: Any) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +10,64 @@ from torch import Tensor
 
 from isospan.errors import ShapeError
 from isospan.representations.representation import Representation
+
+
+class SpectralArrays(NamedTuple):
+    """What the change of basis multiplies by and reorders with; numpy arrays, or the same as tensors.
+
+    Attributes:
+        bases: orthogonal (n, n) of every block.
+        block_order: coordinates (D,) in the order of the blocks, copy after copy.
+        from_block: the inverse of that order.
+        spectral_order: the blocks' transformed coordinates (D,) in the order of the spectral basis.
+        from_spectral: the inverse of that order.
+        sizes: number of coordinates of every block, all its copies together.
+    """
+
+    bases: tuple[Any, ...]
+    block_order: Any
+    from_block: Any
+    spectral_order: Any
+    from_spectral: Any
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rep: Representation) -> SpectralArrays:
+        """The arrays of a representation, in float64 and int64."""
+        return cls(
+            tuple(block.basis for block in rep.blocks),
+            rep.block_order,
+            np.argsort(rep.block_order),
+            rep.spectral_order,
+            np.argsort(rep.spectral_order),
+            tuple(block.indices.size for block in rep.blocks),
+        )
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> SpectralArrays:
+        """Tensors of one precision on one device."""
+        bases = tuple(torch.tensor(basis, dtype=dtype, device=device) for basis in self.bases)
+        orders = self.block_order, self.from_block, self.spectral_order, self.from_spectral
+        to_b, from_b, to_s, from_s = (torch.tensor(order, device=device) for order in orders)
+        return SpectralArrays(bases, to_b, from_b, to_s, from_s, self.sizes)
+
+
+def to_spectral(x: Tensor, tensors: SpectralArrays) -> Tensor:
+    """Spectral coordinates x Q of vectors x (..., D): plain operations on tensors."""
+    pieces = x.index_select(-1, tensors.block_order).split(tensors.sizes, dim=-1)
+    moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
+    return torch.cat(moved, dim=-1).index_select(-1, tensors.spectral_order)
+
+
+def from_spectral(z: Tensor, tensors: SpectralArrays) -> Tensor:
+    """Vectors z Qᵀ with spectral coordinates z (..., D): plain operations on tensors."""
+    pieces = z.index_select(-1, tensors.from_spectral).split(tensors.sizes, dim=-1)
+    moved = [_each_copy(piece, basis.mT) for piece, basis in zip(pieces, tensors.bases, strict=True)]
+    return torch.cat(moved, dim=-1).index_select(-1, tensors.from_block)
+
+
+def _each_copy(x: Tensor, basis: Tensor) -> Tensor:
+    """Multiply every copy of a block, which follow one another in the last axis, by its basis."""
+    return (x.unflatten(-1, (-1, basis.shape[0])) @ basis).flatten(-2)
 
 
 class SpectralTransform:
@@ -27,23 +85,22 @@ class SpectralTransform:
 
     def __init__(self, rep: Representation) -> None:
         self.rep = rep
-        self._cast: dict[tuple[torch.dtype, torch.device], _Tensors] = {}
+        self._cast: dict[tuple[torch.dtype, torch.device], SpectralArrays] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """Spectral coordinates x Q of vectors x (..., D)."""
-        tensors = self._tensors(x)
-        pieces = x.index_select(-1, tensors.block_order).split(tensors.sizes, dim=-1)
-        moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-        return torch.cat(moved, dim=-1).index_select(-1, tensors.spectral_order)
+        return to_spectral(x, self.tensors(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         """Vectors z Qᵀ with spectral coordinates z (..., D)."""
-        tensors = self._tensors(z)
-        pieces = z.index_select(-1, tensors.from_spectral).split(tensors.sizes, dim=-1)
-        moved = [_each_copy(piece, basis.mT) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-        return torch.cat(moved, dim=-1).index_select(-1, tensors.from_block)
+        return from_spectral(z, self.tensors(z))
 
-    def _tensors(self, x: Tensor) -> _Tensors:
+    def tensors(self, x: Tensor) -> SpectralArrays:
+        """The arrays in the precision and on the device of vectors (..., D).
+
+        Raises:
+            ShapeError: they have another size.
+        """
         if x.dim() == 0 or x.shape[-1] != self.rep.size:
             raise ShapeError(
                 f"The last axis must have the size {self.rep.size} of {self.rep.name}, got shape {tuple(x.shape)}."
@@ -52,26 +109,8 @@ class SpectralTransform:
         if place not in self._cast:
             # under inference_mode they could not take part in training later
             with torch.inference_mode(False):
-                self._cast[place] = _Tensors(self.rep, *place)
+                self._cast[place] = SpectralArrays.of(self.rep).to(*place)
         return self._cast[place]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"rep": self.rep, "_cast": {}}
-
-
-class _Tensors:
-    """Bases and orders of a representation's blocks on one device."""
-
-    def __init__(self, rep: Representation, dtype: torch.dtype, device: torch.device) -> None:
-        def order(numbers: np.ndarray) -> Tensor:
-            return torch.tensor(numbers, device=device)
-
-        self.sizes = [block.indices.size for block in rep.blocks]
-        self.bases = [torch.tensor(block.basis, dtype=dtype, device=device) for block in rep.blocks]
-        self.block_order, self.spectral_order = order(rep.block_order), order(rep.spectral_order)
-        self.from_block, self.from_spectral = order(np.argsort(rep.block_order)), order(np.argsort(rep.spectral_order))
-
-
-def _each_copy(x: Tensor, basis: Tensor) -> Tensor:
-    """Multiply every copy of a block, which follow one another in the last axis, by its basis."""
-    return (x.unflatten(-1, (-1, len(basis))) @ basis).flatten(-2)

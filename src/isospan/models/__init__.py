@@ -1,0 +1,5 @@
+"""Equivariant and invariant networks."""
+
+from isospan.models.emlp import EMLP, IMLP
+
+__all__ = ["EMLP", "IMLP"]

@@ -1,0 +1,155 @@
+"""Equivariant and invariant multilayer perceptrons."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from isospan.models.hidden import check_signal, hidden_representations
+from isospan.models.network import equivariant_network, hidden_activation
+from isospan.nn import IrrepInvariants
+from isospan.nn.freezable import Freezable
+from isospan.nn.regular_linear import element_places, is_regular
+from isospan.representations import Representation
+
+
+class Freezes(nn.Module):
+    """Base of models whose layers can hold their dense weights for inference."""
+
+    def freeze(self) -> Self:
+        """Hold the dense weights of all layers, in evaluation mode; training is refused from then on."""
+        for layer in self._layers():
+            layer.freeze()
+        return self.eval()
+
+    def unfreeze(self) -> Self:
+        """Compute the weights from the parameters again, and train those that were trained before."""
+        for layer in self._layers():
+            layer.unfreeze()
+        return self
+
+    def _layers(self) -> list[Freezable]:
+        return [module for module in self.modules() if isinstance(module, Freezable)]
+
+
+class EMLP(Freezes):
+    r"""An equivariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = \rho_\text{out}(g) f(x)`.
+
+    Linear layers commute with the group, and activations act where they commute with it too: by default on copies of
+    the regular representation, whose coordinates a finite group only permutes. Widths are rounded up to whole copies.
+
+    Args:
+        rep_in: how the group acts on the input.
+        rep_out: how it acts on the output.
+        hidden_units: widths of the hidden layers.
+        activation: name of an activation of ``torch.nn``, of every coordinate. Where the group mixes coordinates of the
+            hidden layers no such function is equivariant, and sigmoid gates take its place
+            (:class:`isospan.nn.GatedActivation`).
+        hidden_rep: what hidden layers consist of copies of. By default the regular representation; for a Lie group all
+            irreps up to frequency 2.
+        bias: add invariant vectors.
+
+    Raises:
+        GroupMismatchError: representations of two groups.
+        RepresentationError: the hidden representation lacks an irrep of the input or the output.
+        OptionError: an unknown activation, or a width below 1.
+
+    Source: Finzi, Welling and Wilson, A Practical Method for Constructing Equivariant Multilayer Perceptrons, 2021.
+
+    Example:
+        >>> from isospan.groups import DihedralGroup
+        >>> from isospan.testing import assert_equivariant
+        >>> vector, regular = DihedralGroup(4).irreps()[-1], DihedralGroup(4).regular_representation
+        >>> model = EMLP(vector + regular, vector, hidden_units=(32, 32))
+        >>> assert_equivariant(model, vector + regular, vector)
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        hidden_units: Sequence[int] = (128, 128, 128),
+        activation: str = "ReLU",
+        hidden_rep: Representation | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.rep_in, self.rep_out = rep_in, rep_out
+        hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
+        check_signal(rep_in, hidden[0], rep_out)
+        self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y (..., rep_out.size) of x (..., rep_in.size)."""
+        return self.network(x)
+
+
+class IMLP(Freezes):
+    r"""An invariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = f(x)`.
+
+    The hidden layers are those of :class:`EMLP`. Of the last one the means over the group's elements are invariant (for
+    other representations than regular ones the invariants of :class:`isospan.nn.IrrepInvariants`), and a plain
+    linear layer reads the output from them.
+
+    Args:
+        rep_in: how the group acts on the input.
+        out_dim: entries of the output.
+        hidden_units: widths of the hidden layers.
+        activation: as in :class:`EMLP`.
+        hidden_rep: as in :class:`EMLP`.
+        bias: as in :class:`EMLP`; also of the last layer.
+
+    Raises:
+        RepresentationError, OptionError: as in :class:`EMLP`.
+
+    Example:
+        >>> from isospan.groups import DihedralGroup
+        >>> from isospan.testing import assert_equivariant
+        >>> regular = DihedralGroup(4).regular_representation
+        >>> assert_equivariant(IMLP(regular, 3, hidden_units=(32, 32)), regular, None)
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        out_dim: int,
+        hidden_units: Sequence[int] = (128, 128, 128),
+        activation: str = "ReLU",
+        hidden_rep: Representation | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.rep_in, self.out_dim = rep_in, out_dim
+        hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
+        check_signal(rep_in, hidden[0], None)
+        last = hidden[-1]
+        act = hidden_activation(last, activation)
+        layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
+        invariants = OrbitMean(last) if is_regular(last) else IrrepInvariants(last)
+        self.network = nn.Sequential(layers, act, invariants)
+        self.head = nn.Linear(invariants.rep_out.size, out_dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y (..., out_dim) of x (..., rep_in.size)."""
+        return self.head(self.network(x))
+
+
+class OrbitMean(nn.Module):
+    """Mean over the elements of every copy of the regular representation, (..., m) of (..., |G| m).
+
+    Args:
+        rep: copies of the regular representation.
+    """
+
+    places: Tensor
+
+    def __init__(self, rep: Representation) -> None:
+        super().__init__()
+        places = element_places(rep)
+        self.rep_in, self.rep_out = rep, places.shape[1] * rep.group.trivial_representation
+        self.register_buffer("places", torch.tensor(places.ravel()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means."""
+        return x.index_select(-1, self.places).unflatten(-1, (-1, self.rep_out.size)).mean(-2)

@@ -1,0 +1,51 @@
+"""What hidden layers consist of, and whether a signal gets through them."""
+
+from collections.abc import Sequence
+
+from isospan._checks import check_count
+from isospan.errors import OptionError, RepresentationError
+from isospan.representations import Representation, directsum
+from isospan.representations.representation import check_same_group
+
+FREQUENCY = 2
+"""Highest frequency of the irreps that hidden layers of a Lie group consist of by default."""
+
+
+def hidden_representations(
+    rep_in: Representation, units: Sequence[int], hidden_rep: Representation | None
+) -> list[Representation]:
+    """Copies of a representation with at least as many coordinates as units, for every hidden layer.
+
+    By default of the regular representation, or for a Lie group of all irreps up to a frequency.
+
+    Raises:
+        OptionError: no width, or one below 1.
+    """
+    if len(units) == 0:
+        raise OptionError("hidden_units is empty. Pass at least one width, or use isospan.nn.Linear.")
+    widths = [check_count(width, what="A hidden width") for width in units]
+    unit = _default(rep_in.group) if hidden_rep is None else hidden_rep
+    return [-(-width // unit.size) * unit for width in widths]
+
+
+def check_signal(rep_in: Representation, hidden: Representation, rep_out: Representation | None) -> None:
+    """Require the irreps of input and output in the hidden representation: what it lacks would be lost, or zero.
+
+    Raises:
+        RepresentationError: the message names what is missing.
+    """
+    present = {component.irrep.key for component in hidden.isotypic}
+    for rep, role, fate in ((rep_in, "input", "lost"), (rep_out, "output", "zero")):
+        if rep is None:
+            continue
+        check_same_group(hidden, rep)
+        missing = [c.irrep.name for c in rep.isotypic if c.irrep.key not in present]
+        if missing:
+            raise RepresentationError(
+                f"The hidden representation {hidden.name!r} must contain every irrep of the {role} {rep.name!r}, but "
+                f"lacks {missing}, which would be {fate}. Add copies of them to hidden_rep, or leave it out."
+            )
+
+
+def _default(group) -> Representation:  # noqa: ANN001
+    return directsum(group.irreps(FREQUENCY)) if group.order() is None else group.regular_representation

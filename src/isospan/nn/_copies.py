@@ -1,0 +1,51 @@
+"""Where the copies of the irreps stand in the spectral basis, in plain numbers that tracing takes as constants."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan.representations import Representation
+
+
+class Copies(NamedTuple):
+    """All copies of one irrep: coordinates start to stop, ``multiplicity`` times ``dim`` of them."""
+
+    start: int
+    stop: int
+    multiplicity: int
+    dim: int
+    is_trivial: bool
+
+    def of(self, z: Tensor) -> Tensor:
+        """The copies (..., multiplicity, dim) of spectral coordinates z (..., D)."""
+        return z[..., self.start : self.stop].unflatten(-1, (self.multiplicity, self.dim))
+
+
+def copies_of(rep: Representation) -> tuple[Copies, ...]:
+    """The copies of every irrep, in the order of the spectral basis."""
+    return tuple(
+        Copies(c.slice.start, c.slice.stop, c.multiplicity, c.irrep.size, c.irrep.is_trivial) for c in rep.isotypic
+    )
+
+
+def copy_numbers(rep: Representation) -> np.ndarray:
+    """The number of the copy that each spectral coordinate belongs to, (D,)."""
+    return np.repeat(np.arange(len(rep.irreps)), [irrep.size for irrep in rep.irreps])
+
+
+def mean_over_copies(values: Tensor, copies: Sequence[Copies]) -> Tensor:
+    """Means (..., number of copies) over the coordinates (..., D) of each copy."""
+    return torch.cat([part.of(values).mean(-1) for part in copies], dim=-1)
+
+
+def trivial_copies(copies: Sequence[Copies]) -> Copies:
+    """The copies of the trivial irrep, none of them where there are none."""
+    return next((part for part in copies if part.is_trivial), Copies(0, 0, 0, 1, True))
+
+
+def numbers_of_trivial(copies: Sequence[Copies]) -> np.ndarray:
+    """1.0 for every copy of the trivial irrep and 0.0 for every other, (number of copies,)."""
+    return np.concatenate([np.full(part.multiplicity, float(part.is_trivial)) for part in copies])

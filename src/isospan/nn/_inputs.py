@@ -1,0 +1,16 @@
+"""What every layer checks of its input."""
+
+from torch import Tensor
+
+from isospan._checks import check_floating
+from isospan.errors import ShapeError
+
+
+def check_features(x: Tensor, size: int, *, dim: int = -1) -> None:
+    """Require a floating-point tensor whose axis ``dim`` has the size of the representation."""
+    check_floating(x, what="The input")
+    if x.dim() < -dim or x.shape[dim] != size:
+        shape = "(..., D)" if dim == -1 else "(B, D, T) or (D, T)"
+        raise ShapeError(
+            f"The input must have shape {shape} with D = {size}, the size of the representation, got {tuple(x.shape)}."
+        )

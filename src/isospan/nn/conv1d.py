@@ -1,0 +1,113 @@
+"""Equivariant convolutions over time."""
+
+import torch
+from torch import Tensor
+
+from isospan._checks import check_choice
+from isospan.nn._conv_arguments import PADDING_MODES, PaddingMode, padding_sides, whole
+from isospan.nn._inputs import check_features
+from isospan.nn.dense_map import DenseMap
+from isospan.representations import Representation
+
+
+class Conv1d(DenseMap):
+    r"""A convolution over time each of whose taps is an equivariant map, with the arguments of torch.nn.Conv1d.
+
+    .. math:: y_t = b + \sum_k W_k \, x_{\text{stride} \cdot t + \text{dilation} \cdot k},
+              \qquad W_k \rho_\text{in}(g) = \rho_\text{out}(g) W_k
+
+    At first it preserves the variance of inputs that are white in channels and time.
+
+    Args:
+        rep_in: how the group acts on the channels of x.
+        rep_out: how it acts on those of y.
+        kernel_size: number of taps.
+        stride: steps of the input for each of the output.
+        padding: entries on both sides, or "valid" for none, or "same" for as many as keep the length.
+        dilation: steps of the input between taps.
+        bias: whether to add an invariant bias.
+        padding_mode: what the padding holds.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Shapes:
+        x (B, rep_in.size, T) to y (B, rep_out.size, T'), or both without B.
+
+    Raises:
+        OptionError: an argument that torch.nn.Conv1d refuses as well.
+        GroupMismatchError, RepresentationError, ShapeError, DtypeError: as for :class:`Linear`.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> regular = CyclicGroup(4).regular_representation
+        >>> Conv1d(regular, 2 * regular, kernel_size=3, padding="same")(torch.zeros(5, 4, 10)).shape
+        torch.Size([5, 8, 10])
+    """
+
+    padding_mode: PaddingMode
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int] = 1,
+        padding: int | tuple[int] | str = 0,
+        dilation: int | tuple[int] = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        taps = whole(kernel_size, least=1, what="kernel_size")
+        super().__init__(rep_in, rep_out, taps=(taps,), bias=bias)
+        self.kernel_size = taps
+        self.in_channels, self.out_channels = rep_in.size, rep_out.size
+        self.stride = whole(stride, least=1, what="stride")
+        self.dilation = whole(dilation, least=1, what="dilation")
+        check_choice(padding_mode, PADDING_MODES, what="padding_mode")
+        self.padding, self.padding_mode = padding, padding_mode
+        self._sides = padding_sides(padding, kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation)
+        self._tap_gain = self.kernel_size**-0.5
+        self.to(device=device, dtype=dtype)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y (B, rep_out.size, T')."""
+        check_features(x, self.in_channels, dim=-2)
+        left, right = self._sides
+        if self.padding_mode == "zeros" and left == right:
+            return torch.nn.functional.conv1d(x, self.weight, self.bias, self.stride, left, self.dilation)
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        padded = torch.nn.functional.pad(x, (left, right), mode=mode)
+        return torch.nn.functional.conv1d(padded, self.weight, self.bias, self.stride, 0, self.dilation)
+
+    def export(self) -> torch.nn.Conv1d:
+        """Return a plain convolution of the same map that shares nothing with this one."""
+        weight = self.weight
+        plain = torch.nn.Conv1d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            bias=self.bias_coefficients is not None,
+            padding_mode=self.padding_mode,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        return self._copy_into(plain)
+
+    def _synthesized(self) -> Tensor:
+        """The dense weight (out, in, kernel_size)."""
+        return self.maps(self.coefficients).movedim(0, -1)
+
+    def extra_repr(self) -> str:
+        """What was asked for."""
+        return (
+            f"{self.rep_in.name} -> {self.rep_out.name}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding!r}, dilation={self.dilation}, bias={self.bias_coefficients is not None}, "
+            f"padding_mode={self.padding_mode!r}"
+        )

@@ -1,0 +1,55 @@
+"""What linear and convolutional layers share: coefficients of equivariant maps that make a dense weight."""
+
+import torch
+from torch import Tensor
+
+from isospan.nn.equivariant_maps import EquivariantMaps
+from isospan.nn.freezable import Freezable
+from isospan.representations import Representation
+
+
+class DenseMap(Freezable):
+    """Base of layers whose weight is made of coefficients of equivariant maps, and whose bias is invariant.
+
+    Args:
+        rep_in: how the group acts on the input.
+        rep_out: how it acts on the output.
+        taps: number of maps: () for one, (kernel_size,) for a convolution.
+        bias: whether there is one, where the output has invariant vectors.
+
+    Attributes:
+        coefficients: parameter ``(*taps, dimension)``, see :class:`isospan.representations.HomBasis`.
+        bias_coefficients: parameter (m,), a number for each trivial irrep in the output; None where there is none.
+    """
+
+    coefficients: torch.nn.Parameter
+    bias_coefficients: torch.nn.Parameter | None
+    _tap_gain: float = 1.0
+    """Standard deviation of what one tap contributes: an output is the sum of several."""
+
+    def __init__(self, rep_in: Representation, rep_out: Representation, *, taps: tuple[int, ...], bias: bool) -> None:
+        super().__init__(rep_in, rep_out)
+        self.maps = EquivariantMaps(rep_in, rep_out)
+        self.coefficients = torch.nn.Parameter(torch.empty(*taps, self.maps.dimension))
+        invariant = next((c for c in rep_out.isotypic if c.irrep.is_trivial), None)
+        biased = bias and invariant is not None
+        self._margins = (invariant.slice.start, rep_out.size - invariant.slice.stop) if invariant else (0, 0)
+        parameter = torch.nn.Parameter(torch.empty(invariant.size)) if biased and invariant else None
+        self.register_parameter("bias_coefficients", parameter)
+
+    def reset_parameters(self, *, gain: float = 1.0, generator: torch.Generator | None = None) -> None:
+        """Draw coefficients that preserve the variance of white inputs times gain², and set the bias to zero."""
+        with torch.no_grad():
+            for tap in self.coefficients.view(-1, self.maps.dimension):
+                self.maps.basis.init_(tap, gain=gain * self._tap_gain, generator=generator)
+            if self.bias_coefficients is not None:
+                self.bias_coefficients.zero_()
+
+    def _synthesized(self) -> Tensor:
+        """The maps of all taps, ``(*taps, n_out, n_in)``; convolutions lay them out as torch does."""
+        return self.maps(self.coefficients)
+
+    def _spread_bias(self) -> Tensor | None:
+        if self.bias_coefficients is None:
+            return None
+        return self.maps.target.inverse(torch.nn.functional.pad(self.bias_coefficients, self._margins))

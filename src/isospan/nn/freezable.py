@@ -1,0 +1,120 @@
+"""Layers that make a dense weight of their parameters, which can be held for inference."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from isospan.errors import FrozenError
+from isospan.representations import Representation
+
+
+class Freezable(torch.nn.Module):
+    """Base of layers that compute a dense weight and bias of their parameters.
+
+    The dense weight is computed at every call, so it can't be stale. :meth:`freeze` holds it for inference; from then
+    on the parameters need no gradient and training is refused. Loading a state, moving the module, or changing the
+    parameters in place (but behind autograd, through ``.data``, or in compiled code) computes it again.
+    A layer says in ``_synthesized`` and ``_spread_bias`` how it makes both.
+
+    Args:
+        rep_in: how the group acts on the input.
+        rep_out: how it acts on the output.
+    """
+
+    frozen_weight: Tensor | None
+    frozen_bias: Tensor | None
+
+    def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
+        super().__init__()
+        self.rep_in, self.rep_out = rep_in, rep_out
+        self.register_buffer("frozen_weight", None, persistent=False)
+        self.register_buffer("frozen_bias", None, persistent=False)
+        self._trained: list[str] = []
+        self._held: list[tuple[int, int]] = []
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, laid out as torch's: the frozen one, or made of the coefficients with their gradient."""
+        self._refresh()
+        return self._synthesized() if self.frozen_weight is None else self.frozen_weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The dense bias (rep_out.size,), which is invariant; None where there is none."""
+        self._refresh()
+        return self._spread_bias() if self.frozen_weight is None else self.frozen_bias
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the dense weight is held."""
+        return self.frozen_weight is not None
+
+    def freeze(self) -> Self:
+        """Hold the dense weight for inference, switch to evaluation and take the parameters out of training."""
+        self.eval()
+        self._trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        for parameter in self.parameters():
+            parameter.requires_grad_(False).grad = None
+        self._hold()
+        return self
+
+    def unfreeze(self) -> Self:
+        """Make the dense weight of the parameters again at every call, and train those that were trained before."""
+        self.frozen_weight = self.frozen_bias = None
+        for name in self._trained:
+            self.get_parameter(name).requires_grad_(True)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation.
+
+        Raises:
+            FrozenError: training of a frozen layer.
+        """
+        if mode and self.is_frozen:
+            raise FrozenError(
+                f"A layer that trains must make its weight of its parameters, but this {type(self).__name__} holds a "
+                "frozen one. Call unfreeze() first."
+            )
+        return super().train(mode)
+
+    def _synthesized(self) -> Tensor:
+        raise NotImplementedError
+
+    def _spread_bias(self) -> Tensor | None:
+        raise NotImplementedError
+
+    def _hold(self) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            bias = self._spread_bias()
+            self.frozen_weight, self.frozen_bias = self._synthesized().contiguous(), bias
+        self._held = self._versions()
+
+    def _refresh(self) -> None:
+        """Hold the weight anew if the parameters are no longer those that it was made of."""
+        if self.is_frozen and not torch.compiler.is_compiling() and self._held != self._versions():
+            self._hold()
+
+    def _versions(self) -> list[tuple[int, int]]:
+        """Which tensors the parameters are, and how often autograd saw them change."""
+        return [(id(p), 0 if p.is_inference() else p._version) for p in self.parameters()]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        if self.is_frozen:
+            self._hold()
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._refresh()
+
+    def _copy_into(self, module: Any) -> Any:
+        """Write the dense weight and bias into a torch module, and its mode of training."""
+        with torch.no_grad():
+            module.weight.copy_(self.weight)
+            if module.bias is not None:
+                module.bias.copy_(self.bias)
+        return module.train(self.training)

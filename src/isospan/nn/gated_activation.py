@@ -1,0 +1,64 @@
+"""Activations by gates that the network computes."""
+
+import torch
+from torch import Tensor
+
+from isospan.nn._activations import Activation
+from isospan.nn._constants import full_precision
+from isospan.nn._gates import GatedCopies
+from isospan.nn._inputs import check_features
+from isospan.representations import Representation
+
+
+class GatedActivation(GatedCopies):
+    r"""Every copy of an irrep times a function of an invariant of its own, which the input holds besides.
+
+    .. math:: (x, a) \mapsto f(a_i) \, x_i, \qquad x_i \mapsto f(x_i) \, x_i \;\text{where trivial}
+
+    Trivial features are their own gates. The gates a are the last coordinates of the input: the layer before maps to
+    ``rep_in``.
+
+    Args:
+        rep: how the group acts on x.
+        activation: f, a name of a module of torch.nn, a module, or a function of single numbers.
+
+    Attributes:
+        rep_in: rep plus a trivial irrep for every copy of another one.
+        rep_out: rep.
+
+    Shapes:
+        (..., rep_in.size) to (..., rep.size).
+
+    Raises:
+        OptionError: an unknown name.
+        ShapeError, DtypeError: what the message says.
+
+    Source: Weiler et al., 3D Steerable CNNs, 2018.
+
+    Example:
+        >>> from isospan.groups import SO2
+        >>> gate = GatedActivation(2 * SO2().irrep(1))
+        >>> gate.rep_in.size, gate(torch.tensor([3.0, 4, 3, 4, 0, 100]))
+        (6, tensor([1.5000, 2.0000, 3.0000, 4.0000]))
+    """
+
+    def __init__(self, rep: Representation, activation: Activation = "Sigmoid") -> None:
+        super().__init__(rep, activation)
+        gates = sum(not irrep.is_trivial for irrep in rep.irreps)
+        self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
+        self.rep_out = rep
+        self._sizes = rep.size, gates
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the gated features (..., rep.size)."""
+        check_features(x, sum(self._sizes))
+        features, gates = x.split(self._sizes, dim=-1)
+        z, start, invariants = self.change(features), 0, []
+        for part in self._copies:
+            if part.is_trivial:
+                invariants.append(part.of(z).squeeze(-1))
+            else:
+                invariants.append(gates.narrow(-1, start, part.multiplicity))
+                start += part.multiplicity
+        with full_precision(z):
+            return self.gated(z, torch.cat(invariants, dim=-1))

@@ -1,0 +1,47 @@
+"""Norms of the copies of the irreps."""
+
+import torch
+from torch import Tensor
+
+from isospan.nn._constants import full_precision
+from isospan.nn._copies import copies_of
+from isospan.nn.change_of_basis import ChangeOfBasis
+from isospan.representations import Representation
+
+
+class IrrepNorm(torch.nn.Module):
+    r"""The norm of every copy of every irrep, :math:`\|Q_i^\top x\|`: invariants of the group.
+
+    The gradient at a copy that is zero is zero. Norms lose signs and the angles between copies, which
+    :class:`IrrepInvariants` keeps.
+
+    Args:
+        rep: how the group acts on x.
+
+    Attributes:
+        rep_in: the same.
+        rep_out: as many trivial irreps as there are copies.
+
+    Shapes:
+        x (..., rep.size) to norms (..., number of copies), in the order of ``rep.irreps``.
+
+    Raises:
+        ShapeError, DtypeError: what the message says.
+
+    Example:
+        >>> from isospan.groups import SO2
+        >>> IrrepNorm(SO2().irrep(1) + SO2().irrep(0))(torch.tensor([3.0, 4.0, -2.0]))
+        tensor([2., 5.])
+    """
+
+    def __init__(self, rep: Representation) -> None:
+        super().__init__()
+        self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
+        self.change = ChangeOfBasis(rep)
+        self._copies = copies_of(rep)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the norms (..., number of copies)."""
+        z = self.change(x)
+        with full_precision(z):
+            return torch.cat([torch.linalg.vector_norm(part.of(z), dim=-1) for part in self._copies], dim=-1)

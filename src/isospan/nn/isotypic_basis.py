@@ -1,0 +1,126 @@
+"""Isotypic coordinates whose copies may be mixed by a learned orthogonal map."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan.nn._constants import Constants, full_precision
+from isospan.nn._copies import copies_of
+from isospan.nn.change_of_basis import ChangeOfBasis
+from isospan.representations import Irrep, IsotypicComponent, Representation
+
+
+class IsotypicBasis(torch.nn.Module):
+    r"""Coordinates by isotypic component, with the freedom that the group leaves in choosing them.
+
+    The basis of a component of m copies is unique up to an orthogonal map that commutes with the group. A learnable
+    one starts as the identity and is the exponential of an antisymmetric equivariant map,
+
+    .. math:: z_\sigma = \exp\Bigl(\sum_s (C_s - C_s^*) \otimes E_s\Bigr) \, Q_\sigma^\top x,
+
+    so that :meth:`inverse` is exact and norms are kept, whatever the parameters are.
+
+    Args:
+        rep: how the group acts on x.
+        learnable: whether copies of one irrep are mixed by parameters.
+
+    Shapes:
+        x (..., rep.size) to z (..., rep.size); :meth:`split` cuts z into (..., m, d) for every irrep.
+
+    Raises:
+        ShapeError, DtypeError: what the message says.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> basis = IsotypicBasis(2 * CyclicGroup(3).regular_representation, learnable=True)
+        >>> [part.shape[-2:] for part in basis.split(basis(torch.zeros(6)))]
+        [torch.Size([2, 1]), torch.Size([2, 2])]
+    """
+
+    def __init__(self, rep: Representation, learnable: bool = False) -> None:
+        super().__init__()
+        self.rep_in = rep
+        self.change = ChangeOfBasis(rep)
+        self._copies = copies_of(rep)
+        self.mixings = torch.nn.ModuleList(
+            CopyMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()
+            for c in rep.isotypic
+        )
+
+    @property
+    def rep_out(self) -> Representation:
+        """The direct sum of the irreps in the order of z."""
+        return self.change.rep_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the coordinates z (..., D) of x (..., D)."""
+        parts = self.split(self.change(x))
+        return torch.cat([mix(part).flatten(-2) for mix, part in zip(self.mixings, parts, strict=True)], dim=-1)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return x (..., D) of coordinates z (..., D)."""
+        parts = [
+            mix.inverse(part) if isinstance(mix, CopyMixing) else part
+            for mix, part in zip(self.mixings, self.split(z), strict=True)
+        ]
+        return self.change.inverse(torch.cat([part.flatten(-2) for part in parts], dim=-1))
+
+    def split(self, z: Tensor) -> tuple[Tensor, ...]:
+        """The copies (..., m, d) of every irrep in coordinates z, in the order of ``rep.isotypic``."""
+        return tuple(part.of(z) for part in self._copies)
+
+
+def _is_free(component: IsotypicComponent) -> bool:
+    """Whether the identity is not the only choice near it: one copy of real type leaves but a sign."""
+    return component.multiplicity > 1 or component.irrep.type != "real"
+
+
+class CopyMixing(Constants):
+    """An orthogonal map of the m copies of one irrep that commutes with the group: a Lie exponential.
+
+    Args:
+        irrep: of dimension d with s endomorphisms.
+        multiplicity: m.
+
+    Attributes:
+        mixing: parameter (m, m, s), zero at first, of which the antisymmetric part acts.
+
+    Example:
+        >>> from isospan.groups import SO3
+        >>> CopyMixing(SO3().irrep(1), 2)(torch.ones(2, 3))
+        tensor([[1., 1., 1.],
+                [1., 1., 1.]], grad_fn=...)
+    """
+
+    endomorphisms: Tensor
+    products: Tensor
+
+    def __init__(self, irrep: Irrep, multiplicity: int) -> None:
+        super().__init__()
+        E = irrep.endomorphism_basis
+        self._shape = multiplicity, len(E)
+        self.mixing = torch.nn.Parameter(torch.zeros(multiplicity, multiplicity, len(E)))
+        self.register_constant("endomorphisms", np.array(E))
+        # E_s E_t = Σ_u γ_sut E_u: the algebra acts on itself by real matrices (s, s), smaller than (d, d)
+        self.register_constant("products", np.einsum("sab,tbc,uac->sut", E, E, E) / irrep.size)
+
+    @property
+    def coefficients(self) -> Tensor:
+        """C (m, m, s) of the orthogonal map Σ C_s ⊗ E_s."""
+        m, s = self._shape
+        with full_precision(self.mixing):
+            A = torch.einsum("ois,sut->ouit", self.mixing, self.products).reshape(m * s, m * s)
+            exponential = torch.linalg.matrix_exp(A - A.mT).unflatten(0, (m, s)).unflatten(-1, (m, s))
+        return exponential[..., 0].transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix copies x (..., m, d)."""
+        with full_precision(x):
+            C, E = self.coefficients.to(x.dtype), self.endomorphisms.to(x.dtype)
+            return torch.einsum("ois,sab,...ib->...oa", C, E, x)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Undo :meth:`forward`, by the transpose."""
+        with full_precision(x):
+            C, E = self.coefficients.to(x.dtype), self.endomorphisms.to(x.dtype)
+            return torch.einsum("ois,sab,...oa->...ib", C, E, x)

@@ -1,0 +1,72 @@
+"""Equivariant linear maps."""
+
+import torch
+from torch import Tensor
+
+from isospan.nn._inputs import check_features
+from isospan.nn.dense_map import DenseMap
+from isospan.representations import Representation
+
+
+class Linear(DenseMap):
+    r"""An equivariant affine map, :math:`y = W x + b` with :math:`W \rho_\text{in}(g) = \rho_\text{out}(g) W`.
+
+    Its parameters are the coefficients of W in an orthonormal basis of the equivariant maps, and those of b in one of
+    the invariant vectors. Irreps of the output that the input lacks stay zero. At first W preserves the variance of
+    white inputs and b is zero.
+
+    Args:
+        rep_in: how the group acts on x.
+        rep_out: how it acts on y.
+        bias: whether to add b; there is none where the output has no invariant vector.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Shapes:
+        x (..., rep_in.size) to y (..., rep_out.size).
+
+    Raises:
+        GroupMismatchError: representations of two groups.
+        RepresentationError: they share no irrep.
+        ShapeError, DtypeError: what the message says.
+
+    Source: Finzi, Welling and Wilson, A Practical Method for Constructing Equivariant Multilayer Perceptrons, 2021.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> from isospan.testing import assert_equivariant
+        >>> regular = CyclicGroup(4).regular_representation
+        >>> layer = Linear(regular, 2 * regular)
+        >>> layer.coefficients.shape, layer.weight.shape
+        (torch.Size([8]), torch.Size([8, 4]))
+        >>> assert_equivariant(layer, layer.rep_in, layer.rep_out)
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        bias: bool = True,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(rep_in, rep_out, taps=(), bias=bias)
+        self.in_features, self.out_features = rep_in.size, rep_out.size
+        self.to(device=device, dtype=dtype)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y (..., rep_out.size)."""
+        check_features(x, self.in_features)
+        return torch.nn.functional.linear(x, self.weight, self.bias)
+
+    def export(self) -> torch.nn.Linear:
+        """Return a plain linear layer of the same map that shares nothing with this one."""
+        weight, biased = self.weight, self.bias is not None
+        plain = torch.nn.Linear(*weight.shape[::-1], bias=biased, device=weight.device, dtype=weight.dtype)
+        return self._copy_into(plain)
+
+    def extra_repr(self) -> str:
+        """The sizes of input and output."""
+        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"

@@ -1,0 +1,124 @@
+"""Equivariant maps between copies of the regular representation."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from isospan.errors import RepresentationError
+from isospan.groups import FiniteGroup
+from isospan.nn._inputs import check_features
+from isospan.nn.freezable import Freezable
+from isospan.representations import Representation
+
+
+class RegularLinear(Freezable):
+    r"""An equivariant affine map between copies of the regular representation: a group convolution.
+
+    .. math:: y_{g o} = b_o + \sum_{h, i} c_{g^{-1} h, o i} \, x_{h i}
+
+    with one (m_out, m_in) matrix of coefficients c for every element. :class:`RegularNetwork` computes chains of them
+    faster than one after the other.
+
+    Args:
+        rep_in: copies of the group's regular representation.
+        rep_out: the same.
+        bias: add an invariant vector, one number a copy.
+
+    Raises:
+        RepresentationError: a representation is not made of regular copies.
+
+    Source: Cohen and Welling, Group equivariant convolutional networks, 2016.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> regular = CyclicGroup(3).regular_representation
+        >>> layer = RegularLinear(2 * regular, 4 * regular)
+        >>> layer.coefficients.shape, layer(torch.randn(10, 6)).shape
+        (torch.Size([3, 4, 2]), torch.Size([10, 12]))
+    """
+
+    quotients: Tensor
+    order_in: Tensor
+    order_out: Tensor
+
+    def __init__(self, rep_in: Representation, rep_out: Representation, bias: bool = True) -> None:
+        super().__init__(rep_in, rep_out)
+        places_in, places_out = element_places(rep_in), element_places(rep_out)
+        (n, m_in), m_out = places_in.shape, places_out.shape[1]
+        self.coefficients = torch.nn.Parameter(torch.empty(n, m_out, m_in))
+        self.bias_coefficients = torch.nn.Parameter(torch.empty(m_out)) if bias else None
+        for name, index in (
+            ("quotients", quotients(rep_in.group)),
+            ("order_in", np.argsort(places_in.ravel())),
+            ("order_out", np.argsort(places_out.ravel())),
+        ):
+            self.register_buffer(name, torch.tensor(index.ravel(), dtype=torch.int64), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
+        """Draw parameters as :class:`torch.nn.Linear` of the same width does."""
+        bound = self.rep_in.size**-0.5
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-bound, bound, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y (..., rep_out.size)."""
+        check_features(x, self.rep_in.size)
+        return linear(x, self.weight, self.bias)
+
+    def export(self) -> torch.nn.Linear:
+        """Return a plain linear layer of the same map that shares nothing with this one."""
+        plain = torch.nn.Linear(self.rep_in.size, self.rep_out.size, bias=self.bias_coefficients is not None)
+        return self._copy_into(plain.to(self.coefficients))
+
+    def extra_repr(self) -> str:
+        """What is mapped to what."""
+        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
+
+    def _synthesized(self) -> Tensor:
+        n, m_out, m_in = self.coefficients.shape
+        tiles = self.coefficients.index_select(0, self.quotients).view(n, n, m_out, m_in)
+        weight = tiles.transpose(1, 2).reshape(n * m_out, n * m_in)
+        return weight.index_select(0, self.order_out).index_select(1, self.order_in)
+
+    def _spread_bias(self) -> Tensor | None:
+        if self.bias_coefficients is None:
+            return None
+        return self.bias_coefficients.repeat(len(self.coefficients)).index_select(0, self.order_out)
+
+
+def is_regular(rep: Representation) -> bool:
+    """Whether a representation consists of copies of the regular one of a finite group, up to the order of coordinates.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> group = CyclicGroup(3)
+        >>> is_regular(2 * group.regular_representation), is_regular(group.irreps()[1])
+        (True, False)
+    """
+    if rep.group.order() is None or len(rep.blocks) != 1:
+        return False
+    return rep.blocks[0].action.key == rep.group.regular_representation.blocks[0].action.key
+
+
+def element_places(rep: Representation) -> np.ndarray:
+    """Coordinate of every element in every copy of the regular representation, (|G|, m).
+
+    Raises:
+        RepresentationError: there are other blocks than regular ones.
+    """
+    if not is_regular(rep):
+        raise RepresentationError(
+            f"A group convolution maps copies of the regular representation, got {rep.name!r} of {rep.group.name}. "
+            "Use isospan.nn.Linear, which maps any representation."
+        )
+    order = np.argsort(rep.group.regular_representation.blocks[0].indices[0])
+    return rep.blocks[0].indices[:, order].T
+
+
+def quotients(group: FiniteGroup) -> np.ndarray:
+    """Index of g⁻¹ h, (|G|, |G|)."""
+    table = np.asarray(group.table)
+    return table[np.argmax(table == group.identity.index, axis=1)]

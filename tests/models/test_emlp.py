@@ -1,0 +1,169 @@
+"""Perceptrons: equivariant for every group and basis, trained by every parameter, and able to tell orbits apart."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.errors import FrozenError, GroupMismatchError, OptionError, RepresentationError
+from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
+from isospan.models import EMLP, IMLP
+from isospan.representations import conjugate_by, directsum
+from isospan.testing import assert_equivariant
+
+GROUPS = {
+    "C4": CyclicGroup(4),
+    "D6": DihedralGroup(6),
+    "A4": AlternatingGroup(4),
+    "Q8": QuaternionGroup(),
+    "A5": IcosahedralGroup(),
+    "SO2": SO2(),
+    "SO3": SO3(),
+}
+
+
+def turned(rep):
+    Q = np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0]
+    return conjugate_by(rep, Q)
+
+
+def ends(group):
+    irreps = group.irreps() if group.order() else group.irreps(2)
+    return turned(directsum([2 * irreps[0], irreps[-1]])), turned(directsum([irreps[0], 2 * irreps[-1]]))
+
+
+def regular_ends(group):
+    regular = group.regular_representation
+    return regular, 2 * regular
+
+
+CASES = [pytest.param(*ends(group), id=f"{name}-turned") for name, group in GROUPS.items()] + [
+    pytest.param(*regular_ends(group), id=f"{name}-regular") for name, group in GROUPS.items() if group.order()
+]
+WIDTHS = [(24,), (24, 30), (330, 330)]
+
+
+def models(rep_in, rep_out, widths):
+    return {"EMLP": (EMLP(rep_in, rep_out, widths), rep_out), "IMLP": (IMLP(rep_in, 3, widths), None)}
+
+
+@pytest.fixture(params=CASES)
+def reps(request):
+    return request.param
+
+
+def pytest_generate_tests(metafunc):
+    if {"rep_in", "rep_out"} <= set(metafunc.fixturenames):
+        metafunc.parametrize(("rep_in", "rep_out"), CASES)
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equivariant(rep_in, rep_out, widths, dtype):
+    for model, rep in models(rep_in, rep_out, widths).values():
+        assert_equivariant(model.to(dtype), rep_in, rep)
+
+
+@pytest.mark.parametrize("kind", ["EMLP", "IMLP"])
+def test_training_lowers_the_loss_through_every_parameter(rep_in, rep_out, kind):
+    model, rep = models(rep_in, rep_out, (24, 30))[kind]
+    x, y = torch.randn(40, rep_in.size), torch.randn(40, rep.size if rep else 3)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer, losses = torch.optim.Adam(model.parameters(), 3e-3), []
+    for _ in range(15):
+        loss = (model(x) - y).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    assert all((p != before[name]).any() for name, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("widths", [(24, 30), (330, 330)], ids=str)
+@pytest.mark.parametrize("kind", ["EMLP", "IMLP"])
+def test_copies_states_and_traces(rep_in, rep_out, widths, kind):
+    torch.manual_seed(0)
+    model, x = models(rep_in, rep_out, widths)[kind][0], torch.randn(5, rep_in.size)
+    y = model(x)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(x), y)
+        assert not {id(p) for p in other.parameters()} & {id(p) for p in model.parameters()}
+    fresh = models(rep_in, rep_out, widths)[kind][0]
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(fresh(x), y)
+    doubled = {name: 2 * p for name, p in model.named_parameters()}
+    assert not torch.equal(torch.func.functional_call(model, doubled, (x,)), y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (model(x) - y).abs().max() < 0.1 * y.abs().max()  # eight bits in each of a few layers
+
+
+@pytest.mark.parametrize("kind", ["EMLP", "IMLP"])
+def test_frozen_models_give_the_same_and_do_not_train(rep_in, rep_out, kind):
+    model, x = models(rep_in, rep_out, (24, 330))[kind][0].double(), torch.randn(5, rep_in.size, dtype=torch.float64)
+    y = model(x)
+    torch.testing.assert_close(model.freeze()(x), y, rtol=0, atol=1e-12)
+    with pytest.raises(FrozenError):
+        model.train()
+    model.unfreeze().train()
+    assert model(x).requires_grad
+
+
+# torch's own tracing of a function with its own gradient instantiates the class, which torch deprecates
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("widths", [(24, 30), (330, 330)], ids=str)
+@pytest.mark.parametrize("name", ["D6", "SO2"])
+def test_compiles_and_exports_as_one_graph(name, widths):
+    model, x = EMLP(*ends(GROUPS[name]), widths), torch.randn(5, ends(GROUPS[name])[0].size)
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), model(x))
+    torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), model(x))
+
+
+def test_orbits_that_norms_confuse():
+    """Two pairs of plane vectors with equal norms and another angle between them."""
+    group = CyclicGroup(5)
+    pair = 2 * group.irreps()[1]
+    x = torch.tensor([[1.0, 0, 0, 1], [1.0, 0, 1, 0]])
+    for hidden_rep in (None, directsum(group.irreps())):
+        model = IMLP(pair, 4, (40, 40), hidden_rep=hidden_rep)
+        a, b = model(x).detach()
+        assert (a - b).abs().max() > 1e-3
+        moved = x @ torch.tensor(pair(group.generators[0]), dtype=torch.float32).T
+        torch.testing.assert_close(model(moved), model(x), rtol=0, atol=1e-5)
+
+
+def test_hidden_representation_of_the_user():
+    """Cosets instead of elements: a permutation representation that is not regular."""
+    group = DihedralGroup(4)
+    corners = group.quotient_representation(group.subgroup([group.generators[1]])) + group.regular_representation
+    vector = group.irreps()[-1]
+    model = EMLP(vector, vector, (30, 30), hidden_rep=corners)
+    assert_equivariant(model, vector, vector)
+    assert model(torch.randn(3, 2)).abs().max() > 0
+
+
+class TestBadInput:
+    group = DihedralGroup(4)
+    regular, vector = group.regular_representation, group.irreps()[-1]
+
+    def test_missing_irreps(self):
+        with pytest.raises(RepresentationError, match=r"every irrep of the output 'psi_4', but lacks \['psi_4'\]"):
+            EMLP(self.group.trivial_representation, self.vector, hidden_rep=self.group.trivial_representation)
+        with pytest.raises(RepresentationError, match="of the input 'psi_4'"):
+            IMLP(self.vector, 1, hidden_rep=self.group.trivial_representation)
+
+    def test_options(self):
+        with pytest.raises(OptionError, match="'relu'"):
+            EMLP(self.vector, self.vector, activation="relu")
+        with pytest.raises(OptionError, match="must be at least 1, got 0"):
+            EMLP(self.vector, self.vector, (0,))
+        with pytest.raises(OptionError, match="hidden_units is empty"):
+            EMLP(self.vector, self.vector, ())
+
+    def test_groups(self):
+        with pytest.raises(GroupMismatchError):
+            EMLP(self.vector, CyclicGroup(4).regular_representation)

@@ -1,0 +1,47 @@
+"""Small representations of every kind of group and irrep, in the basis that they come in and in a random one."""
+
+import numpy as np
+import pytest
+
+from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
+from isospan.representations import conjugate_by, directsum
+
+GROUPS = {
+    "C1": CyclicGroup(1),
+    "C4": CyclicGroup(4),
+    "D6": DihedralGroup(6),
+    "A4": AlternatingGroup(4),
+    "Q8": QuaternionGroup(),
+    "A5": IcosahedralGroup(),
+    "SO2": SO2(),
+    "SO3": SO3(),
+}
+
+
+def irreps_of(group):
+    return group.irreps() if group.order() else group.irreps(2)
+
+
+def turned(rep, seed=0):
+    """The representation in a random orthonormal basis."""
+    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(rep.size, rep.size)))[0]
+    return conjugate_by(rep, Q)
+
+
+def sums(group):
+    """Two sums that share all irreps but some, turned, with one to three copies."""
+    first, *rest = irreps_of(group)
+    rest = rest or [first]
+    return turned(directsum([2 * first, *(2 * irrep for irrep in rest)])), turned(
+        directsum([first, 3 * rest[-1], rest[0]]), 1
+    )
+
+
+@pytest.fixture(params=GROUPS)
+def group(request):
+    return GROUPS[request.param]
+
+
+@pytest.fixture
+def reps(group):
+    return sums(group)

@@ -1,0 +1,177 @@
+"""Equivariant linear maps: their weight commutes with every element, and is never stale."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.errors import DtypeError, FrozenError, GroupMismatchError, RepresentationError, ShapeError
+from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup
+from isospan.nn import Linear
+
+
+def elements(group):
+    rng = np.random.default_rng(0)
+    return group.elements if group.order() else [group.sample(generator=rng) for _ in range(5)]
+
+
+def test_weight_commutes_with_every_element_and_bias_is_invariant(reps):
+    layer = Linear(*reps).double()
+    torch.nn.init.normal_(layer.bias_coefficients)
+    W, b = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    for g in elements(reps[0].group):
+        np.testing.assert_allclose(W @ reps[0](g), reps[1](g) @ W, atol=1e-10)
+        np.testing.assert_allclose(reps[1](g) @ b, b, atol=1e-10)
+
+
+def test_number_of_parameters_is_that_of_the_characters():
+    group = DihedralGroup(6)
+    rep_in, rep_out = group.regular_representation, group.irreps()[-1] + group.trivial_representation
+    inner = np.mean([rep_in.character(g) * rep_out.character(g) for g in group.elements])
+    layer = Linear(rep_in, rep_out)
+    assert layer.coefficients.numel() == round(inner)
+    assert layer.bias_coefficients.numel() == 1
+
+
+def test_every_equivariant_target_is_learned_exactly():
+    """Least squares by gradient descent in an orthonormal basis: full batch, white data."""
+    rep = CyclicGroup(4).regular_representation
+    target = Linear(rep, rep).double()
+    layer, x = Linear(rep, rep).double(), torch.eye(4, dtype=torch.float64)
+    for _ in range(200):
+        loss = (layer(x) - target(x).detach()).square().sum()
+        layer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter -= 0.1 * parameter.grad
+    assert loss < 1e-12
+
+
+def test_white_inputs_keep_their_variance():
+    rep = IcosahedralGroup().regular_representation
+    layers = [Linear(rep, rep, bias=False) for _ in range(50)]
+    variance = torch.stack([layer.weight.square().sum(1) for layer in layers]).mean()
+    assert variance.item() == pytest.approx(1, rel=0.05)
+
+
+def test_frozen_layers_hold_their_weight(reps):
+    layer, x = Linear(*reps), torch.randn(3, reps[0].size)
+    expected = layer(x)
+    layer.coefficients.grad = torch.ones_like(layer.coefficients)
+    layer.freeze()
+    assert layer.weight is layer.weight
+    assert not layer(x).requires_grad
+    torch.testing.assert_close(layer(x), expected)
+    # nothing is left that an optimiser would move
+    torch.optim.SGD(layer.parameters(), lr=1.0, weight_decay=1.0).step()
+    torch.testing.assert_close(layer.unfreeze()(x), expected)
+    assert layer(x).requires_grad
+
+
+def test_frozen_layers_refuse_training():
+    rep = CyclicGroup(4).regular_representation
+    model = torch.nn.Sequential(Linear(rep, rep).freeze())
+    assert not model[0].training
+    with pytest.raises(FrozenError, match=r"Call unfreeze\(\)"):
+        model.train()
+    model[0].unfreeze()
+    assert model.train()[0].training
+
+
+def test_unfreezing_trains_what_was_trained():
+    rep = CyclicGroup(4).regular_representation
+    layer = Linear(rep, rep)
+    layer.bias_coefficients.requires_grad_(False)
+    layer.freeze().unfreeze()
+    assert layer.coefficients.requires_grad
+    assert not layer.bias_coefficients.requires_grad
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_loading_a_state_refreshes_a_frozen_layer(reps, assign):
+    layer, other, x = Linear(*reps).freeze(), Linear(*reps), torch.randn(3, reps[0].size)
+    torch.nn.Sequential(layer).load_state_dict({f"0.{k}": v for k, v in other.state_dict().items()}, assign=assign)
+    torch.testing.assert_close(layer(x), other(x))
+    assert layer.state_dict().keys() == other.state_dict().keys() == {"coefficients", "bias_coefficients"}
+
+
+def test_frozen_weights_follow_their_parameters(reps):
+    layer, other, x = Linear(*reps).freeze(), Linear(*reps), torch.randn(3, reps[0].size)
+    before = layer(x)
+    torch.testing.assert_close(torch.func.functional_call(layer, dict(other.named_parameters()), (x,)), other(x))
+    torch.testing.assert_close(layer(x), before)
+    with torch.no_grad():
+        layer.coefficients.mul_(2)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), 2 * before)
+    layer(x.requires_grad_()).sum().backward()
+    assert x.grad.any()
+
+
+def test_frozen_weights_follow_their_module():
+    rep = DihedralGroup(6).regular_representation
+    layer = Linear(rep, rep).double().freeze()
+    exact = layer.weight.clone()
+    assert layer.float().weight.dtype == torch.float32
+    assert copy.deepcopy(layer).is_frozen
+    # the coefficients lost their digits, the change of basis did not
+    torch.testing.assert_close(layer.double().weight, exact, rtol=0, atol=1e-6)
+
+
+def test_unfrozen_layers_follow_their_parameters(reps):
+    layer, x = Linear(*reps), torch.randn(3, reps[0].size)
+    before = layer(x)
+    with torch.no_grad():
+        layer.coefficients.mul_(2)
+    torch.testing.assert_close(layer(x), 2 * before)
+    layer.coefficients.data.zero_()
+    assert not layer(x).any()
+
+
+def test_layers_of_one_representation_are_independent(reps):
+    first, second, x = Linear(*reps), Linear(*reps), torch.randn(3, reps[0].size)
+    before = second(x)
+    first.double()
+    with torch.no_grad():
+        first.coefficients.zero_()
+    torch.testing.assert_close(second(x), before, rtol=0, atol=0)
+
+
+def test_constants_survive_lower_precision():
+    rep = DihedralGroup(6).regular_representation
+    layer = Linear(rep, rep)
+    through = copy.deepcopy(layer).bfloat16().double()
+    exact = torch.tensor(layer.maps.source.rep_in.blocks[0].basis)
+    torch.testing.assert_close(through.maps.source.basis_0, exact, rtol=0, atol=0)
+
+
+def test_modules_can_be_made_without_memory():
+    rep = CyclicGroup(4).regular_representation
+    layer = Linear(rep, rep, device="meta")
+    assert layer(torch.empty(2, 4, device="meta")).shape == (2, 4)
+    layer.to_empty(device="cpu")
+    layer.reset_parameters()
+    assert torch.isfinite(layer(torch.randn(2, 4))).all()
+
+
+def test_no_buffer_is_larger_than_the_weight():
+    for rep in [IcosahedralGroup().regular_representation, 3 * DihedralGroup(6).regular_representation]:
+        layer = Linear(rep, rep)
+        assert max(b.numel() for b in layer.buffers()) <= layer.weight.numel()
+
+
+def test_what_cannot_be_is_named():
+    group = CyclicGroup(4)
+    rep, sign = group.regular_representation, group.irrep(1)
+    with pytest.raises(RepresentationError, match=r"\['psi_1'\] in .* Add copies"):
+        Linear(sign, group.irrep(2))
+    with pytest.raises(GroupMismatchError, match="CyclicGroup"):
+        Linear(rep, CyclicGroup(3).regular_representation)
+    with pytest.raises(ShapeError, match=r"D = 4.*got \(2, 3\)"):
+        Linear(rep, rep)(torch.zeros(2, 3))
+    with pytest.raises(DtypeError, match="floating point"):
+        Linear(rep, rep)(torch.zeros(2, 4, dtype=torch.int64))
+    assert Linear(rep, sign).bias is None
+    assert Linear(rep, rep, bias=False).bias is None

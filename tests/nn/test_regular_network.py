@@ -1,0 +1,109 @@
+"""Chains of group convolutions: the two ways to compute them agree with the layers one after the other."""
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.errors import FrozenError, RepresentationError, ShapeError
+from isospan.groups import AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
+from isospan.nn import regular_network
+from isospan.nn.regular_linear import RegularLinear
+from isospan.nn.regular_network import RegularNetwork
+from isospan.testing import assert_equivariant
+
+GROUPS = {
+    "C1": CyclicGroup(1),
+    "C5": CyclicGroup(5),
+    "D6": DihedralGroup(6),
+    "A4": AlternatingGroup(4),
+    "Q8": QuaternionGroup(),
+    "A5": IcosahedralGroup(),
+    "C2xC3": CyclicGroup(2) * CyclicGroup(3),
+}
+
+
+@pytest.fixture(params=GROUPS)
+def regular(request):
+    return GROUPS[request.param].regular_representation
+
+
+@pytest.fixture(params=["dense", "blocks"])
+def network(request, regular, monkeypatch):
+    monkeypatch.setattr(regular_network, "WIDE", 0 if request.param == "blocks" else 10**6)
+    reps = [2 * regular, 3 * regular, 4 * regular, regular]
+    return RegularNetwork(reps, torch.nn.Tanh()).double()
+
+
+def one_after_the_other(network, x):
+    for layer in network.layers[:-1]:
+        x = torch.tanh(layer(x))
+    return network.layers[-1](x)
+
+
+def test_equals_its_layers(network):
+    x = torch.randn(3, 5, network.rep_in.size, dtype=torch.float64, requires_grad=True)
+    y, expected = network(x), one_after_the_other(network, x)
+    # float64 rounding of sums of a few hundred terms
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-13)
+    weights = torch.randn_like(y)
+    inputs = [x, *network.parameters()]
+    got = torch.autograd.grad((y * weights).sum(), inputs)
+    for a, b in zip(got, torch.autograd.grad((expected * weights).sum(), inputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+
+
+def test_equivariant(network):
+    assert_equivariant(network, network.rep_in, network.rep_out)
+    assert_equivariant(network.float(), network.rep_in, network.rep_out)
+
+
+def test_a_layer_is_a_group_convolution(regular):
+    """The weight against its definition, entry by entry."""
+    group = regular.group
+    layer = RegularLinear(2 * regular, regular).double()
+    W = layer.weight.detach().numpy()
+    for g in list(group.elements)[:5]:
+        for h in list(group.elements)[-5:]:
+            row = np.flatnonzero(regular(g)[:, _place(regular, group.identity)])[0]
+            column = np.flatnonzero(regular(h)[:, _place(regular, group.identity)])[0]
+            c = layer.coefficients[(~g @ h).index].detach().numpy()
+            np.testing.assert_allclose(W[row, [column, column + regular.size]], c[0])
+
+
+def _place(regular, element):
+    """The coordinate that stands for an element, the identity's being the first."""
+    return int(np.flatnonzero(regular(element)[:, 0])[0])
+
+
+def test_frozen_layers_give_the_same(network):
+    x = torch.randn(4, network.rep_in.size, dtype=torch.float64)
+    y = network(x)
+    for layer in network.layers:
+        layer.freeze()
+    torch.testing.assert_close(network(x), y, rtol=0, atol=1e-13)
+    with pytest.raises(FrozenError, match="Call unfreeze"):
+        network.train()
+
+
+def test_in_place_changes_are_seen(network):
+    x = torch.randn(4, network.rep_in.size, dtype=torch.float64)
+    before = network(x)
+    with torch.no_grad():
+        network.layers[0].coefficients.mul_(2)
+    assert (network(x) - before).abs().max() > 1e-3
+    torch.testing.assert_close(network(x), one_after_the_other(network, x), rtol=0, atol=1e-13)
+
+
+def test_wide_networks_are_computed_in_blocks():
+    regular = DihedralGroup(4).regular_representation
+    assert RegularNetwork([regular, 64 * regular, 40 * regular], torch.relu).is_wide
+    assert not RegularNetwork([regular, 16 * regular, 64 * regular, regular], torch.relu).is_wide
+
+
+def test_bad_input():
+    group = DihedralGroup(3)
+    regular = group.regular_representation
+    with pytest.raises(RepresentationError, match=r"copies of the regular representation, got 'psi_2'"):
+        RegularLinear(regular, group.irreps()[2])
+    with pytest.raises(ShapeError, match=r"with D = 6"):
+        RegularNetwork([regular, 2 * regular, regular], torch.relu)(torch.zeros(3, 5))
