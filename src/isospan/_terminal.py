@@ -23,6 +23,7 @@ OPTIONS = {
     r"variable=\.\.\.": "--variable NAME",
     r"fill=VALUE": "--fill VALUE",
     r"resume=True": "--resume",
+    r"Pass fit=\(z, y\) of other data": "Pass files of more samples",
     r"(with|got) (periodic|orthogonal)=False": r"\1 --no-\2",
     r"(periodic|orthogonal)=(True|False)": lambda found: f"{'no ' * (found[2] == 'False')}--{found[1]}",
     r"\(lr=([^)]*)\)": r"(--learning-rate \1)",

@@ -76,6 +76,7 @@ def test_losses(losses, text):
         ("or smaller k, or orthogonal=False.", "or smaller k, or no --orthogonal."),
         ("or train with orthogonal=True.", "or train with --orthogonal."),
         ("Lower the learning rate (lr=0.0003), or", "Lower the learning rate (--learning-rate 0.0003), or"),
+        ("got 3. Pass fit=(z, y) of other data.", "got 3. Pass files of more samples."),
         ("Each of n_thresholds must be", "--bin-threshold must be"),
         ("Each of k_thresholds must be", "--k-threshold must be"),
         ("'max_bins' is a quantity of b_max_bins", "'--max-bins' is a quantity of b_max_bins"),
