@@ -28,17 +28,22 @@ ODD = ["Tanh", "Softsign", "Hardtanh", "Softshrink", torch.nn.Identity(), torch.
 OTHERS = ["ReLU", "SiLU", "GELU", "ELU", "Sigmoid", "PReLU", torch.exp]
 
 
-@pytest.mark.parametrize("activation", ODD + OTHERS, ids=str)
+def activation_name(activation):
+    """The same in every process, unlike the text of a built-in function."""
+    return activation if isinstance(activation, str) else getattr(activation, "__name__", type(activation).__name__)
+
+
+@pytest.mark.parametrize("activation", ODD + OTHERS, ids=activation_name)
 def test_permutations_take_any_activation(activation):
     assert_equivariant(Pointwise(PERMUTED, activation).double(), PERMUTED, PERMUTED, x=torch.randn(5, 8).double())
 
 
-@pytest.mark.parametrize("activation", ODD, ids=str)
+@pytest.mark.parametrize("activation", ODD, ids=activation_name)
 def test_signed_permutations_take_odd_activations(activation):
     assert_equivariant(Pointwise(SIGNED, activation), SIGNED, SIGNED, x=torch.randn(5, 3))
 
 
-@pytest.mark.parametrize("activation", OTHERS, ids=str)
+@pytest.mark.parametrize("activation", OTHERS, ids=activation_name)
 def test_signed_permutations_refuse_others(activation):
     with pytest.raises(EquivarianceError, match=r"must be odd.*Use Tanh"):
         Pointwise(SIGNED, activation)
@@ -116,7 +121,7 @@ def test_gradients_are_finite_at_zero(make, reps):
     assert torch.isfinite(x.grad).all()
 
 
-@pytest.mark.parametrize("group", [CyclicGroup(5), OctahedralGroup()], ids=str)
+@pytest.mark.parametrize("group", [CyclicGroup(5), OctahedralGroup()], ids=activation_name)
 def test_finite_grids_are_exact(group):
     rep = turned(directsum([2 * irrep for irrep in group.irreps()]))
     layer = FourierActivation(rep, "ReLU").double()
