@@ -1,6 +1,7 @@
 """Simulating in chunks, several at once."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -37,6 +38,7 @@ def test_an_error_stops_the_others_and_gives_the_threads_back():
 
     def simulate(chunk):
         started.append(chunk)
+        time.sleep(0.01)  # all 1000 take 5 s on two threads: time enough to notice the first error on a busy machine
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
