@@ -1,7 +1,7 @@
 """Layers that make a dense weight of their parameters, which can be held for inference."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -51,6 +51,11 @@ class Freezable(torch.nn.Module):
         """Whether the dense weight is held."""
         return self.frozen_weight is not None
 
+    def held(self) -> tuple[Tensor, Tensor | None]:
+        """The frozen weight and bias."""
+        self._refresh()
+        return cast(Tensor, self.frozen_weight), self.frozen_bias
+
     def freeze(self) -> Self:
         """Hold the dense weight for inference, switch to evaluation and take the parameters out of training."""
         self.eval()
@@ -99,7 +104,8 @@ class Freezable(torch.nn.Module):
 
     def _versions(self) -> list[tuple[int, int]]:
         """Which tensors the parameters are, and how often autograd saw them change."""
-        return [(id(p), 0 if p.is_inference() else p._version) for p in self.parameters()]
+        own = (p for p in self._parameters.values() if p is not None)  # walking all modules would take ten times longer
+        return [(id(p), 0 if p.is_inference() else p._version) for p in own]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)

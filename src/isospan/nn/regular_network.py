@@ -69,7 +69,7 @@ class RegularNetwork(torch.nn.Module):
         check_features(x, self.rep_in.size)
         rows = x.reshape(-1, x.shape[-1])
         if self._chain[0].is_frozen:
-            y = self._dense(rows, [(layer.weight, layer.bias) for layer in self._chain])
+            y = self._dense(rows, [layer.held() for layer in self._chain])
         elif self.is_wide:
             y = self._by_blocks(rows)
         else:
