@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,14 +56,19 @@ def to_spectral(x: Tensor, tensors: SpectralArrays) -> Tensor:
     """Spectral coordinates x Q of vectors x (..., D): plain operations on tensors."""
     pieces = x.index_select(-1, tensors.block_order).split(tensors.sizes, dim=-1)
     moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-    return torch.cat(moved, dim=-1).index_select(-1, tensors.spectral_order)
+    return _joined(moved).index_select(-1, tensors.spectral_order)
 
 
 def from_spectral(z: Tensor, tensors: SpectralArrays) -> Tensor:
     """Vectors z Qᵀ with spectral coordinates z (..., D): plain operations on tensors."""
     pieces = z.index_select(-1, tensors.from_spectral).split(tensors.sizes, dim=-1)
     moved = [_each_copy(piece, basis.mT) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-    return torch.cat(moved, dim=-1).index_select(-1, tensors.from_block)
+    return _joined(moved).index_select(-1, tensors.from_block)
+
+
+def _joined(pieces: Sequence[Tensor]) -> Tensor:
+    """The pieces side by side; a single one needs no copy."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces), dim=-1)
 
 
 def _each_copy(x: Tensor, basis: Tensor) -> Tensor:
