@@ -4,16 +4,10 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from isospan.linalg import add_gram_, mirror_
 from isospan.representations import Irrep, Representation
 from isospan.symmetric._constants import constants
-from isospan.symmetric._inputs import hidden
 from isospan.symmetric.isotypic_data import isotypic_data
-
-SMALL = 16
-"""Columns up to which the whole product takes less time than half of it and the copy of the other half."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +63,5 @@ def turned(X: Tensor, E: Tensor) -> list[Tensor]:
 
 def cross_moments(X: Tensor, Y: Tensor, E: Tensor) -> Tensor:
     r"""Return :math:`M_{sji} = \sum_n \langle y_j, E_s x_i \rangle` (s, m_y, m_x)."""
-    rows, (x, *rest) = Y.flatten(1), turned(X, E)
-    return torch.stack([gram(x.mT) if Y is X else rows @ x.mT, *(rows @ Ex.mT for Ex in rest)])
-
-
-def gram(x: Tensor) -> Tensor:
-    """X^T X of X (N, P), in half of the operations where no derivative is asked for."""
-    if x.shape[1] <= SMALL or _is_differentiated(x) or hidden(x) or torch.compiler.is_compiling():
-        return x.mT @ x
-    return mirror_(add_gram_(x.new_zeros(x.shape[1], x.shape[1]), x))
-
-
-def _is_differentiated(x: Tensor) -> bool:
-    return (x.requires_grad and torch.is_grad_enabled()) or forward_ad.unpack_dual(x).tangent is not None
+    rows = Y.flatten(1)
+    return torch.stack([rows @ Ex.mT for Ex in turned(X, E)])

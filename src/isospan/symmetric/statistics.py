@@ -11,7 +11,7 @@ from isospan.representations.blocks import Block
 from isospan.symmetric._constants import Constants, constants
 from isospan.symmetric._inputs import check_number, paired_samples, samples
 from isospan.symmetric.projections import equivariant_maps
-from isospan.symmetric.second_moments import cross_moments, gram, shared_components
+from isospan.symmetric.second_moments import cross_moments, shared_components
 
 MEMORY = 32
 """Multiplications that take as long as moving one number to memory and back."""
@@ -168,7 +168,7 @@ def _by_blocks(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
 def _by_projection(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
     xc = x - _mean(x, maps.rep_in)
     if y is x and maps.rep_in is maps.rep_out:
-        return maps.project(gram(xc))
+        return maps.project(xc.mT @ xc)
     return maps.project((y - _mean(y, maps.rep_out)).mT @ xc)
 
 
