@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import FrozenError, RepresentationError, ShapeError
+from isospan.errors import EquivarianceError, FrozenError, RepresentationError, ShapeError
 from isospan.groups import AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.nn import regular_network
 from isospan.nn.regular_linear import RegularLinear
@@ -98,6 +98,18 @@ def test_wide_networks_are_computed_in_blocks():
     regular = DihedralGroup(4).regular_representation
     assert RegularNetwork([regular, 64 * regular, 40 * regular], torch.relu).is_wide
     assert not RegularNetwork([regular, 16 * regular, 64 * regular, regular], torch.relu).is_wide
+
+
+def test_an_empty_batch(network):
+    assert network(torch.zeros(0, network.rep_in.size, dtype=torch.float64)).shape == (0, network.rep_out.size)
+
+
+@pytest.mark.parametrize("activation", [torch.nn.Softmax(-1), torch.nn.GLU(), lambda x: x - x.mean(-1, keepdim=True)])
+def test_activations_that_mix_numbers_are_refused(activation):
+    """In the layout of wide networks they would mix samples."""
+    regular = DihedralGroup(4).regular_representation
+    with pytest.raises(EquivarianceError, match="must act on every number alone"):
+        RegularNetwork([regular, 64 * regular, 64 * regular], activation)
 
 
 def test_bad_input():

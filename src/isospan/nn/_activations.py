@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_choice
+from isospan.errors import EquivarianceError
 
 Activation = str | torch.nn.Module | Callable[[Tensor], Tensor]
 """A name in torch.nn, a module, or a function of tensors."""
@@ -27,6 +28,28 @@ def as_activation(activation: Activation) -> Callable[[Tensor], Tensor]:
 def activation_name(activation: Callable[[Tensor], Tensor]) -> str:
     """What to call it in messages."""
     return getattr(activation, "__name__", type(activation).__name__)
+
+
+def check_elementwise(activation: Callable[[Tensor], Tensor]) -> None:
+    """Require an activation of every number alone, which does the same in every layout of the data.
+
+    Raises:
+        EquivarianceError: it mixes numbers, as a softmax does.
+    """
+    f = deepcopy(activation).eval() if isinstance(activation, torch.nn.Module) else activation
+    like = next(activation.parameters(), None) if isinstance(activation, torch.nn.Module) else None
+    x = torch.linspace(-3, 3, 24, dtype=torch.float64 if like is None else like.dtype).view(6, 4)
+    try:
+        with torch.no_grad():
+            together, alone = f(x.clone()), f(x.reshape(24, 1))
+        same = together.shape == x.shape and torch.allclose(together, alone.view(6, 4), rtol=1e-4, atol=1e-6)
+    except RuntimeError:  # a shape that it does not take
+        same = False
+    if not same:
+        raise EquivarianceError(
+            f"{activation_name(activation)} must act on every number alone, but what it does depends on the others or "
+            "on the shape of the data. Use an activation such as ReLU, SiLU or Tanh."
+        )
 
 
 @torch.no_grad()

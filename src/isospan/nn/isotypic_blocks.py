@@ -82,9 +82,9 @@ class IrrepBlock:
         (_, m_out, m_in), (s, d, _), p, B = rows.shape, E.shape, self.p, z.shape[2]
         C = rows.view(s, p, p, m_out, m_in).transpose(2, 3).reshape(s, p * m_out, p * m_in)
         if s == 1:
-            return torch.bmm(C.expand(d, -1, -1), z.view(d, p * m_in, B)).view(-1, m_out, B)
+            return torch.bmm(C.expand(d, -1, -1), z.view(d, p * m_in, B)).view(self.size, m_out, B)
         weight = torch.einsum("sab,sij->aibj", E.to(C.dtype), C).reshape(d * p * m_out, d * p * m_in)
-        return (weight @ z.view(d * p * m_in, B)).view(-1, m_out, B)
+        return (weight @ z.view(d * p * m_in, B)).view(self.size, m_out, B)
 
 
 def _dimensions_first(rep: Representation) -> np.ndarray:

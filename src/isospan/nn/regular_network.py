@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from isospan.nn._activations import check_elementwise
 from isospan.nn._inputs import check_features
 from isospan.nn.isotypic_blocks import IsotypicBlocks
 from isospan.nn.regular_linear import RegularLinear, element_places
@@ -33,6 +34,7 @@ class RegularNetwork(torch.nn.Module):
 
     Raises:
         RepresentationError: a representation is not made of regular copies.
+        EquivarianceError: the activation mixes numbers.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -49,6 +51,7 @@ class RegularNetwork(torch.nn.Module):
         self, reps: Sequence[Representation], activation: Callable[[Tensor], Tensor], *, bias: bool = True
     ) -> None:
         super().__init__()
+        check_elementwise(activation)
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
         self.is_wide = any(min(a.size, b.size) >= WIDE for a, b in pairwise(reps))
@@ -78,7 +81,7 @@ class RegularNetwork(torch.nn.Module):
 
     def _by_blocks(self, x: Tensor) -> Tensor:
         *first, last = self._chain
-        h = x.mT.index_select(0, self.places).view(len(last.coefficients), -1, len(x))
+        h = x.mT.index_select(0, self.places).view(len(last.coefficients), self._chain[0].coefficients.shape[2], len(x))
         for layer in first:
             h = self.activation(self._convolved(layer, h))
         return self._convolved(last, h).flatten(0, 1).index_select(0, self.places_back).mT
