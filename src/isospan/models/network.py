@@ -22,13 +22,14 @@ def equivariant_network(reps: Sequence[Representation], activation: str, *, bias
     if not all(is_regular(hidden) for hidden in reps[1:-1]):
         return nn.Sequential(*_general_layers(reps, activation, bias=bias))
     start, stop = (0 if is_regular(reps[0]) else 1), (len(reps) if is_regular(reps[-1]) else len(reps) - 1)
-    between = as_activation(activation)
-    layers: list[nn.Module] = [RegularNetwork(reps[start:stop], between, bias=bias)] if stop - start > 1 else []
+    layers: list[nn.Module] = []
     if start == 1:
-        layers = [Linear(*reps[:2], bias=bias), Pointwise(reps[1], activation), *layers]
+        layers += [Linear(*reps[:2], bias=bias), Pointwise(reps[1], activation)]
+    if stop - start > 1:
+        layers += [RegularNetwork(reps[start:stop], as_activation(activation), bias=bias)]
+        layers += [Pointwise(reps[-2], activation)] if stop < len(reps) else []
     if stop < len(reps):
-        skip = bool(start) and not layers[2:]  # a single hidden layer has been activated already
-        layers += [*([] if skip else [Pointwise(reps[-2], activation)]), Linear(*reps[-2:], bias=bias)]
+        layers += [Linear(*reps[-2:], bias=bias)]
     return nn.Sequential(*layers)
 
 

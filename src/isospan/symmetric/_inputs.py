@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from isospan import representations
 from isospan._checks import check_finite, check_floating, working_dtype
 from isospan.errors import (
     DegenerateDataError,
     DeviceMismatchError,
-    GroupMismatchError,
     OptionError,
     RepresentationError,
     ShapeError,
@@ -63,11 +63,7 @@ def check_same_group(rep_x: Representation, rep_y: Representation) -> None:
     """Require representations of one group."""
     check_representation(rep_x, what="The representation of x")
     check_representation(rep_y, what="The representation of y")
-    if rep_x.group != rep_y.group:
-        raise GroupMismatchError(
-            f"Both representations must be of one group, got {rep_x.group.name} for {rep_x.name!r} and "
-            f"{rep_y.group.name} for {rep_y.name!r}. Restrict them to a common subgroup."
-        )
+    representations.check_same_group(rep_x, rep_y)
 
 
 def check_number(value: Any, *, what: str, below: float = math.inf, remedy: str) -> None:
