@@ -1,7 +1,6 @@
 """Equivariant and invariant multilayer perceptrons."""
 
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -9,28 +8,9 @@ from torch import Tensor, nn
 from isospan.models.hidden import check_signal, hidden_representations
 from isospan.models.network import equivariant_network, hidden_activation
 from isospan.nn import IrrepInvariants
-from isospan.nn.freezable import Freezable
+from isospan.nn.freezes import Freezes
 from isospan.nn.regular_linear import element_places, is_regular
 from isospan.representations import Representation
-
-
-class Freezes(nn.Module):
-    """Base of models whose layers can hold their dense weights for inference."""
-
-    def freeze(self) -> Self:
-        """Hold the dense weights of all layers, in evaluation mode; training is refused from then on."""
-        for layer in self._layers():
-            layer.freeze()
-        return self.eval()
-
-    def unfreeze(self) -> Self:
-        """Compute the weights from the parameters again, and train those that were trained before."""
-        for layer in self._layers():
-            layer.unfreeze()
-        return self
-
-    def _layers(self) -> list[Freezable]:
-        return [module for module in self.modules() if isinstance(module, Freezable)]
 
 
 class EMLP(Freezes):
