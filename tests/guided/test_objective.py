@@ -19,6 +19,7 @@ from isospan.errors import (
     ShapeError,
 )
 from isospan.guided import EveryEpochs, EverySteps, SpaceObjective, combined_loss
+from isospan.guided.fitting import target_scales
 
 D, B, RIDGE, MOMENTUM = 6, 20, 1e-3, 0.9
 K = {"a": 2, "b.x": 1}
@@ -106,7 +107,7 @@ def test_gradient_is_that_of_the_formula_with_decoders_held():
         z, y = batch(i)
         z.requires_grad_()
         obj(z, y).backward()
-    W, A, scale = obj.solution.W, obj.solution.A, obj._scales(obj.moments)
+    W, A, scale = obj.solution.W, obj.solution.A, target_scales(obj.moments)
 
     def formula(z):
         total = 0.0
@@ -250,7 +251,7 @@ def test_plain_recipe_is_the_combined_loss():
         z, y = batch(i)
         loss = obj(z, y)
     A = {name: t.clone() for name, t in obj.solution.A.items()}
-    scale = obj._scales(obj.moments)
+    scale = target_scales(obj.moments)
     expected = combined_loss(z, obj.solution.W, A, {n: y[n].reshape(B, -1) / scale[n] for n in K}, None)
     assert float(loss) == pytest.approx(float(expected), rel=1e-9)
 

@@ -3,6 +3,7 @@
 from isospan.guided.change import subspace_change
 from isospan.guided.decoders import decoders_from_moments, fit_decoders
 from isospan.guided.evaluation import Evaluation, evaluate
+from isospan.guided.fitting import space_from_moments
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.losses import (
     alignment_loss,
@@ -56,6 +57,7 @@ __all__ = [
     "solve_dims",
     "solve_from_moments",
     "solve_subspaces",
+    "space_from_moments",
     "spatial_pool_targets",
     "stability_loss",
     "subspace_change",

@@ -19,17 +19,18 @@ from isospan._checks import (
     check_targets,
     working_dtype,
 )
-from isospan.errors import DegenerateDataError, NotSolvedError, OptionError, ShapeError
+from isospan.errors import NotSolvedError, OptionError, ShapeError
 from isospan.guided._solution import Solution
 from isospan.guided.balance import ForceBalance
 from isospan.guided.criteria import Method
 from isospan.guided.decoders import decoders_from_moments
+from isospan.guided.fitting import default_separation, solve_standardised, space_from_moments, target_scales
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.losses.combined import checked_weights, combined_loss
 from isospan.guided.schedules import ExponentialSchedule, Schedule
 from isospan.guided.space import Space
-from isospan.guided.subspaces import check_separation, needs_target_covariance, solve_from_moments
-from isospan.moments import KeepsPrecision, Moments, varies
+from isospan.guided.subspaces import check_separation, needs_target_covariance
+from isospan.moments import KeepsPrecision, Moments
 
 Decoders = Literal["refit", "frozen"]
 
@@ -112,8 +113,7 @@ class SpaceObjective(KeepsPrecision):
         self.schedule: Schedule = schedule or ExponentialSchedule()
         self.method: Method = method
         self.orthogonal = orthogonal
-        default = 1.0 if orthogonal and method == "regression" and len(self.k) > 1 else 0.0
-        self.separation = default if separation is None else separation
+        self.separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
         check_separation(self.separation, method, orthogonal)
         self.decoders = decoders
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
@@ -210,15 +210,7 @@ class SpaceObjective(KeepsPrecision):
             raise NotSolvedError(
                 "There are no subspaces yet. Train until the first step of the schedule or call solve(z, y)."
             )
-        W, scale, mean = self._solved(self.moments).W, self._scales(self.moments), self.moments.y_mean
-        return LatentSpace(
-            W=W,
-            A=decoders_from_moments(self.moments, W, ridge=self.ridge),
-            z_mean=self.moments.z_mean.clone(),
-            y_mean={name: mean[name].clone() for name in self.k},
-            y_scale={name: scale[name].clone() for name in self.k},
-            shapes=dict(self.shapes),
-        )
+        return space_from_moments(self.moments, shapes=self.shapes, **self._how_to_solve())
 
     def get_extra_state(self) -> Tensor:
         """Shapes and re-solves as JSON bytes, so that a state_dict holds nothing but tensors."""
@@ -286,37 +278,27 @@ class SpaceObjective(KeepsPrecision):
         return Space(W=space.W, A={name: A.clone() for name, A in self.solution.A.items()}, V=space.V)
 
     def _solved(self, moments: Moments) -> Space:
-        return solve_from_moments(
-            moments.scaled({name: 1 / scale for name, scale in self._scales(moments).items()}),
-            self.k,
-            method=self.method,
-            orthogonal=self.orthogonal,
-            separation=self.separation,
-            previous=None if self.solution is None else self.solution.W,
-            ridge=self.ridge,
-        )
+        return solve_standardised(moments, **self._how_to_solve())
+
+    def _how_to_solve(self) -> dict[str, Any]:
+        return {
+            "k": self.k,
+            "method": self.method,
+            "orthogonal": self.orthogonal,
+            "separation": self.separation,
+            "previous": None if self.solution is None else self.solution.W,
+            "ridge": self.ridge,
+        }
 
     def _refit(self) -> None:
         A = decoders_from_moments(self.moments, self.solution.W, ridge=self.ridge)
-        scale = self._scales(self.moments)
+        scale = target_scales(self.moments)
         self.solution.replace_decoders({name: A[name] / scale[name] for name in self.k})
-
-    @staticmethod
-    def _scales(moments: Moments) -> dict[str, Tensor]:
-        """One standard deviation a quantity: the root of the mean variance of its entries."""
-        variance, mean = moments.var_y, moments.y_mean
-        constant = [name for name, var in variance.items() if not varies(var, mean[name])]
-        if constant:
-            raise DegenerateDataError(
-                f"The quantities {constant} have been constant over {float(moments.count):g} samples, so they "
-                "cannot guide anything. Leave them out, or check how they are computed."
-            )
-        return {name: var.mean().sqrt() for name, var in variance.items()}
 
     def _loss_terms(self, z: Tensor, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
         dtype = working_dtype(z)
         cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
-        scale, W_prev = self._scales(self.moments), self.solution.W_prev
+        scale, W_prev = target_scales(self.moments), self.solution.W_prev
         z, standard = z.to(dtype), {name: (y / scale[name]).to(dtype) for name, y in flat.items()}
         W = cast(self.solution.W)
         with torch.autocast(z.device.type, enabled=False):
