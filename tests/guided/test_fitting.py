@@ -34,8 +34,9 @@ def test_it_is_the_space_of_an_objective_that_solved_the_same_data_at_once(data,
     decoded, expected = space.decode(z), objective.space.decode(z)
     for name in k:
         assert decoded[name].shape == y[name].shape
-        # float64 sums in another order
-        torch.testing.assert_close(decoded[name], expected[name], rtol=1e-9, atol=1e-9)
+        # float64 sums in another order; the iteration of the joint frame ends where it gains less than 1e-8
+        scale = float(y[name].std())
+        torch.testing.assert_close(decoded[name], expected[name], rtol=0, atol=(1e-4 if orthogonal else 1e-9) * scale)
 
 
 def test_at_full_rank_it_decodes_by_least_squares(data):
