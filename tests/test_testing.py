@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from isospan.errors import DtypeError, EquivarianceError, GroupMismatchError, NonFiniteError, ShapeError
+from isospan.errors import (
+    DtypeError,
+    EquivarianceError,
+    GroupMismatchError,
+    NonFiniteError,
+    RepresentationError,
+    ShapeError,
+)
 from isospan.groups import O3, CyclicGroup, DihedralGroup
 from isospan.symmetric import equivariant_projection
 from isospan.testing import assert_equivariant, equivariance_error
@@ -52,6 +59,50 @@ def test_invariant_maps_and_other_axes():
         assert_equivariant(lambda x: x * x.norm(dim=2, keepdim=True), rotation, rotation, dim=1, x=x)
 
 
+def test_axes_of_input_and_output_may_differ():
+    """The mean over time takes (B, C, T) to (B, C)."""
+    rotation = DihedralGroup(5).irreps()[-1]
+    x = torch.randn(3, 2, 7)
+    assert_equivariant(lambda x: x.mean(-1), rotation, rotation, dim=-2, dim_out=-1, x=x)
+    with pytest.raises(EquivarianceError):
+        assert_equivariant(lambda x: x.amax(-1), rotation, rotation, dim=-2, dim_out=-1, x=x)
+
+
+def test_several_inputs():
+    group = DihedralGroup(5)
+    rotation, regular = group.irreps()[-1], group.regular_representation
+
+    def scaled(x, y):
+        return x * y.sum(-1, keepdim=True)
+
+    assert_equivariant(scaled, (rotation, regular), rotation)
+    with pytest.raises(EquivarianceError, match=r"commute with DihedralGroup\(5\)"):
+        assert_equivariant(lambda x, y: x * y[..., :1], (rotation, regular), rotation)
+    # the sum of a series (B, 2, T) with vectors (B, 2), the parts weighed by the entries of a table
+    table, x, y = torch.rand(9), torch.randn(4, 2, 7), torch.randn(4, 2)
+
+    def at_times(x, y, t):
+        return table[t, None, None] * x + y.unsqueeze(-1)
+
+    t = torch.tensor([0, 8, 3, 3])
+    assert_equivariant(at_times, (rotation, rotation, None), rotation, dim=(-2, -1, -1), x=(x, y, t))
+    # what acts on one input and not on the other is no action on the sum
+    with pytest.raises(EquivarianceError):
+        assert_equivariant(at_times, (rotation, None, None), rotation, dim=(-2, -1, -1), x=(x, y, t))
+
+
+def test_the_precision_is_that_of_the_first_input_in_floating_point():
+    regular = CyclicGroup(3).regular_representation
+    x, t = torch.randn(4, 3), torch.arange(4)
+
+    def f(t, x):  # an error of 1e-6, which explains float32 and not float64
+        return x + 1e-6 * x[:, :1] * (1 + 0 * t.unsqueeze(-1)) * torch.arange(3)
+
+    assert_equivariant(f, (None, regular), regular, x=(t, x))
+    with pytest.raises(EquivarianceError):
+        assert_equivariant(f, (None, regular), regular, x=(t, x.double()))
+
+
 def test_one_seed_gives_one_answer():
     regular = DihedralGroup(3).regular_representation
     errors = {
@@ -90,6 +141,18 @@ class TestBadInput:
     def test_groups(self):
         with pytest.raises(GroupMismatchError, match=r"got DihedralGroup\(4\) and CyclicGroup\(8\)"):
             assert_equivariant(lambda x: x, self.regular, CyclicGroup(8).regular_representation)
+
+    def test_inputs_and_their_representations(self):
+        x = torch.ones(3, 8)
+        with pytest.raises(ShapeError, match="got 2 inputs, 1 representations and 1 axes"):
+            assert_equivariant(lambda x, y: x, self.regular, self.regular, x=(x, x))
+        with pytest.raises(ShapeError, match=r"^Input 1 must have 8 entries on axis -1"):
+            assert_equivariant(lambda x, y: x, (self.regular, self.regular), self.regular, x=(x, x[:, :2]))
+        with pytest.raises(RepresentationError, match="Pass the values of all inputs in x"):
+            assert_equivariant(lambda x, y: x, (self.regular, None), self.regular)
+        for none in ((), (None,)):
+            with pytest.raises(RepresentationError, match="a group that acts on an input"):
+                assert_equivariant(lambda x: x, none, self.regular, x=x)
 
 
 def test_a_default_device_does_not_matter():

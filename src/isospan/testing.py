@@ -1,6 +1,6 @@
 """Checks of equivariance for tests: of isospan's modules, and of a user's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_finite, check_floating
-from isospan.errors import EquivarianceError, GroupMismatchError, ShapeError
+from isospan.errors import EquivarianceError, GroupMismatchError, RepresentationError, ShapeError
 from isospan.representations import Representation
 from isospan.representations.symmetry import SymmetryGroup
 
@@ -20,17 +20,19 @@ to spare, float32 is where a wrong layer has to show. A half-precision network r
 these roundings explain 6 eps of bfloat16 (7.8e-3) or 10 eps of float16 (9.8e-4).
 """
 
-Map = Callable[[Tensor], Tensor]
+Map = Callable[..., Tensor]
+Representations = Representation | Sequence[Representation | None]
 
 
 @torch.no_grad()
 def equivariance_error(
     f: Map,
-    rep_in: Representation,
+    rep_in: Representations,
     rep_out: Representation | None,
     *,
-    dim: int = -1,
-    x: Tensor | None = None,
+    dim: int | Sequence[int] = -1,
+    dim_out: int | None = None,
+    x: Tensor | Sequence[Tensor] | None = None,
     samples: int = 16,
     elements: int = 8,
     generator: torch.Generator | None = None,
@@ -40,12 +42,15 @@ def equivariance_error(
     .. math:: \max_g \frac{\| f(\rho_\text{in}(g) x) - \rho_\text{out}(g) f(x) \|_F}{\| f(x) \|_F}
 
     over the generators of the group, one element of each part of a Lie group's algebra, and some elements at random.
+    A map of several inputs is called with all of them, on each of which the group acts by its representation.
 
     Args:
         f: a module or function of tensors (..., rep_in.size), or of others with the channels elsewhere.
-        rep_in: how the group acts on its input.
+        rep_in: how the group acts on its input; for several inputs one representation each, or None for those that the
+            group leaves as they are.
         rep_out: how it acts on its output (..., rep_out.size); None where the output is invariant.
-        dim: axis on which the group acts, of inputs and outputs.
+        dim: axis on which the group acts, of every input or of each.
+        dim_out: that of the output; by default the same as of the (first) input.
         x: inputs (N, ..., rep_in.size); by default drawn from a normal distribution, in the precision and on the device
             of the module's parameters (float64 on the CPU for a function).
         samples: how many to draw.
@@ -54,39 +59,85 @@ def equivariance_error(
 
     Raises:
         GroupMismatchError: representations of two groups.
+        RepresentationError: no input has a representation, or one without it has to be drawn.
         NonFiniteError: x or a value of f contains NaN or infinity.
-        ShapeError, DtypeError: x or a value of f is not a floating-point tensor of the representation's size.
+        ShapeError, DtypeError: x or a value of f is not a floating-point tensor of the representation's size, or there
+            are not as many inputs as representations.
 
     Example:
         >>> from isospan.groups import CyclicGroup
         >>> regular = CyclicGroup(4).regular_representation
         >>> equivariance_error(lambda x: x.relu(), regular, regular)
         0.0
+        >>> equivariance_error(lambda x, y: x * y, (regular, regular), regular)
+        0.0
     """
-    if rep_out is not None and rep_in.group != rep_out.group:
-        raise GroupMismatchError(
-            f"A map is equivariant between representations of one group, got {rep_in.group.name} and "
-            f"{rep_out.group.name}. Restrict them to a common subgroup."
-        )
-    place = "cpu" if generator is None else generator.device
-    if x is None:
-        like = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None
-        dtype, device = (torch.float64, "cpu") if like is None else (like.dtype, like.device)
-        x = torch.randn(samples, rep_in.size, generator=generator, dtype=torch.float64, device=place).to(device, dtype)
-    _check(x, rep_in, dim, what="The input x")
-    y = _value(f, x, rep_out, dim)
+    reps = _each(rep_in)
+    group = _one_group(reps, rep_out)
+    dims = [dim] * len(reps) if isinstance(dim, int) else list(dim)
+    xs = [x] if isinstance(x, Tensor) else list(x or (_draw(f, rep, samples, generator) for rep in reps))
+    _check_inputs(xs, reps, dims)
+    dim_out = dims[0] if dim_out is None else dim_out
+    y = _value(f, xs, rep_out, dim_out)
     scale = float(torch.linalg.vector_norm(y.double())) or 1.0
-    seed = int(torch.randint(2**31, (), generator=generator, device=place))
+    seed = int(torch.randint(2**31, (), generator=generator, device=_device(generator)))
 
     def violation(g: Any) -> float:
-        difference = _value(f, _act(rep_in, g, x, dim), rep_out, dim) - _act(rep_out, g, y, dim)
+        moved = [_act(rep, g, value, axis) for rep, value, axis in zip(reps, xs, dims, strict=True)]
+        difference = _value(f, moved, rep_out, dim_out) - _act(rep_out, g, y, dim_out)
         return float(torch.linalg.vector_norm(difference.double()))
 
-    return max(violation(g) for g in _probes(rep_in.group, elements, seed)) / scale
+    return max(violation(g) for g in _probes(group, elements, seed)) / scale
 
 
-def _value(f: Map, x: Tensor, rep_out: Representation | None, dim: int) -> Tensor:
-    y = f(x)
+def _each(rep_in: Representations) -> tuple[Representation | None, ...]:
+    return (rep_in,) if isinstance(rep_in, Representation) else tuple(rep_in)
+
+
+def _one_group(reps: Sequence[Representation | None], rep_out: Representation | None = None) -> SymmetryGroup:
+    groups = [rep.group for rep in (*reps, rep_out) if rep is not None]
+    if all(rep is None for rep in reps):
+        raise RepresentationError(
+            "A map is equivariant for a group that acts on an input, got no representation of one. Pass it in rep_in."
+        )
+    for group in groups[1:]:
+        if group != groups[0]:
+            raise GroupMismatchError(
+                f"A map is equivariant between representations of one group, got {groups[0].name} and {group.name}. "
+                "Restrict them to a common subgroup."
+            )
+    return groups[0]
+
+
+def _draw(f: Map, rep: Representation | None, samples: int, generator: torch.Generator | None) -> Tensor:
+    if rep is None:
+        raise RepresentationError(
+            "Inputs are drawn from their representations, but one has None. Pass the values of all inputs in x."
+        )
+    like = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None
+    dtype, device = (torch.float64, "cpu") if like is None else (like.dtype, like.device)
+    x = torch.randn(samples, rep.size, generator=generator, dtype=torch.float64, device=_device(generator))
+    return x.to(device, dtype)
+
+
+def _device(generator: torch.Generator | None) -> torch.device | str:
+    return "cpu" if generator is None else generator.device
+
+
+def _check_inputs(xs: Sequence[Tensor], reps: Sequence[Representation | None], dims: Sequence[int]) -> None:
+    if not len(xs) == len(reps) == len(dims):
+        raise ShapeError(
+            f"Every input must have a representation and an axis, got {len(xs)} inputs, {len(reps)} representations "
+            f"and {len(dims)} axes. Pass as many of each, and None for the representation of an input that the group "
+            "leaves as it is."
+        )
+    for i, (x, rep, dim) in enumerate(zip(xs, reps, dims, strict=True)):
+        if rep is not None:
+            _check(x, rep, dim, what="The input x" if len(xs) == 1 else f"Input {i}")
+
+
+def _value(f: Map, xs: Sequence[Tensor], rep_out: Representation | None, dim: int) -> Tensor:
+    y = f(*xs)
     _check(y, rep_out, dim, what="The value f(x)")
     return y
 
@@ -96,7 +147,7 @@ def _check(x: Tensor, rep: Representation | None, dim: int, *, what: str) -> Non
     if rep is not None and (not -x.dim() <= dim < x.dim() or x.shape[dim] != rep.size):
         raise ShapeError(
             f"{what} must have {rep.size} entries on axis {dim}, the size of {rep.name!r}, got shape {tuple(x.shape)}. "
-            "Check the representation, and the axis with dim=."
+            "Check the representation, and the axis with dim= and dim_out=."
         )
     check_finite(x, what=what)
 
@@ -116,12 +167,13 @@ def _act(rep: Representation | None, g: Any, x: Tensor, dim: int) -> Tensor:
 
 def assert_equivariant(
     f: Map,
-    rep_in: Representation,
+    rep_in: Representations,
     rep_out: Representation | None,
     *,
     tol: float | None = None,
-    dim: int = -1,
-    x: Tensor | None = None,
+    dim: int | Sequence[int] = -1,
+    dim_out: int | None = None,
+    x: Tensor | Sequence[Tensor] | None = None,
     samples: int = 16,
     elements: int = 8,
     generator: torch.Generator | None = None,
@@ -130,7 +182,7 @@ def assert_equivariant(
 
     Raises:
         EquivarianceError: it is larger; the message says by how much.
-        GroupMismatchError, NonFiniteError, ShapeError, DtypeError: as there.
+        GroupMismatchError, RepresentationError, NonFiniteError, ShapeError, DtypeError: as there.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -140,14 +192,21 @@ def assert_equivariant(
         ...
         isospan.errors.EquivarianceError: ...
     """
-    options: dict[str, Any] = {"dim": dim, "x": x, "samples": samples, "elements": elements, "generator": generator}
-    error = equivariance_error(f, rep_in, rep_out, **options)
-    if tol is None:
-        parameters = list(f.parameters()) if isinstance(f, torch.nn.Module) else []
-        like = x if x is not None else next(iter(parameters), torch.zeros((), dtype=torch.float64))
-        tol = TOLERANCE[like.dtype]
+    options: dict[str, Any] = {"dim": dim, "dim_out": dim_out, "x": x, "samples": samples, "elements": elements}
+    error = equivariance_error(f, rep_in, rep_out, generator=generator, **options)
+    tol = _tolerance(f, x) if tol is None else tol
     if not error <= tol:
+        group = _one_group(_each(rep_in))
         raise EquivarianceError(
-            f"The map must commute with {rep_in.group.name}, got a relative error of {error:.3g}, above {tol:.3g}. "
-            "Check that both representations are those of the data, and that every layer respects them."
+            f"The map must commute with {group.name}, got a relative error of {error:.3g}, above {tol:.3g}. "
+            "Check that the representations are those of the data, and that every layer respects them."
         )
+
+
+def _tolerance(f: Map, x: Tensor | Sequence[Tensor] | None) -> float:
+    """What rounding explains in the precision of the first input in floating point, or of the parameters."""
+    if x is None:
+        x = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None
+        x = torch.zeros((), dtype=torch.float64) if x is None else x
+    xs = (x,) if isinstance(x, Tensor) else x
+    return next(TOLERANCE[value.dtype] for value in xs if value.is_floating_point())

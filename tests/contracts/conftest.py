@@ -1,5 +1,6 @@
-"""Every layer for every kind of group, in the basis that the group comes in and in a random one."""
+"""Every layer and model for every kind of group, in the basis that the group comes in and in a random one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from isospan import nn
+from isospan import models, nn
 from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.representations import Representation, conjugate_by, directsum
+from isospan.testing import TOLERANCE
 
 GROUPS = {
     "C4": CyclicGroup(4),
@@ -38,6 +40,22 @@ def permuted(group):
 
 
 BASES = {"turned": some_irreps, "permuted": permuted}
+REPS = {
+    (name, basis): make(group)
+    for name, group in GROUPS.items()
+    for basis, make in BASES.items()
+    if basis == "turned" or group.order()
+}
+
+CHANNELS = -1
+"""The place of the channels in a shape."""
+VECTORS, SERIES, TOKENS = (CHANNELS,), (CHANNELS, 5), (5, CHANNELS)
+"""Shapes of one sample: (C,), a time series (C, T) and a sequence (T, C)."""
+
+
+def axis(shape):
+    """The axis of the channels, from the end."""
+    return shape.index(CHANNELS) - len(shape)
 
 
 class Moments(torch.nn.Module):
@@ -53,27 +71,80 @@ class Moments(torch.nn.Module):
         return (L @ (L.mT @ mean.unsqueeze(-1))).squeeze(-1)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What is special about a layer or model.
+
+    ``public`` is the class, and ``make`` makes one for a representation; by default the class itself does. It has an
+    attribute ``rep_in``, and ``rep_out`` unless its output is invariant.
+    """
+
+    public: type
+    make: Callable[[Representation], torch.nn.Module] | None = None
+    shape: tuple[int, ...] = VECTORS
+    shape_out: tuple[int, ...] | None = None  # that of the input; all that matters is where the channels are
+    second: Callable[[torch.nn.Module], Representation] | None = None  # of a second input, as conditions are
+    shape_second: tuple[int, ...] = VECTORS
+    any_batch: bool = True  # takes any number of leading dimensions, also none
+    tolerance: Callable[[str, torch.dtype], float] = lambda group, dtype: TOLERANCE[dtype]
+    scale: float = 1.0  # of the data
+    buffers: tuple[str, ...] = ()  # last names of those that the state holds besides parameters
+    trains_otherwise: bool = False  # computes other things in training than in evaluation
+    has: Callable[[str, str], bool] = lambda group, basis: True  # which groups and bases it is for
+
+
 LAYERS = {
-    "Linear": lambda rep: nn.Linear(rep, rep),
-    "Conv1d": lambda rep: nn.Conv1d(rep, rep, 3, padding=1, padding_mode="circular"),
-    "ConvTranspose1d": lambda rep: nn.ConvTranspose1d(rep, rep, 3, stride=2),
-    "ChangeOfBasis": nn.ChangeOfBasis,
-    "IsotypicBasis": lambda rep: nn.IsotypicBasis(rep, learnable=True),
-    "IrrepNorm": nn.IrrepNorm,
-    "IrrepInvariants": nn.IrrepInvariants,
-    "Gaussian": lambda rep: Moments(rep, "diagonal"),
-    "FullGaussian": lambda rep: Moments(rep, "full"),
-    "BatchNorm1d": nn.BatchNorm1d,
-    "LayerNorm": nn.LayerNorm,
-    "RMSNorm": nn.RMSNorm,
-    "Dropout": nn.Dropout,
-    "Pointwise": lambda rep: nn.Pointwise(rep, "SiLU"),
-    "NormActivation": nn.NormActivation,
-    "GatedActivation": nn.GatedActivation,
-    "FourierActivation": nn.FourierActivation,
+    "Linear": Entry(nn.Linear, lambda rep: nn.Linear(rep, rep)),
+    "Conv1d": Entry(
+        nn.Conv1d,
+        lambda rep: nn.Conv1d(rep, rep, 3, padding=1, padding_mode="circular"),
+        shape=SERIES,
+        any_batch=False,
+    ),
+    "ConvTranspose1d": Entry(
+        nn.ConvTranspose1d, lambda rep: nn.ConvTranspose1d(rep, rep, 3, stride=2), shape=SERIES, any_batch=False
+    ),
+    "ChangeOfBasis": Entry(nn.ChangeOfBasis),
+    "IsotypicBasis": Entry(nn.IsotypicBasis, lambda rep: nn.IsotypicBasis(rep, learnable=True)),
+    "IrrepNorm": Entry(nn.IrrepNorm),
+    "IrrepInvariants": Entry(nn.IrrepInvariants),
+    # log-variances are exponentiated
+    "Gaussian": Entry(nn.MultivariateNormal, lambda rep: Moments(rep, "diagonal"), scale=0.3),
+    # of A5 in the permutation basis it takes 1952 numbers
+    "FullGaussian": Entry(
+        nn.MultivariateNormal,
+        lambda rep: Moments(rep, "full"),
+        scale=0.3,
+        has=lambda group, basis: (group, basis) != ("A5", "permuted"),
+    ),
+    "BatchNorm1d": Entry(
+        nn.BatchNorm1d,
+        any_batch=False,
+        buffers=("running_mean", "running_var", "num_batches_tracked"),
+        trains_otherwise=True,
+    ),
+    "LayerNorm": Entry(nn.LayerNorm),
+    "RMSNorm": Entry(nn.RMSNorm),
+    "Dropout": Entry(nn.Dropout, trains_otherwise=True),
+    "Pointwise": Entry(
+        nn.Pointwise, lambda rep: nn.Pointwise(rep, "SiLU"), has=lambda group, basis: basis == "permuted"
+    ),
+    "NormActivation": Entry(nn.NormActivation),
+    "GatedActivation": Entry(nn.GatedActivation),
+    # band-limited functions of Lie groups are sampled on a grid
+    "FourierActivation": Entry(
+        nn.FourierActivation,
+        tolerance=lambda group, dtype: 1e-3 if GROUPS[group].order() is None else TOLERANCE[dtype],
+    ),
+    "EMLP": Entry(models.EMLP, lambda rep: models.EMLP(rep, rep, hidden_units=(24, 24))),
+    "IMLP": Entry(models.IMLP, lambda rep: models.IMLP(rep, 3, hidden_units=(24, 24))),
+    # wide networks are computed in isotypic blocks
+    "WideEMLP": Entry(
+        models.EMLP,
+        lambda rep: models.EMLP(rep, rep, hidden_units=(330, 330)),
+        has=lambda group, basis: group in ("D6", "Q8") and basis == "turned",
+    ),
 }
-LARGE = {("FullGaussian", "A5")}
-"""Cases whose representation has thousands of dimensions in the permutation basis."""
 
 
 @dataclass(frozen=True)
@@ -86,40 +157,46 @@ class Case:
 
     def make(self) -> torch.nn.Module:
         torch.manual_seed(0)
-        return LAYERS[self.name](self.rep)
+        return (self.entry.make or self.entry.public)(self.rep)
+
+    @property
+    def entry(self) -> Entry:
+        return LAYERS[self.name]
 
     @property
     def rep(self) -> Representation:
         return REPS[self.group, self.basis]
 
-    @property
-    def dim(self) -> int:
-        """The axis of the channels."""
-        return -2 if "Conv" in self.name else -1
+    def inputs(self, layer, *, samples=6, dtype=torch.float32) -> tuple[Tensor, ...]:
+        """Values of all inputs."""
+        generator = torch.Generator().manual_seed(1)
+        return tuple(
+            self.entry.scale
+            * torch.randn(samples, *(rep.size if n == CHANNELS else n for n in shape), dtype=dtype, generator=generator)
+            for rep, shape in self._spaces(layer)
+        )
 
-    def data(self, layer, *, samples=6, dtype=torch.float32):
-        shape = (samples, layer.rep_in.size, 5) if self.dim == -2 else (samples, layer.rep_in.size)
-        # the log-variances of a Gaussian are exponentiated
-        size = 0.3 if "Gaussian" in self.name else 1.0
-        return size * torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    def action(self, layer) -> dict:
+        """How the group acts, as arguments of ``assert_equivariant``."""
+        reps, shapes = zip(*self._spaces(layer), strict=True)
+        return {
+            "rep_in": reps,
+            "rep_out": getattr(layer, "rep_out", None),
+            "dim": [axis(shape) for shape in shapes],
+            "dim_out": axis(self.entry.shape_out or self.entry.shape),
+        }
+
+    def _spaces(self, layer) -> list[tuple[Representation, tuple[int, ...]]]:
+        first = (layer.rep_in, self.entry.shape)
+        return [first] if self.entry.second is None else [first, (self.entry.second(layer), self.entry.shape_second)]
 
     def __str__(self):
         return f"{self.name}-{self.group}-{self.basis}"
 
 
-REPS = {
-    (name, basis): make(group)
-    for name, group in GROUPS.items()
-    for basis, make in BASES.items()
-    if basis == "turned" or group.order()
-}
-CASES = [
-    Case(name, group, basis)
-    for name in LAYERS
-    for group, basis in REPS
-    if (basis == "permuted" or name != "Pointwise") and (basis == "turned" or (name, group) not in LARGE)
-]
-TURNED = [case for case in CASES if case.basis == "turned" or case.name == "Pointwise"]
+CASES = [Case(name, *where) for name, entry in LAYERS.items() for where in REPS if entry.has(*where)]
+ONE_BASIS = list({(case.name, case.group): case for case in reversed(CASES)}.values())[::-1]
+"""Every layer for every group, in the random basis where it takes one."""
 
 
 def params(cases, fast):

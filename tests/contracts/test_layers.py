@@ -1,4 +1,4 @@
-"""What every layer keeps: symmetry, gradients, copies, states and precisions."""
+"""What every layer and model keeps: symmetry, gradients, copies, states and precisions."""
 
 import copy
 import pickle
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from isospan.nn import Linear
+from isospan import models, nn
 from isospan.testing import TOLERANCE, assert_equivariant
 
-from .conftest import CASES, GROUPS, LAYERS, TURNED
+from .conftest import CASES, LAYERS, ONE_BASIS, axis
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
-each_turned_case = pytest.mark.parametrize("case", TURNED, ids=str)
+each_case_once = pytest.mark.parametrize("case", ONE_BASIS, ids=str)
 
 
 @contextmanager
@@ -36,25 +36,29 @@ def test_equivariance(case, dtype):
     layer = case.make().to(dtype).eval()
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
-    # band-limited functions of Lie groups are sampled on a grid
-    lie_grid = case.name == "FourierActivation" and GROUPS[case.group].order() is None
-    tolerance = 1e-3 if lie_grid else TOLERANCE[dtype]
-    x = case.data(layer, dtype=dtype)
-    assert_equivariant(layer, layer.rep_in, layer.rep_out, x=x, dim=case.dim, tol=tolerance)
-    assert layer(x).dtype == dtype
+    xs = case.inputs(layer, dtype=dtype)
+    assert_equivariant(layer, x=xs, tol=case.entry.tolerance(case.group, dtype), **case.action(layer))
+    assert layer(*xs).dtype == dtype
 
 
-@each_turned_case
+@each_case_once
 def test_training_lowers_a_loss_and_moves_every_parameter(case):
     layer = case.make()
-    model = layer if case.dim == -2 else torch.nn.Sequential(Linear(case.rep, layer.rep_in), layer)
-    model.eval() if case.name == "Dropout" else model.train()
-    x = case.data(model[0] if case.dim == -1 else layer, samples=16)
-    target = torch.randn(model(x).shape)
+    # layers without parameters pass the gradient on to one before them
+    first = nn.Linear if axis(case.entry.shape) == -1 else lambda *reps: nn.Conv1d(*reps, kernel_size=1)
+    model = torch.nn.ModuleList([first(case.rep, layer.rep_in), layer]).train()
+    x, *others = case.inputs(layer, samples=16)
+    x = x.narrow(axis(case.entry.shape), 0, case.rep.size)
+
+    def forward():
+        torch.manual_seed(0)  # the same channels drop out in every step
+        return layer(model[0](x), *others)
+
+    target = torch.randn(forward().shape)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer, losses = torch.optim.Adam(model.parameters(), lr=1e-2), []
     for _ in range(8):
-        loss = (model(x) - target).square().mean()
+        loss = (forward() - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -65,90 +69,88 @@ def test_training_lowers_a_loss_and_moves_every_parameter(case):
         assert (parameter != before[name]).any(), name
 
 
-@each_turned_case
+@each_case_once
 def test_copies_are_equal_and_independent(case):
     layer = case.make().eval()
-    x = case.data(layer)
-    expected = layer(x)
+    xs = case.inputs(layer)
+    expected = layer(*xs)
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        same(other(x), expected)
+        same(other(*xs), expected)
         ours = {tensor.data_ptr() for tensor in [*layer.parameters(), *layer.buffers()] if tensor.numel()}
         assert not ours & {tensor.data_ptr() for tensor in [*other.parameters(), *other.buffers()]}
 
 
-@each_turned_case
+@each_case_once
 def test_state_holds_what_is_learned_and_nothing_else(case):
     layer, other = case.make(), case.make()
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
-    layer(case.data(layer))
+    layer(*case.inputs(layer))
     other.load_state_dict(layer.state_dict())
-    x = case.data(layer)
-    same(other.eval()(x), layer.eval()(x))
+    xs = case.inputs(layer)
+    same(other.eval()(*xs), layer.eval()(*xs))
     learned = {name for name, _ in layer.named_parameters()}
-    kept = {"running_mean", "running_var", "num_batches_tracked"} if case.name == "BatchNorm1d" else set()
+    kept = {name for name, _ in layer.named_buffers() if name.rpartition(".")[2] in case.entry.buffers}
     assert set(layer.state_dict()) == learned | kept
 
 
-@each_turned_case
+@each_case_once
 def test_functional_calls_use_what_they_are_given(case):
     layer = case.make().eval()
-    other, x = copy.deepcopy(layer), case.data(layer)
+    other, xs = copy.deepcopy(layer), case.inputs(layer)
     for parameter in other.parameters():
         torch.nn.init.normal_(parameter)
-    same(torch.func.functional_call(layer, dict(other.named_parameters()), (x,)), other(x))
+    same(torch.func.functional_call(layer, dict(other.named_parameters()), xs), other(*xs))
 
 
-@each_turned_case
+@each_case_once
 def test_constants_follow_the_precision(case):
     layer = case.make().eval()
     with default_dtype(torch.float64):
         exact = case.make().eval()
     exact.load_state_dict(layer.state_dict())
     assert not [name for name, buffer in layer.named_buffers() if buffer.dtype == torch.float64]
-    x = case.data(layer, dtype=torch.float64)
-    same(layer.double()(x), exact(x))
-    assert layer.float()(x.float()).dtype == torch.float32
-    same(layer.double()(x), exact(x))
+    xs = case.inputs(layer, dtype=torch.float64)
+    same(layer.double()(*xs), exact(*xs))
+    assert layer.float()(*(x.float() for x in xs)).dtype == torch.float32
+    same(layer.double()(*xs), exact(*xs))
 
 
-@each_turned_case
+@each_case_once
 def test_autocast_keeps_symmetry_and_gradients(case):
     layer = case.make().eval()
-    x = case.data(layer).requires_grad_()
+    xs = [x.requires_grad_() for x in case.inputs(layer)]
+    exact = [x.detach() for x in xs]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        y = layer(x)
-        tolerance = TOLERANCE[torch.bfloat16]
-        assert_equivariant(layer, layer.rep_in, layer.rep_out, x=x.detach(), dim=case.dim, tol=tolerance)
+        y = layer(*xs)
+        assert_equivariant(layer, x=exact, tol=TOLERANCE[torch.bfloat16], **case.action(layer))
     y.float().square().sum().backward()
-    assert torch.isfinite(x.grad).all()
-    torch.testing.assert_close(y.float(), layer(x.detach()), rtol=0.05, atol=0.1)
+    assert all(torch.isfinite(x.grad).all() for x in xs)
+    torch.testing.assert_close(y.float(), layer(*exact), rtol=0.05, atol=0.1)
 
 
-# convolutions and batch norm take the shapes of torch's
-@pytest.mark.parametrize("case", [case for case in TURNED if case.dim == -1 and case.name != "BatchNorm1d"], ids=str)
+@pytest.mark.parametrize("case", [case for case in ONE_BASIS if case.entry.any_batch], ids=str)
 def test_leading_dimensions_are_a_batch(case):
     layer = case.make().eval()
-    x = case.data(layer)
-    torch.testing.assert_close(layer(x.view(2, 3, -1)), layer(x).view(2, 3, -1))
-    torch.testing.assert_close(layer(x[0]), layer(x)[0], rtol=1e-4, atol=1e-5)
+    xs = case.inputs(layer)
+    y = layer(*xs)
+    torch.testing.assert_close(layer(*(x.unflatten(0, (2, 3)) for x in xs)), y.unflatten(0, (2, 3)))
+    torch.testing.assert_close(layer(*(x[0] for x in xs)), y[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", [case for case in TURNED if hasattr(case.make(), "export")], ids=str)
+@pytest.mark.parametrize("case", [case for case in ONE_BASIS if hasattr(case.make(), "export")], ids=str)
 def test_exported_layers_are_torch_s_and_share_nothing(case):
     layer = case.make().eval()
-    plain, x = layer.export(), case.data(layer)
-    assert type(plain).__module__.startswith("torch.nn")
-    torch.testing.assert_close(plain(x), layer(x))
+    plain, xs = layer.export(), case.inputs(layer)
+    assert all(type(module).__module__.startswith("torch.nn") for module in plain.modules())
+    torch.testing.assert_close(plain(*xs), layer(*xs))
     with torch.no_grad():
         for parameter in plain.parameters():
             parameter.zero_()
-    assert layer(x).any()
+    assert layer(*xs).any()
     assert not {p.data_ptr() for p in plain.parameters()} & {p.data_ptr() for p in layer.parameters()}
 
 
-def test_every_public_layer_is_in_the_battery():
-    from isospan import nn
-
-    bases = {"DenseMap", "EquivariantMaps", "MultivariateNormal"}
-    assert set(LAYERS) - {"Gaussian", "FullGaussian"} == set(nn.__all__) - bases
+def test_every_public_layer_and_model_is_in_the_battery():
+    parts = {"DenseMap", "EquivariantMaps"}  # which layers are made of
+    assert {entry.public.__name__ for entry in LAYERS.values()} == {*nn.__all__, *models.__all__} - parts

@@ -81,7 +81,9 @@ class RegularNetwork(torch.nn.Module):
 
     def _by_blocks(self, x: Tensor) -> Tensor:
         *first, last = self._chain
-        h = x.mT.index_select(0, self.places).view(len(last.coefficients), self._chain[0].coefficients.shape[2], len(x))
+        h = x.mT.index_select(0, self.places).view(
+            len(last.coefficients), self._chain[0].coefficients.shape[2], x.shape[0]
+        )
         for layer in first:
             h = self.activation(self._convolved(layer, h))
         return self._convolved(last, h).flatten(0, 1).index_select(0, self.places_back).mT
