@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isospan import models, nn
 from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
+from isospan.nn.freezes import Freezes
 from isospan.representations import Representation, conjugate_by, directsum
 from isospan.testing import TOLERANCE
 
@@ -69,6 +70,19 @@ class Moments(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean, L = self.gaussian.mean_and_scale_tril(x)
         return (L @ (L.mT @ mean.unsqueeze(-1))).squeeze(-1)
+
+
+class Attention(Freezes):
+    """The tensor that attention returns, of tokens and others or of tokens alone."""
+
+    def __init__(self, rep):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(2 * rep, num_heads=2)
+        self.rep_in = self.rep_out = 2 * rep
+
+    def forward(self, x: Tensor, others: Tensor | None = None) -> Tensor:
+        others = x if others is None else others
+        return self.attention(x, others, others, need_weights=False)[0]
 
 
 @dataclass(frozen=True)
@@ -136,6 +150,16 @@ LAYERS = {
         nn.FourierActivation,
         tolerance=lambda group, dtype: 1e-3 if GROUPS[group].order() is None else TOLERANCE[dtype],
     ),
+    "SelfAttention": Entry(nn.MultiheadAttention, Attention, shape=TOKENS),
+    "CrossAttention": Entry(
+        nn.MultiheadAttention,
+        Attention,
+        shape=TOKENS,
+        second=lambda layer: layer.rep_in,
+        shape_second=(7, CHANNELS),
+        has=lambda group, basis: basis == "turned",
+    ),
+    "PositionalEncoding": Entry(nn.PositionalEncoding, shape=TOKENS),
     "EMLP": Entry(models.EMLP, lambda rep: models.EMLP(rep, rep, hidden_units=(24, 24))),
     "IMLP": Entry(models.IMLP, lambda rep: models.IMLP(rep, 3, hidden_units=(24, 24))),
     # wide networks are computed in isotypic blocks

@@ -14,9 +14,11 @@ from isospan.nn.irrep_norm import IrrepNorm
 from isospan.nn.isotypic_basis import IsotypicBasis
 from isospan.nn.layer_norm import LayerNorm
 from isospan.nn.linear import Linear
+from isospan.nn.multihead_attention import MultiheadAttention
 from isospan.nn.multivariate_normal import MultivariateNormal
 from isospan.nn.norm_activation import NormActivation
 from isospan.nn.pointwise import Pointwise
+from isospan.nn.positional_encoding import PositionalEncoding
 from isospan.nn.rms_norm import RMSNorm
 
 __all__ = [
@@ -34,8 +36,10 @@ __all__ = [
     "IsotypicBasis",
     "LayerNorm",
     "Linear",
+    "MultiheadAttention",
     "MultivariateNormal",
     "NormActivation",
     "Pointwise",
+    "PositionalEncoding",
     "RMSNorm",
 ]

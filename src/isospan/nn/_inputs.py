@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from isospan._checks import check_floating
-from isospan.errors import ShapeError
+from isospan.errors import OptionError, ShapeError
 
 
 def check_features(x: Tensor, size: int, *, dim: int = -1) -> None:
@@ -14,3 +14,10 @@ def check_features(x: Tensor, size: int, *, dim: int = -1) -> None:
         raise ShapeError(
             f"The input must have shape {shape} with D = {size}, the size of the representation, got {tuple(x.shape)}."
         )
+
+
+def check_probability(p: float) -> float:
+    """Return a probability of dropping, between 0 and 1."""
+    if not 0 <= p <= 1:
+        raise OptionError(f"The probability p of dropping must be between 0 and 1, got {p}.")
+    return p

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from isospan.errors import OptionError
 from isospan.nn._constants import Constants
 from isospan.nn._copies import copy_numbers
+from isospan.nn._inputs import check_probability
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import Representation
 
@@ -44,10 +44,8 @@ class Dropout(Constants):
 
     def __init__(self, rep: Representation, p: float = 0.5) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise OptionError(f"The probability p of dropping must be between 0 and 1, got {p}.")
         self.rep_in = self.rep_out = rep
-        self.p = p
+        self.p = check_probability(p)
         self._count = len(rep.irreps)
         self.change = ChangeOfBasis(rep)
         self.register_constant("copy_numbers", copy_numbers(rep))
