@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.guided_recipe.kinds import KINDS, LATENT_DIM, SIZE, Kind
 from benchmarks.guided_recipe.recipes import Objective, make_objective
@@ -14,8 +15,8 @@ from isospan.errors import NonFiniteError
 from isospan.guided import Evaluation, LatentSpace, SpaceObjective, evaluate
 from isospan.training import (
     ConvAutoencoder,
-    Readout,
     Samples,
+    encode_samples,
     field_statistics,
     fit,
     read_out,
@@ -57,18 +58,18 @@ def run(recipe: str, kind_name: str, seed: int, budget: Budget, **options: float
     except NonFiniteError:
         return {"diverged": True}
     seconds = time.perf_counter() - started
-    fitted, scored = (read_out(model, part, kind.targets) for part in (train, test))
-    space = solved_space(kind, fitted, objective)
-    evaluation = evaluate(space, scored.z, scored.y, fit=(fitted.z, fitted.y))
-    nmse = reconstruction_error(scored, test)
+    fitted, scored = (encode_samples(model, part, kind.targets) for part in (train, test))
+    space = solved_space(kind, *fitted, objective)
+    evaluation = evaluate(space, *scored, fit=fitted)
+    nmse = reconstruction_error(read_out(model, test), test)
     return {"diverged": not isfinite(nmse), "nmse": nmse, "seconds": seconds} | scores(evaluation)
 
 
-def solved_space(kind: Kind, fitted: Readout, objective: Objective) -> LatentSpace:
+def solved_space(kind: Kind, z: Tensor, y: dict[str, Tensor], objective: Objective) -> LatentSpace:
     """What the objective gives after training; regression subspaces of the training latents where there is none."""
     if objective is None:
         objective = SpaceObjective(kind.k, LATENT_DIM)
-        objective.solve(fitted.z, fitted.y)
+        objective.solve(z, y)
     return objective.space
 
 

@@ -10,9 +10,10 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError, ShapeError
-from isospan.guided.evaluation import evaluate
+from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError, OptionError, ShapeError
+from isospan.guided.evaluation import evaluate, evaluate_moments
 from isospan.guided.latent_space import LatentSpace
+from isospan.moments import Moments
 
 D = 8
 
@@ -165,3 +166,46 @@ def test_a_probe_that_overfits_tells_nothing():
     assert float(e.target_r2[0, 1]) < -0.3
     assert float(e.excess_leakage[0, 1]) == max(0.0, float(e.cross_r2[0, 1]))
     assert e.max_excess_leakage < 0.05
+
+
+@pytest.mark.parametrize("cross_fitted", [False, True])
+def test_moments_of_a_stream_are_scored_as_the_data_at_once(case, cross_fitted):
+    space, z, y = case
+
+    def streamed(part):
+        batches = zip(z[part].split(13), *(t[part].split(13) for t in y.values()), strict=True)
+        return Moments.of_batches(((x, dict(zip(y, ys, strict=True))) for x, *ys in batches), target_covariance=True)
+
+    first, second = slice(0, 150), slice(150, 300)
+    if cross_fitted:
+        expected = evaluate(space, z, y)
+        folds = [(streamed(second), streamed(first)), (streamed(first), streamed(second))]
+    else:
+        expected = evaluate(space, z[second], rows(y, second), fit=(z[first], rows(y, first)))
+        folds = [(streamed(first), streamed(second))]
+    got = evaluate_moments(space, folds)
+    assert got.n_samples == expected.n_samples
+    for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2", "variance_share"):
+        assert getattr(got, key) == pytest.approx(getattr(expected, key), abs=1e-12)  # sums in another order
+    torch.testing.assert_close(got.cross_r2, expected.cross_r2, rtol=0, atol=1e-12)
+    torch.testing.assert_close(got.target_r2, expected.target_r2, rtol=0, atol=1e-12)
+    torch.testing.assert_close(got.spectrum, expected.spectrum, rtol=1e-9, atol=0)
+
+
+def test_moments_must_be_of_the_space_and_tell_of_the_targets(case):
+    space, z, y = case
+    plain, whole = Moments.of(z, y), Moments.of(z, y, target_covariance=True)
+    with pytest.raises(OptionError, match="covariance of the targets"):
+        evaluate_moments(space, [(plain, plain)])
+    with pytest.raises(NameMismatchError, match="The moments"):
+        evaluate_moments(space, [(whole, Moments.of(z, {"a": y["a"]}))])
+    with pytest.raises(ShapeError, match="of the space, got"):
+        evaluate_moments(space, [(Moments.of(z[:, :5], y), whole)])
+
+
+def test_a_single_quantity_needs_no_covariance_of_targets(case):
+    space, z, y = case
+    keep = {what: {"a": getattr(space, what)["a"]} for what in ("W", "A", "y_mean", "y_scale", "shapes")}
+    single = LatentSpace(z_mean=space.z_mean, **keep)
+    moments = Moments.of(z, {"a": y["a"]})
+    assert math.isnan(evaluate_moments(single, [(moments, moments)]).max_excess_leakage)

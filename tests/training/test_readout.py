@@ -1,8 +1,8 @@
 """Scores against the same numbers computed at once, by numpy or scikit-learn."""
 
 import math
-from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import r2_score
@@ -10,7 +10,14 @@ from torch import nn
 
 from isospan.guided.latent_space import LatentSpace
 from isospan.training.networks import ConvAutoencoder
-from isospan.training.readout import encode_samples, evaluating, held_out_scores, read_out, reconstruction_error
+from isospan.training.readout import (
+    encode_samples,
+    encoded_moments,
+    evaluating,
+    held_out_scores,
+    read_out,
+    reconstruction_error,
+)
 from isospan.training.samples import Samples
 
 
@@ -22,23 +29,34 @@ def model():
 
 def test_latents_and_quantities_keep_the_order_of_the_samples(model):
     x = torch.randn(10, 2, 8, 8)
-    out = read_out(model, Samples(x), lambda batch: {"mean": batch.fields.mean((2, 3))}, batch_size=3)
+    z, y = encode_samples(model, Samples(x), lambda batch: {"mean": batch.fields.mean((2, 3))}, batch_size=3)
     # convolutions of other batch sizes may sum in another order
-    assert torch.allclose(out.z, model.encode(x), atol=1e-5)
-    assert torch.equal(out.y["mean"], x.mean((2, 3)))
-    assert not out.z.requires_grad
+    assert torch.allclose(z, model.encode(x), atol=1e-5)
+    assert torch.equal(y["mean"], x.mean((2, 3)))
+    assert not z.requires_grad
 
 
-def test_encoding_alone_gives_the_same_latents_and_transforms_what_it_reads(model):
+def test_what_is_read_is_transformed_before(model):
     samples, quantities = Samples(torch.randn(10, 2, 8, 8)), lambda batch: {"corner": batch.fields[:, 0, 0, 0]}
-    z, y = encode_samples(model, samples, quantities, batch_size=4)
-    out = read_out(model, samples, quantities, batch_size=4)
-    assert torch.equal(z, out.z)
-    assert torch.equal(y["corner"], out.y["corner"])
-    doubled = Samples(2 * samples.fields)
-    z, y = encode_samples(model, samples, quantities, transform=lambda batch: Samples(2 * batch.fields), batch_size=4)
-    assert torch.equal(z, read_out(model, doubled, batch_size=4).z)
-    assert torch.equal(y["corner"], 2 * out.y["corner"])
+    double = lambda batch: Samples(2 * batch.fields)  # noqa: E731
+    z, y = encode_samples(model, samples, quantities, transform=double, batch_size=4)
+    assert torch.equal(z, encode_samples(model, double(samples), batch_size=4)[0])
+    assert torch.equal(y["corner"], 2 * samples.fields[:, 0, 0, 0])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_moments_are_those_of_all_latents_and_quantities_at_once(model, batch_size):
+    samples, quantities = Samples(torch.randn(10, 2, 8, 8)), lambda batch: {"corner": batch.fields[:, :, 0, 0]}
+    out = read_out(model, samples, quantities, batch_size=batch_size)
+    encoded = encoded_moments(model, samples, quantities, target_covariance=True, batch_size=batch_size)
+    z, y = (t.numpy().astype(float) for t in (model.encode(samples.fields).detach(), samples.fields[:, :, 0, 0]))
+    covariance = np.cov(z, y, rowvar=False, bias=True)
+    for moments in (out.moments, encoded):
+        # float32 convolutions of another batch size
+        np.testing.assert_allclose(moments.cov_zz, covariance[:4, :4], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(moments.cov_zy["corner"], covariance[:4, 4:], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(encoded.cov_yy["corner", "corner"], covariance[4:, 4:], rtol=1e-6)
+    assert read_out(model, samples, batch_size=batch_size).moments is None
 
 
 def test_the_reconstruction_error_is_the_share_of_variance_lost_per_channel(model):
@@ -65,7 +83,8 @@ def test_predicting_the_mean_loses_everything():
 
 def test_held_out_scores_are_those_of_scikit_learn(model):
     x = torch.randn(12, 2, 8, 8)
-    out = read_out(model, Samples(x), lambda batch: {"corner": batch.fields[:, :, 0, :2]})
+    quantities = lambda batch: {"corner": batch.fields[:, :, 0, :2]}  # noqa: E731
+    out = read_out(model, Samples(x), quantities)
     space = LatentSpace(
         W={"corner": torch.eye(4)[:2]},
         A={"corner": torch.randn(2, 4)},
@@ -75,14 +94,16 @@ def test_held_out_scores_are_those_of_scikit_learn(model):
         shapes={"corner": (2, 2)},
     )
     scores = held_out_scores(out, torch.tensor([1.0, 2.0]).view(2, 1, 1), space)
-    y, y_hat = out.y["corner"].flatten(1).numpy(), space.decode(out.z)["corner"].flatten(1).numpy()
+    z, y = encode_samples(model, Samples(x), quantities)
+    y, y_hat = y["corner"].flatten(1).numpy(), space.decode(z)["corner"].flatten(1).numpy()
     assert scores["r2 corner"] == pytest.approx(r2_score(y, y_hat, multioutput="variance_weighted"), rel=1e-5)
     scaled = (model(x)[0] - x) / torch.tensor([1.0, 2.0]).view(2, 1, 1)
     assert scores["task"] == pytest.approx(float(scaled.square().mean().detach()), rel=1e-5)
 
 
 def test_a_constant_quantity_has_no_score_and_stops_nothing(model):
-    out = read_out(model, Samples(torch.randn(7, 2, 8, 8)), lambda batch: {"c": batch.fields[:, 0, :1, 0] * 0 + 0.1})
+    constant = lambda batch: {"c": (batch.fields[:, 0, :1, 0] * 0 + 0.1).double() / 3}  # noqa: E731
+    out = read_out(model, Samples(torch.randn(7, 2, 8, 8)), constant)
     space = LatentSpace(
         W={"c": torch.eye(4)[:1]},
         A={"c": torch.ones(1, 1)},
@@ -91,9 +112,7 @@ def test_a_constant_quantity_has_no_score_and_stops_nothing(model):
         y_scale={"c": torch.tensor(1.0)},
         shapes={"c": (1,)},
     )
-    assert math.isnan(
-        held_out_scores(replace(out, y={"c": out.y["c"].double() / 3}), torch.ones(2, 1, 1), space)["r2 c"]
-    )
+    assert math.isnan(held_out_scores(out, torch.ones(2, 1, 1), space)["r2 c"])
 
 
 def test_evaluation_mode_ends_with_the_block_also_after_an_error(model):

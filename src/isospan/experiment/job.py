@@ -1,8 +1,10 @@
 """The parts of a run, in order: sizes, the two networks, what they achieve."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +14,26 @@ from isospan.experiment.network import NetworkDescription
 from isospan.experiment.reporter import Reporter
 from isospan.experiment.sizes import Sizes, solve_sizes
 from isospan.experiment.targets import Targets
-from isospan.guided.evaluation import Evaluation, evaluate
+from isospan.guided.evaluation import Evaluation, evaluate_moments
+from isospan.guided.fitting import space_from_moments
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.objective import SpaceObjective
+from isospan.moments import Moments
 from isospan.training import (
     Checkpoints,
     ConvAutoencoder,
     History,
     Samples,
     displaced,
-    encode_samples,
+    encoded_moments,
     field_statistics,
     fit,
     read_out,
     reconstruction_error,
 )
 from isospan.training.samples import fingerprint, steps_per_epoch
+
+Bases = Mapping[str, Tensor] | None
 
 REFERENCE_PASSES = 3
 """Displaced copies of the training samples from which the final subspaces are solved, besides the originals."""
@@ -119,7 +125,8 @@ class Job:
             resume=config.resume,
             **guide,
         )
-        return self._evaluated(model, objective, history)
+        previous = None if objective.solution is None else objective.solution.W
+        return self._evaluated(model, sizes, previous, history)
 
     def _objective(self, sizes: Sizes) -> SpaceObjective:
         make = partial(SpaceObjective, sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
@@ -130,20 +137,21 @@ class Job:
         run = self.config.settings() | solved | {"network": name, "checksum of the samples": data}
         return Checkpoints(Path(self.config.out) / "checkpoints" / name, run=run)
 
-    def _evaluated(self, model: ConvAutoencoder, objective: SpaceObjective, history: History) -> TrainedNetwork:
+    def _evaluated(self, model: ConvAutoencoder, sizes: Sizes, previous: Bases, history: History) -> TrainedNetwork:
         """Solve the subspaces from all training samples, and score them on the held-out ones."""
         self.reporter.stage("Evaluating on held-out samples")
-        reference = self._reference(model)
-        objective.to(reference[0].device).solve(*reference)
-        space, held_out = objective.space, read_out(model, self.test, self.targets)
-        evaluation = evaluate(space, held_out.z, held_out.y, fit=reference)
+        fitted, shapes = self._reference(model), self.targets.shapes(self.train)
+        space = space_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)
+        held_out = read_out(model, self.test, self.targets, target_covariance=self.targets.several)
+        evaluation = evaluate_moments(space, [(fitted, cast("Moments", held_out.moments))])
         return TrainedNetwork(model, space, history, evaluation, reconstruction_error(held_out, self.test))
 
-    def _reference(self, model: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
-        """Latents and targets of the training samples and, where training displaced them, of displaced copies."""
-        passes = [encode_samples(model, self.train, self.targets)]
+    def _reference(self, model: nn.Module) -> Moments:
+        """Of latents and targets of the training samples and, where training displaced them, of displaced copies."""
+        encoded = partial(encoded_moments, model, self.train, self.targets, target_covariance=self.targets.several)
+        moments = encoded()
         if self.augment:
             move = partial(displaced, generator=torch.Generator().manual_seed(self.config.seed))
-            passes += [encode_samples(model, self.train, self.targets, transform=move) for _ in range(REFERENCE_PASSES)]
-        latents, targets = zip(*passes, strict=True)
-        return torch.cat(latents), {name: torch.cat([y[name] for y in targets]) for name in self.targets.names}
+            for _ in range(REFERENCE_PASSES):
+                moments.merge(encoded(transform=move))
+        return moments

@@ -132,6 +132,15 @@ class Targets:
         """Names of the quantities."""
         return [quantity.name for quantity in self.quantities]
 
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one quantity, so that what they tell of each other counts."""
+        return len(self.quantities) > 1
+
+    def shapes(self, samples: Samples) -> dict[str, tuple[int, ...]]:
+        """Return the shape of one target of each quantity, from the first sample."""
+        return {name: tuple(y.shape[1:]) for name, y in self(samples[0:1]).items()}
+
     def with_bins(self, bins: Mapping[str, int | None]) -> "Targets":
         """Return the same quantities, pooled."""
         return replace(self, bins=dict(bins))

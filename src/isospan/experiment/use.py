@@ -12,15 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
+from isospan.errors import (
+    DegenerateDataError,
+    DtypeError,
+    FileFormatError,
+    NameMismatchError,
+    NumericalWarning,
+    OptionError,
+    ShapeError,
+)
 from isospan.experiment.config import PathLike, check_device
 from isospan.experiment.data import Source, read_source
 from isospan.experiment.network import load_network
 from isospan.experiment.targets import ARRAY, PASSED, Quantity, Targets, parse_quantities
-from isospan.guided.evaluation import Evaluation, evaluate
+from isospan.guided.evaluation import Evaluation, evaluate_moments
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.pooling import pool
-from isospan.training import ConvAutoencoder, Samples, encode_samples
+from isospan.training import ConvAutoencoder, Samples, encode_samples, encoded_moments, select
 from isospan.training.samples import read_batches
 
 FAR = 5.0
@@ -224,7 +232,26 @@ def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: 
     quantities = parse_quantities(run.record["quantities"], variables=source.variables, left_out=source.left_out)
     samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
     targets = replace(run.targets(), quantities=quantities)
-    return _determined(evaluate(run.space, *encode_samples(run.model, samples, targets)), run.space)
+    first, second = (
+        encoded_moments(run.model, half, targets, target_covariance=targets.several) for half in halves(samples)
+    )
+    return _determined(evaluate_moments(run.space, [(second, first), (first, second)]), run.space)
+
+
+def halves(samples: Samples) -> tuple[Samples, Samples]:
+    """Split samples in the middle, each half where it is.
+
+    Raises:
+        DegenerateDataError: a half would have fewer than two samples.
+
+    Example:
+        >>> [len(half) for half in halves(Samples(torch.zeros(5, 1, 4, 4)))]
+        [2, 3]
+    """
+    n = len(samples)
+    if n < 4:
+        raise DegenerateDataError(f"Cross-fitting needs at least 4 samples, got {n}. Pass files of more samples.")
+    return select(samples, [range(n // 2)]), select(samples, [range(n // 2, n)])
 
 
 def _determined(evaluation: Evaluation, space: LatentSpace) -> Evaluation:

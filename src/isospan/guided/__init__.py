@@ -2,7 +2,7 @@
 
 from isospan.guided.change import subspace_change
 from isospan.guided.decoders import decoders_from_moments, fit_decoders
-from isospan.guided.evaluation import Evaluation, evaluate
+from isospan.guided.evaluation import Evaluation, evaluate, evaluate_moments
 from isospan.guided.fitting import space_from_moments
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.losses import (
@@ -45,6 +45,7 @@ __all__ = [
     "disentanglement_loss_original",
     "ensure_dim",
     "evaluate",
+    "evaluate_moments",
     "fit_decoders",
     "input_to_quantity",
     "isotropy_loss",

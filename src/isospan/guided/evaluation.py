@@ -1,7 +1,9 @@
 """How well a latent space holds its quantities, on held-out data."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,16 +12,16 @@ from torch import Tensor
 from isospan._checks import check_latents, check_names, check_targets
 from isospan.errors import DegenerateDataError, ShapeError
 from isospan.guided.latent_space import LatentSpace
-from isospan.guided.scores import r_squared
-from isospan.linalg import eigh, orthonormal_rows, principal_angles, solve_gram, symmetric_spectrum
+from isospan.guided.probes import Pair, Probe
+from isospan.guided.scores import squared_deviation, stored_r2
+from isospan.linalg import orthonormal_rows, principal_angles, symmetric_spectrum
+from isospan.moments import Moments
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-Flat = dict[str, Tensor]
-Data = tuple[Tensor, Flat]
-Predictor = Callable[[Tensor], Tensor]
+Data = tuple[Tensor, dict[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,8 @@ def evaluate(
     r"""Score a latent space on held-out latents and targets.
 
     All probes are linear least squares with means, fitted on ``fit`` and scored on (z, y). Without ``fit``, each half
-    of the data is scored by probes fitted on the other half. Computed in float64.
+    of the data is scored by probes fitted on the other half. Computed in float64, from second moments: for data that
+    do not fit in memory there is :func:`evaluate_moments`.
 
     The best probe of rank k (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
     leading eigenvectors V_k of the fitted values' covariance :math:`B^\top C_{zz} B`.
@@ -144,40 +147,70 @@ def evaluate(
     Source: Izenman, Reduced-rank regression for the multivariate linear model, 1975.
     """
     score = _checked(space, z, y)
-    folds = [(_checked(space, *fit), score)] if fit is not None else _halves(score)
+    parts = [_checked(space, *fit), score] if fit is not None else _halves(score)
+    fitted, scored = (Moments.of(*part, target_covariance=len(space.names) > 1) for part in parts)
+    folds = [(fitted, scored)] if fit is not None else [(scored, fitted), (fitted, scored)]
+    return evaluate_moments(space, folds, ridge=ridge)
+
+
+@torch.no_grad()
+def evaluate_moments(
+    space: LatentSpace, folds: Sequence[tuple[Moments, Moments]], *, ridge: float = 1e-6
+) -> Evaluation:
+    """Return the :func:`evaluate` of data that are known by their second moments.
+
+    Args:
+        space: the latent space.
+        folds: (moments that probes are fitted on, moments that they are scored on) of each fold; the folds are scored
+            together. With more than one quantity all hold the covariance of the targets.
+        ridge: relative to the mean variance of what a probe reads from.
+
+    Raises:
+        DegenerateDataError: a quantity is constant where it is scored.
+        NameMismatchError, ShapeError: the moments are of other quantities or sizes than the space.
+        OptionError: of several quantities, without ``target_covariance=True``.
+
+    Example:
+        >>> import torch
+        >>> from isospan.guided import space_from_moments
+        >>> parts = torch.randn(2, 100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        >>> fit, score = (Moments.of_batches((z, {"sum": z.sum(1)}) for z in part.split(10)) for part in parts)
+        >>> round(evaluate_moments(space_from_moments(fit, k=1), [(fit, score)]).decode_r2["sum"], 3)
+        1.0
+    """
     names = tuple(space.names)
-    space = space.to(device=z.device, dtype=torch.float64)
-    W = space.W
-    k = {name: len(W[name]) for name in names}
+    for moments in (part for fold in folds for part in fold):
+        _check_moments(space, moments)
+    whole = _merged([score for _, score in folds])
+    space = space.to(device=whole.z_mean.device, dtype=torch.float64)
+    W, k = space.W, {name: len(space.W[name]) for name in names}
+    total = {name: squared_deviation(name, whole) for name in names}
 
-    def held_out(read_from: Callable[[Data], Tensor], target: str, rank: int | None = None) -> float:
-        predictions = [
-            _linear_probe(read_from(train), train[1][target], ridge=ridge, rank=rank)(read_from(test))
-            for train, test in folds
-        ]
-        return r_squared(torch.cat([test[1][target] for _, test in folds]), torch.cat(predictions))
+    def r2(pair_of: Callable[[Moments], Pair], target: str, rank: int | None = None) -> float:
+        errors = (
+            Probe.fitted(pair_of(fit), ridge=ridge, rank=rank).squared_error(pair_of(score)) for fit, score in folds
+        )
+        return 1 - sum(errors) / total[target]
 
-    def coordinates(name: str) -> Callable[[Data], Tensor]:
-        return lambda data: data[0] @ W[name].mT
+    def told(i: str, j: str) -> float:
+        return 1.0 if i == j else r2(lambda m: Pair.of_targets(m, j, i), i)
 
-    decoded = space.decode(score[0])
-    cross = [[held_out(coordinates(j), i) for j in names] for i in names]
-    target = [[held_out(lambda data, j=j: data[1][j], i) if i != j else 1.0 for j in names] for i in names]
-    share, spectrum = _variance(space, score[0])
+    cross = [[r2(lambda m, i=i, j=j: Pair.of_latents(m, i, W[j]), i) for j in names] for i in names]
+    share, spectrum = _variance(space, whole.cov_zz)
     return Evaluation(
         names=names,
         own_r2={name: cross[i][i] for i, name in enumerate(names)},
-        ceiling_r2={name: held_out(lambda data: data[0], name, k[name]) for name in names},
-        probe_r2={name: held_out(lambda data: data[0], name) for name in names},
-        decode_r2={name: r_squared(score[1][name], decoded[name].reshape(len(z), -1)) for name in names},
+        ceiling_r2={name: r2(lambda m, i=name: Pair.of_latents(m, i), name, k[name]) for name in names},
+        probe_r2={name: r2(lambda m, i=name: Pair.of_latents(m, i), name) for name in names},
+        decode_r2={name: stored_r2(space, whole, name) for name in names},
         cross_r2=torch.tensor(cross, dtype=torch.float64),
-        target_r2=torch.tensor(target, dtype=torch.float64),
+        target_r2=torch.tensor([[told(i, j) for j in names] for i in names], dtype=torch.float64),
         angles={
             (a, b): principal_angles(W[a], W[b]).rad2deg().cpu() for i, a in enumerate(names) for b in names[i + 1 :]
         },
         variance_share=share,
         spectrum=spectrum,
-        n_samples=len(z),
+        n_samples=round(float(whole.count)),
     )
 
 
@@ -195,38 +228,36 @@ def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
     return z.double(), {name: flat[name].double() for name in space.names}
 
 
-def _halves(data: Data) -> list[tuple[Data, Data]]:
+def _check_moments(space: LatentSpace, moments: Moments) -> None:
+    check_names(space.names, moments.names, what="The moments", against="the space")
+    expected = (space.latent_dim, {name: len(space.y_mean[name]) for name in space.names})
+    if (moments.latent_dim, moments.target_dims) != expected:
+        raise ShapeError(
+            f"Moments must have the sizes (D, {{name: P}}) = {expected} of the space, got "
+            f"{(moments.latent_dim, moments.target_dims)}. Collect them from the latents and targets of the space."
+        )
+
+
+def _halves(data: Data) -> list[Data]:
     z, y = data
     if len(z) < 4:
         raise DegenerateDataError(
             f"Cross-fitting needs at least 4 samples, got {len(z)}. Pass fit=(z, y) of other data."
         )
-    first, second = (
-        (z[rows], {name: t[rows] for name, t in y.items()})
-        for rows in (slice(0, len(z) // 2), slice(len(z) // 2, None))
-    )
-    return [(second, first), (first, second)]
+    halves = (slice(0, len(z) // 2), slice(len(z) // 2, None))
+    return [(z[rows], {name: t[rows] for name, t in y.items()}) for rows in halves]
 
 
-def _linear_probe(x: Tensor, y: Tensor, *, ridge: float, rank: int | None = None) -> Predictor:
-    """Least squares of y on x with means; reduced-rank regression where a rank is given."""
-    x_mean, y_mean = x.mean(0), y.mean(0)
-    xc, yc = x - x_mean, y - y_mean
-    gram = xc.mT @ xc
-    B = solve_gram(gram, xc.mT @ yc, ridge=ridge)
-    if rank is not None and rank < min(B.shape):
-        V = eigh(B.mT @ gram @ B)[1][:, -rank:]
-        B = B @ V @ V.mT
-    return lambda new: y_mean + (new - x_mean) @ B
+def _merged(parts: Sequence[Moments]) -> Moments:
+    return reduce(Moments.merge, parts[1:], copy.deepcopy(parts[0])) if len(parts) > 1 else parts[0]
 
 
-def _variance(space: LatentSpace, z: Tensor) -> tuple[dict[str, float], Tensor]:
+def _variance(space: LatentSpace, C: Tensor) -> tuple[dict[str, float], Tensor]:
     """Shares of the latent variance, and the spectrum of the part outside all subspaces."""
-    zc = z - z.mean(0)
-    total = zc.square().sum().clamp(min=torch.finfo(zc.dtype).tiny)
+    total = C.trace().clamp(min=torch.finfo(C.dtype).tiny)
     basis = orthonormal_rows(torch.cat(list(space.W.values())))
-    outside = zc - zc @ basis.mT @ basis
-    share = {name: float((zc @ W.mT).square().sum() / total) for name, W in space.W.items()}
-    n_free = space.latent_dim - len(basis)
-    spectrum = symmetric_spectrum(outside.mT @ outside / len(z))[:n_free].sqrt()
-    return share | {"free": float(outside.square().sum() / total)}, spectrum.cpu()
+    outside = torch.eye(len(C), dtype=C.dtype, device=C.device) - basis.mT @ basis
+    free = outside @ C @ outside
+    share = {name: float((W @ C @ W.mT).trace() / total) for name, W in space.W.items()}
+    spectrum = symmetric_spectrum(free)[: space.latent_dim - len(basis)].sqrt()
+    return share | {"free": float(free.trace() / total)}, spectrum.cpu()

@@ -1,33 +1,46 @@
-"""The coefficient of determination."""
+"""The coefficient of determination, from second moments."""
 
-from torch import Tensor
+import torch
 
 from isospan.errors import DegenerateDataError
-from isospan.moments import varies
+from isospan.guided.latent_space import LatentSpace
+from isospan.guided.probes import Pair, Probe
+from isospan.moments import Moments, varies
 
 
-def r_squared(y: Tensor, prediction: Tensor) -> float:
-    r"""Return :math:`R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2` over all entries together, in float64.
+@torch.no_grad()
+def stored_r2(space: LatentSpace, moments: Moments, name: str) -> float:
+    r"""Return R² of a quantity by the space's own decoder, over the data that the moments have seen.
 
-    Args:
-        y: true values (B, ...).
-        prediction: of the same shape.
+    .. math:: R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2
+
+    over all entries together, in float64.
 
     Raises:
-        DegenerateDataError: y is constant over the samples, to rounding.
+        DegenerateDataError: the quantity is constant, to rounding.
 
     Example:
-        >>> import torch
-        >>> y = torch.tensor([0.0, 1.0, 2.0])
-        >>> r_squared(y, y), r_squared(y, torch.ones(3))
-        (1.0, 0.0)
+        >>> from isospan.guided import space_from_moments
+        >>> z = torch.randn(50, 3)
+        >>> moments = Moments.of(z, {"sum": z.sum(1)})
+        >>> round(stored_r2(space_from_moments(moments, k=1), moments, "sum"), 3)
+        1.0
     """
-    y = y.double()
-    mean = y.mean(0)
-    squares = (y - mean).square()
-    if not varies(squares.mean(0), mean):
+    total = squared_deviation(name, moments)
+    space = space.to(device=moments.z_mean.device, dtype=torch.float64)
+    return 1 - Probe.stored(space, name).squared_error(Pair.of_latents(moments, name)) / total
+
+
+def squared_deviation(name: str, moments: Moments) -> float:
+    """Return the sum of squared deviations of a quantity from its mean.
+
+    Raises:
+        DegenerateDataError: the quantity is constant, to rounding.
+    """
+    variance = moments.var_y[name]
+    if not varies(variance, moments.y_mean[name]):
         raise DegenerateDataError(
-            f"A quantity is constant over the {len(y)} samples that are scored, so R2 is undefined. "
-            "Score it on varied data."
+            f"Quantity {name!r} is constant over the {float(moments.count):g} samples that are scored, so R2 is "
+            "undefined. Score it on varied data."
         )
-    return float(1 - (y - prediction).square().sum() / squares.sum())
+    return float(moments.count * variance.sum())

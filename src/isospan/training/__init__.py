@@ -6,7 +6,7 @@ from isospan.training.history import History
 from isospan.training.loop import fit
 from isospan.training.networks import ConvAutoencoder
 from isospan.training.randomness import seeded
-from isospan.training.readout import Readout, encode_samples, read_out, reconstruction_error
+from isospan.training.readout import Readout, encode_samples, encoded_moments, read_out, reconstruction_error
 from isospan.training.samples import Rows, Samples, field_statistics, read_batches, shuffled_batches
 from isospan.training.schedule import learning_rate
 from isospan.training.splits import hold_out, select
@@ -23,6 +23,7 @@ __all__ = [
     "can_displace",
     "displaced",
     "encode_samples",
+    "encoded_moments",
     "field_statistics",
     "fit",
     "hold_out",

@@ -1,4 +1,4 @@
-"""What a network makes of samples, in evaluation mode: latents, quantities, reconstruction error, held-out scores."""
+"""What a network makes of samples, in evaluation mode: latents, their moments, reconstruction error, scores."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from isospan.errors import DegenerateDataError
 from isospan.guided.latent_space import LatentSpace
-from isospan.guided.scores import r_squared
+from isospan.guided.scores import stored_r2
+from isospan.moments import Moments
 from isospan.training.samples import Samples, field_statistics, read_batches
 
 Quantities = Callable[[Samples], Mapping[str, Tensor]]
@@ -17,37 +18,82 @@ Quantities = Callable[[Samples], Mapping[str, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """Latents (N, D) of all samples, their quantities {name: (N, ...)}, and the mean squared error (C,) per channel."""
+    """What is known of all samples after they went through an autoencoder.
 
-    z: Tensor
-    y: dict[str, Tensor]
+    Attributes:
+        moments: of the latents and the quantities; None without quantities.
+        squared_error: mean squared error (C,) of each channel.
+    """
+
+    moments: Moments | None
     squared_error: Tensor
 
 
 @torch.no_grad()
 def read_out(
-    model: nn.Module, samples: Samples, quantities: Quantities | None = None, *, batch_size: int = 256
+    model: nn.Module,
+    samples: Samples,
+    quantities: Quantities | None = None,
+    *,
+    target_covariance: bool = False,
+    batch_size: int = 256,
 ) -> Readout:
-    """Run all samples through an autoencoder, in their order. The fields need not fit in memory, the results do.
+    """Run all samples through an autoencoder; memory does not grow with their number.
+
+    Args:
+        model: maps fields to (reconstruction, latents).
+        samples: the samples, in memory or not.
+        quantities: from a batch to {name: (B, ...)}.
+        target_covariance: whether the moments hold the covariance of the quantities with each other.
+        batch_size: samples that are in memory at a time.
 
     Example:
         >>> from isospan.training import ConvAutoencoder
-        >>> out = read_out(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8)))
-        >>> out.z.shape, out.squared_error.shape
-        (torch.Size([5, 3]), torch.Size([1]))
+        >>> samples, quantities = Samples(torch.randn(5, 1, 8, 8)), lambda batch: {"mean": batch.fields.mean((2, 3))}
+        >>> out = read_out(ConvAutoencoder(1, (8, 8), 3, width=4), samples, quantities)
+        >>> float(out.moments.count), out.squared_error.shape
+        (5.0, torch.Size([1]))
     """
-    device = next(model.parameters()).device
-    latents, targets, errors = [], [], []
+    moments, errors = None, []
     with evaluating(model):
-        for batch in read_batches(samples, batch_size):
-            batch = batch.to(device)
+        for batch in _batches(model, samples, batch_size):
             x, _ = batch.tensors()
             x_hat, z = model(x)
-            latents.append(z)
-            targets.append(quantities(batch) if quantities else {})
-            errors.append((x_hat.double() - x).square().mean((2, 3)))
-    y = {name: torch.cat([batch[name] for batch in targets]) for name in targets[0]}
-    return Readout(torch.cat(latents), y, torch.cat(errors).mean(0))
+            errors.append((x_hat.double() - x).square().mean((2, 3)).sum(0))
+            if quantities is not None:
+                pair = z, quantities(batch)
+                if moments is None:
+                    moments = Moments.of_batches([pair], target_covariance=target_covariance)
+                else:
+                    moments.update(*pair)
+    return Readout(moments, torch.stack(errors).sum(0) / len(samples))
+
+
+@torch.no_grad()
+def encoded_moments(
+    model: nn.Module,
+    samples: Samples,
+    quantities: Quantities,
+    *,
+    transform: Callable[[Samples], Samples] | None = None,
+    target_covariance: bool = False,
+    batch_size: int = 256,
+) -> Moments:
+    """Moments of the latents and quantities of all samples, each batch transformed before, as :func:`read_out`.
+
+    Example:
+        >>> from isospan.training import ConvAutoencoder
+        >>> model, samples = ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8))
+        >>> encoded_moments(model, samples, lambda batch: {"mean": batch.fields.mean((2, 3))}).target_dims
+        {'mean': 1}
+    """
+
+    def encoded() -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        for batch in _batches(model, samples, batch_size, transform):
+            yield model.encode(batch.tensors()[0]), quantities(batch)  # type: ignore[operator]
+
+    with evaluating(model):
+        return Moments.of_batches(encoded(), target_covariance=target_covariance)
 
 
 @torch.no_grad()
@@ -59,18 +105,16 @@ def encode_samples(
     transform: Callable[[Samples], Samples] | None = None,
     batch_size: int = 256,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Latents (N, D) and quantities {name: (N, ...)} of all samples, each batch transformed before.
+    """Latents (N, D) and quantities {name: (N, ...)} of all samples, each batch transformed before, in memory.
 
     Example:
         >>> from isospan.training import ConvAutoencoder
         >>> encode_samples(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8)))[0].shape
         torch.Size([5, 3])
     """
-    device = next(model.parameters()).device
     latents, targets = [], []
     with evaluating(model):
-        for batch in read_batches(samples, batch_size):
-            batch = (transform(batch) if transform else batch).to(device)
+        for batch in _batches(model, samples, batch_size, transform):
             latents.append(model.encode(batch.tensors()[0]))  # type: ignore[operator]
             targets.append(quantities(batch) if quantities else {})
     return torch.cat(latents), {name: torch.cat([y[name] for y in targets]) for name in targets[0]}
@@ -89,8 +133,9 @@ def held_out_scores(readout: Readout, scale: Tensor, space: LatentSpace | None) 
         ``{"task": ..., "r2 NAME": ...}``; NaN where a quantity is constant, so that training goes on.
     """
     scores = {"task": float((readout.squared_error / scale.flatten().double() ** 2).mean())}
-    decoded = {} if space is None else space.decode(readout.z)
-    return scores | {f"r2 {name}": _r2(readout.y[name], y_hat) for name, y_hat in decoded.items()}
+    if space is None or readout.moments is None:
+        return scores
+    return scores | {f"r2 {name}": _r2(space, readout.moments, name) for name in space.names}
 
 
 @contextmanager
@@ -104,8 +149,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _r2(y: Tensor, y_hat: Tensor) -> float:
+def _batches(
+    model: nn.Module, samples: Samples, batch_size: int, transform: Callable[[Samples], Samples] | None = None
+) -> Iterator[Samples]:
+    """Read all samples in order, transformed, on the device of the model."""
+    device = next(model.parameters()).device
+    for batch in read_batches(samples, batch_size):
+        yield (transform(batch) if transform else batch).to(device)
+
+
+def _r2(space: LatentSpace, moments: Moments, name: str) -> float:
     try:
-        return r_squared(y, y_hat)
+        return stored_r2(space, moments, name)
     except DegenerateDataError:
         return float("nan")
