@@ -160,6 +160,9 @@ LAYERS = {
         has=lambda group, basis: basis == "turned",
     ),
     "PositionalEncoding": Entry(nn.PositionalEncoding, shape=TOKENS),
+    "OverTime": Entry(nn.OverTime, lambda rep: nn.OverTime(nn.NormActivation(rep)), shape=SERIES),
+    "FiLM": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), second=lambda layer: layer.rep_cond),
+    "FiLMOverTime": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), shape=SERIES, second=lambda layer: layer.rep_cond),
     "EMLP": Entry(models.EMLP, lambda rep: models.EMLP(rep, rep, hidden_units=(24, 24))),
     "IMLP": Entry(models.IMLP, lambda rep: models.IMLP(rep, 3, hidden_units=(24, 24))),
     # wide networks are computed in isotypic blocks

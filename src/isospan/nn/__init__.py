@@ -7,6 +7,7 @@ from isospan.nn.conv_transpose1d import ConvTranspose1d
 from isospan.nn.dense_map import DenseMap
 from isospan.nn.dropout import Dropout
 from isospan.nn.equivariant_maps import EquivariantMaps
+from isospan.nn.film import FiLM
 from isospan.nn.fourier_activation import FourierActivation
 from isospan.nn.gated_activation import GatedActivation
 from isospan.nn.irrep_invariants import IrrepInvariants
@@ -17,6 +18,7 @@ from isospan.nn.linear import Linear
 from isospan.nn.multihead_attention import MultiheadAttention
 from isospan.nn.multivariate_normal import MultivariateNormal
 from isospan.nn.norm_activation import NormActivation
+from isospan.nn.over_time import OverTime
 from isospan.nn.pointwise import Pointwise
 from isospan.nn.positional_encoding import PositionalEncoding
 from isospan.nn.rms_norm import RMSNorm
@@ -29,6 +31,7 @@ __all__ = [
     "DenseMap",
     "Dropout",
     "EquivariantMaps",
+    "FiLM",
     "FourierActivation",
     "GatedActivation",
     "IrrepInvariants",
@@ -39,6 +42,7 @@ __all__ = [
     "MultiheadAttention",
     "MultivariateNormal",
     "NormActivation",
+    "OverTime",
     "Pointwise",
     "PositionalEncoding",
     "RMSNorm",

@@ -46,6 +46,7 @@ class RMSNorm(Normalization):
         """Return the normalised features (..., rep.size)."""
         check_features(x, self._size)
         with full_precision(x):
-            z = self.spectral(x)
-            eps = torch.finfo(z.dtype).eps if self.eps is None else self.eps
-            return self.affine(z, (z.square().mean(-1, keepdim=True) + eps).rsqrt()).to(x.dtype)
+            exact = x.to(torch.promote_types(x.dtype, torch.float32))
+            eps = torch.finfo(exact.dtype).eps if self.eps is None else self.eps
+            scale = (exact.square().mean(-1, keepdim=True) + eps).rsqrt()  # Q is orthogonal
+            return (exact * scale if self.weight is None else self.affine(self.spectral(exact), scale)).to(x.dtype)
