@@ -120,3 +120,30 @@ def test_the_fingerprint_is_of_every_entry_and_name_and_of_no_layout_on_disk():
         fingerprint(Samples(x, {"a": changed[:, 0, 3, 3]})),
         fingerprint(Samples(x, {"b": x[:, 0, 0, 0]})),
     }
+
+
+class Counting:
+    """A table on disk that remembers how many rows it was asked for at a time."""
+
+    def __init__(self, rows):
+        self.rows, self.reads = rows, []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, rows):
+        self.reads.append(len(range(*rows.indices(len(self.rows)))))
+        return self.rows[rows]
+
+
+def test_large_samples_are_read_few_at_a_time(monkeypatch):
+    """16 numbers of four bytes each: 64 bytes a field, and as many of what is known of it."""
+    monkeypatch.setattr("isospan.training.samples.BATCH_BYTES", 128 * 5)
+    monkeypatch.setattr("isospan.training.samples.READ_AHEAD_BYTES", 128 * 16)
+    table = Counting(torch.randn(100, 1, 4, 4))
+    samples = Samples(table, {"known": torch.zeros(100, 16)})
+    assert [len(batch) for batch in read_batches(samples)] == [5] * 20
+    assert max(table.reads) == 5
+    table.reads.clear()
+    assert sum(map(len, shuffled_batches(samples, 4, generator=generator()))) == 100
+    assert max(table.reads) == 16 // 8

@@ -1,6 +1,5 @@
 """The samples of a run: from files, in memory where they fit."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from isospan.experiment.config import PathLike
 from isospan.training import Rows, Samples
 
 IN_MEMORY_BYTES = 2**30
+"""What is larger stays on disk, and is read in pieces again and again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +81,13 @@ def read_source(
     return Source(Samples(found.fields), found.variables, found.arrays, found)
 
 
-def in_memory(samples: Samples, *, limit: int = IN_MEMORY_BYTES) -> Samples:
-    """Read samples into memory if they take no more than ``limit`` bytes; else return them as they are.
+def in_memory(samples: Samples, *, limit: int | None = None) -> Samples:
+    """Read samples into memory if they take no more than ``limit`` bytes, by default 1 GiB; else leave them on disk.
 
     Example:
         >>> import torch
         >>> in_memory(Samples(torch.zeros(3, 1, 8, 8))).in_memory
         True
     """
-    fields, known = samples[0:1].tensors()
-    one = sum(values[0].numel() * values.element_size() for values in (fields, *known.values()) if len(values))
-    return samples[0 : len(samples)] if math.prod((one, len(samples))) <= limit else samples
+    fits = samples.bytes_each * len(samples) <= (IN_MEMORY_BYTES if limit is None else limit)
+    return samples[0 : len(samples)] if fits else samples

@@ -36,7 +36,7 @@ def read_out(
     quantities: Quantities | None = None,
     *,
     target_covariance: bool = False,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Readout:
     """Run all samples through an autoencoder; memory does not grow with their number.
 
@@ -45,7 +45,7 @@ def read_out(
         samples: the samples, in memory or not.
         quantities: from a batch to {name: (B, ...)}.
         target_covariance: whether the moments hold the covariance of the quantities with each other.
-        batch_size: samples that are in memory at a time.
+        batch_size: samples that are in memory at a time; see :func:`read_batches`.
 
     Example:
         >>> from isospan.training import ConvAutoencoder
@@ -77,7 +77,7 @@ def encoded_moments(
     *,
     transform: Callable[[Samples], Samples] | None = None,
     target_covariance: bool = False,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Moments:
     """Moments of the latents and quantities of all samples, each batch transformed before, as :func:`read_out`.
 
@@ -103,7 +103,7 @@ def encode_samples(
     quantities: Quantities | None = None,
     *,
     transform: Callable[[Samples], Samples] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Latents (N, D) and quantities {name: (N, ...)} of all samples, each batch transformed before, in memory.
 
@@ -150,7 +150,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _batches(
-    model: nn.Module, samples: Samples, batch_size: int, transform: Callable[[Samples], Samples] | None = None
+    model: nn.Module, samples: Samples, batch_size: int | None, transform: Callable[[Samples], Samples] | None = None
 ) -> Iterator[Samples]:
     """Read all samples in order, transformed, on the device of the model."""
     device = next(model.parameters()).device

@@ -12,6 +12,9 @@ from isospan._checks import check_finite, check_floating
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 
 READ_AHEAD = 4096
+READ_AHEAD_BYTES = 2**28
+BATCH = 256
+BATCH_BYTES = 2**26
 CHUNKS_MIXED = 8
 
 
@@ -71,6 +74,12 @@ class Samples:
         """Whether all of it is tensors."""
         return all(isinstance(rows, Tensor) for rows in (self.fields, *self.known.values()))
 
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of one sample, for which the first is read."""
+        fields, known = self[0:1].tensors()
+        return sum(values.numel() * values.element_size() for values in (fields, *known.values()))
+
     def tensors(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Fields and known arrays of samples that are in memory."""
         return _tensor(self.fields), {name: _tensor(values) for name, values in self.known.items()}
@@ -102,19 +111,20 @@ def consecutive(rows: slice, n: int) -> slice:
     return slice(first, max(first, last))
 
 
-def read_batches(samples: Samples, batch_size: int) -> Iterator[Samples]:
-    """Read all samples in order; every batch is in memory."""
+def read_batches(samples: Samples, batch_size: int | None = None) -> Iterator[Samples]:
+    """Read all samples in order; every batch is in memory, by default 256 samples, or fewer that take 64 MiB."""
+    batch_size = batch_size or within(BATCH_BYTES, samples, most=BATCH)
     for first in range(0, len(samples), batch_size):
         yield samples[first : first + batch_size]
 
 
 def shuffled_batches(
-    samples: Samples, batch_size: int, *, generator: torch.Generator, read_ahead: int = READ_AHEAD
+    samples: Samples, batch_size: int, *, generator: torch.Generator, read_ahead: int | None = None
 ) -> Iterator[Samples]:
     """Read all samples once, in random order; a last batch of a single sample is left out.
 
     Samples in memory are permuted as a whole. Others are read in contiguous chunks, in random order, several of them
-    together (``read_ahead`` samples), and permuted among those.
+    together (``read_ahead`` samples, by default 4096, or fewer that take 256 MiB), and permuted among those.
 
     Example:
         >>> samples = Samples(torch.arange(9.0).view(9, 1, 1, 1))
@@ -123,6 +133,7 @@ def shuffled_batches(
         [4, 4]
     """
     waiting: Samples | None = None
+    read_ahead = read_ahead or within(READ_AHEAD_BYTES, samples, most=READ_AHEAD)
     for buffer in _buffers(samples, generator, read_ahead):
         buffer = buffer if waiting is None else concatenate([waiting, buffer])
         order = torch.randperm(len(buffer), generator=generator)
@@ -131,6 +142,16 @@ def shuffled_batches(
         waiting = buffer.take(order[full:])
     if waiting is not None and len(waiting) > 1:
         yield waiting
+
+
+def within(limit: int, samples: Samples, *, most: int) -> int:
+    """Return how many samples take no more than so many bytes, at least one and at most ``most``.
+
+    Example:
+        >>> within(1000, Samples(torch.zeros(3, 1, 4, 4)), most=100)
+        15
+    """
+    return max(1, min(most, limit // max(1, samples.bytes_each)))
 
 
 def steps_per_epoch(n_samples: int, batch_size: int) -> int:
@@ -147,7 +168,7 @@ def steps_per_epoch(n_samples: int, batch_size: int) -> int:
     return n_samples // batch_size + (n_samples % batch_size > 1)
 
 
-def field_statistics(samples: Samples, *, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (C,) of every channel, in one pass of float64 sums about the first batch's mean.
 
     Raises:
@@ -172,7 +193,7 @@ def field_statistics(samples: Samples, *, batch_size: int = 256) -> tuple[Tensor
     return (first + shifted / count).float(), variance.sqrt().float()
 
 
-def fingerprint(*parts: Samples, batch_size: int = 256) -> str:
+def fingerprint(*parts: Samples, batch_size: int | None = None) -> str:
     """Return a checksum of the fields and the known arrays of samples, in one pass.
 
     Example:
