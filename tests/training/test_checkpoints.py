@@ -1,6 +1,9 @@
 """Which checkpoint is kept, which is read, and what happens to damaged ones."""
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,20 +47,40 @@ def test_a_truncated_newest_file_is_logged_and_the_one_before_is_used(tmp_path, 
     assert "000003.safetensors is not a readable training checkpoint" in caplog.text
 
 
-def test_foreign_files_are_not_checkpoints(tmp_path):
+def test_foreign_files_are_not_checkpoints_and_stay(tmp_path):
+    foreign = {"model.safetensors", ".notes.tmp", ".000009.safetensors.7-7.tmp"}
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"not mine")
     checkpoints = saved(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"not mine")
-    (tmp_path / ".000009.77.tmp.safetensors").write_bytes(b"half written")
     assert checkpoints.latest()["number"] == 3
     checkpoints.clear()
-    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", ".000009.77.tmp.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == foreign
+
+
+@pytest.mark.parametrize("action", ["save", "clear"])
+def test_what_a_killed_writer_left_is_no_checkpoint_and_is_removed(tmp_path, action):
+    checkpoints = saved(tmp_path)
+    left = tmp_path / ".000009.safetensors.77-140.tmp"
+    left.mkdir()
+    for name in ("000009.safetensors", ".tmpAb3"):
+        (left / name).write_bytes(b"half written")
+    assert checkpoints.latest()["number"] == 3
+    checkpoints.clear() if action == "clear" else checkpoints.save(4, {"number": 4})
+    assert not left.exists()
+
+
+def test_steps_at_which_it_is_due(tmp_path):
+    assert [step for step in range(1, 10) if Checkpoints(tmp_path, every_steps=3).due(step)] == [3, 6, 9]
+    assert not any(Checkpoints(tmp_path).due(step) for step in range(1, 10))
+    with pytest.raises(OptionError, match="every_steps must be at least 1, got 0"):
+        Checkpoints(tmp_path, every_steps=0)
 
 
 def test_when_none_can_be_read_it_says_so(tmp_path):
     checkpoints = saved(tmp_path)
     for path in checkpoints.paths():
         path.write_bytes(b"")
-    with pytest.raises(FileFormatError, match="None of the 2 checkpoints in"):
+    with pytest.raises(FileFormatError, match=r"None of the checkpoints in .*000003.safetensors is not a readable"):
         checkpoints.latest()
 
 
@@ -90,3 +113,18 @@ def test_at_least_one_is_kept(tmp_path):
 def test_a_checkpoint_may_be_read_by_whom_a_new_file_may(tmp_path):
     (tmp_path / "new").touch()
     assert saved(tmp_path).paths()[-1].stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
+def test_only_rank_0_writes_and_all_ranks_read_the_file_that_it_finds(tmp_path):
+    program = [sys.executable, Path(__file__).with_name("ranks.py")]
+    ranks = [
+        subprocess.Popen([*program, str(rank), tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    found = [rank.communicate(timeout=200) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], found
+    first, second = "{'number': 1, 'rank': 0}", "{'number': 2, 'rank': 0}"
+    none_readable = "None of the checkpoints"
+    shared, cleared = [second, first, none_readable], ["None"]
+    assert found[0][0].strip().split("|") == ["None", "2", "2", *shared, second, *cleared]
+    assert found[1][0].strip().split("|")[2:] == ["0", *shared, none_readable, *cleared]

@@ -1,5 +1,7 @@
 """The loop: same batches guided or not, bit for bit the same again, resumed, or stopped when it diverges."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from isospan.errors import DegenerateDataError, MissingArgumentError, NonFiniteE
 from isospan.guided.objective import SpaceObjective
 from isospan.guided.pooling import pool
 from isospan.guided.schedules import ExponentialSchedule
-from isospan.training import Checkpoints, ConvAutoencoder, Samples, fit, seeded
+from isospan.training import Checkpoints, ConvAutoencoder, Samples, fit, seeded, shuffled_batches
 
 
 def fields(n=24, channels=1):
@@ -116,12 +118,55 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path, guided):
     checkpoints = Checkpoints(tmp_path)
     with pytest.raises(Interrupted):
         trained(guided, model=network_with_dropout(), augment=True, checkpoints=checkpoints, progress=stop_at_step_8)
-    assert [int(path.stem) for path in checkpoints.paths()] == [1, 2]
+    assert [int(path.stem) for path in checkpoints.paths()] == [3, 6]
     resumed, again = trained(guided, model=network_with_dropout(), augment=True, checkpoints=checkpoints, resume=True)
     assert torch.equal(weights(resumed), weights(uninterrupted))
     assert again.losses["task"] == history.losses["task"]
     assert again.resolve_steps == history.resolve_steps
     assert again.steps == list(range(1, 10))
+
+
+class OnDisk:
+    """Rows that are read when they are asked for."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, rows):
+        return self.rows[rows]
+
+
+@pytest.mark.parametrize("stop", range(1, 10))
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_run_interrupted_inside_an_epoch_continues_bit_for_bit(tmp_path, monkeypatch, stop, in_memory):
+    monkeypatch.setattr("isospan.training.loop.shuffled_batches", partial(shuffled_batches, read_ahead=8))
+    samples = fields() if in_memory else Samples(OnDisk(fields()))
+
+    def interrupt(epoch, step, total, losses):
+        if step == stop:
+            raise Interrupted
+
+    def network_with_dropout():
+        with seeded(0):
+            encoder = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 6))
+            return ConvAutoencoder(1, (12, 12), 6, width=4, encoder=encoder)
+
+    def run(**options):
+        return trained(model=network_with_dropout(), samples=samples, augment=True, **options)
+
+    uninterrupted, history = run()
+    checkpoints = Checkpoints(tmp_path, every_steps=2)
+    with pytest.raises(Interrupted):
+        run(checkpoints=checkpoints, progress=interrupt)
+    newest = max([step for step in (2, 3, 4, 6, 8) if step < stop], default=None)
+    assert (checkpoints.latest() or {}).get("step") == newest
+    resumed, again = run(checkpoints=checkpoints, resume=True)
+    assert torch.equal(weights(resumed), weights(uninterrupted))
+    assert again.losses["task"] == history.losses["task"]
+    assert again.steps == history.steps
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
@@ -177,7 +222,7 @@ def test_without_resume_nothing_is_left_of_an_earlier_run(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     trained(checkpoints=checkpoints)
     trained(checkpoints=checkpoints, epochs=1)
-    assert [int(path.stem) for path in checkpoints.paths()] == [1]
+    assert [int(path.stem) for path in checkpoints.paths()] == [3]
     assert checkpoints.latest()["step"] == 3
 
 

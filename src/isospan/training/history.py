@@ -1,8 +1,11 @@
 """What was logged while training."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
+
+import torch
+from torch import Tensor
 
 
 @dataclass
@@ -40,14 +43,31 @@ class History:
         """Log held-out scores after a step."""
         _append(self.validation_steps, self.validation, step, scores)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and dicts."""
-        return asdict(self)
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history with its curves as tensors, which a checkpoint of a long run has room for."""
+        return {
+            "steps": torch.tensor(self.steps, dtype=torch.int64),
+            "losses": _tensors(self.losses),
+            "validation_steps": torch.tensor(self.validation_steps, dtype=torch.int64),
+            "validation": _tensors(self.validation),
+            "resolve_steps": torch.tensor(self.resolve_steps, dtype=torch.int64),
+            "seconds": self.seconds,
+        }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """Return the history that :meth:`to_dict` wrote down."""
-        return cls(**record)
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Return the history that :meth:`state_dict` wrote down."""
+        return cls(**_lists(state))
+
+
+def _tensors(curves: Mapping[str, list[float]]) -> dict[str, Tensor]:
+    return {name: torch.tensor(curve, dtype=torch.float64) for name, curve in curves.items()}
+
+
+def _lists(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        return {name: _lists(value) for name, value in state.items()}
+    return state.tolist() if isinstance(state, Tensor) else state
 
 
 def _append(steps: list[int], curves: dict[str, list[float]], step: int, values: Mapping[str, float]) -> None:

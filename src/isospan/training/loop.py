@@ -1,6 +1,7 @@
 """Training an autoencoder of fields, with or without guidance, so that two runs differ in nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def fit(
         augment: displace each batch at random; only for periodic fields.
         validation: held-out samples, scored after every epoch.
         progress: called after every step as ``progress(epoch, step, total_steps, losses)``.
-        checkpoints: where the state is saved after every epoch.
+        checkpoints: where the state is saved after every epoch, and inside it as often as they say.
         resume: continue from the newest checkpoint, where there is one. Where not set, old checkpoints are removed.
 
     Returns:
@@ -94,17 +95,25 @@ def fit(
         elif checkpoints is not None:
             checkpoints.clear()
         while run.epoch < epochs:
-            for batch in shuffled_batches(samples, batch_size, generator=generator):
-                batch = displaced(batch, generator=generator) if augment else batch
+            for batch in _batches_left(run, samples, batch_size, augment=augment):
                 losses = run.train_step(batch.to(device))
                 if progress is not None:
                     progress(run.epoch + 1, run.step, total, losses)
+                if checkpoints is not None and checkpoints.due(run.step):
+                    checkpoints.save(run.step, run.state())
             run.end_epoch()
             if validation is not None:
                 run.history.add_validation(run.step, _validate(run, validation))
             if checkpoints is not None:
-                checkpoints.save(run.epoch, run.state())
+                checkpoints.save(run.step, run.state())
     return run.history
+
+
+def _batches_left(run: Run, samples: Samples, batch_size: int, *, augment: bool) -> Iterator[Samples]:
+    """The batches of an epoch; those of steps already taken are drawn again, for the generator's sake, and left out."""
+    batches = shuffled_batches(samples, batch_size, generator=run.generator)
+    moved = (displaced(batch, generator=run.generator) if augment else batch for batch in batches)
+    return islice(moved, run.step - run.epoch * steps_per_epoch(len(samples), batch_size), None)
 
 
 def _continue(run: Run, checkpoints: Checkpoints) -> None:

@@ -48,6 +48,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Make the optimiser and set training mode."""
+        self.epoch_generator = self.generator.get_state()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr)
         self.model.train()
         if self.objective is not None:
@@ -70,12 +71,13 @@ class Run:
     def end_epoch(self) -> None:
         """Count an epoch; the objective re-solves where its schedule says so."""
         self.epoch += 1
+        self.epoch_generator = self.generator.get_state()
         if self.objective is not None:
             self.objective.end_epoch()
             self.history.resolve_steps = list(self.objective.resolve_steps)
 
     def state(self) -> dict[str, Any]:
-        """All that continuing bit for bit needs."""
+        """All that continuing bit for bit needs; the generator as it was when the epoch began."""
         device = self.scale.device
         return {
             "settings": dict(self.settings),
@@ -84,10 +86,10 @@ class Run:
             "model": self.model.state_dict(),
             "objective": None if self.objective is None else self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
+            "generator": self.epoch_generator,
             "global_generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-            "history": self.history.to_dict(),
+            "history": self.history.state_dict(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -98,10 +100,11 @@ class Run:
             self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
+        self.epoch_generator = state["generator"]
         torch.set_rng_state(state["global_generator"])
         if state["cuda_generator"] is not None and self.scale.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_generator"], self.scale.device)
-        self.history = History.from_dict(state["history"])
+        self.history = History.from_state_dict(state["history"])
 
     def _loss(self, batch: Samples) -> tuple[Tensor, dict[str, float]]:
         x, _ = batch.tensors()
