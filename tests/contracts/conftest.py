@@ -165,6 +165,18 @@ LAYERS = {
     "FiLMOverTime": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), shape=SERIES, second=lambda layer: layer.rep_cond),
     "EMLP": Entry(models.EMLP, lambda rep: models.EMLP(rep, rep, hidden_units=(24, 24))),
     "IMLP": Entry(models.IMLP, lambda rep: models.IMLP(rep, 3, hidden_units=(24, 24))),
+    "TransformerEncoderLayer": Entry(
+        models.TransformerEncoderLayer,
+        lambda rep: models.TransformerEncoderLayer(2 * rep, 2, dim_feedforward=24),
+        shape=TOKENS,
+        trains_otherwise=True,
+    ),
+    "TransformerEncoder": Entry(
+        models.TransformerEncoder,
+        lambda rep: models.TransformerEncoder(rep, rep, 24, nhead=2, num_layers=1, dim_feedforward=24),
+        shape=TOKENS,
+        trains_otherwise=True,
+    ),
     # wide networks are computed in isotypic blocks
     "WideEMLP": Entry(
         models.EMLP,
