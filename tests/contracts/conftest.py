@@ -105,6 +105,7 @@ class Entry:
     buffers: tuple[str, ...] = ()  # last names of those that the state holds besides parameters
     trains_otherwise: bool = False  # computes other things in training than in evaluation
     has: Callable[[str, str], bool] = lambda group, basis: True  # which groups and bases it is for
+    exports: Callable[[str], bool] = lambda group: True  # for which groups, if it has an ``export()``
 
 
 LAYERS = {
@@ -164,7 +165,12 @@ LAYERS = {
     "FiLM": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), second=lambda layer: layer.rep_cond),
     "FiLMOverTime": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), shape=SERIES, second=lambda layer: layer.rep_cond),
     "EMLP": Entry(models.EMLP, lambda rep: models.EMLP(rep, rep, hidden_units=(24, 24))),
-    "IMLP": Entry(models.IMLP, lambda rep: models.IMLP(rep, 3, hidden_units=(24, 24))),
+    # of a Lie group's features torch has no invariants
+    "IMLP": Entry(
+        models.IMLP,
+        lambda rep: models.IMLP(rep, 3, hidden_units=(24, 24)),
+        exports=lambda group: GROUPS[group].order() is not None,
+    ),
     "TransformerEncoderLayer": Entry(
         models.TransformerEncoderLayer,
         lambda rep: models.TransformerEncoderLayer(2 * rep, 2, dim_feedforward=24),
@@ -236,6 +242,8 @@ class Case:
 CASES = [Case(name, *where) for name, entry in LAYERS.items() for where in REPS if entry.has(*where)]
 ONE_BASIS = list({(case.name, case.group): case for case in reversed(CASES)}.values())[::-1]
 """Every layer for every group, in the random basis where it takes one."""
+EXPORTED = [case for case in ONE_BASIS if hasattr(case.make(), "export") and case.entry.exports(case.group)]
+"""Those that become a plain module of torch."""
 
 
 def params(cases, fast):

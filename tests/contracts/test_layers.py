@@ -10,7 +10,7 @@ import torch
 from isospan import models, nn
 from isospan.testing import TOLERANCE, assert_equivariant
 
-from .conftest import CASES, LAYERS, ONE_BASIS, axis
+from .conftest import CASES, EXPORTED, LAYERS, ONE_BASIS, axis
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_case_once = pytest.mark.parametrize("case", ONE_BASIS, ids=str)
@@ -138,12 +138,13 @@ def test_leading_dimensions_are_a_batch(case):
     torch.testing.assert_close(layer(*(x[0] for x in xs)), y[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", [case for case in ONE_BASIS if hasattr(case.make(), "export")], ids=str)
+@pytest.mark.parametrize("case", EXPORTED, ids=str)
 def test_exported_layers_are_torch_s_and_share_nothing(case):
     layer = case.make().eval()
     plain, xs = layer.export(), case.inputs(layer)
     assert all(type(module).__module__.startswith("torch.nn") for module in plain.modules())
-    torch.testing.assert_close(plain(*xs), layer(*xs))
+    # sums of a few hundred products in another order
+    torch.testing.assert_close(plain(*xs), layer(*xs), rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         for parameter in plain.parameters():
             parameter.zero_()

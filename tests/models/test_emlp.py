@@ -136,6 +136,29 @@ def test_orbits_that_norms_confuse():
         torch.testing.assert_close(model(moved), model(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["EMLP", "IMLP"])
+def test_exported_models_are_plain_perceptrons(rep_in, rep_out, kind):
+    model = models(rep_in, rep_out, (24, 30))[kind][0].double()
+    if kind == "IMLP" and rep_in.group.order() is None:
+        with pytest.raises(OptionError, match=r"no module for IrrepInvariants.*Use torch\.export"):
+            model.export()
+        return
+    plain, x = model.export(), torch.randn(2, 5, rep_in.size, dtype=torch.float64)
+    act = torch.nn.ReLU if rep_in.group.order() else torch.nn.GLU
+    assert [type(module) for module in plain] == [torch.nn.Linear, act, torch.nn.Linear, act, torch.nn.Linear]
+    # float64 rounding of sums of a few hundred terms
+    torch.testing.assert_close(plain(x), model(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(model.freeze().export()(x), plain(x), rtol=0, atol=0)
+
+
+def test_exporting_draws_no_random_numbers():
+    regular = DihedralGroup(4).regular_representation
+    model = EMLP(regular, regular, (16,))
+    state = torch.get_rng_state()
+    model.export()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_hidden_representation_of_the_user():
     """Cosets instead of elements: a permutation representation that is not regular."""
     group = DihedralGroup(4)
@@ -159,6 +182,11 @@ class TestBadInput:
     def test_options(self):
         with pytest.raises(OptionError, match="'relu'"):
             EMLP(self.vector, self.vector, activation="relu")
+        with pytest.raises(OptionError, match=r"activation: 'relu'. Choose one of 'CELU', .*'ReLU'"):
+            EMLP(SO2().irrep(1), SO2().irrep(1), activation="relu")
+        for name in ("MultiheadAttention", "Threshold", "Softmax", "Softmax2d", "GLU"):
+            with pytest.raises(OptionError, match=rf"activation: '{name}'. Choose one of .*'ReLU'"):
+                IMLP(self.vector, 2, activation=name)
         with pytest.raises(OptionError, match="must be at least 1, got 0"):
             EMLP(self.vector, self.vector, (0,))
         with pytest.raises(OptionError, match="hidden_units is empty"):

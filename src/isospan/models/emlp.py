@@ -4,16 +4,38 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from isospan.models.hidden import check_signal, hidden_representations
-from isospan.models.network import equivariant_network, hidden_activation
+from isospan.models.network import equivariant_network, hidden_activation, steps
+from isospan.models.plain import plain_network
 from isospan.nn import IrrepInvariants
+from isospan.nn.freezable import Freezable
 from isospan.nn.freezes import Freezes
 from isospan.nn.regular_linear import element_places, is_regular
 from isospan.representations import Representation
 
 
-class EMLP(Freezes):
+class Perceptron(Freezes):
+    """Base of networks that are chains of linear layers and activations of one signal."""
+
+    rep_in: Representation
+    network: nn.Sequential
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y of x (..., rep_in.size)."""
+        return self.network(x)
+
+    def export(self) -> nn.Sequential:
+        """Return a torch.nn.Sequential of the same function that shares nothing with this network.
+
+        Raises:
+            OptionError: torch has no module for a part of it, as for :class:`isospan.nn.IrrepInvariants`.
+        """
+        return plain_network(steps(self.network)).train(self.training)
+
+
+class EMLP(Perceptron):
     r"""An equivariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = \rho_\text{out}(g) f(x)`.
 
     Linear layers commute with the group, and activations act where they commute with it too: by default on copies of
@@ -60,12 +82,8 @@ class EMLP(Freezes):
         check_signal(rep_in, hidden[0], rep_out)
         self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return y (..., rep_out.size) of x (..., rep_in.size)."""
-        return self.network(x)
 
-
-class IMLP(Freezes):
+class IMLP(Perceptron):
     r"""An invariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = f(x)`.
 
     The hidden layers are those of :class:`EMLP`. Of the last one the means over the group's elements are invariant (for
@@ -106,30 +124,42 @@ class IMLP(Freezes):
         last = hidden[-1]
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
-        invariants = OrbitMean(last) if is_regular(last) else IrrepInvariants(last)
-        self.network = nn.Sequential(layers, act, invariants)
-        self.head = nn.Linear(invariants.rep_out.size, out_dim, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return y (..., out_dim) of x (..., rep_in.size)."""
-        return self.head(self.network(x))
+        self.network = nn.Sequential(layers, act, *_readout(last, out_dim, bias=bias))
 
 
-class OrbitMean(nn.Module):
-    """Mean over the elements of every copy of the regular representation, (..., m) of (..., |G| m).
+def _readout(rep: Representation, out_dim: int, *, bias: bool) -> list[nn.Module]:
+    if is_regular(rep):
+        return [OrbitReadout(rep, out_dim, bias=bias)]
+    invariants = IrrepInvariants(rep)
+    return [invariants, nn.Linear(invariants.rep_out.size, out_dim, bias=bias)]
+
+
+class OrbitReadout(Freezable):
+    """A linear map of the means over the group's elements, one of every copy of the regular representation.
 
     Args:
         rep: copies of the regular representation.
+        out_dim: entries of the output.
+        bias: add one to it.
     """
 
-    places: Tensor
+    copies: Tensor
 
-    def __init__(self, rep: Representation) -> None:
-        super().__init__()
+    def __init__(self, rep: Representation, out_dim: int, *, bias: bool) -> None:
+        super().__init__(rep, out_dim * rep.group.trivial_representation)
         places = element_places(rep)
-        self.rep_in, self.rep_out = rep, places.shape[1] * rep.group.trivial_representation
-        self.register_buffer("places", torch.tensor(places.ravel()), persistent=False)
+        of_means = nn.Linear(places.shape[1], out_dim, bias=bias)
+        self.coefficients, self.bias_coefficients = of_means.weight, of_means.bias
+        copies = torch.tensor(places.argsort(axis=None) % places.shape[1], dtype=torch.int32)
+        self.register_buffer("copies", copies, persistent=False)
+        self._order = len(places)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the means."""
-        return x.index_select(-1, self.places).unflatten(-1, (-1, self.rep_out.size)).mean(-2)
+        """Return y (..., out_dim)."""
+        return linear(x, self.weight, self.bias)
+
+    def _synthesized(self) -> Tensor:
+        return (self.coefficients / self._order).index_select(1, self.copies)
+
+    def _spread_bias(self) -> Tensor | None:
+        return self.bias_coefficients

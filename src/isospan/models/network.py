@@ -1,8 +1,8 @@
 """Equivariant linear layers with activations between them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from isospan.nn import GatedActivation, Linear, Pointwise
 from isospan.nn._activations import as_activation
@@ -16,7 +16,11 @@ def equivariant_network(reps: Sequence[Representation], activation: str, *, bias
 
     Copies of the regular representation are chained by group convolutions; other representations have general linear
     layers, and activations that suit them: of every coordinate where the group permutes these, else sigmoid gates.
+
+    Raises:
+        OptionError: an unknown activation, also where gates take its place.
     """
+    as_activation(activation)
     if len(reps) == 2 and not all(map(is_regular, reps)):
         return nn.Sequential(Linear(*reps, bias=bias))
     if not all(is_regular(hidden) for hidden in reps[1:-1]):
@@ -31,6 +35,17 @@ def equivariant_network(reps: Sequence[Representation], activation: str, *, bias
     if stop < len(reps):
         layers += [Linear(*reps[-2:], bias=bias)]
     return nn.Sequential(*layers)
+
+
+def steps(module: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Linear layers, activations and what else there is, one after the other, of nested chains."""
+    if isinstance(module, nn.Sequential):
+        for part in module:
+            yield from steps(part)
+    elif isinstance(module, RegularNetwork):
+        yield from module.steps()
+    else:
+        yield module.activation if isinstance(module, Pointwise) else module
 
 
 def hidden_activation(rep: Representation, activation: str) -> Pointwise | GatedActivation:

@@ -12,15 +12,41 @@ from isospan.errors import EquivarianceError
 Activation = str | torch.nn.Module | Callable[[Tensor], Tensor]
 """A name in torch.nn, a module, or a function of tensors."""
 
+NAMES = (
+    "CELU",
+    "ELU",
+    "GELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "Mish",
+    "PReLU",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "SELU",
+    "Sigmoid",
+    "SiLU",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+)
+"""Activations of single numbers in torch.nn that need no argument."""
+
 
 def as_activation(activation: Activation) -> Callable[[Tensor], Tensor]:
     """The module of a name, or what was given.
 
     Raises:
-        OptionError: torch.nn has no activation of this name.
+        OptionError: torch.nn has no activation of single numbers of this name, or it needs arguments.
     """
     if isinstance(activation, str):
-        check_choice(activation, torch.nn.modules.activation.__all__, what="activation")
+        check_choice(activation, NAMES, what="activation")
         return getattr(torch.nn, activation)()
     return activation
 

@@ -94,7 +94,8 @@ class Freezable(torch.nn.Module):
     def _hold(self) -> None:
         with torch.inference_mode(False), torch.no_grad():
             bias = self._spread_bias()
-            self.frozen_weight, self.frozen_bias = self._synthesized().contiguous(), bias
+            self.frozen_weight = self._synthesized().contiguous()
+            self.frozen_bias = None if bias is None else bias.detach()  # it may be a parameter
         self._held = self._versions()
 
     def _refresh(self) -> None:

@@ -1,6 +1,6 @@
 """Chains of maps between copies of the regular representation, computed the way that is faster for their widths."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -78,6 +78,13 @@ class RegularNetwork(torch.nn.Module):
         else:
             y = self._dense(rows, self.sharing(self.layers.parameters()))
         return y.view(*x.shape[:-1], self.rep_out.size)
+
+    def steps(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        """The layers, with the activation between them."""
+        for layer in self._chain[:-1]:
+            yield layer
+            yield self.activation
+        yield self._chain[-1]
 
     def _by_blocks(self, x: Tensor) -> Tensor:
         *first, last = self._chain
