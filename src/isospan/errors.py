@@ -50,6 +50,10 @@ class FileFormatError(IsospanError, ValueError):
     """A file is missing, damaged, or not of the kind that was asked for."""
 
 
+class MissingPackageError(IsospanError, ImportError):
+    """A package that is not installed with isospan is needed; the message names the extra that brings it."""
+
+
 class NotSolvedError(IsospanError, RuntimeError):
     """A result was asked for before there were data to solve for it."""
 

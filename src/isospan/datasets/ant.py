@@ -1,0 +1,277 @@
+r"""The Ant, a robot with four equal legs, simulated by MuJoCo: dynamics with the symmetry of a square.
+
+The robot and its control step of 0.05 s are those of gymnasium (Schulman et al., High-dimensional continuous control
+using generalized advantage estimation, 2016), on a flat floor. A state is described from the robot's own point of view.
+It says nothing of where the robot is and which way it faces, and the physics does not depend on either:
+
+======== ========================================= ==============================
+columns  what                                      under the group
+======== ========================================= ==============================
+0        height of the torso                       invariant
+1:4      direction up, in the torso's frame        vector
+4:7      velocity, in the torso's frame            vector
+7:10     angular velocity, in the torso's frame    pseudovector
+10:18    angles of the joints                      :func:`ant_representations`
+18:26    their rates                               as the angles
+======== ========================================= ==============================
+
+Joints, and the torques that are the actions, are ordered hip 1, ankle 1, hip 2, ..., ankle 4. The quarter turn moves
+leg k to leg k + 1; the mirror :math:`y \to -y` of the torso's frame swaps the legs 1 with 4 and 2 with 3. Both are
+symmetries of the simulated robot, contacts included, to the rounding of float64.
+
+One thing differs from gymnasium: friction. Its cone is approximated there by a pyramid, which stands along the axes of
+the world where the torso touches the floor, so that it matters which way the robot faces. Here it is a round cone, and
+the solver of the contacts goes on to a tolerance of 1e-12.
+"""
+
+from importlib import import_module
+from importlib.resources import files
+from math import ceil, sqrt
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan._checks import check_count, check_finite, check_floating
+from isospan.datasets._spectral import Progress
+from isospan.errors import MissingPackageError, NonFiniteError, OptionError, ShapeError
+from isospan.groups import DihedralGroup
+from isospan.representations import Representation, directsum
+
+STATE, ACTION = 26, 8
+SUBSTEPS = 5
+"""Steps of the integrator, 0.01 s each, in a control step."""
+
+TOLERANCE = 1e-12
+"""At which the solver of the contacts stops; MuJoCo's default is 1e-8."""
+
+UPRIGHT = np.array([0.75, 0, 0, 1, *[0] * 6, 0, 1, 0, -1, 0, -1, 0, 1, *[0] * 8])
+"""The robot at rest with its ankles bent, as in gymnasium."""
+
+SETTLING = 10
+"""Control steps before the first sample of a trajectory."""
+
+MEMORY = 0.8
+"""Correlation of the torques of one control step with those of the next."""
+
+
+def ant_steps(
+    n: int,
+    *,
+    seed: int = 0,
+    snapshots: int = 10,
+    interval: int = 5,
+    torques: tuple[float, float] = (0.1, 1.0),
+    progress: Progress | None = None,
+) -> Tensor:
+    r"""Simulate n control steps of the Ant under random torques, several from each trajectory.
+
+    A trajectory starts upright, the joints displaced by up to 0.2 rad and the torso at a height of 0.55 to 0.95. The
+    torques are :math:`\tanh(s a)` of the largest possible, where a is an autoregressive process of unit variance,
+    independent for every joint, and the strength s is uniform in `torques` for each trajectory. The distribution has
+    the symmetry of the robot.
+
+    Samples are ordered by trajectory: ``j * snapshots`` to ``(j + 1) * snapshots - 1`` are steps of trajectory j in
+    order of time. Cut the test set at a multiple of `snapshots`: then no trajectory is in both parts.
+
+    Args:
+        n: Number of samples. Sample i depends on `seed` and i only: a longer run begins with a shorter.
+        seed: Seed of the initial states and torques.
+        snapshots: Samples taken from one trajectory.
+        interval: Control steps from one sample to the next.
+        torques: Least and largest strength of a trajectory.
+        progress: Called as ``progress(done, total)``.
+
+    Returns:
+        States, actions and the states one control step later, of shape (n, 26 + 8 + 26), float32.
+
+    Raises:
+        MissingPackageError: MuJoCo or gymnasium, which has the robot, is not installed.
+        OptionError: A parameter is out of its range.
+        NonFiniteError: The simulation diverged; MuJoCo's own log of it is ``MUJOCO_LOG.TXT``, in the current folder.
+
+    Example:
+        >>> steps = ant_steps(20)  # doctest: +SKIP
+        >>> state, action, later = steps.split((26, 8, 26), dim=1)  # doctest: +SKIP
+    """
+    _check_parameters(n, snapshots, interval, torques)
+    simulator = _Simulator()
+    samples = np.empty((ceil(n / snapshots), snapshots, STATE + ACTION + STATE))
+    for j, trajectory in enumerate(samples):
+        _simulate(simulator, np.random.default_rng([seed, j]), trajectory, interval, torques)
+        if progress is not None:
+            progress(min(n, (j + 1) * snapshots), n)
+    return _finite(samples).flatten(0, 1)[:n].float()
+
+
+def ant_representations() -> tuple[Representation, Representation]:
+    """How the symmetries of a square, turned by r and mirrored by s, act on states and on actions.
+
+    Example:
+        >>> state, action = ant_representations()
+        >>> state
+        Representation('state of the ant', group=DihedralGroup(4), size=26)
+        >>> [block.size for block in action.blocks]  # hips and ankles
+        [4, 4]
+    """
+    group = DihedralGroup(4)
+    turn, mirror = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.diag([1, -1, 1])
+    vector = Representation(group, [turn, mirror], name="vector")
+    spin = Representation(group, [turn, -mirror], name="pseudovector")  # -1 is the determinant of the mirror
+    joints = Representation(group, [_turned_joints(), _mirrored_joints()], name="joints of the ant")
+    parts = [group.trivial_representation, vector, vector, spin, joints, joints]
+    return directsum(parts, name="state of the ant"), joints
+
+
+def step(state: Tensor, action: Tensor) -> Tensor:
+    """Simulate one control step.
+
+    Args:
+        state: States (..., 26), computed in float64. The direction up is a unit vector.
+        action: Torques (..., 8) in [-1, 1], the largest possible being 1.
+
+    Returns:
+        States one step later, of the shape and dtype of `state`.
+
+    Raises:
+        MissingPackageError: MuJoCo or gymnasium, which has the robot, is not installed.
+        ShapeError: States or actions have other sizes.
+        OptionError: A direction is no unit vector, or a torque is too large.
+        NonFiniteError, DtypeError: What the message says; also where the simulation diverged.
+
+    Example:
+        >>> state = torch.tensor(UPRIGHT)
+        >>> falling = step(state, torch.zeros(8, dtype=torch.float64))  # doctest: +SKIP
+    """
+    _check_step(state, action)
+    simulator, later = _Simulator(), np.empty((state[..., 0].numel(), STATE))
+    states, actions = (x.detach().double().cpu().flatten(0, -2).numpy() for x in (state[None], action[None]))
+    for i, (x, a) in enumerate(zip(states, actions, strict=True)):
+        simulator.place(x)
+        simulator.step(a)
+        later[i] = simulator.state()
+    return _finite(later).to(state).view(state.shape)
+
+
+class _Simulator:
+    """MuJoCo's Ant, placed and read in the torso's frame."""
+
+    def __init__(self) -> None:
+        self.mujoco, path = _import_mujoco()
+        self.model = self.mujoco.MjModel.from_xml_path(path)
+        self.model.opt.cone = self.mujoco.mjtCone.mjCONE_ELLIPTIC
+        self.model.opt.tolerance = TOLERANCE
+        # a diverged state shall be seen, not replaced
+        self.model.opt.disableflags |= self.mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        self.data = self.mujoco.MjData(self.model)
+        # the first joint is the free torso; the motors are in another order than the joints
+        self.motors = self.model.actuator_trnid[:, 0] - 1
+
+    def place(self, state: np.ndarray) -> None:
+        """Put the robot at the origin in the given state, turned from upright the shortest way."""
+        height, up, velocity, spin, angles, rates = np.split(state, [1, 4, 7, 10, 18])
+        self.mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:] = np.concatenate([[0, 0], height, _shortest_turn(up), angles])
+        self.data.qvel[:] = np.concatenate([self._frame() @ velocity, spin, rates])
+
+    def step(self, action: np.ndarray) -> None:
+        """Advance by one control step."""
+        self.data.ctrl[:] = action[self.motors]
+        self.mujoco.mj_step(self.model, self.data, SUBSTEPS)
+
+    def state(self) -> np.ndarray:
+        """The state in the torso's frame."""
+        q, v, frame = self.data.qpos, self.data.qvel, self._frame()
+        return np.concatenate([q[2:3], frame[2], frame.T @ v[:3], v[3:6], q[7:], v[6:]])
+
+    def _frame(self) -> np.ndarray:
+        """The axes of the torso (3, 3) in the world, in columns."""
+        matrix = np.empty(9)
+        self.mujoco.mju_quat2Mat(matrix, self.data.qpos[3:7] / np.linalg.norm(self.data.qpos[3:7]))
+        return matrix.reshape(3, 3)
+
+
+def _simulate(
+    simulator: _Simulator,
+    rng: np.random.Generator,
+    trajectory: np.ndarray,
+    interval: int,
+    torques: tuple[float, float],
+) -> None:
+    """Fill in the steps (snapshots, 60) of one trajectory."""
+    state, strength = UPRIGHT.copy(), rng.uniform(*torques)
+    state[0] += rng.uniform(-0.2, 0.2)
+    state[10:18] += rng.uniform(-0.2, 0.2, ACTION)
+    simulator.place(state)
+    a = rng.standard_normal(ACTION)
+    for t in range(SETTLING + interval * (len(trajectory) - 1) + 1):
+        action = np.tanh(strength * a)
+        before = simulator.state()
+        simulator.step(action)
+        if t >= SETTLING and (t - SETTLING) % interval == 0:
+            trajectory[(t - SETTLING) // interval] = np.concatenate([before, action, simulator.state()])
+        a = MEMORY * a + sqrt(1 - MEMORY**2) * rng.standard_normal(ACTION)
+
+
+def _shortest_turn(up: np.ndarray) -> np.ndarray:
+    """Quaternion of the shortest rotation that brings a unit vector to the z axis; half a turn about x from -z."""
+    up = up / np.linalg.norm(up)
+    quaternion = np.array([1 + up[2], up[1], -up[0], 0]) if up[2] > -1 else np.array([0.0, 1, 0, 0])
+    return quaternion / np.linalg.norm(quaternion)
+
+
+def _turned_joints() -> np.ndarray:
+    """The quarter turn moves leg k to leg k + 1; the axes of the ankles 1 and 3 point the other way there."""
+    return np.kron(np.roll(np.eye(4), 1, axis=0), np.eye(2)) @ np.diag([1, -1, 1, 1, 1, -1, 1, 1])
+
+
+def _mirrored_joints() -> np.ndarray:
+    """The mirror swaps the legs 1 with 4 and 2 with 3. Hips, whose axes are vertical, then turn the other way round."""
+    return np.kron(np.eye(4)[::-1], np.diag([-1, 1]))
+
+
+def _import_mujoco() -> tuple[Any, str]:
+    """The module, and the path of gymnasium's description of the robot."""
+    try:
+        return import_module("mujoco"), str(files("gymnasium").joinpath("envs/mujoco/assets/ant.xml"))
+    except ImportError as error:
+        raise MissingPackageError(
+            f"The Ant needs MuJoCo and gymnasium, of which one is missing ({error}). "
+            "Install them: pip install 'isospan[mujoco]'."
+        ) from error
+
+
+def _finite(states: np.ndarray) -> Tensor:
+    if not np.isfinite(states).all():
+        raise NonFiniteError(
+            "The simulation of the Ant diverged: a state is NaN or infinite. Pass slower states or weaker torques."
+        )
+    return torch.from_numpy(states)
+
+
+def _check_parameters(n: int, snapshots: int, interval: int, torques: tuple[float, float]) -> None:
+    for name, value in {"n": n, "snapshots": snapshots, "interval": interval}.items():
+        check_count(value, what=name)
+    if not 0 <= torques[0] <= torques[1]:
+        raise OptionError(f"torques must be (least, largest) with 0 <= least <= largest; got {torques}.")
+
+
+def _check_step(state: Tensor, action: Tensor) -> None:
+    for name, x, size in (("state", state, STATE), ("action", action, ACTION)):
+        check_floating(x, what=name)
+        if x.dim() == 0 or x.shape[-1] != size or x.shape[:-1] != state.shape[:-1]:
+            raise ShapeError(
+                "state and action must have shapes (..., 26) and (..., 8) with the same leading axes, "
+                f"got {tuple(state.shape)} and {tuple(action.shape)}."
+            )
+        check_finite(x, what=name)
+    length = torch.linalg.vector_norm(state[..., 1:4].double(), dim=-1)
+    # float32 states are unit vectors to 1e-7
+    if length.numel() and float((length - 1).abs().max()) > 1e-5:
+        raise OptionError(
+            f"The direction up, state[..., 1:4], must be a unit vector, got lengths from {float(length.min()):.4g} to "
+            f"{float(length.max()):.4g}. Divide it by its length."
+        )
+    if action.numel() and float(action.abs().max()) > 1:
+        raise OptionError(f"Torques must be in [-1, 1], got one of {float(action.abs().max()):.4g}. Clamp them.")

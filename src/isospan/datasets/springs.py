@@ -1,0 +1,210 @@
+r"""A ring of equal masses on anharmonic springs, simulated: dynamics with the symmetry of a regular polygon.
+
+Mass i of N is displaced by :math:`u_i` along the ring and has the momentum :math:`p_i`. With the stretch
+:math:`r_i = u_{i+1} - u_i` of the spring to its neighbour
+
+.. math:: \dot u_i = p_i , \qquad \dot p_i = V'(r_i) - V'(r_{i-1}) , \qquad
+          V(r) = \tfrac12 r^2 + \tfrac{\alpha}{3} r^3 + \tfrac{\beta}{4} r^4
+
+so energy and total momentum are conserved (Fermi, Pasta, Ulam and Tsingou, Los Alamos report LA-1940, 1955). Turning
+the ring by one place and reflecting it generate the dihedral group of order 2N. A reflection also reverses the
+displacements, which lie along the ring.
+"""
+
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan._checks import check_count, check_finite, check_floating
+from isospan.datasets._spectral import check_time
+from isospan.errors import OptionError, ShapeError
+from isospan.groups import DihedralGroup
+from isospan.representations import Representation, directsum
+
+LONGEST_STEP = 0.05
+"""Default of the longest time step. The fastest oscillation of linear springs has the period pi."""
+
+OUTER = 1 / (2 - 2 ** (1 / 3))
+SUBSTEPS = (OUTER, 1 - 2 * OUTER, OUTER)
+"""Three leapfrog steps of these lengths, of which the second goes back in time, are a step of fourth order."""
+
+
+def spring_ring(
+    n: int,
+    *,
+    masses: int = 8,
+    duration: float = 1.0,
+    temperature: float = 1.0,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    seed: int = 0,
+) -> Tensor:
+    r"""Simulate n rings, each from a random state of its own, for some time.
+
+    Momenta start from :math:`N(0, T)` and displacements from :math:`N(0, T/2)`, so that linear springs have the energy
+    T/2 on average; then the centre of mass is brought to rest at the origin. The distribution has the ring's symmetry.
+
+    Args:
+        n: Number of samples. Sample i depends on `seed` and i only: a longer run begins with a shorter.
+        masses: N, at least 3.
+        duration: Time between the two states of a sample.
+        temperature: T, in units of the springs' energy. Rings are linear for small T.
+        alpha: Cubic coefficient of the springs' energy. Springs have one rest length where ``alpha**2 <= 4 * beta``.
+        beta: Quartic coefficient, at least 0; above 0 unless alpha is 0, or springs could tear.
+        seed: Seed of the states.
+
+    Returns:
+        States before and after, of shape (n, 2, 2 N), float32: the displacements, then the momenta. The ring's symmetry
+        acts on them by :func:`spring_ring_representation`.
+
+    Raises:
+        OptionError: A parameter is out of its range.
+
+    Example:
+        >>> before, after = spring_ring(5, masses=6).unbind(1)
+        >>> before.shape, before.dtype
+        (torch.Size([5, 12]), torch.float32)
+    """
+    _check_parameters(n, masses, temperature)
+    states = np.empty((n, 2, masses))
+    for i in range(n):
+        states[i] = np.random.default_rng([seed, i]).standard_normal((2, masses))
+    states *= np.sqrt([[temperature / 2], [temperature]])
+    before = torch.from_numpy(states - states.mean(-1, keepdims=True)).flatten(1)
+    return torch.stack((before, evolve(before, duration, alpha=alpha, beta=beta)), dim=1).float()
+
+
+def spring_ring_representation(masses: int) -> Representation:
+    r"""How the dihedral group acts on the states of a ring.
+
+    .. math:: (r u)_{i+1} = u_i , \qquad (s u)_{-i} = -u_i
+
+    and so on the momenta.
+
+    Args:
+        masses: N, at least 3.
+
+    Raises:
+        OptionError: Fewer than 3 masses.
+
+    Example:
+        >>> spring_ring_representation(6)
+        Representation('states of 6 masses', group=DihedralGroup(6), size=12)
+    """
+    _check_masses(masses)
+    one = np.eye(masses)
+    turn, mirror = np.roll(one, 1, axis=0), -one[-np.arange(masses)]
+    displacements = Representation(DihedralGroup(masses), [turn, mirror], name="displacements")
+    return directsum([displacements, displacements], name=f"states of {masses} masses")
+
+
+def evolve(
+    state: Tensor, duration: float, *, alpha: float = 1.0, beta: float = 1.0, max_step: float = LONGEST_STEP
+) -> Tensor:
+    r"""Advance states in time by a symplectic method of fourth order.
+
+    A leapfrog step of length :math:`\tau` is :math:`u \leftarrow u + \tfrac\tau2 p`, then
+    :math:`p \leftarrow p + \tau F(u)`, then the first once more. Three of them, of the lengths
+    :math:`c \tau, (1 - 2c) \tau, c \tau` with :math:`c = 1 / (2 - 2^{1/3})`, cancel each other's leading error. A state
+    that the ring's symmetry has moved gives the moved result, bit for bit. The duration is divided into equal steps of
+    at most `max_step`.
+
+    Args:
+        state: Displacements and momenta (..., 2 N), computed in float64.
+        duration: Time to advance by.
+        alpha: Cubic coefficient of the springs' energy.
+        beta: Quartic coefficient.
+        max_step: Longest step allowed.
+
+    Returns:
+        States of the shape and dtype that came in.
+
+    Raises:
+        ShapeError: The last axis is no even number of at least 6.
+        OptionError: A parameter is out of its range.
+        NonFiniteError, DtypeError: What the message says; also where springs tear.
+
+    Source: Yoshida, Construction of higher order symplectic integrators, Phys. Lett. A 150, 1990.
+
+    Example:
+        >>> still = torch.zeros(6)
+        >>> evolve(still, 1.0)
+        tensor([0., 0., 0., 0., 0., 0.])
+    """
+    u, p = _parts(state)
+    _check_springs(alpha, beta)
+    check_time(duration, max_step)
+    steps = ceil(duration / max_step)
+    for share in SUBSTEPS * steps:
+        tau = share * duration / steps
+        u = u + tau / 2 * p
+        p = p + tau * _force(u, alpha, beta)
+        u = u + tau / 2 * p
+    return torch.cat((u, p), dim=-1).to(state.dtype)
+
+
+def energy(state: Tensor, *, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
+    r"""Energy, which is conserved.
+
+    .. math:: E = \sum_i \tfrac12 p_i^2 + V(u_{i+1} - u_i)
+
+    Args:
+        state: Displacements and momenta (..., 2 N).
+        alpha: Cubic coefficient of the springs' energy.
+        beta: Quartic coefficient.
+
+    Returns:
+        Energies (...), float64.
+
+    Raises:
+        ShapeError, OptionError, NonFiniteError, DtypeError: As for :func:`evolve`.
+
+    Example:
+        >>> energy(torch.tensor([1.0, 0, 0, 0, 0, 0]), alpha=0.0, beta=0.0)  # two springs, one longer and one shorter
+        tensor(1., dtype=torch.float64)
+    """
+    u, p = _parts(state)
+    _check_springs(alpha, beta)
+    r = u.roll(-1, -1) - u
+    return (p**2 / 2 + r**2 / 2 + alpha / 3 * r**3 + beta / 4 * r**4).sum(-1)
+
+
+def _force(u: Tensor, alpha: float, beta: float) -> Tensor:
+    r = u.roll(-1, -1) - u
+    tension = r * (1 + r * (alpha + beta * r))
+    return tension - tension.roll(1, -1)
+
+
+def _parts(state: Tensor) -> tuple[Tensor, Tensor]:
+    """Displacements and momenta, float64."""
+    check_floating(state, what="state")
+    if state.dim() == 0 or state.shape[-1] % 2 or state.shape[-1] < 6:
+        raise ShapeError(
+            "State must have shape (..., 2 N) for the displacements and momenta of N >= 3 masses, "
+            f"got {tuple(state.shape)}."
+        )
+    check_finite(state, what="state")
+    u, p = state.double().chunk(2, dim=-1)
+    return u, p
+
+
+def _check_parameters(n: int, masses: int, temperature: float) -> None:
+    check_count(n, what="n, the number of samples,")
+    _check_masses(masses)
+    if not temperature >= 0:
+        raise OptionError(f"temperature must not be negative; got {temperature}.")
+
+
+def _check_masses(masses: int) -> None:
+    if check_count(masses, what="masses") < 3:
+        raise OptionError(f"A ring needs at least 3 masses; got {masses}.")
+
+
+def _check_springs(alpha: float, beta: float) -> None:
+    if not (beta > 0 or alpha == beta == 0):
+        raise OptionError(
+            "The springs' energy must be bounded below: beta > 0, or alpha = beta = 0 for linear springs; "
+            f"got alpha={alpha}, beta={beta}."
+        )
