@@ -5,6 +5,7 @@ from torch import Tensor
 
 from isospan.nn.equivariant_maps import EquivariantMaps
 from isospan.nn.freezable import Freezable
+from isospan.nn.invariant_vectors import InvariantVectors
 from isospan.representations import Representation
 
 
@@ -31,10 +32,9 @@ class DenseMap(Freezable):
         super().__init__(rep_in, rep_out)
         self.maps = EquivariantMaps(rep_in, rep_out)
         self.coefficients = torch.nn.Parameter(torch.empty(*taps, self.maps.dimension))
-        invariant = next((c for c in rep_out.isotypic if c.irrep.is_trivial), None)
-        biased = bias and invariant is not None
-        self._margins = (invariant.slice.start, rep_out.size - invariant.slice.stop) if invariant else (0, 0)
-        parameter = torch.nn.Parameter(torch.empty(invariant.size)) if biased and invariant else None
+        self.invariants = InvariantVectors(rep_out)
+        biased = bias and self.invariants.dimension
+        parameter = torch.nn.Parameter(torch.empty(self.invariants.dimension)) if biased else None
         self.register_parameter("bias_coefficients", parameter)
 
     def reset_parameters(self, *, gain: float = 1.0, generator: torch.Generator | None = None) -> None:
@@ -50,6 +50,4 @@ class DenseMap(Freezable):
         return self.maps(self.coefficients)
 
     def _spread_bias(self) -> Tensor | None:
-        if self.bias_coefficients is None:
-            return None
-        return self.maps.target.inverse(torch.nn.functional.pad(self.bias_coefficients, self._margins))
+        return None if self.bias_coefficients is None else self.invariants(self.bias_coefficients)

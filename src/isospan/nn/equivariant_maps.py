@@ -1,19 +1,20 @@
 """Equivariant maps from their coefficients, as a module without parameters."""
 
+import torch
 from torch import Tensor
 
 from isospan.errors import RepresentationError
-from isospan.nn._constants import Constants, full_precision
-from isospan.nn.change_of_basis import ChangeOfBasis
+from isospan.nn.permuted_maps import PermutedMaps
+from isospan.nn.spectral_maps import SpectralMaps
 from isospan.representations import HomBasis, Representation
-from isospan.representations.hom_basis import spectral_map
 
 
-class EquivariantMaps(Constants):
+class EquivariantMaps(torch.nn.Module):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in the basis of :class:`HomBasis`.
 
     It holds what this takes as buffers, so that it moves with the module that owns it and traces to plain operations:
-    no buffer is larger than the change of basis of one side.
+    no buffer is larger than W, or the change of basis of one side. Where the group permutes both sides, W takes one
+    gather; else a change of basis on both sides.
 
     Args:
         rep_in: how the group acts on what W maps.
@@ -38,19 +39,12 @@ class EquivariantMaps(Constants):
         _check_shared(basis)
         self.basis = basis
         self.dimension = basis.dimension
-        self._bands = basis.bands
-        self._units = [f"units_{i}" for i in range(len(basis.units))]
-        for name, E in zip(self._units, basis.units, strict=True):
-            self.register_constant(name, E)
-        self.source = ChangeOfBasis(rep_in)
-        self.target = self.source if rep_out == rep_in else ChangeOfBasis(rep_out)
+        permuted = rep_in.is_permutation and rep_out.is_permutation
+        self.synthesis = PermutedMaps(basis) if permuted else SpectralMaps(basis)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
-        with full_precision(coefficients):
-            units = [getattr(self, name).to(coefficients.dtype) for name in self._units]
-            spectral = spectral_map(coefficients, self._bands, units)
-        return self.target.inverse(self.source.inverse(spectral).mT).mT
+        return self.synthesis(coefficients)
 
 
 def _check_shared(basis: HomBasis) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan.nn._spread import Spread
 from isospan.nn.regular_linear import RegularLinear, element_places, quotients
 
 
@@ -29,6 +30,7 @@ class Sharing(torch.nn.Module):
         spread = np.concatenate(places)
         n = len(layers[0].coefficients)
         gather = np.argsort(spread, kind="stable").reshape(-1, n).T
+        self._runs = [(n, start)]
         self._lengths = [len(part) for part in places]
         self._shapes = [(layer.rep_out.size, layer.rep_in.size) for layer in layers]
         self.register_buffer("spread", torch.tensor(spread, dtype=torch.int32), persistent=False)
@@ -37,24 +39,8 @@ class Sharing(torch.nn.Module):
     def forward(self, parameters: Any) -> list[tuple[Tensor, Tensor | None]]:
         """Weight (rep_out.size, rep_in.size) and bias of every layer."""
         flat = torch.cat([parameter.flatten() for parameter in parameters])
-        entries = _Spread.apply(flat, self.spread, self.gather).split(self._lengths)  # type: ignore[union-attr]
+        entries = Spread.apply(flat, self.spread, self.gather, self._runs).split(self._lengths)  # type: ignore[union-attr]
         return [_weight_and_bias(part, shape) for part, shape in zip(entries, self._shapes, strict=True)]
-
-
-class _Spread(torch.autograd.Function):
-    @staticmethod
-    def forward(parameters: Tensor, spread: Tensor, gather: Tensor) -> Tensor:
-        return parameters.index_select(0, spread)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.count = len(inputs[0])
-        ctx.save_for_backward(inputs[2])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (gather,) = ctx.saved_tensors
-        return gradient.index_select(0, gather).view(-1, ctx.count).sum(0), None, None
 
 
 def _weight_and_bias(entries: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor | None]:

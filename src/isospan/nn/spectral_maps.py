@@ -1,0 +1,32 @@
+"""Equivariant maps between any representations, from their spectral bases."""
+
+from torch import Tensor
+
+from isospan.nn._constants import Constants, full_precision
+from isospan.nn.change_of_basis import ChangeOfBasis
+from isospan.representations import HomBasis
+from isospan.representations.hom_basis import spectral_map
+
+
+class SpectralMaps(Constants):
+    r"""The map W (..., n_out, n_in) of coefficients (..., dimension), by a change of basis on both sides.
+
+    Args:
+        basis: of the maps.
+    """
+
+    def __init__(self, basis: HomBasis) -> None:
+        super().__init__()
+        self._bands = basis.bands
+        self._units = [f"units_{i}" for i in range(len(basis.units))]
+        for name, E in zip(self._units, basis.units, strict=True):
+            self.register_constant(name, E)
+        self.source = ChangeOfBasis(basis.rep_in)
+        self.target = self.source if basis.rep_out == basis.rep_in else ChangeOfBasis(basis.rep_out)
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """Return W (..., n_out, n_in)."""
+        with full_precision(coefficients):
+            units = [getattr(self, name).to(coefficients.dtype) for name in self._units]
+            spectral = spectral_map(coefficients, self._bands, units)
+        return self.target.inverse(self.source.inverse(spectral).mT).mT

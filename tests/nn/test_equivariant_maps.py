@@ -1,0 +1,112 @@
+"""Equivariant maps from coefficients: an orthonormal basis of the commutant, however they are computed."""
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.groups import AlternatingGroup, CyclicGroup, DihedralGroup, QuaternionGroup, SymmetricGroup
+from isospan.nn import EquivariantMaps, Linear
+from isospan.nn.permuted_maps import PermutedMaps
+from isospan.representations import Representation, conjugate_by
+
+GROUPS = {
+    "C1": CyclicGroup(1),
+    "C4": CyclicGroup(4),
+    "D3": DihedralGroup(3),
+    "A4": AlternatingGroup(4),
+    "Q8": QuaternionGroup(),
+    "S4": SymmetricGroup(4),
+}
+
+
+def orbits(group):
+    """Two permutation representations: one orbit, and orbits of three kinds whose coordinates are mixed up."""
+    point, cosets = group.trivial_representation, group.quotient_representation(group.subgroup([group.generators[0]]))
+    mixed = cosets + point + 2 * cosets + group.regular_representation + point
+    P = np.eye(mixed.size)[np.random.default_rng(0).permutation(mixed.size)]
+    return group.regular_representation, conjugate_by(mixed, P)
+
+
+@pytest.fixture(params=GROUPS)
+def group(request):
+    return GROUPS[request.param]
+
+
+@pytest.fixture(params=["in", "out", "both"])
+def permuted(request, group):
+    one, many = orbits(group)
+    return {"in": (many, one), "out": (one, many), "both": (many, many)}[request.param]
+
+
+def commutant(rep_in, rep_out):
+    """Projector on the equivariant maps, flattened: the null space of the equations, by brute force."""
+    A, B = np.eye(rep_in.size), np.eye(rep_out.size)
+    equations = [np.kron(rep_out(g), A) - np.kron(B, rep_in(g).T) for g in rep_in.group.generators]
+    _, s, Vt = np.linalg.svd(np.concatenate(equations))
+    null = Vt[np.sum(s > 1e-9) :]
+    return null.T @ null
+
+
+def test_permuted_maps_are_an_orthonormal_basis_of_the_commutant():
+    for group in [CyclicGroup(4), DihedralGroup(3)]:
+        rep_in, rep_out = orbits(group)
+        maps = EquivariantMaps(rep_in, rep_out).double()
+        basis = maps(torch.eye(maps.dimension, dtype=torch.float64)).flatten(1)
+        torch.testing.assert_close(basis @ basis.mT, torch.eye(maps.dimension).double(), rtol=0, atol=1e-12)
+        projector = torch.tensor(commutant(rep_in, rep_out))
+        torch.testing.assert_close(basis.mT @ basis, projector, rtol=0, atol=1e-10)
+
+
+def test_permuted_maps_are_those_of_the_spectral_basis(permuted):
+    maps = EquivariantMaps(*permuted).double()
+    assert isinstance(maps.synthesis, PermutedMaps)
+    coefficients = torch.randn(2, 3, maps.dimension, dtype=torch.float64)
+    torch.testing.assert_close(maps(coefficients), maps.basis.synthesize(coefficients), rtol=0, atol=1e-12)
+
+
+def test_equal_entries_are_equal_to_the_last_digit(permuted):
+    """A gather repeats numbers exactly, which no product does."""
+    W = EquivariantMaps(*permuted)(torch.randn(EquivariantMaps(*permuted).dimension)).numpy()
+    for g in permuted[0].group.generators:
+        rows, columns = (rep(g).argmax(0) for rep in permuted[::-1])
+        if len(permuted[0].blocks) == 1:  # else orbits with a stabiliser repeat entries to rounding
+            np.testing.assert_array_equal(W[np.ix_(rows, columns)], W)
+        np.testing.assert_allclose(W[np.ix_(rows, columns)], W, atol=1e-5)
+
+
+def test_derivatives_of_every_kind():
+    rep_in, rep_out = orbits(DihedralGroup(3))
+    maps = EquivariantMaps(rep_in, rep_out).double()
+    c = torch.randn(2, maps.dimension, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(maps, (c,))
+    assert torch.autograd.gradgradcheck(maps, (c,))
+    plain = maps.basis.synthesize
+    for transform in [torch.func.jacrev, torch.func.vmap]:
+        torch.testing.assert_close(transform(maps)(c.detach()), transform(plain)(c.detach()), rtol=0, atol=1e-12)
+
+
+# torch instantiates its own functions while it traces them
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_permuted_layers_trace():
+    rep = orbits(DihedralGroup(3))[1]
+    layer, x = Linear(rep, rep), torch.randn(4, rep.size)
+    compiled, ours = torch.compile(layer, fullgraph=True, backend="aot_eager"), Linear(rep, rep)
+    ours.load_state_dict(layer.state_dict())
+    for model in (compiled, ours):
+        model(x).square().sum().backward()
+    torch.testing.assert_close(layer.coefficients.grad, ours.coefficients.grad)
+    program = torch.export.export(layer, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=2)},))
+    torch.testing.assert_close(program.module()(x[:3]), layer(x[:3]))
+
+
+def test_groups_without_generators():
+    group = CyclicGroup(1)
+    rep = Representation(group, [np.eye(3)] * len(group.generators))
+    maps = EquivariantMaps(rep, rep)
+    assert maps(torch.randn(maps.dimension)).shape == (3, 3)
+    assert maps.dimension == 9
+
+
+def test_no_buffer_is_larger_than_the_map():
+    for rep in orbits(SymmetricGroup(4)):
+        assert max(buffer.numel() for buffer in EquivariantMaps(rep, rep).buffers()) <= rep.size**2
