@@ -114,7 +114,7 @@ def check_device(x: Tensor, device: torch.device, *, what: str) -> None:
 
 def flatten_targets(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """View each target (B, ...) as (B, P); a target of shape (B,) becomes (B, 1)."""
-    return {name: y.reshape(y.shape[0], -1) if y.dim() != 2 else y for name, y in targets.items()}
+    return {name: y.flatten(1) if y.dim() > 1 else y.unsqueeze(1) for name, y in targets.items()}
 
 
 def check_targets(

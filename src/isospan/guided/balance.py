@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from isospan._checks import working_dtype
+from isospan._distributed import Ranks
 from isospan.errors import OptionError
 from isospan.moments import KeepsPrecision
 
@@ -21,8 +23,13 @@ class ForceBalance(KeepsPrecision):
     Both gradients arrive during ``backward`` anyway: the one of the guidance at its own branch of z, the sum of both
     at z. So measuring costs two norms and no pass. Any scale of the loss cancels, and its sign does not enter.
 
+    Of processes that share a batch, each sees the gradients of its part, and the squares have to be summed. That is not
+    done in the backward pass, where one process may be alone or early: what a process measures waits until it is asked
+    for by :meth:`waiting`, and the sum is given to :meth:`remember_`.
+
     Args:
         strength: dimensionless, at least 0.
+        ranks: the processes that share a batch.
 
     Example:
         >>> import torch
@@ -38,11 +45,13 @@ class ForceBalance(KeepsPrecision):
     log_ratio: Tensor
     measured: Tensor
 
-    def __init__(self, strength: float) -> None:
+    def __init__(self, strength: float, ranks: Ranks | None = None) -> None:
         super().__init__()
         if not strength >= 0:
             raise OptionError(f"strength must be at least 0, got {strength}. 0 switches guidance off.")
         self.strength = strength
+        self.ranks = ranks or Ranks()
+        self._waiting: list[Tensor] = []
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
         self.register_buffer("measured", torch.zeros((), dtype=torch.int64))
 
@@ -66,16 +75,37 @@ class ForceBalance(KeepsPrecision):
         def at_latents(gradient: Tensor) -> None:
             if from_guidance:
                 guidance = from_guidance.pop()
-                self._remember(weight * (gradient.detach() - guidance).norm() / guidance.norm())
+                norms = torch.stack([_norm(gradient.detach() - guidance), _norm(guidance) / weight])
+                self._measured(norms.square())
 
         branch.register_hook(at_branch)
         z.register_hook(at_latents)
 
+    def _measured(self, squares: Tensor) -> None:
+        if self.ranks.size > 1:
+            self._waiting.append(squares)
+        else:
+            self.remember_(squares)
+
+    def waiting(self) -> Tensor:
+        """Hand over what was measured since the last call: squared norms (2,) of the forces of task and guidance."""
+        squares = torch.stack([self.log_ratio.new_zeros(2), *self._waiting]).sum(0)
+        self._waiting.clear()
+        return squares
+
     @torch.no_grad()
-    def _remember(self, ratio: Tensor) -> None:
-        """Running mean of the log, so that one large force does not count for long; zero or not finite is skipped."""
-        log = ratio.double().log()
+    def remember_(self, squares: Tensor) -> None:
+        """Take squared norms into the running mean of the log, in which one large force does not count for long.
+
+        Where either is zero or not finite, nothing is changed.
+        """
+        log = (squares[0] / squares[1]).log() / 2
         valid = log.isfinite()
         self.measured += valid
         share = (1 / self.measured.clamp(min=1)).clamp(min=1 - MEMORY)
         self.log_ratio += torch.where(valid, share * (log - self.log_ratio), 0.0)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """In a precision whose range half precision cannot leave."""
+    return torch.linalg.vector_norm(x, dtype=working_dtype(x)).double()

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, Self, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
@@ -19,7 +20,9 @@ from isospan._checks import (
     check_targets,
     working_dtype,
 )
+from isospan._distributed import Ranks
 from isospan.errors import NotSolvedError, OptionError, ShapeError
+from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._solution import Solution
 from isospan.guided.balance import ForceBalance
 from isospan.guided.criteria import Method
@@ -31,6 +34,9 @@ from isospan.guided.schedules import ExponentialSchedule, Schedule
 from isospan.guided.space import Space
 from isospan.guided.subspaces import check_separation, needs_target_covariance
 from isospan.moments import KeepsPrecision, Moments
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 Decoders = Literal["refit", "frozen"]
 
@@ -49,6 +55,11 @@ class SpaceObjective(KeepsPrecision):
 
     All state is in float64 buffers: ``state_dict`` holds everything that continuing bit for bit needs.
 
+    Under ``torch.distributed`` each process passes its part of the batch, and the loss is that of the whole. What
+    changes the state is called by all processes, in the same order: :meth:`forward` and :meth:`total` in training mode,
+    :meth:`solve` and :meth:`end_epoch`. All else, also :meth:`forward` in evaluation mode, concerns one process alone.
+    The gradient of every process is such that its *average*, which DDP and FSDP take, is that of the whole batch.
+
     Args:
         k: subspace dimension of each quantity; at most min(D, P) of it is used.
         latent_dim: D.
@@ -63,6 +74,8 @@ class SpaceObjective(KeepsPrecision):
             0.3, and 1.2 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
         momentum: share of the running moments that a batch leaves, in [0, 1).
         ridge: of solvers and decoders, relative to the mean variance.
+        process_group: the processes that share a batch; by default all, where ``torch.distributed`` is initialised. A
+            group of this process alone keeps the objective to itself.
 
     Example:
         >>> import torch
@@ -99,6 +112,7 @@ class SpaceObjective(KeepsPrecision):
         strength: float | None = None,
         momentum: float = 0.96,
         ridge: float = 1e-3,
+        process_group: "ProcessGroup | None" = None,
     ) -> None:
         super().__init__()
         check_not_empty(k, what="k")
@@ -119,12 +133,13 @@ class SpaceObjective(KeepsPrecision):
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
         checked_weights(self.weights)
         self.momentum, self.ridge = momentum, ridge
-        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.shapes: Shapes = {}
         self.resolve_steps: list[int] = []
         self.terms: dict[str, Tensor] = {}
         for counter in ("step", "epoch"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
-        self.balance = ForceBalance((1.2 if orthogonal else 0.3) if strength is None else strength)
+        self.ranks = Ranks(process_group)
+        self.balance = ForceBalance((1.2 if orthogonal else 0.3) if strength is None else strength, self.ranks)
         self.register_module("moments", None)
         self.register_module("solution", None)
 
@@ -143,17 +158,17 @@ class SpaceObjective(KeepsPrecision):
 
         Raises:
             NameMismatchError: y names other quantities than k.
-            NonFiniteError: z or y contain NaN or infinity; the state is unchanged.
+            NonFiniteError: z or y contain NaN or infinity; the state is unchanged. What one process refuses in
+                training is raised by all.
             DegenerateDataError: fewer than two samples, or a quantity that has been constant so far.
             DimensionError: ``orthogonal`` subspaces of quantities of these sizes do not fit into D.
         """
-        flat, shapes = self._checked(z, y)
-        if self.training:
-            self._observe(z.detach(), flat, shapes)
-        if self.solution is None:
+        inputs = self._taken_in(z, y)  # pyright: ignore[reportCallIssue]
+        if inputs is None:
             self.terms = {}
             return (z * 0).sum()
-        terms = self._loss_terms(z, flat)
+        with torch.autocast(z.device.type, enabled=False):
+            terms = combined_loss(**inputs, weights=self.weights, return_terms=True)
         self.terms = {name: value.detach() for name, value in terms.items()}
         return terms["total"]
 
@@ -182,20 +197,24 @@ class SpaceObjective(KeepsPrecision):
         """Solve bases and decoders from a reference set, which also replaces the running moments.
 
         The bases are turned within their subspaces onto the previous ones, so coordinates keep their meaning. A
-        reference set that cannot be solved leaves the objective as it was.
+        reference set that cannot be solved leaves the objective as it was. Of several processes, each passes its part.
 
         Returns:
             The bases W, the decoders A and target directions V, of the standardised quantities.
         """
-        flat, shapes = self._checked(z, y)
-        moments = self._make_moments(shapes).update(z, flat)
+        batch = self._joint(z, y)
+        moments = self._make_moments(batch.shapes).update(z, batch.flat) if batch.whole is None else batch.whole
         space = self._solved(moments)
-        self.moments, self.shapes = moments, shapes
+        self.moments, self.shapes = moments, batch.shapes
         return self._take(space)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Count an epoch; re-solve where the schedule says so."""
+        if self.ranks.size > 1:
+            forces = self.balance.waiting()
+            self.ranks.sum_([forces])
+            self.balance.remember_(forces)
         self.epoch += 1
         if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None:
             self._take(self._solved(self.moments))
@@ -225,9 +244,9 @@ class SpaceObjective(KeepsPrecision):
         self.register_module("moments", self._make_moments(self.shapes) if self.shapes else None)
         self.register_module("solution", self._make_solution() if record["solved"] else None)
 
-    def _checked(self, z: Tensor, y: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, tuple[int, ...]]]:
+    def _checked(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
         """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
-        check_latents(z)
+        check_latents(z, min_samples=min_samples)
         if z.shape[1] != self.latent_dim:
             raise ShapeError(
                 f"The objective has latent_dim = {self.latent_dim}, got latents of shape {tuple(z.shape)}."
@@ -243,7 +262,17 @@ class SpaceObjective(KeepsPrecision):
         if self.orthogonal:
             sizes = {name: min(k, self.latent_dim, flat[name].shape[1]) for name, k in self.k.items()}
             check_partition(sizes, self.latent_dim)
-        return {name: flat[name] for name in self.k}, shapes
+        return Batch({name: flat[name] for name in self.k}, shapes)
+
+    def _joint(self, z: Tensor, y: Mapping[str, Tensor]) -> Batch:
+        """The checked batch, and what the processes that share it have to tell each other."""
+        if self.ranks.size == 1:
+            return self._checked(z, y)
+        forces = self.balance.waiting()
+        check = partial(self._checked, z, y, min_samples=0)
+        batch = joint_batch(check, self._make_moments, z.detach(), self.ranks, known=self.shapes, also=[forces])
+        self.balance.remember_(forces)
+        return batch
 
     def _make_moments(self, shapes: Mapping[str, tuple[int, ...]]) -> Moments:
         return Moments(
@@ -256,12 +285,17 @@ class SpaceObjective(KeepsPrecision):
         return Solution(self.k, self.latent_dim, self.moments.target_dims).to(self.step.device)
 
     @torch.no_grad()
-    def _observe(self, z: Tensor, flat: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def _observe(self, z: Tensor, batch: Batch) -> None:
         """Let the past fade, at most to what batches of this size leave in the long run, and add the batch."""
         if self.moments is None:
-            self.moments, self.shapes = self._make_moments(shapes), dict(shapes)
-        steady = len(z) * self.momentum / (1 - self.momentum)
-        self.moments.decay_(min(self.momentum, steady / max(float(self.moments.count), 1.0))).update(z, flat)
+            self.moments, self.shapes = self._make_moments(batch.shapes), dict(batch.shapes)
+        count = len(z) if batch.whole is None else float(batch.whole.count)
+        steady = count * self.momentum / (1 - self.momentum)
+        self.moments.decay_(min(self.momentum, steady / max(float(self.moments.count), 1.0)))
+        if batch.whole is None:
+            self.moments.update(z, batch.flat)
+        else:
+            self.moments.merge(batch.whole)
         self.step += 1
         if self.schedule.due_at_step(int(self.step)):
             self._take(self._solved(self.moments))
@@ -274,8 +308,15 @@ class SpaceObjective(KeepsPrecision):
             self.solution = self._make_solution()
         self.solution.replace_bases(space.W)
         self._refit()
+        W, A = self.solution.W, self.solution.A
+        if self.ranks.size > 1:  # unlike machines round differently
+            self.ranks.broadcast_([*W.values(), *A.values()])
         self.resolve_steps.append(int(self.step))
-        return Space(W=space.W, A={name: A.clone() for name, A in self.solution.A.items()}, V=space.V)
+        return Space(
+            W={name: W_q.clone() for name, W_q in W.items()},
+            A={name: A_q.clone() for name, A_q in A.items()},
+            V=space.V,
+        )
 
     def _solved(self, moments: Moments) -> Space:
         return solve_standardised(moments, **self._how_to_solve())
@@ -295,20 +336,24 @@ class SpaceObjective(KeepsPrecision):
         scale = target_scales(self.moments)
         self.solution.replace_decoders({name: A[name] / scale[name] for name in self.k})
 
-    def _loss_terms(self, z: Tensor, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        dtype = working_dtype(z)
+    @torch.compiler.disable
+    def _taken_in(self, z: Tensor, y: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """Take in a batch where the state trains; return what the loss is made of, or None before the first solve."""
+        batch = self._joint(z, y) if self.training else self._checked(z, y)
+        if self.training:
+            self._observe(z.detach(), batch)
+        if self.solution is None:
+            return None
+        dtype, scale, W_prev = working_dtype(z), target_scales(self.moments), self.solution.W_prev
         cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
-        scale, W_prev = target_scales(self.moments), self.solution.W_prev
-        z, standard = z.to(dtype), {name: (y / scale[name]).to(dtype) for name, y in flat.items()}
-        W = cast(self.solution.W)
-        with torch.autocast(z.device.type, enabled=False):
-            terms = combined_loss(
-                z,
-                W,
-                cast(self.solution.A),
-                standard,
-                None if W_prev is None else cast(W_prev),
-                weights=self.weights,
-                return_terms=True,
-            )
-        return terms
+        inputs = {
+            "Z": z.to(dtype),
+            "W": cast(self.solution.W),
+            "A": cast(self.solution.A),
+            "Y": {name: (y / scale[name]).to(dtype) for name, y in batch.flat.items()},
+            "W_prev": None if W_prev is None else cast(W_prev),
+        }
+        if batch.whole is None:
+            return inputs
+        standard = batch.whole.scaled({name: 1 / s for name, s in scale.items()})
+        return inputs | {"Z": self.ranks.for_average(inputs["Z"]), "whole": standard}

@@ -2,6 +2,7 @@
 
 from isospan.moments.moments import Moments
 from isospan.moments.precision import KeepsPrecision
+from isospan.moments.ranks import sum_over_ranks_
 from isospan.moments.variation import varies
 
-__all__ = ["KeepsPrecision", "Moments", "varies"]
+__all__ = ["KeepsPrecision", "Moments", "sum_over_ranks_", "varies"]

@@ -2,15 +2,22 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Self
+from math import prod
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
 from isospan._checks import check_latents, check_names, check_not_empty, check_targets
+from isospan._distributed import Ranks
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.moments.batch import add_batch_, add_means_
+from isospan.moments.chunks import aligned_chunks, reduce_chunks
 from isospan.moments.precision import KeepsPrecision
+from isospan.moments.ranks import sum_over_ranks_
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Moments(KeepsPrecision):
@@ -114,6 +121,33 @@ class Moments(KeepsPrecision):
             raise DegenerateDataError("The stream of batches is empty. Pass at least one (z, y) batch.")
         return moments
 
+    @classmethod
+    def from_dask(cls, z: Any, y: Mapping[str, Any], *, target_covariance: bool = False) -> Self:
+        """Return the moments of dask arrays z (N, D) and y {name: (N, ...)}, which may be larger than memory.
+
+        Every chunk of samples is taken in by the worker that holds it; only moments travel, merged in a tree. Where
+        the chunks of z and y end at different samples, those of y follow z. It runs on the scheduler that dask is set
+        to: threads, processes or a cluster.
+
+        Raises:
+            ShapeError: the arrays have different numbers of samples.
+            DegenerateDataError: there are no samples.
+            NonFiniteError, DtypeError: as in :meth:`update`, from the chunk that it concerns.
+            MissingPackageError: dask is not installed.
+
+        Example:
+            >>> import dask.array as da
+            >>> z = da.random.default_rng(0).normal(size=(1000, 3), chunks=(300, 3))
+            >>> Moments.from_dask(z, {"a": z[:, :2] ** 2})
+            Moments(latent_dim=3, target_dims={'a': 2}, count=1000)
+        """
+        z, y = aligned_chunks(z, y)
+        dims = {name: prod(array.shape[1:]) for name, array in y.items()}
+        moments = reduce_chunks(cls(z.shape[1], dims, target_covariance=target_covariance), z, y)
+        if not float(moments.count) > 0:
+            raise DegenerateDataError(f"The arrays hold no samples, got latents of shape {z.shape}. Pass at least one.")
+        return moments
+
     @property
     def latent_dim(self) -> int:
         """D."""
@@ -165,6 +199,23 @@ class Moments(KeepsPrecision):
         for name in ("scatter_zz", "scatter_zy", "scatter_yy"):
             state[name] += part[name]
         add_means_(state, part["z_mean"], part["target_mean"], float(other.count))
+        return self
+
+    @torch.no_grad()
+    def all_reduce_(self, group: "ProcessGroup | None" = None) -> Self:
+        """Replace the moments of every process by those of the data of all processes of the group.
+
+        To be called by all of them; a process that has seen nothing takes part. Every process then holds the same.
+        Without ``torch.distributed`` it does nothing.
+
+        Raises:
+            ShapeError: the processes hold moments of different quantities or sizes; on all of them.
+        """
+        ranks = Ranks(group)
+        if ranks.size > 1:
+            sizes = (self.latent_dim, list(self.target_dims.items()), self.target_covariance)
+            ranks.check_equal(sizes, what="The latent dimension, target dimensions and target_covariance of moments")
+            sum_over_ranks_(dict(self.named_buffers()), ranks)
         return self
 
     @torch.no_grad()

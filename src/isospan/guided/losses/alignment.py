@@ -16,6 +16,7 @@ from isospan.guided.losses.inputs import (
     sizes,
     stacked,
 )
+from isospan.guided.losses.whole import Whole
 
 
 def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], Y: Mapping[str, Tensor]) -> Tensor:
@@ -51,25 +52,32 @@ def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], 
         return with_gradient(partial(decoding_error, sizes(W)), S, *(A[name] for name in W), *(Y[name] for name in W))
 
 
-def decoding_error(k: Sequence[int], needed: Sequence[bool], S: Tensor, *rest: Tensor) -> tuple[Tensor, Gradients]:
+def decoding_error(
+    k: Sequence[int], needed: Sequence[bool], S: Tensor, *rest: Tensor, whole: Whole | None = None
+) -> tuple[Tensor, Gradients]:
     """Mean over quantities of mean((S_q A_q - Y_q,c)²) and its gradients in the stacked S (B, Σk), the A and the Y.
 
-    With R = S_q A_q - Y_q,c they are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R, all over Q·B·P. One R lives at a time.
+    With R = S_q A_q - Y_q,c they are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R, all over Q·B·P. One R lives at a time. Where these
+    are a part of a ``whole`` batch, the value is that of the whole, and the gradients are what this part adds to them.
     """
-    Q = len(k)
+    Q, B = len(k), len(S) if whole is None else whole.count
+    means = [Y.mean(0) for Y in rest[Q:]] if whole is None else whole.y_mean
     for_S = torch.empty_like(S) if needed[0] else S.new_empty(0, sum(k))
     squares, shares, for_A, for_Y = [], [], [], []
     parts = zip(
-        S.split(k, dim=1), for_S.split(k, dim=1), rest[:Q], rest[Q:], needed[1 : Q + 1], needed[Q + 1 :], strict=True
+        *(S.split(k, dim=1), for_S.split(k, dim=1), rest[:Q], rest[Q:], means, needed[1 : Q + 1], needed[Q + 1 :]),
+        strict=True,
     )
-    for S_q, for_S_q, A, Y, need_A, need_Y in parts:
-        R = (Y - Y.mean(0)).addmm_(S_q, A, beta=-1)
-        share, flat = 1 / (Q * R.numel()), R.view(-1)
+    for S_q, for_S_q, A, Y, mean, need_A, need_Y in parts:
+        R = (Y - mean).addmm_(S_q, A, beta=-1)
+        share, flat = 1 / (Q * B * R.shape[1]), R.view(-1)
         if needed[0]:
             for_S_q.addmm_(R, A.mT, beta=0, alpha=2 * share)
-        squares.append(flat.dot(flat))
+        if whole is None:
+            squares.append(flat.dot(flat))
         shares.append(share)
         for_A.append(2 * share * (S_q.mT @ R) if need_A else None)
         for_Y.append(2 * share * -R if need_Y else None)
-    value = torch.stack(squares).dot(torch.tensor(shares, dtype=S.dtype, device=S.device))
+    errors = torch.stack(squares) if whole is None else whole.errors
+    value = errors.dot(torch.tensor(shares, dtype=S.dtype, device=S.device))
     return value, (for_S if needed[0] else None, *for_A, *for_Y)

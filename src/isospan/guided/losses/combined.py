@@ -28,6 +28,8 @@ from isospan.guided.losses.isotropy import (
     variance_spread,
 )
 from isospan.guided.losses.stability import Metric, drift
+from isospan.guided.losses.whole import Whole
+from isospan.moments import Moments
 
 TERMS = ("alignment", "disentanglement", "isotropy", "stability")
 
@@ -45,6 +47,7 @@ def combined_loss(
     isotropy: Spectrum = "singular",
     unbiased: bool = False,
     metric: Metric = "frobenius",
+    whole: Moments | None = None,
     return_terms: Literal[False] = False,
 ) -> Tensor: ...
 
@@ -62,6 +65,7 @@ def combined_loss(
     isotropy: Spectrum = "singular",
     unbiased: bool = False,
     metric: Metric = "frobenius",
+    whole: Moments | None = None,
     return_terms: Literal[True],
 ) -> dict[str, Tensor]: ...
 
@@ -78,6 +82,7 @@ def combined_loss(
     isotropy: Spectrum = "singular",
     unbiased: bool = False,
     metric: Metric = "frobenius",
+    whole: Moments | None = None,
     return_terms: bool = False,
 ) -> Tensor | dict[str, Tensor]:
     r"""Return the weighted sum of the alignment, disentanglement, isotropy and stability losses of one batch.
@@ -99,6 +104,10 @@ def combined_loss(
         isotropy: ``"singular"`` or ``"variance"``, see :func:`isotropy_loss`.
         unbiased: remove the sampling floor of disentanglement, see :func:`disentanglement_loss`.
         metric: ``"frobenius"`` or ``"projector"``, see :func:`stability_loss`.
+        whole: moments of the whole batch, where Z and Y are the part of it that this process holds (any number of
+            samples, also none): see :meth:`isospan.moments.Moments.all_reduce_`. The loss is then that of the whole
+            batch, and the gradient what this part adds to it: those of all parts, put together in Z and Y and summed
+            in W and A, are the gradient of the whole (but for stability, of which every part has all).
         return_terms: return a dict of "total" and the four terms without their weights (0 where left out).
 
     Returns:
@@ -121,11 +130,12 @@ def combined_loss(
     check_isotropy_options(isotropy, n_dir)
     check_choice(metric, get_args(Metric), what="stability metric")
     with exact_products(Z):
-        Zc, W = centred(Z), checked_bases(W, Z)
+        Zc, W = centred(Z, whole), checked_bases(W, Z)
         Y = checked_quantities(Y, W, Z)
         A = checked_decoders(A, W, Y)
+        sums = None if whole is None else Whole.of(whole, W, A)
         terms: dict[str, Tensor] = dict.fromkeys(TERMS, Zc.new_zeros(()))
-        kernel = partial(_together, _Plan(sizes(W), weight, unbiased, n_dir, isotropy), terms)
+        kernel = partial(_together, _Plan(sizes(W), weight, unbiased, n_dir, isotropy), sums, terms)
         total = with_gradient(kernel, Zc, stacked(W), *(A[name] for name in W), *(Y[name] for name in W))
         if weight["stability"] and W_prev is not None:
             change = drift(W, W_prev, metric)
@@ -145,7 +155,13 @@ class _Plan(NamedTuple):
 
 
 def _together(
-    plan: _Plan, terms: dict[str, Tensor], needed: Sequence[bool], Zc: Tensor, W_all: Tensor, *A_and_Y: Tensor
+    plan: _Plan,
+    whole: Whole | None,
+    terms: dict[str, Tensor],
+    needed: Sequence[bool],
+    Zc: Tensor,
+    W_all: Tensor,
+    *A_and_Y: Tensor,
 ) -> tuple[Tensor, Gradients]:
     """Value and gradients of the weighted sum without stability; the terms are left in ``terms``.
 
@@ -154,15 +170,17 @@ def _together(
     """
     (for_Z, for_W, *for_rest), weight, K = needed, plan.weight, len(W_all)
     singular = plan.isotropy == "singular" and weight["isotropy"] != 0
-    frame = torch.cat([W_all, leading_free_directions(Zc, W_all, plan.n_dir)]) if singular else W_all
+    frame = torch.cat([W_all, leading_free_directions(Zc, W_all, plan.n_dir, whole=whole)]) if singular else W_all
     T = Zc @ frame.mT
     S, U, for_S = T[:, :K], T[:, K:], for_Z or for_W
+    G = None if whole is None else whole.gram(frame)
+    of_S, of_U = (None, None) if whole is None or G is None else ((whole.count, G[:K, :K]), G.diagonal()[K:])
     calls = {
-        "alignment": partial(decoding_error, plan.k, (for_S, *for_rest), S, *A_and_Y),
-        "disentanglement": partial(squared_correlation, plan.k, plan.unbiased, (for_S,), S),
-        "isotropy": partial(singular_spread, (for_Z,), U)
+        "alignment": partial(decoding_error, plan.k, (for_S, *for_rest), S, *A_and_Y, whole=whole),
+        "disentanglement": partial(squared_correlation, plan.k, plan.unbiased, (for_S,), S, whole=of_S),
+        "isotropy": partial(singular_spread, (for_Z,), U, squares=of_U)
         if singular
-        else partial(variance_spread, W_all, (for_Z,), Zc),
+        else partial(variance_spread, W_all, (for_Z,), Zc, whole=whole),
     }
     results = {term: calls[term]() for term in calls if weight[term]}
     terms.update({term: value for term, (value, _) in results.items()})

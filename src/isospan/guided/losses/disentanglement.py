@@ -71,19 +71,23 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
     with exact_products(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
         kernel = partial(_weighted_correlation, sizes(W), lambda k_i, k_j: 1 / (k_i * k_j))
-        return with_gradient(kernel, Zc @ stacked(W).mT)
+        S = Zc @ stacked(W).mT
+        return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S)
 
 
 def squared_correlation(
-    k: Sequence[int], unbiased: bool, needed: Sequence[bool], S: Tensor
+    k: Sequence[int], unbiased: bool, needed: Sequence[bool], S: Tensor, *, whole: tuple[int, Tensor] | None = None
 ) -> tuple[Tensor, Gradients]:
-    """The loss and its gradient in the stacked centred coordinates S (B, Σk)."""
+    """The loss and its gradient in the stacked centred coordinates S (B, Σk).
+
+    Where S is a part of a whole batch, ``whole`` is the size B of that and its Gram matrix SᵀS.
+    """
+    B, M = whole or (len(S), S.mT @ S)
     if not unbiased:
-        return _weighted_correlation(k, lambda k_i, k_j: 1 / k_i, needed, S)
-    B = len(S)
+        return _weighted_correlation(k, lambda k_i, k_j: 1 / k_i, needed, S, B, M)
     if B < 3:
         raise DegenerateDataError(f"Unbiased disentanglement needs at least 3 samples, got {B}. Pass a larger batch.")
-    value, (gradient,) = _weighted_correlation(k, lambda k_i, k_j: 1 / min(k_i, k_j), needed, S)
+    value, (gradient,) = _weighted_correlation(k, lambda k_i, k_j: 1 / min(k_i, k_j), needed, S, B, M)
     chance = [max(k_i, k_j) / (B - 1) for i, k_i in enumerate(k) for k_j in k[i + 1 :]]
     stretch = (B - 1) / (B - 2)
     to_pearson = stretch * (B / (B - 1)) ** 2
@@ -92,7 +96,7 @@ def squared_correlation(
 
 
 def _weighted_correlation(
-    k: Sequence[int], weight: Callable[[int, int], float], needed: Sequence[bool], S: Tensor
+    k: Sequence[int], weight: Callable[[int, int], float], needed: Sequence[bool], S: Tensor, B: int, M: Tensor
 ) -> tuple[Tensor, Gradients]:
     r"""Mean over pairs of blocks i < j of weight(k_i, k_j) Σ C_ab².
 
@@ -100,11 +104,10 @@ def _weighted_correlation(
     and t = (N∘M) 1 + (N∘M)ᵀ 1, the value is Σ N∘M / 2 and the gradient S (N + Nᵀ - diag(t_a/M_aa)). A column without
     variance correlates with nothing.
     """
-    M = S.mT @ S
     scatter = M.diagonal()
-    rounding = scatter.max() * (max(S.shape) * torch.finfo(S.dtype).eps) ** 2
+    rounding = scatter.max() * (max(B, len(M)) * torch.finfo(S.dtype).eps) ** 2
     inverse = torch.maximum(scatter, rounding.clamp(min=torch.finfo(S.dtype).tiny)).reciprocal()
-    N = _pair_weights(S, k, weight, scale=2 * (1 - 1 / len(S)) ** 2).mul_(M).mul_(inverse).mul_(inverse.unsqueeze(1))
+    N = _pair_weights(S, k, weight, scale=2 * (1 - 1 / B) ** 2).mul_(M).mul_(inverse).mul_(inverse.unsqueeze(1))
     terms = N * M
     value = terms.sum() / 2
     if not needed[0]:

@@ -19,6 +19,7 @@ from isospan._checks import (
     working_dtype,
 )
 from isospan.errors import ShapeError
+from isospan.moments import Moments
 
 
 def exact_products(Z: Tensor) -> AbstractContextManager[object]:
@@ -27,15 +28,15 @@ def exact_products(Z: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(Z.device.type, enabled=False) if autocast else nullcontext()
 
 
-def centred(Z: Tensor) -> Tensor:
-    """Checked latents minus their batch mean, float32 or float64.
+def centred(Z: Tensor, whole: Moments | None = None) -> Tensor:
+    """Checked latents minus the mean of their batch, or of the whole batch that they are a part of; float32 or float64.
 
     The mean is held constant: the gradients of all losses in Zc have columns of sum zero already, so what the mean
     would add to them is zero.
     """
-    check_latents(Z, finite=False)
+    check_latents(Z, finite=False, min_samples=2 if whole is None else 0)
     Z = Z.to(working_dtype(Z))
-    return Z - Z.detach().mean(0)
+    return Z - (Z.detach().mean(0) if whole is None else whole.z_mean.to(Z.dtype))
 
 
 def checked_bases(W: Mapping[str, Tensor], Z: Tensor) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from isospan._checks import check_choice
 from isospan.errors import OptionError
 from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import centred, checked_bases, exact_products, stacked
+from isospan.guided.losses.whole import Whole
 from isospan.linalg import add_gram_, eigh, orthogonal_complement, orthonormal_rows
 
 Spectrum = Literal["singular", "variance"]
@@ -71,10 +72,15 @@ def unevenness(Zc: Tensor, W_all: Tensor, *, n_dir: int, spectrum: Spectrum) -> 
     return with_gradient(singular_spread, Zc @ leading_free_directions(Zc.detach(), W_all.detach(), n_dir).mT)
 
 
-def variance_spread(W_all: Tensor, needed: Sequence[bool], Zc: Tensor) -> tuple[Tensor, Gradients]:
+def variance_spread(
+    W_all: Tensor, needed: Sequence[bool], Zc: Tensor, *, whole: Whole | None = None
+) -> tuple[Tensor, Gradients]:
     """Value d ‖H‖² - 1 of H = G/tr G, G the Gram matrix of the free part X; gradient in X 4 d/tr G (X H - ‖H‖² X)."""
-    X, N, d = _free_part(Zc, W_all)
-    G = X @ X.mT if N is None else X.mT @ X
+    X, N, d = _free_part(Zc, W_all, whole)
+    if N is None:
+        G = X @ X.mT
+    else:
+        G = X.mT @ X if whole is None else whole.gram(N)
     trace = G.diagonal().sum()
     total = trace.clamp(min=torch.finfo(X.dtype).tiny ** 0.5)
     H = G.div_(total)
@@ -87,17 +93,18 @@ def variance_spread(W_all: Tensor, needed: Sequence[bool], Zc: Tensor) -> tuple[
     return value, (H @ X if N is None else X @ (H @ N),)
 
 
-def singular_spread(needed: Sequence[bool], U: Tensor) -> tuple[Tensor, Gradients]:
+def singular_spread(needed: Sequence[bool], U: Tensor, *, squares: Tensor | None = None) -> tuple[Tensor, Gradients]:
     """Value f = var(s)/m² of s_i = ‖U_i‖ with mean m; df/ds = 2 (s/m - 1 - f)/(n m) and ds_i/dU_i = U_i/s_i.
 
     With U = Zc P for constant unit directions p this is the loss: to second order in the error of p, s = ‖Zc p‖ is the
     singular value, and its derivative is that of the singular value (Hellmann-Feynman). Differences of singular values
-    occur nowhere, so ties do no harm; where s = 0 the derivative is 0.
+    occur nowhere, so ties do no harm; where s = 0 the derivative is 0. Where U is a part of a whole batch, ``squares``
+    are the s² of the whole.
     """
     n, tiny = U.shape[1], torch.finfo(U.dtype).tiny ** 0.5
     if n == 0:
         return U.new_zeros(()), (torch.zeros_like(U),)
-    s = torch.linalg.vector_norm(U, dim=0)
+    s = torch.linalg.vector_norm(U, dim=0) if squares is None else squares.clamp(min=0).sqrt()
     variance, mean = torch.var_mean(s, correction=0)
     m = mean.clamp(min=tiny)
     f = variance / m.square()
@@ -106,11 +113,14 @@ def singular_spread(needed: Sequence[bool], U: Tensor) -> tuple[Tensor, Gradient
     return f, (U * ((s / m - (f + 1)).mul_(2 / n) / (s.clamp(min=tiny) * m)),)
 
 
-def leading_free_directions(Zc: Tensor, W_all: Tensor, n_dir: int) -> Tensor:
+def leading_free_directions(Zc: Tensor, W_all: Tensor, n_dir: int, *, whole: Whole | None = None) -> Tensor:
     """Unit directions (n, D) outside the span of W along which the latents have their leading singular values."""
-    X, N, d = _free_part(Zc, W_all)
-    tall = X.mT if N is None else X
-    G = add_gram_(X.new_zeros(tall.shape[1], tall.shape[1]), tall)
+    X, N, d = _free_part(Zc, W_all, whole)
+    if whole is not None and N is not None:
+        G = whole.gram(N)
+    else:
+        tall = X.mT if N is None else X
+        G = add_gram_(X.new_zeros(tall.shape[1], tall.shape[1]), tall)
     try:
         vectors = eigh(G, upper=True)[1]
     except torch.linalg.LinAlgError:
@@ -121,14 +131,14 @@ def leading_free_directions(Zc: Tensor, W_all: Tensor, n_dir: int) -> Tensor:
     return normalize(leading.mT @ X) if N is None else leading.mT @ N
 
 
-def _free_part(Zc: Tensor, W_all: Tensor) -> tuple[Tensor, Tensor | None, int]:
+def _free_part(Zc: Tensor, W_all: Tensor, whole: Whole | None) -> tuple[Tensor, Tensor | None, int]:
     """X with the singular values of Zc (I - P), and how many of them may differ from zero.
 
     X are coordinates Zc Nᵀ in the orthonormal complement N of all subspaces; with few samples it is cheaper to take
-    X = Zc (I - P) itself and to work on its B x B side (then N is None).
+    X = Zc (I - P) itself and to work on its B x B side (then N is None), which a part of a whole batch does not have.
     """
-    B, D = Zc.shape
-    if B > D - len(W_all):
+    B, D = (len(Zc) if whole is None else whole.count), Zc.shape[1]
+    if whole is not None or B > D - len(W_all):
         N = orthogonal_complement(W_all)
         return Zc @ N.mT, N, min(B - 1, len(N))
     Q = orthonormal_rows(W_all)

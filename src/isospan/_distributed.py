@@ -1,0 +1,102 @@
+"""What the processes that share a batch tell each other, through ``torch.distributed``."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from isospan.errors import IsospanError, OptionError, ShapeError
+
+
+class Ranks:
+    """The processes of a group; one alone where ``torch.distributed`` is not initialised.
+
+    Every method but ``size`` is a collective: all processes of the group must call it, in the same order.
+
+    Args:
+        group: by default that of all processes.
+
+    Raises:
+        OptionError: this process is not in the group.
+
+    Example:
+        >>> Ranks().size
+        1
+    """
+
+    def __init__(self, group: "dist.ProcessGroup | None" = None) -> None:
+        if group is not None and dist.get_rank(group) < 0:
+            raise OptionError(
+                "This process must be in its process_group, and is not. Make a group of it with dist.new_group."
+            )
+        self.group = group
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return dist.get_world_size(self.group) if dist.is_available() and dist.is_initialized() else 1
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one dtype and device by their sums over the processes, in one message."""
+        flat = torch.cat([t.flatten() for t in tensors])
+        dist.all_reduce(flat, group=self.group)
+        _unpack_(flat, tensors)
+
+    def broadcast_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one dtype and device by those of the first process, in one message."""
+        flat = torch.cat([t.flatten() for t in tensors])
+        dist.broadcast(flat, src=0 if self.group is None else dist.get_global_rank(self.group, 0), group=self.group)
+        _unpack_(flat, tensors)
+
+    def gather(self, item: Any) -> list[Any]:
+        """Return a small object of every process, by rank."""
+        items = [None] * self.size
+        dist.all_gather_object(items, item, group=self.group)
+        return items
+
+    def check_equal(self, item: object, *, what: str) -> None:
+        """Raise a ShapeError on all processes unless all of them hold the same."""
+        held = self.gather(item)
+        different = [rank for rank, other in enumerate(held) if other != held[0]]
+        if different:
+            raise ShapeError(
+                f"{what} must be the same on every process, got {held[0]} on rank 0 and {held[different[0]]} on rank "
+                f"{different[0]}. Pass the same quantities, in the same order and shapes, everywhere."
+            )
+
+    def raise_first(self, error: IsospanError | None) -> None:
+        """Raise on all processes the error of the first that has one."""
+        for rank, told in enumerate(self.gather(None if error is None else (type(error), str(error)))):
+            if told is not None:
+                kind, message = told
+                raise kind(f"On rank {rank}: {message}") from error
+
+    def for_average(self, x: Tensor) -> Tensor:
+        """Return X, the gradient of which is multiplied by the number of processes.
+
+        DDP and FSDP average gradients over the processes. Where each process holds its part of the gradient of one
+        loss of all, it is the sum that is wanted.
+        """
+        return _MultipliedGradient.apply(x, self.size)  # type: ignore[return-value]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy talks to the same processes; a group cannot be copied."""
+        return self
+
+
+class _MultipliedGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: int) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.factor, None
+
+
+def _unpack_(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))

@@ -1,0 +1,65 @@
+"""A batch that several processes share: each holds a part, all learn the moments of the whole."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from isospan._distributed import Ranks
+from isospan.errors import DegenerateDataError, IsospanError
+from isospan.moments import Moments, sum_over_ranks_
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Batch(NamedTuple):
+    """Flattened targets of this process, their shapes, and the moments of the whole batch where others share it."""
+
+    flat: dict[str, Tensor]
+    shapes: Shapes
+    whole: Moments | None = None
+
+
+@torch.no_grad()
+def joint_batch(
+    check: Callable[[], Batch],
+    empty: Callable[[Shapes], Moments],
+    z: Tensor,
+    ranks: Ranks,
+    *,
+    known: Shapes,
+    also: Sequence[Tensor] = (),
+) -> Batch:
+    """Return the checked batch with the moments over all processes; what one of them refuses is raised by all.
+
+    A refusal travels with the first message, so no process waits for one that has given up.
+
+    Args:
+        check: returns the batch of this process or raises; any number of samples will do, also none.
+        empty: makes moments of targets of these shapes.
+        z: latents of this process.
+        ranks: the processes.
+        known: the shapes of targets, the same on every process; empty before the first batch.
+        also: float64 tensors that are summed with the first message, in place.
+    """
+    batch, error = Batch({}, known), None
+    try:
+        batch = check()
+    except IsospanError as refusal:
+        error = refusal
+    if not known:
+        ranks.raise_first(error)
+        ranks.check_equal(list(batch.shapes.items()), what="The shapes of targets")
+    whole = empty(batch.shapes)
+    if error is None and len(z):
+        whole.update(z, batch.flat)
+    refused = torch.full_like(whole.count, error is not None)
+    sum_over_ranks_(dict(whole.named_buffers()), ranks, also=(refused, *also))
+    if refused:
+        ranks.raise_first(error)
+    if float(whole.count) < 2:
+        raise DegenerateDataError(
+            f"At least 2 samples are needed, got {float(whole.count):g} on all processes together. Pass a larger batch."
+        )
+    return batch._replace(whole=whole)

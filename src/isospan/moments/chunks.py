@@ -1,0 +1,78 @@
+"""Moments of arrays that are larger than memory, chunk by chunk."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan._checks import check_not_empty
+from isospan.errors import MissingPackageError, ShapeError
+
+if TYPE_CHECKING:
+    from isospan.moments.moments import Moments
+
+M = TypeVar("M", bound="Moments")
+FAN_IN = 8
+"""How many parts are merged at a time, so that a worker holds few of them."""
+
+
+def aligned_chunks(z: Any, y: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Dask arrays of latents (N, D) and quantities {name: (N, ...)}, cut at the same samples and nowhere else.
+
+    Raises:
+        ShapeError: the arrays have different numbers of samples; or these are unknown, and those of chunks differ.
+    """
+    check_not_empty(y, what="Targets")
+    if z.ndim != 2:
+        raise ShapeError(f"Latents z must have shape (N, D), got {z.shape}. Flatten them with z.reshape(len(z), -1).")
+    arrays = {name: array.rechunk(dict.fromkeys(range(1, array.ndim), -1)) for name, array in y.items()}
+    for name, array in arrays.items():
+        known = not (isnan(array.shape[0]) or isnan(z.shape[0]))
+        if array.shape[0] != z.shape[0] if known else array.numblocks[0] != z.numblocks[0]:
+            raise ShapeError(
+                f"Targets of quantity {name!r} must have the samples of the latents, got shape {array.shape} in "
+                f"{array.numblocks[0]} chunks and {z.shape} in {z.numblocks[0]}. Take the same samples of both "
+                "(compute_chunk_sizes() of dask where their number is unknown)."
+            )
+        arrays[name] = array.rechunk({0: z.chunks[0]}) if known else array
+    return z.rechunk({1: -1}), arrays
+
+
+def reduce_chunks(empty: M, z: Any, y: Mapping[str, Any]) -> M:
+    """Moments of aligned dask arrays: each chunk is taken in where it is, and the parts are merged in a tree."""
+    try:
+        from dask import delayed
+    except ImportError as error:
+        raise MissingPackageError("This needs dask. Install it with: pip install 'isospan[fields]'.") from error
+    take, merge = delayed(_moments_of_chunk, pure=False), delayed(_merged, pure=False)
+    columns = {name: array.to_delayed().ravel() for name, array in y.items()}
+    parts = [
+        take(empty, block, {name: column[i] for name, column in columns.items()})
+        for i, block in enumerate(z.to_delayed().ravel())
+    ]
+    while len(parts) > 1:
+        parts = [merge(parts[i : i + FAN_IN]) for i in range(0, len(parts), FAN_IN)]
+    return parts[0].compute()
+
+
+def _moments_of_chunk(empty: "Moments", z: np.ndarray, y: Mapping[str, np.ndarray]) -> "Moments":
+    """Moments of one chunk, which a filter may have left without samples."""
+    moments = copy.deepcopy(empty)
+    return moments.update(_tensor(z), {name: _tensor(block) for name, block in y.items()}) if len(z) else moments
+
+
+def _merged(parts: Sequence["Moments"]) -> "Moments":
+    """The first with the others merged into a copy of it: what a task is given is not its own."""
+    whole = copy.deepcopy(parts[0])
+    for part in parts[1:]:
+        whole.merge(part)
+    return whole
+
+
+def _tensor(block: np.ndarray) -> Tensor:
+    """A copy in the byte order of the machine, since blocks may be read-only or come from a file of another order."""
+    return torch.from_numpy(np.array(block, dtype=block.dtype.newbyteorder("=")))
