@@ -18,6 +18,9 @@ LINE_SECONDS = 10.0
 WIDE = 110
 """Columns from which there is room for a long bar; at 80 a short one leaves room for the losses."""
 
+SHOWN_DIGITS = 5e-4
+"""A difference that three digits do not show is none."""
+
 OPTIONS = {
     r"variable=\['u', 'v'\]": "--variable u --variable v",
     r"variable=\.\.\.": "--variable NAME",
@@ -190,7 +193,7 @@ def evaluation_table(evaluation: Any) -> Table:
 def probe_note(evaluation: Any) -> str:
     """What it means where a probe that sees more scores less; empty where none does."""
     best = (evaluation.ceiling_r2, evaluation.probe_r2)
-    if not any(r2[name] < evaluation.own_r2[name] for r2 in best for name in evaluation.names):
+    if not any(r2[name] < evaluation.own_r2[name] - SHOWN_DIGITS for r2 in best for name in evaluation.names):
         return ""
     return "A best probe below the own subspace overfits: it has more to fit, and is scored on samples it has not seen."
 

@@ -61,6 +61,8 @@ Resume = Annotated[
         "--resume", help="Continue an interrupted run, with the settings it had; epochs cannot be added to it."
     ),
 ]
+TestFraction = Annotated[float, typer.Option(help="Share of the samples held out.")]
+TestBlocks = Annotated[int, typer.Option(help="In how many stretches; 1 holds out the end.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 
@@ -140,8 +142,8 @@ def train(
     bin_threshold: BinThreshold = 0.95,
     k_threshold: KThreshold = 0.90,
     max_bins: MaxBins = 8,
-    test_fraction: Annotated[float, typer.Option(help="Share of the samples held out.")] = 0.2,
-    test_blocks: Annotated[int, typer.Option(help="In how many stretches; 1 holds out the end.")] = 5,
+    test_fraction: TestFraction = 0.2,
+    test_blocks: TestBlocks = 5,
     baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train without guidance.")] = True,
     debug: Debug = False,
 ) -> None:
@@ -224,14 +226,68 @@ def size(
 
 
 @app.command()
-def probe(run: Run, files: Files, device: Device = "cpu", debug: Debug = False) -> None:
-    """Score a run on new files, from which its quantities can be computed."""
-    with clean_errors(debug=debug):
-        from isospan.experiment import probe as score
+def probe(
+    latents: Annotated[
+        Path, typer.Argument(help="Latents (N, D) of any model; or the directory of a run.", show_default=False)
+    ],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Arrays (N, ...), each a quantity of the latents; or fields for a run.", show_default=False
+        ),
+    ],
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option("--quantity", "-q", help="NAME or NAME=array:VARIABLE, if not all arrays; repeat for several."),
+    ] = None,
+    k: Annotated[
+        list[str] | None,
+        typer.Option("-k", help="Directions of each subspace, or NAME=k; repeat for several. Solved by default."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Directory of the results, for latents.")] = Path("isospan-probe"),
+    orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
+    variable: Annotated[str | None, typer.Option(help="Name of the latents, if their file holds several.")] = None,
+    sample_dim: SampleDim = None,
+    fill: Fill = None,
+    bin_threshold: BinThreshold = 0.95,
+    k_threshold: KThreshold = 0.90,
+    max_bins: MaxBins = 8,
+    test_fraction: TestFraction = 0.2,
+    test_blocks: TestBlocks = 5,
+    device: Device = "cpu",
+    debug: Debug = False,
+) -> None:
+    """Find known quantities in the latents of any model, and write a report; or score a run on new files.
 
-        evaluation = score(run, files, device=device)
-        console.print(evaluation_table(evaluation))
-        _say(probe_note(evaluation))
+    LATENTS is a file, .npz, .npy, NetCDF, HDF5 or Zarr, with one array (N, D), and FILES hold arrays (N, ...) by name.
+    Subspaces are solved from a part of the rows and scored on the others; nothing is trained. Given the directory of a
+    run instead, FILES are fields, and the run is scored on them; of the options, only --device matters then.
+    """
+    with clean_errors(debug=debug), TerminalReporter() as reporter:
+        if latents.is_dir() and latents.suffix != ".zarr":
+            from isospan.experiment import probe as score
+
+            _tell(score(latents, files, device=device))
+        else:
+            from isospan.experiment import AuditConfig, audit
+
+            config = AuditConfig(
+                quantities=_arrays(quantity) if quantity else None,
+                k=_directions(k) if k else None,
+                out=out,
+                orthogonal=orthogonal,
+                variable=variable,
+                sample_dim=_dimension(sample_dim),
+                fill=fill,
+                bin_threshold=bin_threshold,
+                k_threshold=k_threshold,
+                max_bins=max_bins,
+                test_fraction=test_fraction,
+                test_blocks=test_blocks,
+            )
+            result = audit(latents, files, config, reporter=reporter)
+            _tell(result.evaluation)
+            _tell_of_report(result)
 
 
 @app.command()
@@ -293,14 +349,42 @@ def _say(text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)
 
 
-def _show(result: Any) -> None:
-    from isospan.reports.headline import failures
+def _tell(evaluation: Any) -> None:
+    console.print(evaluation_table(evaluation))
+    _say(probe_note(evaluation))
 
+
+def _show(result: Any) -> None:
     console.print(results_table(result))
     _say(probe_note(result.guided.evaluation))
+    _tell_of_report(result)
+
+
+def _tell_of_report(result: Any) -> None:
+    from isospan.reports.headline import failures
+
     for sentence in failures(result.summary):
         _say(f"Warning: {sentence}")
     console.print(f"The report is {result.report.absolute()}", soft_wrap=True)
+
+
+def _arrays(texts: list[str]) -> dict[str, str]:
+    """{name: array} of NAME and NAME=array:VARIABLE."""
+    from isospan.experiment.targets import ARRAY
+
+    return {name: how.removeprefix(ARRAY) or name for name, how in _quantities(texts).items()}
+
+
+def _directions(texts: list[str]) -> int | dict[str, int]:
+    """One k for all, or {name: k} of NAME=k."""
+    from isospan.errors import OptionError
+
+    pairs = [(name, k) for name, _, k in (text.rpartition("=") for text in texts)]
+    if not all(k.isdigit() for _, k in pairs) or (len(pairs) > 1 and not all(name for name, _ in pairs)):
+        raise OptionError(f"-k takes a whole number, or NAME=k for each quantity, got {', '.join(map(repr, texts))}.")
+    if not pairs[0][0]:
+        return int(pairs[0][1])
+    return {name: int(k) for name, k in _once(pairs, option="-k").items()}
 
 
 def _quantities(texts: list[str]) -> dict[str, str]:

@@ -101,7 +101,7 @@ def _variables_of(files: Sequence[_File]) -> tuple[str, ...]:
 def _open(
     path: Path, wanted: tuple[str, ...], known: Sequence[str], sample_dim: str | int | None, opened: ExitStack
 ) -> _File:
-    _check_exists(path)
+    check_exists(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return _numpy_file(path, open_npy(path, wanted[0] if wanted else "field"), wanted, known, sample_dim)
@@ -175,7 +175,8 @@ def _as_list(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
     return listed
 
 
-def _check_exists(path: Path) -> None:
+def check_exists(path: Path) -> None:
+    """Require a file, else raise a FileFormatError that names files of similar names."""
     if path.exists():
         return
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -1,5 +1,6 @@
 """The main job as Python functions: from fields and named quantities to a latent space that holds them."""
 
+from isospan.experiment.auditing import Audit, AuditConfig, audit
 from isospan.experiment.config import TrainConfig
 from isospan.experiment.network import NetworkDescription, load_network, save_network
 from isospan.experiment.pipeline import Result, size, train
@@ -9,6 +10,8 @@ from isospan.experiment.targets import Quantity, Targets, parse_quantities
 from isospan.experiment.use import Edited, TrainedRun, decode, edit, probe
 
 __all__ = [
+    "Audit",
+    "AuditConfig",
     "Edited",
     "LoggingReporter",
     "NetworkDescription",
@@ -19,6 +22,7 @@ __all__ = [
     "Targets",
     "TrainConfig",
     "TrainedRun",
+    "audit",
     "decode",
     "edit",
     "load_network",

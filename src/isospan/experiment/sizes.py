@@ -55,12 +55,13 @@ def solve_sizes(
     max_bins: int = 16,
     free_frac: float = 0.30,
     latent_dim: int | None = None,
+    longest: int | None = None,
     augment: bool = False,
     seed: int = 0,
 ) -> Sizes:
     """Solve n and k of every quantity and D from the samples to train on, of which up to 2048 are read.
 
-    Series of at most ``max_bins`` values and single numbers are not pooled. Where training displaces the fields, so
+    Series of at most ``longest`` values and single numbers are not pooled. Where training displaces the fields, so
     does this: the sizes are those of what the network will see.
 
     Args:
@@ -71,6 +72,7 @@ def solve_sizes(
         max_bins: the largest n.
         free_frac: share of the latent space that no quantity claims.
         latent_dim: D, where it is not to be solved.
+        longest: series of more values are pooled; ``max_bins`` by default.
         augment: displace the fields at random.
         seed: of the displacements.
 
@@ -84,7 +86,8 @@ def solve_sizes(
         {'local_mean': (3, 4)}
     """
     y = targets.unpooled(_sizing_samples(samples, targets, augment=augment, seed=seed))
-    fields = {name: values for name, values in y.items() if values.dim() > 2 or values.shape[1] > max_bins}
+    longest = max_bins if longest is None else longest
+    fields = {name: values for name, values in y.items() if values.dim() > 2 or values.shape[1] > longest}
     rest = {name: values for name, values in y.items() if name not in fields}
     sweep, dims = None, dict[str, tuple[int | None, int]]()
     if fields:

@@ -3,6 +3,7 @@
 import platform
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,10 +13,14 @@ import isospan
 from isospan.errors import NumericalWarning
 from isospan.experiment.job import Job, TrainedNetwork
 from isospan.experiment.sizes import Sizes
+from isospan.experiment.targets import Targets
 from isospan.experiment.use import Edited, TrainedRun
 from isospan.reports import EditExample, FieldPair, LossHistory, Reconstructions, RunSummary
 from isospan.training import ConvAutoencoder, History, Samples
 from isospan.training.samples import concatenate
+
+if TYPE_CHECKING:
+    from isospan.experiment.auditing import Audit
 
 SHOWN = 4
 LOSSES = ("task", "guidance")
@@ -40,6 +45,25 @@ def summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *,
         reconstructions=_reconstructions(shown, networks),
         decoded=_decoded(job, shown, guided),
         edits=_edits(job, shown, guided),
+        versions=versions(),
+        seconds=seconds,
+    )
+
+
+@torch.no_grad()
+def summarise_audit(
+    result: "Audit", test: Samples, targets: Targets, *, title: str, settings: Mapping[str, Any], seconds: float
+) -> RunSummary:
+    """Collect what the report shows of latents that were not trained here."""
+    shown = _spread(test, SHOWN)
+    return RunSummary(
+        title=title,
+        dims=result.sizes.dims,
+        latent_dim=result.sizes.latent_dim,
+        guided=result.evaluation,
+        settings=settings,
+        sweep=result.sizes.sweep,
+        decoded=_pairs(targets(shown), result.space.decode(shown.tensors()[0])),
         versions=versions(),
         seconds=seconds,
     )
@@ -78,9 +102,11 @@ def _on_device(model: ConvAutoencoder, x: Tensor) -> Tensor:
 
 
 def _decoded(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, FieldPair]:
-    true = job.targets(shown)
     z = network.model.eval().encode(shown.tensors()[0].to(network.space.z_mean.device)).cpu()
-    decoded = network.space.to(device="cpu").decode(z)
+    return _pairs(job.targets(shown), network.space.to(device="cpu").decode(z))
+
+
+def _pairs(true: Mapping[str, Tensor], decoded: Mapping[str, Tensor]) -> dict[str, FieldPair]:
     return {name: FieldPair(as_images(true[name]), as_images(decoded[name])) for name in true}
 
 

@@ -23,6 +23,7 @@ from isospan.errors import (
 )
 from isospan.experiment.config import PathLike, check_device
 from isospan.experiment.data import Source, read_source
+from isospan.experiment.determined import determined
 from isospan.experiment.network import load_network
 from isospan.experiment.targets import ARRAY, PASSED, Quantity, Targets, parse_quantities
 from isospan.guided.evaluation import Evaluation, evaluate_moments
@@ -33,9 +34,6 @@ from isospan.training.samples import read_batches
 
 FAR = 5.0
 """Standard deviations from the mean of the training data beyond which a target is unlike all that was trained on."""
-SAMPLES_A_DIRECTION = 2
-"""A probe with as many coefficients as samples explains the noise; it is left out below twice as many."""
-
 Change = str | float | PathLike | Tensor | np.ndarray
 
 
@@ -235,7 +233,8 @@ def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: 
     first, second = (
         encoded_moments(run.model, half, targets, target_covariance=targets.several) for half in halves(samples)
     )
-    return _determined(evaluate_moments(run.space, [(second, first), (first, second)]), run.space)
+    evaluation = evaluate_moments(run.space, [(second, first), (first, second)])
+    return determined(evaluation, run.space, fitted=len(samples) // 2, part="half of the samples", share=0.5)
 
 
 def halves(samples: Samples) -> tuple[Samples, Samples]:
@@ -252,32 +251,6 @@ def halves(samples: Samples) -> tuple[Samples, Samples]:
     if n < 4:
         raise DegenerateDataError(f"Cross-fitting needs at least 4 samples, got {n}. Pass files of more samples.")
     return select(samples, [range(n // 2)]), select(samples, [range(n // 2, n)])
-
-
-def _determined(evaluation: Evaluation, space: LatentSpace) -> Evaluation:
-    """Leave out the probes that have too few samples to be fitted on."""
-    half, nan = evaluation.n_samples // 2, float("nan")
-    k = {name: len(space.W[name]) for name in evaluation.names}
-    short = [name for name in evaluation.names if half < SAMPLES_A_DIRECTION * k[name]]
-    if half >= SAMPLES_A_DIRECTION * space.latent_dim:
-        return evaluation
-    left_out = f"the own subspaces of {', '.join(short)} and " if short else ""
-    warnings.warn(
-        f"Probes are fitted on half of the samples, and {half} are too few for {left_out}the whole latent of D = "
-        f"{space.latent_dim}: those are left out. {2 * SAMPLES_A_DIRECTION * space.latent_dim} samples are "
-        "enough for all.",
-        NumericalWarning,
-        stacklevel=3,
-    )
-    cross = evaluation.cross_r2.clone()
-    cross[:, [name in short for name in evaluation.names]] = nan
-    return replace(
-        evaluation,
-        own_r2={name: nan if name in short else r2 for name, r2 in evaluation.own_r2.items()},
-        ceiling_r2=dict.fromkeys(evaluation.names, nan),
-        probe_r2=dict.fromkeys(evaluation.names, nan),
-        cross_r2=cross,
-    )
 
 
 def _found(name: str, how: str) -> tuple[Quantity, ...]:

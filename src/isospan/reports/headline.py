@@ -27,8 +27,8 @@ class Tile:
 
 
 def headline(summary: RunSummary) -> list[Tile]:
-    """Return how well quantities are read, what that costs the task, and how much leaks between quantities."""
-    return [_reading(summary), _task(summary), _leakage(summary)]
+    """Return how well quantities are read, what that costs the task if any, and how much leaks between quantities."""
+    return [_reading(summary), *([_task(summary)] if summary.nmse else []), _leakage(summary)]
 
 
 def verdict(summary: RunSummary) -> str:

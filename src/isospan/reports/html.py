@@ -59,11 +59,12 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         "r2": figures.r2_bars(guided, unguided),
         "shares": figures.variance_shares(guided, _shares_if_alike(summary)),
         "spectrum": figures.isotropy_spectrum(guided, unguided),
-        "losses": figures.loss_curves(summary.history, summary.unguided_history),
         "layout": figures.latent_layout(summary.dims, summary.latent_dim),
     }
     if len(guided.names) > 1:
         drawn |= {"cross_decodability": figures.cross_decodability(guided), "angles": figures.principal_angles(guided)}
+    if summary.history is not None:
+        drawn["losses"] = figures.loss_curves(summary.history, summary.unguided_history)
     if summary.decoded:
         drawn["decoded"] = figures.decoded_fields(summary.decoded)
     if summary.reconstructions is not None:

@@ -159,15 +159,15 @@ class Reconstructions:
 
 @dataclass(frozen=True, eq=False)
 class RunSummary:
-    """One run of the main job.
+    """One run of the main job, or an audit of latents that were not trained here.
 
     Attributes:
         title: heading of the report.
         dims: pooled size n (None where nothing was pooled) and dimension k of each quantity {name: (n, k)}.
         latent_dim: D.
-        guided: held-out evaluation of the guided network.
-        nmse: held-out reconstruction error over the variance, ``{"guided": ..., "unguided": ...}``.
-        history: losses of the guided network.
+        guided: held-out evaluation of the guided network, or of the latents.
+        nmse: held-out reconstruction error over the variance, ``{"guided": ..., "unguided": ...}``, where there is one.
+        history: losses of the guided network, where it was trained.
         settings: what the run was asked for, shown as it is.
         sweep: sizes for a grid of thresholds.
         unguided: evaluation of the same network trained without guidance.
@@ -183,8 +183,8 @@ class RunSummary:
     dims: Mapping[str, tuple[int | None, int]]
     latent_dim: int
     guided: Evaluation
-    nmse: Mapping[str, float]
-    history: LossHistory
+    nmse: Mapping[str, float] = field(default_factory=dict)
+    history: LossHistory | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     sweep: ThresholdSweep | None = None
     unguided: Evaluation | None = None

@@ -1,0 +1,62 @@
+"""Judging latents from the command line, and scoring a run with the same command."""
+
+import json
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory):
+    """Latents, and three quantities of which two are linear in them."""
+    folder = tmp_path_factory.mktemp("latents")
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((300, 8)).astype(np.float32)
+    np.save(folder / "z.npy", z)
+    np.savez(folder / "y.npz", heat=z[:, 0] + 5, force=z[:, 1:4], noise=rng.standard_normal(300), other=np.zeros(7))
+    return folder
+
+
+def scores(out):
+    return json.loads((out / "metrics.json").read_text())["guided"]["own_r2"]
+
+
+def test_latents_are_judged_and_the_report_written(latents, isospan, tmp_path):
+    result = isospan("probe", latents / "z.npy", latents / "y.npz", "--out", tmp_path / "out")
+    for part in ("Read 300 latents of D = 8 from z.npy, and heat, force, noise", "R² on 60 samples", "stored decoder"):
+        assert part in result.output
+    assert "Not readable from the latent: noise" in result.output
+    assert f"The report is {tmp_path / 'out' / 'report.html'}" in result.output
+    assert (tmp_path / "out" / "space.safetensors").is_file()
+    own = scores(tmp_path / "out")
+    assert own["heat"] == pytest.approx(1, abs=1e-3)  # a ridge of 1e-6 and one of 1e-3 in the solve
+    assert own["noise"] < 0.05
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_quantities_and_directions_are_chosen(latents, isospan, tmp_path):
+    where = ("probe", latents / "z.npy", latents / "y.npz", "--out", tmp_path)
+    text = isospan(*where, "-q", "heat", "-q", "push=array:force", "-k", "push=3", "-k", "heat=1").output
+    assert " ".join(text.split()).count("push │ – │ 3") == 1
+    assert "noise" not in text
+    assert "force │ – │ 2" in " ".join(isospan(*where, "-q", "force", "-k", "2").output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Z", "Y", "-q", "nothing"), "There are no arrays ['nothing']; there are heat (300,)"),
+        (("Z", "Y", "-q", "other"), "each of the 300 latents"),
+        (("Z", "Y", "-k", "many"), "-k takes a whole number, or NAME=k for each quantity, got 'many'"),
+        (("Z", "Y", "-k", "1", "-k", "2"), "-k takes a whole number, or NAME=k"),
+        (("Z", "Y", "-k", "0"), "k of quantity 'heat' must be"),
+        (("Y", "Y", "--variable", "heat"), "Latents must have shape (N, D), got (300,) of 'heat'"),
+        (("missing.npy", "Y"), "missing.npy does not exist"),
+        ((".", "Y"), "holds no finished run"),
+    ],
+)
+def test_an_error_is_one_message_and_code_2(latents, isospan, arguments, message):
+    paths = {"Z": latents / "z.npy", "Y": latents / "y.npz"}
+    result = isospan("probe", *(paths.get(a, a) for a in arguments), code=2)
+    assert message in " ".join(result.stderr.split())
+    assert result.stderr.startswith("Error: ")
