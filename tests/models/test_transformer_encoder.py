@@ -95,6 +95,24 @@ class TestValues:
         h = model.positions(h) if positional_encoding else h
         torch.testing.assert_close(model(x, mask), model.head.export()(plain.train()(h, mask)))
 
+    @pytest.mark.parametrize("name", GROUPS)
+    def test_exports_are_torch_s_and_share_nothing(self, name):
+        model = encoder(GROUPS[name], num_layers=3)
+        plain, x = model.export(), tokens(model.rep_in, B, T)
+        assert all(type(module).__module__.startswith("torch.nn") for module in plain.modules())
+        first, middle, last = plain
+        causal, padding = torch.ones(T, T, dtype=torch.bool).triu(1), torch.rand(B, T) > 0.7
+        padding[:, 0] = False
+        expected, masked = model(x), model(x, None, padding, True)
+        for context in (torch.enable_grad, torch.no_grad):  # torch has a second implementation for inference
+            with context():
+                torch.testing.assert_close(plain(x), expected)
+                torch.testing.assert_close(last(middle(first(x), causal, padding)), masked)
+        with torch.no_grad():
+            for parameter in plain.parameters():
+                parameter.zero_()
+        torch.testing.assert_close(model(x), expected)
+
     def test_causal_outputs_are_those_of_the_past(self):
         model = encoder(positional_encoding=True)
         x = tokens(model.rep_in, B, T)
@@ -237,6 +255,8 @@ class TestBadInput:
             TransformerEncoderLayer(2 * SO2().irrep(3), 2)
         with pytest.raises(RepresentationError, match="no trivial irrep"):
             TransformerEncoder(self.vector, self.vector, hidden_rep=self.vector, positional_encoding=True)
+        with pytest.raises(OptionError, match="no module for positions"):
+            TransformerEncoder(self.vector, self.vector, positional_encoding=True).export()
         with pytest.raises(GroupMismatchError):
             TransformerEncoder(self.vector, CyclicGroup(4).regular_representation)
 

@@ -273,10 +273,14 @@ def test_frozen_attention_follows_its_parameters():
     assert module.unfreeze()(x, x, x)[0].requires_grad
 
 
-def test_heads_share_the_copies_of_every_irrep():
+def test_heads_share_blocks_or_else_irreps():
     group = DihedralGroup(3)
+    regular, trivial = group.regular_representation, group.trivial_representation
+    assert head_representation(directsum([2 * trivial, 4 * regular]), 2) == trivial + 2 * regular
     head = head_representation(turned(directsum([2 * group.irreps()[0], 4 * group.irreps()[2]])), 2)
     assert [irrep.name for irrep in head.irreps] == ["psi_0", "psi_2", "psi_2"]
+    mixed = head_representation(directsum([3 * trivial, regular, group.irreps()[1], 2 * group.irreps()[2]]), 2)
+    assert {(c.irrep.name, c.multiplicity) for c in mixed.isotypic} == {("psi_0", 2), ("psi_1", 1), ("psi_2", 2)}
 
 
 class TestBadInput:

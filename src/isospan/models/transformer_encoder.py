@@ -1,12 +1,15 @@
 """Equivariant networks of attention."""
 
 from math import gcd
+from typing import cast
 
 from torch import Tensor, nn
 
 from isospan._checks import check_count
+from isospan.errors import OptionError
 from isospan.models.hidden import check_signal, hidden_representations
-from isospan.models.network import equivariant_network
+from isospan.models.network import equivariant_network, steps
+from isospan.models.plain import plain_network
 from isospan.nn import Dropout, Linear, MultiheadAttention, PositionalEncoding, RMSNorm
 from isospan.nn.freezes import Freezes
 from isospan.representations import Representation
@@ -86,6 +89,23 @@ class TransformerEncoderLayer(Freezes):
         attended, _ = self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)
         x = src + self.dropout1(attended)
         return x + self.dropout2(self.feedforward(self.norm2(x)))
+
+    def export(self) -> nn.TransformerEncoderLayer:
+        """Return torch's layer of the same function that shares nothing with this one.
+
+        It is for inference: in training it would drop out single numbers, which breaks the symmetry.
+        """
+        first, activation, second = plain_network(steps(self.feedforward))
+        size, heads, p = self.rep_in.size, self.self_attn.num_heads, self.dropout1.p
+        # in evaluation torch takes the norms around a bare ReLU or GELU for LayerNorm
+        plain = nn.TransformerEncoderLayer(
+            size, heads, 1, p, nn.Sequential(activation), batch_first=True, norm_first=True
+        )
+        norms = {name: nn.RMSNorm(size, elementwise_affine=False) for name in ("norm1", "norm2")}
+        parts = {**norms, "self_attn": self.self_attn.export(), "linear1": first, "linear2": second}
+        for name, part in parts.items():
+            plain.add_module(name, part)
+        return plain.train(self.training)
 
 
 class TransformerEncoder(Freezes):
@@ -178,6 +198,25 @@ class TransformerEncoder(Freezes):
         for layer in self.layers:
             x = layer(x, mask, src_key_padding_mask, is_causal)
         return self.head(self.norm(x))
+
+    def export(self) -> nn.Sequential:
+        """Return a linear layer, a torch.nn.TransformerEncoder, which takes the masks, and a linear layer.
+
+        They compute the same and share nothing with this model. They are for inference, as the layers' exports are.
+
+        Raises:
+            OptionError: torch has no module for positions.
+        """
+        if not isinstance(self.positions, nn.Identity):
+            raise OptionError(
+                "torch has no module for positions, so an encoder with positional_encoding=True has no plain "
+                "counterpart. Use torch.export.export(model.freeze(), ...)."
+            )
+        layers = [cast(TransformerEncoderLayer, layer).export() for layer in self.layers]
+        norm = nn.RMSNorm(self.norm.rep_in.size, elementwise_affine=False)
+        encoder = nn.TransformerEncoder(layers[0], len(layers), norm, enable_nested_tensor=False)
+        encoder.layers = nn.ModuleList(layers)
+        return nn.Sequential(self.embedding.export(), encoder, self.head.export()).train(self.training)
 
 
 def _shared_by_heads(

@@ -2,6 +2,7 @@
 
 from math import gcd
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +12,7 @@ from isospan.nn.dot_product_attention import DotProductAttention
 from isospan.nn.freezes import Freezes
 from isospan.nn.linear import Linear
 from isospan.representations import Representation, directsum
+from isospan.representations.blocks import Block
 
 
 class MultiheadAttention(Freezes, DotProductAttention):
@@ -118,26 +120,37 @@ class MultiheadAttention(Freezes, DotProductAttention):
 
 
 def head_representation(rep: Representation, num_heads: int) -> Representation:
-    """What one of several heads gets where they share the copies of every irrep evenly: a direct sum of irreps.
+    """What one of several heads gets where they share the blocks of rep evenly, or else the copies of every irrep.
+
+    Blocks are the coordinates that the group mixes: heads of copies of a permutation representation are such copies.
 
     Raises:
         RepresentationError: an irrep whose multiplicity the number of heads does not divide.
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> head_representation(4 * CyclicGroup(3).regular_representation, 2).isotypic
-        (IsotypicComponent(2 x psi_0, dimension 1, 0:2), IsotypicComponent(2 x psi_1, dimension 2, 2:6))
+        >>> regular = CyclicGroup(3).regular_representation
+        >>> head_representation(4 * regular, 2) == 2 * regular
+        True
     """
     check_count(num_heads, what="num_heads")
-    uneven = {c.irrep.name: c.multiplicity for c in rep.isotypic if c.multiplicity % num_heads}
+    parts = [(block.copies, _one_copy(rep, block)) for block in rep.blocks]
+    if any(copies % num_heads for copies, _ in parts):
+        parts = [(component.multiplicity, component.irrep) for component in rep.isotypic]
+    uneven = {part.name: copies for copies, part in parts if copies % num_heads}
     if uneven:
         raise RepresentationError(
             f"{num_heads} heads must share the copies of every irrep of {rep.name!r} evenly, but these occur so often: "
-            f"{uneven}. Use a num_heads that divides {gcd(*(c.multiplicity for c in rep.isotypic))}, more copies of "
-            "the representation, or pass head_rep, the representation of one head."
+            f"{uneven}. Use a num_heads that divides {gcd(*(copies for copies, _ in parts))}, more copies of the "
+            "representation, or pass head_rep, the representation of one head."
         )
-    shares = [c.multiplicity // num_heads * c.irrep for c in rep.isotypic]
-    return directsum(shares, name=f"1/{num_heads} of {rep.name}")
+    return directsum([copies // num_heads * part for copies, part in parts], name=f"1/{num_heads} of {rep.name}")
+
+
+def _one_copy(rep: Representation, block: Block) -> Representation:
+    """One copy of a block alone, with its coordinates in their order."""
+    indices = np.argsort(np.argsort(block.indices[:1]))
+    return Representation.from_blocks(rep.group, [Block(block.action, indices)], name=rep.name)
 
 
 def _bias(layer: nn.Linear) -> Tensor:
