@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import FrozenError, GroupMismatchError, OptionError, RepresentationError
+from isospan.errors import FrozenError, GroupMismatchError, OptionError, RepresentationError, ShapeError
 from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.models import EMLP, IMLP
+from isospan.nn.freezable import Freezable
 from isospan.representations import conjugate_by, directsum
 from isospan.testing import assert_equivariant
 
@@ -111,8 +112,6 @@ def test_frozen_models_give_the_same_and_do_not_train(rep_in, rep_out, kind):
     assert model(x).requires_grad
 
 
-# torch's own tracing of a function with its own gradient instantiates the class, which torch deprecates
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("widths", [(24, 30), (330, 330)], ids=str)
 @pytest.mark.parametrize("name", ["D6", "SO2"])
 def test_compiles_and_exports_as_one_graph(name, widths):
@@ -121,6 +120,46 @@ def test_compiles_and_exports_as_one_graph(name, widths):
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), model(x))
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), model(x))
+
+
+@pytest.mark.parametrize("kind", ["EMLP", "IMLP"])
+def test_frozen_models_are_never_stale(rep_in, rep_out, kind):
+    model, x = models(rep_in, rep_out, (24, 30))[kind][0].double(), torch.randn(5, rep_in.size, dtype=torch.float64)
+    x_before = x.clone()
+
+    def assert_current():
+        fresh = models(rep_in, rep_out, (24, 30))[kind][0].double()
+        fresh.load_state_dict(model.state_dict())
+        torch.testing.assert_close(model(x), fresh(x), rtol=0, atol=1e-12)
+
+    model.freeze()
+    for name, parameter in model.named_parameters():
+        with torch.no_grad():
+            parameter.mul_(1.5)
+        assert_current()
+        owner, _, last = name.rpartition(".")
+        setattr(model.get_submodule(owner), last, torch.nn.Parameter(0.5 * parameter.detach(), requires_grad=False))
+        assert_current()
+    model.load_state_dict({name: 0.5 * value for name, value in model.state_dict().items()})
+    assert_current()
+    y = model(x)
+    torch.testing.assert_close(copy.deepcopy(model).float()(x.float()), y.float(), rtol=1e-4, atol=1e-4)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(2)
+    assert not torch.equal(other(x), y)
+    assert torch.equal(model(x), y)
+    assert torch.equal(pickle.loads(pickle.dumps(model))(x), y)
+    next(m for m in model.modules() if isinstance(m, Freezable)).unfreeze()
+    torch.testing.assert_close(model(x), y, rtol=0, atol=1e-12)
+    torch.testing.assert_close(model.unfreeze()(x), y, rtol=0, atol=1e-12)
+    assert torch.equal(x, x_before)
+
+
+def test_frozen_models_check_their_input():
+    with pytest.raises(ShapeError, match="with D = 4"):
+        EMLP(CyclicGroup(4).regular_representation, CyclicGroup(4).regular_representation).freeze()(torch.zeros(2, 5))
 
 
 def test_orbits_that_norms_confuse():

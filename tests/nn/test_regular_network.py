@@ -94,6 +94,24 @@ def test_in_place_changes_are_seen(network):
     torch.testing.assert_close(network(x), one_after_the_other(network, x), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize(("width", "copies"), [(128, 1), (128, 4), (512, 1), (512, 4)])
+@pytest.mark.parametrize("name", ["C5", "D6", "A5"])
+def test_constants_take_no_more_memory_than_dense_weights(name, width, copies):
+    regular = GROUPS[name].regular_representation
+    end, hidden = copies * regular, -(-width // regular.size) * regular
+    network = RegularNetwork([end, hidden, hidden, hidden, end], torch.relu)
+    dense = sum(t.nbytes for layer in network.layers for t in layer.dense())
+    assert sum(buffer.nbytes for buffer in network.buffers()) <= dense
+
+
+def test_layers_that_find_their_places_anew_give_the_same(regular):
+    layer, other = RegularLinear(2 * regular, regular), RegularLinear(2 * regular, regular, hold_places=False)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(layer.weight, other.weight)
+    assert torch.equal(layer.bias, other.bias)
+    assert not list(other.buffers())
+
+
 def test_wide_networks_are_computed_in_blocks():
     regular = DihedralGroup(4).regular_representation
     assert RegularNetwork([regular, 64 * regular, 40 * regular], torch.relu).is_wide

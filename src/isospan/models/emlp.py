@@ -1,6 +1,7 @@
 """Equivariant and invariant multilayer perceptrons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from isospan.models.hidden import check_signal, hidden_representations
 from isospan.models.network import equivariant_network, hidden_activation, steps
 from isospan.models.plain import plain_network
 from isospan.nn import IrrepInvariants
+from isospan.nn._inputs import check_features
 from isospan.nn.freezable import Freezable
 from isospan.nn.freezes import Freezes
 from isospan.nn.regular_linear import element_places, is_regular
@@ -22,9 +24,30 @@ class Perceptron(Freezes):
     rep_in: Representation
     network: nn.Sequential
 
+    def __init__(self, rep_in: Representation) -> None:
+        super().__init__()
+        self.rep_in, self._size = rep_in, rep_in.size
+        self._held: list[Callable[[Tensor], Tensor]] = []
+
+    def freeze(self) -> Self:
+        """Hold the dense weights of all layers, and go from one to the next with no more than activations between."""
+        # what the first layer gives is no one else's, so activations may overwrite it
+        self._held = [nn.ReLU(inplace=True) if type(step) is nn.ReLU else step for step in steps(self.network)]
+        return super().freeze()
+
+    def unfreeze(self) -> Self:
+        """Compute the weights from the parameters again, and train those that were trained before."""
+        self._held = []
+        return super().unfreeze()
+
     def forward(self, x: Tensor) -> Tensor:
         """Return y of x (..., rep_in.size)."""
-        return self.network(x)
+        if not self._held:
+            return self.network(x)
+        check_features(x, self._size)
+        for step in self._held:
+            x = linear(x, *step.dense()) if isinstance(step, Freezable) else step(x)
+        return x
 
     def export(self) -> nn.Sequential:
         """Return a torch.nn.Sequential of the same function that shares nothing with this network.
@@ -76,8 +99,8 @@ class EMLP(Perceptron):
         hidden_rep: Representation | None = None,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        self.rep_in, self.rep_out = rep_in, rep_out
+        super().__init__(rep_in)
+        self.rep_out = rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
         self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
@@ -117,8 +140,8 @@ class IMLP(Perceptron):
         hidden_rep: Representation | None = None,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        self.rep_in, self.out_dim = rep_in, out_dim
+        super().__init__(rep_in)
+        self.out_dim = out_dim
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], None)
         last = hidden[-1]
@@ -156,7 +179,7 @@ class OrbitReadout(Freezable):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., out_dim)."""
-        return linear(x, self.weight, self.bias)
+        return linear(x, *self.dense())
 
     def _synthesized(self) -> Tensor:
         return (self.coefficients / self._order).index_select(1, self.copies)

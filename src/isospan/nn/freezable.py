@@ -1,7 +1,7 @@
 """Layers that make a dense weight of their parameters, which can be held for inference."""
 
 from collections.abc import Callable
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -34,6 +34,14 @@ class Freezable(torch.nn.Module):
         self._trained: list[str] = []
         self._held: list[tuple[int, int]] = []
 
+    def dense(self) -> tuple[Tensor, Tensor | None]:
+        """The dense weight and bias: the frozen ones, or made of the coefficients with their gradient."""
+        held = self._buffers  # as attributes they are found last
+        if held["frozen_weight"] is None:
+            return self._synthesized(), self._spread_bias()
+        self._refresh()
+        return held["frozen_weight"], held["frozen_bias"]
+
     @property
     def weight(self) -> Tensor:
         """The dense weight, laid out as torch's: the frozen one, or made of the coefficients with their gradient."""
@@ -49,12 +57,7 @@ class Freezable(torch.nn.Module):
     @property
     def is_frozen(self) -> bool:
         """Whether the dense weight is held."""
-        return self.frozen_weight is not None
-
-    def held(self) -> tuple[Tensor, Tensor | None]:
-        """The frozen weight and bias."""
-        self._refresh()
-        return cast(Tensor, self.frozen_weight), self.frozen_bias
+        return self._buffers["frozen_weight"] is not None
 
     def freeze(self) -> Self:
         """Hold the dense weight for inference, switch to evaluation and take the parameters out of training."""
@@ -105,8 +108,11 @@ class Freezable(torch.nn.Module):
 
     def _versions(self) -> list[tuple[int, int]]:
         """Which tensors the parameters are, and how often autograd saw them change."""
-        own = (p for p in self._parameters.values() if p is not None)  # walking all modules would take ten times longer
-        return [(id(p), 0 if p.is_inference() else p._version) for p in own]
+        own = [p for p in self._parameters.values() if p is not None]  # walking all modules would take ten times longer
+        try:
+            return [(id(p), p._version) for p in own]
+        except RuntimeError:  # tensors made for inference have no version
+            return [(id(p), 0 if p.is_inference() else p._version) for p in own]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)

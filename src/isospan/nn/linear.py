@@ -59,7 +59,7 @@ class Linear(DenseMap):
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., rep_out.size)."""
         check_features(x, self.in_features)
-        return torch.nn.functional.linear(x, self.weight, self.bias)
+        return torch.nn.functional.linear(x, *self.dense())
 
     def export(self) -> torch.nn.Linear:
         """Return a plain linear layer of the same map that shares nothing with this one."""

@@ -24,6 +24,8 @@ class RegularLinear(Freezable):
         rep_in: copies of the group's regular representation.
         rep_out: the same.
         bias: add an invariant vector, one number a copy.
+        hold_places: keep the number of the coefficient at every entry of the dense weight, as large as that in float32,
+            for a layer that needs its weight at every call. Else it is found anew.
 
     Raises:
         RepresentationError: a representation is not made of regular copies.
@@ -38,22 +40,19 @@ class RegularLinear(Freezable):
         (torch.Size([3, 4, 2]), torch.Size([10, 12]))
     """
 
-    quotients: Tensor
-    order_in: Tensor
-    order_out: Tensor
+    places: Tensor | None
+    bias_places: Tensor | None
 
-    def __init__(self, rep_in: Representation, rep_out: Representation, bias: bool = True) -> None:
+    def __init__(
+        self, rep_in: Representation, rep_out: Representation, bias: bool = True, *, hold_places: bool = True
+    ) -> None:
         super().__init__(rep_in, rep_out)
-        places_in, places_out = element_places(rep_in), element_places(rep_out)
-        (n, m_in), m_out = places_in.shape, places_out.shape[1]
+        n, m_in, m_out = rep_in.group.order(), element_places(rep_in).shape[1], element_places(rep_out).shape[1]
         self.coefficients = torch.nn.Parameter(torch.empty(n, m_out, m_in))
         self.bias_coefficients = torch.nn.Parameter(torch.empty(m_out)) if bias else None
-        for name, index in (
-            ("quotients", quotients(rep_in.group)),
-            ("order_in", np.argsort(places_in.ravel())),
-            ("order_out", np.argsort(places_out.ravel())),
-        ):
-            self.register_buffer(name, torch.tensor(index.ravel(), dtype=torch.int64), persistent=False)
+        weight, of_bias = _places(rep_in, rep_out) if hold_places else (None, None)
+        self.register_buffer("places", weight, persistent=False)
+        self.register_buffer("bias_places", of_bias if bias else None, persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
@@ -66,7 +65,7 @@ class RegularLinear(Freezable):
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., rep_out.size)."""
         check_features(x, self.rep_in.size)
-        return linear(x, self.weight, self.bias)
+        return linear(x, *self.dense())
 
     def export(self) -> torch.nn.Linear:
         """Return a plain linear layer of the same map that shares nothing with this one."""
@@ -78,15 +77,30 @@ class RegularLinear(Freezable):
         return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:
-        n, m_out, m_in = self.coefficients.shape
-        tiles = self.coefficients.index_select(0, self.quotients).view(n, n, m_out, m_in)
-        weight = tiles.transpose(1, 2).reshape(n * m_out, n * m_in)
-        return weight.index_select(0, self.order_out).index_select(1, self.order_in)
+        places = self._index()[0] if self.places is None else self.places
+        # one gather, whose gradient is a sum over the places of every coefficient
+        return self.coefficients.flatten().index_select(0, places).view(self.rep_out.size, self.rep_in.size)
 
     def _spread_bias(self) -> Tensor | None:
         if self.bias_coefficients is None:
             return None
-        return self.bias_coefficients.repeat(len(self.coefficients)).index_select(0, self.order_out)
+        return self.bias_coefficients.index_select(
+            0, self._index()[1] if self.bias_places is None else self.bias_places
+        )
+
+    def _index(self) -> list[Tensor]:
+        return [index.to(self.coefficients.device) for index in _places(self.rep_in, self.rep_out)]
+
+
+def _places(rep_in: Representation, rep_out: Representation) -> tuple[Tensor, Tensor]:
+    """Number of the coefficient at every entry of the dense weight, flat, and of the one at every entry of the bias."""
+    rows, columns = element_places(rep_out), element_places(rep_in)
+    (n, m_out), m_in = rows.shape, columns.shape[1]
+    coefficients = np.arange(n * m_out * m_in, dtype=np.int32).reshape(n, m_out, m_in)
+    weight, bias = np.empty((rows.size, columns.size), dtype=np.int32), np.empty(rows.size, dtype=np.int32)
+    weight[rows[:, None, :, None], columns[None, :, None, :]] = coefficients[quotients(rep_in.group)]
+    bias[rows] = np.arange(m_out)
+    return torch.tensor(weight.ravel()), torch.tensor(bias)
 
 
 def is_regular(rep: Representation) -> bool:

@@ -13,7 +13,6 @@ from isospan.nn._activations import check_elementwise
 from isospan.nn._inputs import check_features
 from isospan.nn.isotypic_blocks import IsotypicBlocks
 from isospan.nn.regular_linear import RegularLinear, element_places
-from isospan.nn.sharing import Sharing
 from isospan.representations import Representation
 
 WIDE = 320
@@ -25,7 +24,7 @@ class RegularNetwork(torch.nn.Module):
 
     Where a layer maps at least ``WIDE`` numbers to as many, the chain is computed in isotypic blocks, with samples as
     the last axis from the first layer to the last, so that every block is contiguous in memory. Narrower networks
-    multiply dense weights, which are all spread from the parameters at once.
+    multiply dense weights.
 
     Args:
         reps: two or more representations of regular copies: input, hidden layers, output.
@@ -53,15 +52,15 @@ class RegularNetwork(torch.nn.Module):
         super().__init__()
         check_elementwise(activation)
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
-        self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
         self.is_wide = any(min(a.size, b.size) >= WIDE for a, b in pairwise(reps))
+        self.layers = torch.nn.ModuleList(
+            RegularLinear(*pair, bias=bias, hold_places=not self.is_wide) for pair in pairwise(reps)
+        )
         if self.is_wide:
             first, last = element_places(reps[0]), element_places(reps[-1])
             self.register_buffer("places", torch.tensor(first.ravel()), persistent=False)
             self.register_buffer("places_back", torch.tensor(np.argsort(last.ravel())), persistent=False)
             self.blocks = IsotypicBlocks(self.rep_in.group)
-        else:
-            self.sharing = Sharing(self._chain)
 
     @property
     def _chain(self) -> list[RegularLinear]:
@@ -70,14 +69,9 @@ class RegularNetwork(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., rep_out.size) of x (..., rep_in.size)."""
         check_features(x, self.rep_in.size)
-        rows = x.reshape(-1, x.shape[-1])
-        if self._chain[0].is_frozen:
-            y = self._dense(rows, [layer.held() for layer in self._chain])
-        elif self.is_wide:
-            y = self._by_blocks(rows)
-        else:
-            y = self._dense(rows, self.sharing(self.layers.parameters()))
-        return y.view(*x.shape[:-1], self.rep_out.size)
+        if not self.is_wide or self._chain[0].is_frozen:
+            return self._dense(x)
+        return self._by_blocks(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self.rep_out.size)
 
     def steps(self) -> Iterator[Callable[[Tensor], Tensor]]:
         """The layers, with the activation between them."""
@@ -100,7 +94,8 @@ class RegularNetwork(torch.nn.Module):
         y = self.blocks(layer.coefficients, h)
         return y if layer.bias_coefficients is None else y + layer.bias_coefficients.unsqueeze(1)
 
-    def _dense(self, x: Tensor, weights: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
-        for weight, bias in weights[:-1]:
-            x = self.activation(linear(x, weight, bias))
-        return linear(x, *weights[-1])
+    def _dense(self, x: Tensor) -> Tensor:
+        *first, last = self._chain
+        for layer in first:
+            x = self.activation(linear(x, *layer.dense()))
+        return linear(x, *last.dense())
