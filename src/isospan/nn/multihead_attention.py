@@ -99,8 +99,8 @@ class MultiheadAttention(Freezes, DotProductAttention):
         """Return plain attention of the same maps that shares nothing with this one.
 
         It is torch.nn.MultiheadAttention where the heads together are as large as a token, as torch's always are. Else
-        it is the same computation between two plain linear layers. torch's differs where a query may look at no key: its
-        weights are NaN.
+        it is the same computation between two plain linear layers. Where a query may look at no key, the weights that
+        torch returns are NaN.
         """
         in_proj, out_proj = self.in_proj.export(), self.out_proj.export()
         if self.num_heads * self.head_dim != self.embed_dim:
