@@ -5,14 +5,22 @@ import pytest
 import torch
 
 from isospan.errors import OptionError, ShapeError
-from isospan.groups import CyclicGroup, DihedralGroup
-from isospan.nn import Conv1d, ConvTranspose1d
-from isospan.representations import directsum
+from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
+from isospan.nn import Conv1d, ConvTranspose1d, isotypic_maps
+from isospan.representations import conjugate_by, directsum
+from isospan.testing import assert_equivariant
 
 REP = DihedralGroup(6).irreps()[-1] + DihedralGroup(6).trivial_representation
 OUT = directsum([REP, REP])
 PADDINGS = [0, 2, (1,), "valid", "same"]
 MODES = ["zeros", "reflect", "replicate", "circular"]
+
+
+@pytest.fixture(params=["dense", "by irrep"])
+def way(request, monkeypatch):
+    """Both ways to compute a convolution, whatever the sizes."""
+    monkeypatch.setattr(isotypic_maps, "WIDE", 10**9 if request.param == "dense" else 1)
+    monkeypatch.setattr(isotypic_maps, "FEW", 10**9)
 
 
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
@@ -25,6 +33,7 @@ def test_every_tap_commutes_with_the_generators(make, reps):
         np.testing.assert_allclose(taps @ reps[0](g), reps[1](g) @ taps, atol=1e-10)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (4, 1, 2), ((3,), 2, (2,)), (1, 3, 1)])
@@ -44,6 +53,7 @@ def test_convolution_is_torch_s(kernel, stride, dilation, padding, mode):
         torch.testing.assert_close(layer.export()(x), plain(x))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "extra", "dilation"),
     [(3, 1, 0, 0, 1), (4, 2, 1, 1, 1), ((3,), (3,), (2,), (2,), (2,)), (2, 1, 0, 1, 3)],
@@ -58,6 +68,7 @@ def test_transposed_convolution_is_torch_s(kernel, stride, padding, extra, dilat
         torch.testing.assert_close(layer.export()(x), plain(x))
 
 
+@pytest.mark.usefixtures("way")
 def test_output_size_decides_the_padding():
     layer, x = ConvTranspose1d(REP, OUT, 3, stride=2), torch.randn(2, REP.size, 7)
     for size in (15, 16):
@@ -100,3 +111,90 @@ def test_bad_arguments_are_named():
         ConvTranspose1d(rep, rep, 3, output_padding=1)
     with pytest.raises(ShapeError, match=r"\(B, D, T\) or \(D, T\) with D = 3"):
         Conv1d(rep, rep, 3)(torch.zeros(2, 4, 10))
+
+
+def test_convolutions_of_every_irrep_agree_with_the_dense_weight(way, reps):
+    """Complex and quaternionic irreps, irreps that one side lacks, and several blocks of several copies."""
+    regular = reps[0].group.regular_representation if reps[0].group.order() else reps[0]
+    for pair in [reps, reps[::-1], (reps[0] + regular + regular, regular + reps[1])]:
+        layer = Conv1d(*pair, kernel_size=3, padding=1).double()
+        torch.nn.init.normal_(layer.bias_coefficients)
+        x = torch.randn(2, layer.in_channels, 5, dtype=torch.float64, requires_grad=True)
+        plain = layer.maps.basis.synthesize(layer.coefficients).movedim(0, -1)
+        y, expected = layer(x), torch.nn.functional.conv1d(x, plain, layer.bias, padding=1)
+        # float64 rounding of sums of a few hundred terms
+        torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+        inputs, weights = [x, *layer.parameters()], torch.randn_like(y)
+        for ours, theirs in zip(
+            torch.autograd.grad((y * weights).sum(), inputs, retain_graph=True),
+            torch.autograd.grad((expected * weights).sum(), inputs),
+            strict=True,
+        ):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+        assert_equivariant(layer, layer.rep_in, layer.rep_out, x=x.detach(), dim=-2)
+
+
+@pytest.mark.parametrize("rep", [REP, QuaternionGroup().regular_representation], ids=["real", "quaternionic"])
+def test_gradients(way, rep):
+    layer = Conv1d(rep, 2 * rep, 2).double()
+    x = torch.randn(2, rep.size, 3, dtype=torch.float64, requires_grad=True)
+
+    def convolved(x, coefficients, bias_coefficients):
+        parameters = {"coefficients": coefficients, "bias_coefficients": bias_coefficients}
+        return torch.func.functional_call(layer, parameters, (x,))
+
+    assert torch.autograd.gradcheck(convolved, (x, *layer.parameters()))
+
+
+def turned(rep):
+    return conjugate_by(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size,) * 2))[0])
+
+
+def test_wide_convolutions_are_computed_by_irrep():
+    rep = 12 * DihedralGroup(6).regular_representation
+    assert Conv1d(rep, rep, 3).by_irrep is not None
+    assert ConvTranspose1d(rep, rep, 3).by_irrep is not None
+    assert Conv1d(rep, 2 * DihedralGroup(6).regular_representation, 3).by_irrep is None
+    assert Conv1d(turned(rep), turned(rep), 9).by_irrep is not None
+    # the change of basis alone would take as long as the dense product
+    assert Conv1d(turned(rep), turned(rep), 1).by_irrep is None
+    # nothing is saved where all irreps are one
+    trivial = 144 * DihedralGroup(6).trivial_representation
+    assert Conv1d(trivial, trivial, 3).by_irrep is None
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch, while it traces
+@pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
+@pytest.mark.parametrize("basis", ["permuted", "turned"])
+def test_both_ways_trace(way, make, basis):
+    rep = CyclicGroup(4).regular_representation
+    rep = rep if basis == "permuted" else turned(rep)
+    layer, x = make(rep, 2 * rep, 3), torch.randn(4, rep.size, 7)
+    expected = layer(x)
+    expected.square().sum().backward()
+    gradient, layer.coefficients.grad = layer.coefficients.grad, None
+    y = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
+    y.square().sum().backward()
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(layer.coefficients.grad, gradient)
+    program = torch.export.export(layer, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=2)},))
+    torch.testing.assert_close(program.module()(x[:3]), layer(x[:3]))
+
+
+def test_both_ways_take_autocast_and_inputs_without_samples(way):
+    layer, x = Conv1d(REP, OUT, 3), torch.randn(2, REP.size, 9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x)
+    # bfloat16 has 8 bits
+    torch.testing.assert_close(y.float(), layer(x), rtol=0.05, atol=0.05)
+    torch.testing.assert_close(layer(x[0]), layer(x)[0])
+    assert layer(x[:0]).shape == (0, OUT.size, 7)
+    assert layer(x).is_contiguous()
+    with pytest.raises(ShapeError, match="Flatten the leading dimensions"):
+        layer(x.unsqueeze(0))
+
+
+def test_no_buffer_is_larger_than_the_weight():
+    rep = 4 * IcosahedralGroup().regular_representation
+    layer = Conv1d(rep, rep, 3)
+    assert max(buffer.numel() for buffer in layer.buffers()) <= layer.weight.numel()

@@ -1,16 +1,18 @@
 """Equivariant convolutions over time."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
+from torch.nn.functional import conv1d, pad
 
 from isospan._checks import check_choice
-from isospan.nn._conv_arguments import PADDING_MODES, PaddingMode, padding_sides, whole
-from isospan.nn._inputs import check_features
-from isospan.nn.dense_map import DenseMap
+from isospan.nn._conv_arguments import PADDING_MODES, PaddingMode, padding_sides
+from isospan.nn._convolution import Convolution
 from isospan.representations import Representation
 
 
-class Conv1d(DenseMap):
+class Conv1d(Convolution):
     r"""A convolution over time each of whose taps is an equivariant map, with the arguments of torch.nn.Conv1d.
 
     .. math:: y_t = b + \sum_k W_k \, x_{\text{stride} \cdot t + \text{dilation} \cdot k},
@@ -60,12 +62,7 @@ class Conv1d(DenseMap):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        taps = whole(kernel_size, least=1, what="kernel_size")
-        super().__init__(rep_in, rep_out, taps=(taps,), bias=bias)
-        self.kernel_size = taps
-        self.in_channels, self.out_channels = rep_in.size, rep_out.size
-        self.stride = whole(stride, least=1, what="stride")
-        self.dilation = whole(dilation, least=1, what="dilation")
+        super().__init__(rep_in, rep_out, kernel_size=kernel_size, stride=stride, dilation=dilation, bias=bias)
         check_choice(padding_mode, PADDING_MODES, what="padding_mode")
         self.padding, self.padding_mode = padding, padding_mode
         self._sides = padding_sides(padding, kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation)
@@ -75,13 +72,15 @@ class Conv1d(DenseMap):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (B, rep_out.size, T')."""
-        check_features(x, self.in_channels, dim=-2)
+        self._check(x)
         left, right = self._sides
-        if self.padding_mode == "zeros" and left == right:
-            return torch.nn.functional.conv1d(x, self.weight, self.bias, self.stride, left, self.dilation)
-        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-        padded = torch.nn.functional.pad(x, (left, right), mode=mode)
-        return torch.nn.functional.conv1d(padded, self.weight, self.bias, self.stride, 0, self.dilation)
+        symmetric = self.padding_mode == "zeros" and left == right
+        if not symmetric:
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            x = pad(x, (left, right), mode=mode)
+        padding = left if symmetric else 0
+        convolve = partial(conv1d, stride=self.stride, padding=padding, dilation=self.dilation)
+        return self._convolved(x, convolve)
 
     def export(self) -> torch.nn.Conv1d:
         """Return a plain convolution of the same map that shares nothing with this one."""
@@ -100,9 +99,8 @@ class Conv1d(DenseMap):
         )
         return self._copy_into(plain)
 
-    def _synthesized(self) -> Tensor:
-        """The dense weight (out, in, kernel_size)."""
-        return self.maps(self.coefficients).movedim(0, -1)
+    def _laid_out(self, maps: Tensor) -> Tensor:
+        return maps.movedim(0, -1)
 
     def extra_repr(self) -> str:
         """What was asked for."""

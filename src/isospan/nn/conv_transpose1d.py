@@ -1,19 +1,20 @@
 """Equivariant transposed convolutions over time."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv_transpose1d
 
 from isospan._checks import check_choice
 from isospan.errors import OptionError
 from isospan.nn._conv_arguments import whole
-from isospan.nn._inputs import check_features
-from isospan.nn.dense_map import DenseMap
+from isospan.nn._convolution import Convolution
 from isospan.representations import Representation
 
 
-class ConvTranspose1d(DenseMap):
+class ConvTranspose1d(Convolution):
     r"""A transposed convolution over time, which lengthens it, with the arguments of torch.nn.ConvTranspose1d.
 
     .. math:: y_{\text{stride} \cdot t + \text{dilation} \cdot k - \text{padding}} \mathrel{+}= W_k x_t,
@@ -64,17 +65,12 @@ class ConvTranspose1d(DenseMap):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        taps = whole(kernel_size, least=1, what="kernel_size")
-        super().__init__(rep_in, rep_out, taps=(taps,), bias=bias)
-        self.kernel_size = taps
-        self.in_channels, self.out_channels = rep_in.size, rep_out.size
-        self.stride = whole(stride, least=1, what="stride")
+        super().__init__(rep_in, rep_out, kernel_size=kernel_size, stride=stride, dilation=dilation, bias=bias)
         self.padding = whole(padding, least=0, what="padding")
         self.output_padding = whole(output_padding, least=0, what="output_padding")
-        self.dilation = whole(dilation, least=1, what="dilation")
         self.padding_mode = check_choice(padding_mode, ("zeros",), what="padding_mode of a transposed convolution")
         self._check_output_padding()
-        self._tap_gain = max(taps / self.stride, 1) ** -0.5
+        self._tap_gain = max(self.kernel_size / self.stride, 1) ** -0.5
         self.to(device=device, dtype=dtype)
         self.reset_parameters()
 
@@ -88,11 +84,10 @@ class ConvTranspose1d(DenseMap):
         Raises:
             OptionError: no output padding below the stride leads to this size.
         """
-        check_features(x, self.in_channels, dim=-2)
+        self._check(x)
         extra = self.output_padding if output_size is None else self._padding_for(x.shape[-1], output_size[-1])
-        return torch.nn.functional.conv_transpose1d(
-            x, self.weight, self.bias, self.stride, self.padding, extra, dilation=self.dilation
-        )
+        arguments = {"stride": self.stride, "padding": self.padding, "output_padding": extra, "dilation": self.dilation}
+        return self._convolved(x, partial(conv_transpose1d, **arguments))
 
     def export(self) -> torch.nn.ConvTranspose1d:
         """Return a plain transposed convolution of the same map that shares nothing with this one."""
@@ -111,9 +106,8 @@ class ConvTranspose1d(DenseMap):
         )
         return self._copy_into(plain)
 
-    def _synthesized(self) -> Tensor:
-        """The dense weight (in, out, kernel_size)."""
-        return self.maps(self.coefficients).permute(2, 1, 0)
+    def _laid_out(self, maps: Tensor) -> Tensor:
+        return maps.permute(2, 1, 0)
 
     def _padding_for(self, length: int, target: int) -> int:
         least = (length - 1) * self.stride - 2 * self.padding + self.dilation * (self.kernel_size - 1) + 1

@@ -1,0 +1,70 @@
+"""What convolutions over time share."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from isospan.errors import ShapeError
+from isospan.nn._conv_arguments import whole
+from isospan.nn._inputs import check_features
+from isospan.nn.dense_map import DenseMap
+from isospan.nn.isotypic_maps import IsotypicMaps, saves_time
+from isospan.representations import Representation
+
+
+class Convolution(DenseMap):
+    """Base of convolutions each of whose taps is an equivariant map.
+
+    Where channels are many, and irreps save most of the operations, the signals are convolved irrep by irrep; else,
+    and where the layer is frozen, with the dense weight.
+
+    Args:
+        rep_in: how the group acts on the channels of the input.
+        rep_out: how it acts on those of the output.
+        kernel_size: number of taps.
+        stride: as in torch.
+        dilation: as in torch.
+        bias: whether to add an invariant bias.
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        *,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int],
+        dilation: int | tuple[int],
+        bias: bool,
+    ) -> None:
+        taps = whole(kernel_size, least=1, what="kernel_size")
+        super().__init__(rep_in, rep_out, taps=(taps,), bias=bias)
+        self.kernel_size = taps
+        self.in_channels, self.out_channels = rep_in.size, rep_out.size
+        self.stride = whole(stride, least=1, what="stride")
+        self.dilation = whole(dilation, least=1, what="dilation")
+        by_irrep = saves_time(self.maps.basis, taps=taps)
+        self.by_irrep = IsotypicMaps(self.maps.basis) if by_irrep else None
+
+    def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
+        """The convolution of signals (B, rep_in.size, T), or without B, by a function of them, a weight and a bias."""
+        if self.by_irrep is None or self.is_frozen:
+            return convolve(x, self.weight, self.bias)
+        signals, bias = x if x.dim() == 3 else x.unsqueeze(0), self.bias
+        y = self.by_irrep(signals, self.coefficients, lambda piece, maps: convolve(piece, self._laid_out(maps), None))
+        y = y if x.dim() == 3 else y.squeeze(0)
+        return y if bias is None else y + bias.unsqueeze(-1)
+
+    def _check(self, x: Tensor) -> None:
+        check_features(x, self.in_channels, dim=-2)
+        if x.dim() > 3:
+            raise ShapeError(
+                f"The input must have shape (B, D, T) or (D, T), got {tuple(x.shape)}. Flatten the leading dimensions."
+            )
+
+    def _synthesized(self) -> Tensor:
+        return self._laid_out(self.maps(self.coefficients))
+
+    def _laid_out(self, maps: Tensor) -> Tensor:
+        """The weight in torch's order, of taps (kernel_size, n_out, n_in)."""
+        raise NotImplementedError
