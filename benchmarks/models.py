@@ -3,8 +3,7 @@
 ``python -m benchmarks.models``: training steps (forward, backward, Adam) and frozen evaluation at hidden widths 128 x 3
 and 512 x 3, with one or four regular representations in and out, float32, one thread, medians of interleaved repeats.
 The bars over the plain network: training at 512 x 3 and batch 1024 at most 1.0 for C4 and 0.6 for D6 and the
-icosahedral group, at batch 256 at most 1.0; at 128 x 3 at most 1.25; evaluation at most 1.05. Beside them a training
-step of a convolution over time, at most 1.05 times torch's.
+icosahedral group, at batch 256 at most 1.0; at 128 x 3 at most 1.25; evaluation at most 1.05.
 """
 
 import json
@@ -18,7 +17,6 @@ from torch import nn
 from benchmarks.timing import machine, medians, one_thread, print_table
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup
 from isospan.models import EMLP
-from isospan.nn import Conv1d
 
 RESULTS = Path(__file__).parent / "results"
 GROUPS = {"C4": CyclicGroup(4), "D6": DihedralGroup(6), "icosahedral": IcosahedralGroup()}
@@ -76,24 +74,11 @@ def time_case(name: str, width: int, batch: int, copies: int) -> dict[str, float
     return seconds
 
 
-def time_convolution(name: str, channels: int) -> dict[str, float]:
-    rep = channels // GROUPS[name].order() * GROUPS[name].regular_representation
-    ours, theirs = Conv1d(rep, rep, 9, padding=4), nn.Conv1d(rep.size, rep.size, 9, padding=4)
-    x = torch.randn(32, rep.size, 64)
-    seconds = medians({"torch": training_step(theirs, x), "equivariant": training_step(ours, x)}, repeats=9, warm_up=2)
-    print_table(f"Conv1d, {name}, {rep.size} channels, kernel 9, batch 32 x 64", seconds)
-    ratio = seconds["equivariant"] / seconds["torch"]
-    print(f"  training over torch's: {ratio:.2f} (at most 1.05) {'held' if ratio <= 1.05 else 'MISSED'}")
-    return seconds
-
-
 def main() -> None:
     one_thread()
     print(machine())
     cases = product((512, 128), (1024, 256), GROUPS, (1, 4))
     results = {f"{n} {w} {b} {c}": time_case(n, w, b, c) for w, b, n, c in cases}
-    sizes = [("C4", 48), ("C4", 240), ("D6", 48), ("D6", 240), ("icosahedral", 240)]
-    results |= {f"Conv1d {name} {channels}": time_convolution(name, channels) for name, channels in sizes}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "models.json").write_text(json.dumps({"machine": machine(), "seconds": results}, indent=1) + "\n")
 
