@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VECTOR = 512
 """Vectors of up to so many entries are taken as they are, since their entries may have no order; longer ones pooled."""
-BATCH_BYTES, BATCH = 2**24, 2**16
+BATCH_BYTES, BATCH = 2**22, 2**14
 
 
 @dataclass(frozen=True, kw_only=True)

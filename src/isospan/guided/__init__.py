@@ -13,6 +13,7 @@ from isospan.guided.losses import (
     isotropy_loss,
     stability_loss,
 )
+from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.guided.pooling import pool, pool_targets, spatial_pool_targets
 from isospan.guided.quantities import compute_Q, ensure_dim, input_to_quantity, to_device
@@ -36,6 +37,7 @@ __all__ = [
     "Schedule",
     "Space",
     "SpaceObjective",
+    "SubspaceMonitor",
     "ThresholdSweep",
     "alignment_loss",
     "combined_loss",

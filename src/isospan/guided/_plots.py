@@ -12,6 +12,7 @@ from isospan.guided._plot_style import (
     ACCENT,
     GUIDED,
     PAGE,
+    QUANTITIES,
     UNGUIDED,
     draw_matrix,
     empty_figure,
@@ -19,6 +20,7 @@ from isospan.guided._plot_style import (
     new_figure,
     style,
 )
+from isospan.guided.monitor import SubspaceMonitor, largest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,3 +88,29 @@ def _panels(count: int, rows: int, columns: int) -> tuple[Figure, list[Axes]]:
     for ax in axes[count:]:
         ax.set_axis_off()
     return figure, axes[:count]
+
+
+def plot_drift(monitor: SubspaceMonitor) -> Figure:
+    """Return three panels over the steps: largest angle to the basis before, to the first and last, and R²."""
+    with style():
+        if not len(monitor):
+            return empty_figure("The subspaces were not solved while this was recorded.")
+        table, steps = monitor.to_dict(), np.asarray(monitor.to_dict()["step"])
+        figure = new_figure(PAGE, 3.0)
+        before, ends, read = figure.subplots(1, 3, sharex=True)
+        for i, name in enumerate(monitor.names):
+            colour = QUANTITIES[i % len(QUANTITIES)]
+            moved = np.array(largest(table["angles"][name]))
+            known = np.isfinite(moved)
+            before.plot(steps[known], moved[known], marker="o", markersize=3, color=colour, label=label(name))
+            ends.plot(steps, largest(table["from_first"][name]), color=colour)
+            ends.plot(steps, largest(table["to_last"][name]), color=colour, linestyle=(0, (3, 2)))
+            read.plot(steps, table["r2"][name], color=colour)
+        for ax, title in zip((before, ends), ("moved by", "from the first, to the last (dashed)"), strict=True):
+            ax.set(title=title, xlabel="step", ylim=(0, 92))
+            ax.yaxis.set_major_formatter("{x:g}°")
+        read.set(title="R² on running moments", xlabel="step", ylim=(min(0, read.get_ylim()[0]), 1.02))
+        for ax in (before, ends, read):
+            ax.grid(axis="y")
+        figure.legend(*before.get_legend_handles_labels(), loc="outside lower left", ncols=4)
+    return figure

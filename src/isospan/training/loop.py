@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isospan.errors import MissingArgumentError, OptionError
+from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.training.augmentation import displaced
 from isospan.training.checkpoints import Checkpoints, check_same_run
@@ -34,6 +35,7 @@ def fit(
     augment: bool = False,
     validation: Samples | None = None,
     progress: Progress | None = None,
+    monitor: SubspaceMonitor | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
 ) -> History:
@@ -62,6 +64,7 @@ def fit(
         augment: displace each batch at random; only for periodic fields.
         validation: held-out samples, scored after every epoch.
         progress: called after every step as ``progress(epoch, step, total_steps, losses)``.
+        monitor: records how the subspaces of the objective move; kept in the checkpoints.
         checkpoints: where the state is saved after every epoch, and inside it as often as they say.
         resume: continue from the newest checkpoint, where there is one. Where not set, old checkpoints are removed.
 
@@ -89,7 +92,7 @@ def fit(
     settings = {**numbers, **data, "augment": bool(augment), "guidance": _guidance(objective)}
     with seeded(seed, device):
         generator = torch.Generator().manual_seed(seed)
-        run = Run(model.to(device), objective, quantities, generator, scale, lr, total, settings)
+        run = Run(model.to(device), objective, quantities, generator, scale, lr, total, settings, monitor=monitor)
         if checkpoints is not None and resume:
             _continue(run, checkpoints)
         elif checkpoints is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isospan.errors import NonFiniteError
+from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.training.history import History
 from isospan.training.readout import Quantities
@@ -32,6 +33,7 @@ class Run:
         epoch: epochs done.
         step: steps done.
         history: losses so far.
+        monitor: follows the subspaces, if any does.
     """
 
     model: nn.Module
@@ -45,6 +47,7 @@ class Run:
     epoch: int = 0
     step: int = 0
     history: History = field(default_factory=History)
+    monitor: SubspaceMonitor | None = None
 
     def __post_init__(self) -> None:
         """Make the optimiser and set training mode."""
@@ -65,6 +68,7 @@ class Run:
         loss.backward()
         self.optimizer.step()
         self.history.add(self.step, losses)
+        self._follow()
         self.history.seconds += time.perf_counter() - started
         return losses
 
@@ -75,6 +79,7 @@ class Run:
         if self.objective is not None:
             self.objective.end_epoch()
             self.history.resolve_steps = list(self.objective.resolve_steps)
+            self._follow()
 
     def state(self) -> dict[str, Any]:
         """All that continuing bit for bit needs; the generator as it was when the epoch began."""
@@ -90,6 +95,7 @@ class Run:
             "global_generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "history": self.history.state_dict(),
+            "monitor": None if self.monitor is None else self.monitor.state_dict(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -105,6 +111,12 @@ class Run:
         if state["cuda_generator"] is not None and self.scale.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_generator"], self.scale.device)
         self.history = History.from_state_dict(state["history"])
+        if self.monitor is not None and state.get("monitor") is not None:
+            self.monitor.load_state_dict(state["monitor"])
+
+    def _follow(self) -> None:
+        if self.monitor is not None and self.objective is not None:
+            self.monitor.update(self.objective)
 
     def _loss(self, batch: Samples) -> tuple[Tensor, dict[str, float]]:
         x, _ = batch.tensors()
