@@ -104,6 +104,7 @@ class Entry:
     scale: float = 1.0  # of the data
     buffers: tuple[str, ...] = ()  # last names of those that the state holds besides parameters
     trains_otherwise: bool = False  # computes other things in training than in evaluation
+    slow_to_trace: bool = False  # in the slow run alone
     has: Callable[[str, str], bool] = lambda group, basis: True  # which groups and bases it is for
     exports: Callable[[str], bool] = lambda group: True  # for which groups, if it has an ``export()``
 
@@ -189,6 +190,26 @@ LAYERS = {
         lambda rep: models.EMLP(rep, rep, hidden_units=(330, 330)),
         has=lambda group, basis: group in ("D6", "Q8") and basis == "turned",
     ),
+    "TemporalCNN": Entry(
+        models.TemporalCNN,
+        lambda rep: models.TemporalCNN(rep, rep, hidden_units=(8, 8), window=12),
+        shape=(CHANNELS, 12),
+        shape_out=VECTORS,
+        any_batch=False,
+        buffers=("running_mean", "running_var", "num_batches_tracked"),
+        trains_otherwise=True,
+        # torch has no norms of irreps
+        exports=lambda group: GROUPS[group].order() is not None,
+    ),
+    "UNet1d": Entry(
+        models.UNet1d,
+        lambda rep: models.UNet1d(rep, rep, rep, hidden_units=(8, 8), kernel_size=3, cond_units=8),
+        shape=SERIES,
+        second=lambda layer: layer.rep_cond,
+        any_batch=False,
+        slow_to_trace=True,
+        has=lambda group, basis: basis == "turned",
+    ),
 }
 
 
@@ -247,5 +268,9 @@ EXPORTED = [case for case in ONE_BASIS if hasattr(case.make(), "export") and cas
 
 
 def params(cases, fast):
-    """All cases, of which those of other groups than ``fast`` are slow."""
-    return [pytest.param(case, id=str(case), marks=() if case.group in fast else pytest.mark.slow) for case in cases]
+    """All cases, of which those of other groups than ``fast`` are slow, and those of large networks."""
+    slow = [case.group not in fast or case.entry.slow_to_trace for case in cases]
+    return [
+        pytest.param(case, id=str(case), marks=pytest.mark.slow if is_slow else ())
+        for case, is_slow in zip(cases, slow, strict=True)
+    ]

@@ -47,7 +47,7 @@ def test_training_compiles(case):
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in ONE_BASIS if case.group == "D6" and hasattr(case.make(), "freeze")], ids=str
+    "case", params([case for case in ONE_BASIS if case.group == "D6" and hasattr(case.make(), "freeze")], ("D6",))
 )
 def test_frozen_layers_compile_and_export(case):
     layer = case.make().freeze()

@@ -81,7 +81,8 @@ class Representation(Immutable):
         a, k = read_matrices(group, matrices, algebra)
         check_orthogonal(group, a, k)
         check_relations(group, a, k)
-        self._set(group=group, name=name or "representation", size=k.shape[-1], blocks=split(group, a, k))
+        size = k.shape[-1]
+        self._set(group=group, name=name or "representation", size=size, blocks=split(group, a, k, size=size))
         check_given(group, matrices, self)
 
     @classmethod
@@ -194,7 +195,7 @@ class Representation(Immutable):
     def __mul__(self, copies: int) -> Representation:
         if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
             raise RepresentationError(f"A representation is repeated a whole number of times >= 1, got {copies!r}.")
-        blocks = _products.direct_sum([(self.blocks, self.size)] * copies)
+        blocks = _products.repeated((self.blocks, self.size), copies)
         return Representation.from_blocks(self.group, blocks, name=f"{copies} {self.name}")
 
     __rmul__ = __mul__

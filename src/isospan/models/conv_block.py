@@ -1,0 +1,96 @@
+"""A convolution over time, a normalisation and an activation."""
+
+import copy
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from isospan._checks import check_choice
+from isospan.errors import OptionError
+from isospan.models.network import hidden_activation
+from isospan.models.norm_mixing import NormMixing
+from isospan.nn import BatchNorm1d, Conv1d, GatedActivation, OverTime, RMSNorm
+from isospan.nn._activations import as_activation
+from isospan.representations import Representation
+
+Norm = Literal["batch", "rms"] | None
+
+
+class ConvBlock(nn.Module):
+    """One layer of a convolutional network, (B, rep_in.size, T) to (B, rep_out.size, T').
+
+    RMSNorm has no scales of its own: it keeps the ratios of the channels, which the convolution scales already. Before
+    gates, invariant features learn of the norms of the others (:class:`NormMixing`).
+
+    Args:
+        rep_in: how the group acts on the input.
+        rep_out: how it acts on the output.
+        kernel_size: number of taps.
+        stride: steps of the input for each of the output.
+        padding: entries on both sides.
+        norm: "batch" for BatchNorm1d, "rms" for RMSNorm at every time, None for none.
+        activation: name of an activation of single numbers, see :func:`hidden_activation`.
+
+    Raises:
+        OptionError: an unknown name.
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        norm: Norm,
+        activation: str,
+    ) -> None:
+        super().__init__()
+        as_activation(activation)  # gates have no use for it, but a wrong name is an error for every group
+        act = hidden_activation(rep_out, activation)
+        self.conv = Conv1d(rep_in, act.rep_in, kernel_size, stride, padding)
+        self.norm = _normalization(norm, act.rep_in)
+        mixing = [NormMixing(act.rep_in)] if isinstance(act, GatedActivation) else []
+        self.activation = nn.Sequential(*map(OverTime, [*mixing, act]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features (B, rep_out.size, T')."""
+        return self.activation(self.norm(self.conv(x)))
+
+    @torch.no_grad()
+    def export(self) -> tuple[nn.Conv1d, nn.Module]:
+        """Return a plain convolution and activation of the same function in evaluation.
+
+        Raises:
+            OptionError: torch has no module for the normalisation or activation.
+        """
+        act = cast(OverTime, self.activation[-1]).layer
+        if isinstance(self.norm, OverTime) or isinstance(act, GatedActivation):
+            raise OptionError(
+                "torch has no RMSNorm of channels before time, and no norms of irreps, so a network with norm='rms' or "
+                "where the group mixes hidden coordinates has no plain counterpart. Use "
+                "torch.export.export(model.freeze(), ...), or norm='batch' and a hidden_rep of permutations."
+            )
+        plain = self.conv.export()
+        return _folded(plain, self.norm) if isinstance(self.norm, BatchNorm1d) else plain, copy.deepcopy(act.activation)
+
+
+def _normalization(norm: Norm, rep: Representation) -> nn.Module:
+    if norm is None:
+        return nn.Identity()
+    check_choice(norm, ("batch", "rms"), what="norm")
+    return BatchNorm1d(rep) if norm == "batch" else OverTime(RMSNorm(rep, eps=1e-5, elementwise_affine=False))
+
+
+def _folded(conv: nn.Conv1d, norm: BatchNorm1d) -> nn.Conv1d:
+    """A convolution followed by a batch norm in evaluation, the map M x + t of vectors, as one convolution."""
+    norm = copy.deepcopy(norm).double().eval()
+    unit = torch.eye(conv.out_channels, dtype=torch.float64, device=conv.weight.device)
+    t = norm(torch.zeros_like(unit))[0]
+    M = (norm(unit) - t).mT
+    weight = torch.einsum("oi,ikt->okt", M, conv.weight.double())
+    bias = t if conv.bias is None else M @ conv.bias.double() + t
+    conv.weight, conv.bias = (nn.Parameter(values.to(conv.weight)) for values in (weight, bias))
+    return conv

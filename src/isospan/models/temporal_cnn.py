@@ -1,0 +1,112 @@
+"""Encoders of windows of time series."""
+
+import copy
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+from torch import Tensor, nn
+
+from isospan.errors import OptionError
+from isospan.models.conv_block import ConvBlock, Norm
+from isospan.models.hidden import check_signal, hidden_representations
+from isospan.models.latest_steps import LatestSteps
+from isospan.nn import Conv1d
+from isospan.nn.freezes import Freezes
+from isospan.representations import Representation
+
+
+class TemporalCNN(Freezes):
+    r"""An equivariant encoder of windows of a time series to a vector.
+
+    Strided convolutions, each with a normalisation and an activation, and an equivariant linear map of what is left.
+    Nothing is padded. With kernel size k and stride s, one feature of the last of L layers sees
+
+    .. math:: R = 1 + (k - 1) (1 + s + \dots + s^{L-1})
+
+    steps, and neighbours are s^L steps apart. Where a window is not R plus a multiple of this, its oldest steps are
+    left out, so that the newest always count.
+
+    Args:
+        rep_in: how the group acts on the channels of the series.
+        rep_out: how it acts on the vector.
+        hidden_units: widths of the convolutions, rounded up to whole copies of the hidden representation.
+        kernel_size: taps of each convolution.
+        stride: steps of each convolution.
+        window: number of steps of all windows. The linear map then sees all features of the last layer with their
+            times. Where None, it sees their means over time, and windows may have any length of at least R.
+        norm: "batch" for :class:`isospan.nn.BatchNorm1d`, "rms" for :class:`isospan.nn.RMSNorm` at every time, or None.
+        activation: as in :class:`EMLP`.
+        hidden_rep: as in :class:`EMLP`.
+
+    Attributes:
+        receptive_field: R, the fewest steps of a window.
+
+    Shapes:
+        x (B, rep_in.size, T) to y (B, rep_out.size).
+
+    Raises:
+        GroupMismatchError, RepresentationError: as for :class:`EMLP`.
+        OptionError: an unknown name, a number below 1, or a window shorter than R.
+        ShapeError: too few channels or steps; the message says how many it takes.
+
+    Example:
+        >>> import torch
+        >>> from isospan.groups import CyclicGroup
+        >>> from isospan.testing import assert_equivariant
+        >>> legs = CyclicGroup(4).regular_representation
+        >>> encoder = TemporalCNN(3 * legs, legs, hidden_units=(32, 32))
+        >>> encoder.receptive_field, encoder(torch.randn(8, 12, 50)).shape
+        (7, torch.Size([8, 4]))
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        hidden_units: Sequence[int] = (64, 128, 128),
+        kernel_size: int = 3,
+        stride: int = 2,
+        window: int | None = None,
+        norm: Norm = "batch",
+        activation: str = "ReLU",
+        hidden_rep: Representation | None = None,
+    ) -> None:
+        super().__init__()
+        self.rep_in, self.rep_out = rep_in, rep_out
+        hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
+        check_signal(rep_in, hidden[0], rep_out)
+        start = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)
+        self.receptive_field = start.receptive_field
+        blocks = [
+            ConvBlock(a, b, kernel_size, stride=stride, norm=norm, activation=activation)
+            for a, b in pairwise([rep_in, *hidden])
+        ]
+        self.latest, self.blocks = start, nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool1d(1) if window is None else nn.Identity()
+        # a map of all features at all times is a convolution that is as long as they are
+        self.head = Conv1d(hidden[-1], rep_out, 1 if window is None else start.features(window))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y (B, rep_out.size) of windows x (B, rep_in.size, T)."""
+        return self.head(self.pool(self.blocks(self.latest(x)))).flatten(1)
+
+    def export(self, window: int | None = None) -> nn.Sequential:
+        """Return a torch.nn.Sequential of the same function in evaluation, which shares nothing with this network.
+
+        Args:
+            window: number of steps of its windows, which torch has no module to choose the latest of; by default that
+                of this network.
+
+        Raises:
+            OptionError: no number of steps, or one that does not fit; or torch has no module for a part: norm="rms",
+                and the activations where the group mixes coordinates of the hidden layers.
+        """
+        window = self.latest.window if window is None else window
+        if window is None or not self.latest.takes(window):
+            raise OptionError(
+                f"A plain network is for windows of one length, {self.latest.lengths}, got window={window}. Pass it."
+            )
+        surplus = nn.ConstantPad1d((-self.latest.surplus(window), 0), 0.0)
+        layers = [layer for block in self.blocks for layer in cast(ConvBlock, block).export()]
+        return nn.Sequential(surplus, *layers, copy.deepcopy(self.pool), self.head.export(), nn.Flatten()).eval()
