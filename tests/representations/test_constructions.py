@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from isospan.errors import RepresentationError, ShapeError
-from isospan.groups import CyclicGroup, DihedralGroup, OctahedralGroup, QuaternionGroup, SymmetricGroup
+from isospan.groups import (
+    O3,
+    AlternatingGroup,
+    CyclicGroup,
+    DihedralGroup,
+    OctahedralGroup,
+    QuaternionGroup,
+    SymmetricGroup,
+)
 from isospan.representations import Representation, conjugate_by, directsum, sym2, tensor
 
 
@@ -37,6 +45,33 @@ def test_products_are_those_of_the_matrices(group):
         np.testing.assert_allclose(summed[:n, :n], A, atol=1e-14)
         np.testing.assert_allclose(summed[n : n + b.size, n : n + b.size], B, atol=1e-14)
         assert abs(summed[:n, n:]).max() == 0
+
+
+@pytest.mark.parametrize("name", ["finite", "Lie"])
+def test_symmetric_squares_in_any_basis(name):
+    """Against S^T (M kron M) S with a dense orthonormal basis S of the symmetric matrices."""
+    group = DihedralGroup(6) if name == "finite" else O3()
+    plain = group.regular_representation if name == "finite" else directsum(group.irreps(1))
+    Q = np.linalg.qr(np.random.default_rng(2).normal(size=(plain.size, plain.size)))[0]
+    rep = conjugate_by(plain, Q)
+    S = []
+    for i in range(rep.size):
+        for j in range(i, rep.size):
+            E = np.zeros((rep.size, rep.size))
+            E[i, j] = E[j, i] = 1
+            S.append(E.ravel() / np.linalg.norm(E))
+    for a in (plain, rep):
+        square = sym2(a)
+        for g in [group.sample(generator=np.random.default_rng(3)) for _ in range(3)]:
+            np.testing.assert_allclose(square(g), np.array(S) @ np.kron(a(g), a(g)) @ np.array(S).T, atol=1e-12)
+
+
+def test_products_of_permutations_permute():
+    """Off-diagonal entries of symmetric matrices and diagonal ones are moved alike, by ones that are exact."""
+    regular = AlternatingGroup(4).regular_representation
+    assert sym2(regular).is_permutation
+    assert (regular & regular).is_permutation
+    assert len((regular & regular).blocks) == 1
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)

@@ -1,12 +1,15 @@
 """Sums and products of representations, block by block, so that equal blocks stay one."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from isospan.representations.blocks import Action, Block, merge, split
 from isospan.representations.symmetry import SymmetryGroup
 
+Matrices = tuple[list[Any], list[Any]]
+"""The sparse matrices of the algebra and of the generators."""
 Space = tuple[tuple[Block, ...], int]
 """Blocks of a representation and its size."""
 
@@ -35,7 +38,7 @@ def tensor(group: SymmetryGroup, left: Space, right: Space) -> tuple[Block, ...]
     for a in left[0]:
         for b in right[0]:
             grid = a.indices[:, None, :, None] * right[1] + b.indices[None, :, None, :]
-            placed += _place(group, *_kronecker(a.action, b.action), grid.reshape(a.copies * b.copies, -1))
+            placed += _place(group, _kronecker(a.action, b.action), grid.reshape(a.copies * b.copies, -1))
     return merge(placed)
 
 
@@ -48,12 +51,12 @@ def symmetric_square(group: SymmetryGroup, space: Space) -> tuple[Block, ...]:
     placed = []
     for i, a in enumerate(blocks):
         inner = np.triu_indices(a.size)
-        placed += _place(group, *_symmetric(a.action), position[a.indices[:, inner[0]], a.indices[:, inner[1]]])
+        placed += _place(group, _symmetric(a.action), position[a.indices[:, inner[0]], a.indices[:, inner[1]]])
         for j, b in enumerate(blocks[i:], start=i):
             pairs = [(p, q) for p in a.indices for q in b.indices] if i != j else _pairs(a.indices)
             if pairs:
                 grid = np.stack([position[np.ix_(p, q)].ravel() for p, q in pairs])
-                placed += _place(group, *_kronecker(a.action, b.action), grid)
+                placed += _place(group, _kronecker(a.action, b.action), grid)
     return merge(placed)
 
 
@@ -61,36 +64,43 @@ def _pairs(rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(rows[p], rows[q]) for p in range(len(rows)) for q in range(p + 1, len(rows))]
 
 
-def _place(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray, grid: np.ndarray) -> list[Block]:
+def _place(group: SymmetryGroup, matrices: Matrices, grid: np.ndarray) -> list[Block]:
     """Split one product of blocks, and put every part at its copies' coordinates: grid (copies, n)."""
-    return [
-        Block(part.action, grid[:, part.indices].reshape(-1, part.size)) for part in split(group, algebra, generators)
-    ]
+    parts = split(group, *matrices, size=grid.shape[1])
+    return [Block(part.action, grid[:, part.indices].reshape(-1, part.size)) for part in parts]
 
 
-def _kronecker(a: Action, b: Action) -> tuple[np.ndarray, np.ndarray]:
-    """dρ ⊗ 1 + 1 ⊗ dσ for the algebra, ρ ⊗ σ for the generators."""
-    left, right = np.eye(a.size), np.eye(b.size)
-    algebra = [np.kron(X, right) + np.kron(left, Y) for X, Y in zip(a.algebra, b.algebra, strict=True)]
-    generators = [np.kron(M, N) for M, N in zip(a.generators, b.generators, strict=True)]
-    return _stack(algebra, a.size * b.size), _stack(generators, a.size * b.size)
+def _kronecker(a: Action, b: Action) -> Matrices:
+    """dρ ⊗ 1 + 1 ⊗ dσ for the algebra, ρ ⊗ σ for the generators: sparse, as permutations and their products are."""
+    from scipy.sparse import csc_array, eye_array, kron
+
+    def product(X: Any, Y: Any) -> Any:
+        return kron(csc_array(X), csc_array(Y), format="csc")
+
+    left, right = eye_array(a.size), eye_array(b.size)
+    algebra = [product(X, right) + product(left, Y) for X, Y in zip(a.algebra, b.algebra, strict=True)]
+    return algebra, [product(M, N) for M, N in zip(a.generators, b.generators, strict=True)]
 
 
-def _symmetric(a: Action) -> tuple[np.ndarray, np.ndarray]:
-    """The same, within the orthonormal basis of symmetric matrices."""
-    S = symmetric_basis(a.size)
+def _symmetric(a: Action) -> Matrices:
+    """The same, within the orthonormal basis of symmetric matrices.
+
+    The coordinate of an entry and its mirror image is their sum times √½, that of a diagonal entry itself. Scaled as a
+    whole, and not from both sides, permutations keep entries that are exactly one.
+    """
+    from scipy.sparse import csc_array
+
+    rows, columns = np.triu_indices(a.size)
+    k, is_diagonal = np.arange(len(rows)), rows == columns
+    upper, lower = rows * a.size + columns, columns * a.size + rows
+    places = np.concatenate([upper, lower[~is_diagonal]]), np.concatenate([k, k[~is_diagonal]])
+    both = csc_array((np.ones(len(places[0])), places), shape=(a.size**2, len(k)))
+    scales = np.array([0.5, np.sqrt(0.5), 1.0])
+
+    def within(K: csc_array) -> csc_array:
+        sums = (both.T @ K @ both).tocoo()
+        scaled = sums.data * scales[is_diagonal[sums.row].astype(int) + is_diagonal[sums.col]]
+        return csc_array((scaled, (sums.row, sums.col)), shape=sums.shape)
+
     algebra, generators = _kronecker(a, a)
-    return S.T @ algebra @ S, S.T @ generators @ S
-
-
-def symmetric_basis(n: int) -> np.ndarray:
-    """Orthonormal basis of the symmetric (n, n) matrices, a column each, (n², n (n + 1) / 2)."""
-    rows, columns = np.triu_indices(n)
-    S = np.zeros((n, n, len(rows)))
-    S[rows, columns, np.arange(len(rows))] = S[columns, rows, np.arange(len(rows))] = np.sqrt(0.5)
-    S[rows[rows == columns], columns[rows == columns], np.flatnonzero(rows == columns)] = 1.0
-    return S.reshape(n * n, -1)
-
-
-def _stack(matrices: list[np.ndarray], size: int) -> np.ndarray:
-    return np.stack(matrices) if matrices else np.empty((0, size, size))
+    return [within(K) for K in algebra], [within(K) for K in generators]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -118,15 +119,36 @@ class Block(Immutable):
         return self.action.parts
 
 
-def split(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> tuple[Block, ...]:
-    """Split the coordinates into the connected components of the joint sparsity pattern; equal ones share a block."""
-    matrices = np.concatenate([generators, algebra])
-    couplings = [[np.flatnonzero(column) for column in (abs(matrix) > COUPLED).T] for matrix in matrices]
+def split(group: SymmetryGroup, algebra: Sequence[Any], generators: Sequence[Any], *, size: int) -> tuple[Block, ...]:
+    """Split the coordinates into the connected components of the joint sparsity pattern; equal ones share a block.
+
+    Args:
+        group: the group that acts.
+        algebra: matrices (size, size), dense or of scipy.sparse.
+        generators: the same.
+        size: number of coordinates.
+    """
+    couplings = [_couplings(matrix) for matrix in (*generators, *algebra)]
     placed = []
-    for component in _components(couplings, matrices.shape[-1]):
-        rows, columns = component[:, None], component
-        placed.append(Block(Action(group, algebra[:, rows, columns], generators[:, rows, columns]), component[None]))
+    for component in _components(couplings, size):
+        action = Action(group, _within(algebra, component), _within(generators, component))
+        placed.append(Block(action, component[None]))
     return merge(placed)
+
+
+def _couplings(matrix: Any) -> list[np.ndarray]:
+    """The rows of the entries of every column."""
+    if isinstance(matrix, np.ndarray):
+        return [np.flatnonzero(column) for column in (abs(matrix) > COUPLED).T]
+    coupled = (abs(matrix) > COUPLED).tocsc().sorted_indices()
+    return np.split(coupled.indices, coupled.indptr[1:-1])
+
+
+def _within(matrices: Sequence[Any], component: np.ndarray) -> np.ndarray:
+    """The entries between the coordinates of a component, (k, n, n)."""
+    rows, columns, n = component[:, None], component, len(component)
+    parts = [M[rows, columns] if isinstance(M, np.ndarray) else M[:, columns][columns].toarray() for M in matrices]
+    return np.stack(parts) if parts else np.empty((0, n, n))
 
 
 def _components(couplings: list[list[np.ndarray]], size: int) -> list[np.ndarray]:

@@ -81,7 +81,8 @@ class Representation(Immutable):
         a, k = read_matrices(group, matrices, algebra)
         check_orthogonal(group, a, k)
         check_relations(group, a, k)
-        self._set(group=group, name=name or "representation", size=k.shape[-1], blocks=split(group, a, k))
+        size = k.shape[-1]
+        self._set(group=group, name=name or "representation", size=size, blocks=split(group, a, k, size=size))
         check_given(group, matrices, self)
 
     @classmethod
