@@ -13,6 +13,7 @@ import isospan
 
 MODULES = [module.name for module in pkgutil.walk_packages(isospan.__path__, "isospan.")]
 HEAVY = ("matplotlib", "typer", "rich", "jinja2", "xarray", "dask", "netCDF4", "h5netcdf", "zarr", "pandas", "scipy")
+HEAVY += ("lightning", "torchmetrics", "transformers", "accelerate")
 
 
 def loaded_by(statement: str) -> set[str]:

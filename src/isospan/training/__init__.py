@@ -2,8 +2,10 @@
 
 from isospan.training.augmentation import Displacement, can_displace, displaced
 from isospan.training.checkpoints import Checkpoints
+from isospan.training.guide import Guide
 from isospan.training.history import History
 from isospan.training.loop import fit
+from isospan.training.means import Means
 from isospan.training.networks import ConvAutoencoder
 from isospan.training.randomness import seeded
 from isospan.training.readout import Readout, encode_samples, encoded_moments, read_out, reconstruction_error
@@ -16,7 +18,9 @@ __all__ = [
     "Checkpoints",
     "ConvAutoencoder",
     "Displacement",
+    "Guide",
     "History",
+    "Means",
     "Readout",
     "Rows",
     "Samples",

@@ -9,6 +9,7 @@ from typing import Any
 import torch.distributed as dist
 
 from isospan._checks import check_count
+from isospan._distributed import Ranks
 from isospan._files import remove_unfinished
 from isospan.errors import FileFormatError, OptionError
 from isospan.training.trees import load_tree, save_tree
@@ -133,17 +134,10 @@ def check_same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any])
         )
 
 
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
 def _rank() -> int:
-    return dist.get_rank() if _distributed() else 0
+    return dist.get_rank() if Ranks().size > 1 else 0
 
 
 def _from_rank_0(number: int | None) -> int | None:
     """What rank 0 has, on every rank."""
-    shared = [number]
-    if _distributed():
-        dist.broadcast_object_list(shared, src=0)
-    return shared[0]
+    return Ranks().gather(number)[0] if Ranks().size > 1 else number

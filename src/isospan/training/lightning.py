@@ -1,0 +1,92 @@
+"""Guidance under the Trainer of Lightning: a callback, and one line in the training step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from isospan.errors import MissingPackageError
+from isospan.guided.objective import SpaceObjective
+from isospan.training.guide import Guide
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError as error:
+    raise MissingPackageError("This needs Lightning. Install it with: pip install 'isospan[lightning]'.") from error
+
+
+class GuideCallback(Callback):
+    """Keeps an objective beside a LightningModule, whose steps add the guidance by :meth:`total`.
+
+    The objective follows the module to its device, re-solves on its schedule, and is part of Lightning's checkpoints.
+    Its terms are logged as ``guide/...`` at every step of training, and as ``val_guide/...``, the means of a
+    validation. Under DDP the processes solve together, each from its part of the batch. Where gradients of several
+    batches are accumulated, each of them counts.
+
+    Args:
+        objective: the guidance.
+
+    Example:
+        >>> from lightning.pytorch import LightningModule
+        >>> class Autoencoder(LightningModule):
+        ...     def __init__(self, encoder, decoder, guide):
+        ...         super().__init__()
+        ...         self.encoder, self.decoder, self.guide = encoder, decoder, guide
+        ...
+        ...     def training_step(self, batch, batch_idx):
+        ...         x, energy = batch
+        ...         z = self.encoder(x)
+        ...         task_loss = (self.decoder(z) - x).square().mean()
+        ...         return self.guide.total(task_loss, z, {"energy": energy})
+        >>> guide = GuideCallback(SpaceObjective({"energy": 2}, latent_dim=8))
+
+        Then ``Trainer(callbacks=[guide]).fit(Autoencoder(encoder, decoder, guide), loader)``, and
+        ``guide.objective.space`` is the space.
+    """
+
+    def __init__(self, objective: SpaceObjective) -> None:
+        self._guide = Guide(objective)
+
+    @property
+    def objective(self) -> SpaceObjective:
+        """The guidance."""
+        return self._guide.objective
+
+    def total(
+        self,
+        task_loss: Tensor,
+        z: Tensor,
+        y: Mapping[str, Tensor],
+        *,
+        read: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Return :meth:`SpaceObjective.total <isospan.guided.SpaceObjective.total>`.
+
+        Without gradients, as in validation, the batch is not taken in.
+        """
+        return self._guide.total(task_loss, z, y, read=read)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the epochs before this one."""
+        self._guide.epochs_done(trainer.current_epoch)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Log the terms of the batch."""
+        pl_module.log_dict({f"guide/{name}": value for name, value in self.objective.terms.items()})
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the terms of the validation."""
+        pl_module.log_dict({f"val_guide/{name}": value for name, value in self._guide.held_out.read().items()})
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the epoch; the objective re-solves where its schedule says so."""
+        self._guide.epochs_done(trainer.current_epoch + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the objective, for Lightning's checkpoint; it asks all processes, and so does this."""
+        self.objective.settle()
+        return self.objective.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from the state of a checkpoint."""
+        self.objective.load_state_dict(state_dict)
