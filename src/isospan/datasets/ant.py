@@ -2,22 +2,7 @@ r"""The Ant, a robot with four equal legs, simulated by MuJoCo: dynamics with th
 
 The robot and its control step of 0.05 s are those of gymnasium (Schulman et al., High-dimensional continuous control
 using generalized advantage estimation, 2016), on a flat floor. A state is described from the robot's own point of view.
-It says nothing of where the robot is and which way it faces, and the physics does not depend on either:
-
-======== ========================================= ==============================
-columns  what                                      under the group
-======== ========================================= ==============================
-0        height of the torso                       invariant
-1:4      direction up, in the torso's frame        vector
-4:7      velocity, in the torso's frame            vector
-7:10     angular velocity, in the torso's frame    pseudovector
-10:18    angles of the joints                      :func:`ant_representations`
-18:26    their rates                               as the angles
-======== ========================================= ==============================
-
-Joints, and the torques that are the actions, are ordered hip 1, ankle 1, hip 2, ..., ankle 4. The quarter turn moves
-leg k to leg k + 1; the mirror :math:`y \to -y` of the torso's frame swaps the legs 1 with 4 and 2 with 3. Both are
-symmetries of the simulated robot, contacts included, to the rounding of float64.
+It says nothing of where the robot is and which way it faces, and the physics does not depend on either.
 
 One thing differs from gymnasium: friction. Its cone is approximated there by a pyramid, which stands along the axes of
 the world where the torso touches the floor, so that it matters which way the robot faces. Here it is a round cone, and
@@ -65,7 +50,10 @@ def ant_steps(
     torques: tuple[float, float] = (0.1, 1.0),
     progress: Progress | None = None,
 ) -> Tensor:
-    r"""Simulate n control steps of the Ant under random torques, several from each trajectory.
+    r"""Simulate n control steps of the Ant, a robot with four legs, under random torques, several from each trajectory.
+
+    It is the Ant of gymnasium, with friction that is the same in all directions. What states consist of, and how the
+    symmetry acts on them, says :func:`ant_representations`.
 
     A trajectory starts upright, the joints displaced by up to 0.2 rad and the torso at a height of 0.55 to 0.95. The
     torques are :math:`\tanh(s a)` of the largest possible, where a is an autoregressive process of unit variance,
@@ -106,7 +94,22 @@ def ant_steps(
 
 
 def ant_representations() -> tuple[Representation, Representation]:
-    """How the symmetries of a square, turned by r and mirrored by s, act on states and on actions.
+    r"""How the symmetries of a square, turned by r and mirrored by s, act on states and on actions.
+
+    ======== ========================================= ==========================
+    columns  what they hold of a state                 under the group
+    ======== ========================================= ==========================
+    0        height of the torso, m                    invariant
+    1:4      direction up, in the torso's frame        vector
+    4:7      velocity, in the torso's frame, m/s       vector
+    7:10     angular velocity, in that frame, rad/s    pseudovector
+    10:18    angles of the joints, rad                 as the actions
+    18:26    their rates, rad/s                        as the actions
+    ======== ========================================= ==========================
+
+    Joints, and the torques that are the actions, are ordered hip 1, ankle 1, hip 2, ..., ankle 4. The quarter turn r
+    moves leg k to leg k + 1; the mirror s, :math:`y \to -y` in the torso's frame, swaps the legs 1 with 4 and 2 with 3.
+    Both are symmetries of the simulated robot, contacts included, to the rounding of float64.
 
     Example:
         >>> state, action = ant_representations()

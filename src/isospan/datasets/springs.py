@@ -56,8 +56,8 @@ def spring_ring(
         seed: Seed of the states.
 
     Returns:
-        States before and after, of shape (n, 2, 2 N), float32: the displacements, then the momenta. The ring's symmetry
-        acts on them by :func:`spring_ring_representation`.
+        States before and after, of shape (n, 2, 2 N), float32. Displacements come first, then momenta. The ring's
+        symmetry acts on them by :func:`spring_ring_representation`.
 
     Raises:
         OptionError: A parameter is out of its range.

@@ -1,0 +1,1 @@
+"""What symmetry saves in samples: test errors of equivariant and plain perceptrons over the number of samples."""
