@@ -1,17 +1,21 @@
 """The weight of guidance against the task, by the force of each on the latents."""
 
+import warnings
+
 import torch
 from torch import Tensor
 
 from isospan._checks import working_dtype
 from isospan._distributed import Ranks
-from isospan.errors import OptionError
+from isospan.errors import NumericalWarning, OptionError
 from isospan.moments import KeepsPrecision
 
 MEMORY = 0.9
 """Share of the running mean of the log force ratio that a step leaves."""
 FIRST_RATIO = 0.01
 """Weight over strength before the forces have been measured, for one step."""
+UNMEASURED_STEPS = 10
+"""Steps without a measurement after which something is wrong."""
 
 
 class ForceBalance(KeepsPrecision):
@@ -52,6 +56,7 @@ class ForceBalance(KeepsPrecision):
         self.strength = strength
         self.ranks = ranks or Ranks()
         self._waiting: list[Tensor] = []
+        self._watched = 0
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
         self.register_buffer("measured", torch.zeros((), dtype=torch.int64))
 
@@ -66,7 +71,11 @@ class ForceBalance(KeepsPrecision):
             z: latents that the task reads, requiring a gradient.
             branch: a function of z (such as ``z.clone()``) that only the guidance reads.
             weight: of the guidance in the loss.
+
+        Warns:
+            NumericalWarning: none of the first ten backward passes had a force of both.
         """
+        self._warn_if_blind()
         from_guidance: list[Tensor] = []
 
         def at_branch(gradient: Tensor) -> None:
@@ -80,6 +89,17 @@ class ForceBalance(KeepsPrecision):
 
         branch.register_hook(at_branch)
         z.register_hook(at_latents)
+
+    def _warn_if_blind(self) -> None:
+        self._watched += 1
+        if self._watched == UNMEASURED_STEPS + 1 and self.strength and not int(self.measured):
+            warnings.warn(
+                f"In {UNMEASURED_STEPS} steps no force of the task on the latents was seen, so the weight of guidance "
+                f"stays at {FIRST_RATIO:g} times its strength. Pass as z the tensor that the task reads: a model "
+                "compiled or wrapped as a whole returns a copy of it.",
+                NumericalWarning,
+                stacklevel=4,
+            )
 
     def _measured(self, squares: Tensor) -> None:
         if self.ranks.size > 1:

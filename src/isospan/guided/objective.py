@@ -1,7 +1,7 @@
 """The guidance loss of a training loop: running moments, re-solved subspaces, refitted decoders, balance."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -57,8 +57,9 @@ class SpaceObjective(KeepsPrecision):
 
     Under ``torch.distributed`` each process passes its part of the batch, and the loss is that of the whole. What
     changes the state is called by all processes, in the same order: :meth:`forward` and :meth:`total` in training mode,
-    :meth:`solve` and :meth:`end_epoch`. All else, also :meth:`forward` in evaluation mode, concerns one process alone.
-    The gradient of every process is such that its *average*, which DDP and FSDP take, is that of the whole batch.
+    :meth:`solve`, :meth:`end_epoch` and :meth:`settle`. All else, also :meth:`forward` in evaluation mode, concerns one
+    process alone. The gradient of every process is such that its *average*, which DDP and FSDP take, is that of the
+    whole batch.
 
     Args:
         k: subspace dimension of each quantity; at most min(D, P) of it is used.
@@ -163,16 +164,16 @@ class SpaceObjective(KeepsPrecision):
             DegenerateDataError: fewer than two samples, or a quantity that has been constant so far.
             DimensionError: ``orthogonal`` subspaces of quantities of these sizes do not fit into D.
         """
-        inputs = self._taken_in(z, y)  # pyright: ignore[reportCallIssue]
-        if inputs is None:
-            self.terms = {}
-            return (z * 0).sum()
-        with torch.autocast(z.device.type, enabled=False):
-            terms = combined_loss(**inputs, weights=self.weights, return_terms=True)
-        self.terms = {name: value.detach() for name, value in terms.items()}
-        return terms["total"]
+        return self._guidance(z, self._taken_in(z, y))  # pyright: ignore[reportCallIssue]
 
-    def total(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+    def total(
+        self,
+        task_loss: Tensor,
+        z: Tensor,
+        y: Mapping[str, Tensor],
+        *,
+        read: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         r"""Return task loss plus guidance, balanced by the force of each on the latents.
 
         .. math:: L = L_\text{task} + w L_\text{guide}
@@ -181,15 +182,25 @@ class SpaceObjective(KeepsPrecision):
         times as hard as the task, with whatever else the caller adds to the loss. So it is small while the task's
         decoder is young, and the same for a task loss in other units, of another scale or negative, and under a
         gradient scaler. A backward in which either gradient is zero or not finite leaves the weight as it is.
+
+        The z to pass is the tensor that the task's decoder reads: the force of the task is measured there. A model or a
+        step that is compiled as a whole gives a copy, which no task pulls at; compile encoder and decoder instead.
+
+        Warns:
+            NumericalWarning: no force of the task was seen at z in the first steps.
+
+        Args:
+            task_loss: a scalar that depends on z.
+            z: the very tensor that the task reads on: latents (B, D), or what they are read from.
+            y: quantities {name: (B, ...)}, in their units.
+            read: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
+                ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no force.
         """
-        branch = z.clone()
-        guidance = self(branch, y)
-        if self.solution is None:
-            return task_loss + guidance
-        weight = self.balance.weight().to(guidance.dtype)
-        self.terms |= {"task": task_loss.detach(), "weight": weight}
-        if self.training and z.requires_grad:
-            self.balance.watch(z, branch, weight)
+        inputs = self._taken_in(z, y, balanced=True, read=read)  # pyright: ignore[reportCallIssue]
+        weight = inputs.pop("weight", task_loss.new_ones(()))
+        guidance = self._guidance(z, inputs)
+        if inputs:
+            self.terms = self.terms | {"task": task_loss.detach(), "weight": weight}
         return task_loss + weight * guidance
 
     @torch.no_grad()
@@ -211,13 +222,20 @@ class SpaceObjective(KeepsPrecision):
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Count an epoch; re-solve where the schedule says so."""
+        self.settle()
+        self.epoch += 1
+        if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None:
+            self._take(self._solved(self.moments))
+
+    def settle(self) -> None:
+        """Bring into the state what processes would tell each other at the next batch.
+
+        All of them call it before ``state_dict`` inside an epoch; at the end of one it is done.
+        """
         if self.ranks.size > 1:
             forces = self.balance.waiting()
             self.ranks.sum_([forces])
             self.balance.remember_(forces)
-        self.epoch += 1
-        if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None:
-            self._take(self._solved(self.moments))
 
     @property
     def space(self) -> LatentSpace:
@@ -336,14 +354,47 @@ class SpaceObjective(KeepsPrecision):
         scale = target_scales(self.moments)
         self.solution.replace_decoders({name: A[name] / scale[name] for name in self.k})
 
+    def _guidance(self, z: Tensor, inputs: Mapping[str, Any]) -> Tensor:
+        """The loss, and its terms for logging; zero before the first solve."""
+        if not inputs:
+            self.terms = {}
+            return (z * 0).sum()
+        with torch.autocast(z.device.type, enabled=False):
+            terms = combined_loss(**inputs, weights=self.weights, return_terms=True)
+        self.terms = {name: value.detach() for name, value in terms.items()}
+        return terms["total"]
+
     @torch.compiler.disable
-    def _taken_in(self, z: Tensor, y: Mapping[str, Tensor]) -> dict[str, Any] | None:
-        """Take in a batch where the state trains; return what the loss is made of, or None before the first solve."""
-        batch = self._joint(z, y) if self.training else self._checked(z, y)
+    def _taken_in(
+        self,
+        z: Tensor,
+        y: Mapping[str, Tensor],
+        *,
+        balanced: bool = False,
+        read: Callable[[Tensor], Tensor] | None = None,
+    ) -> dict[str, Any]:
+        """Take in a batch where the state trains; return what the loss is made of, nothing before the first solve.
+
+        All that looks at values or sends messages is here, so a compiler breaks its graph here and nowhere else. Where
+        the guidance is to be ``balanced``, its weight comes along, and both forces on z are watched.
+        """
+        branch = z.clone() if balanced else z
+        latents = branch if read is None else read(branch)
+        batch = self._joint(latents, y) if self.training else self._checked(latents, y)
         if self.training:
-            self._observe(z.detach(), batch)
+            self._observe(latents.detach(), batch)
         if self.solution is None:
-            return None
+            return {}
+        inputs = self._inputs(latents, batch)
+        if not balanced:
+            return inputs
+        weight = self.balance.weight().to(working_dtype(latents))
+        if self.training and z.requires_grad:
+            self.balance.watch(z, branch, weight)
+        return inputs | {"weight": weight}
+
+    def _inputs(self, z: Tensor, batch: Batch) -> dict[str, Any]:
+        """Arguments of the loss, in its precision and without units."""
         dtype, scale, W_prev = working_dtype(z), target_scales(self.moments), self.solution.W_prev
         cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
         inputs = {

@@ -1,16 +1,11 @@
 """The four losses computed together."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Literal, NamedTuple, get_args, overload
+from collections.abc import Mapping
+from typing import Literal, get_args, overload
 
-import torch
 from torch import Tensor
 
 from isospan._checks import check_choice
-from isospan.guided.losses.alignment import decoding_error
-from isospan.guided.losses.disentanglement import squared_correlation
-from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import (
     centred,
     checked_bases,
@@ -20,18 +15,13 @@ from isospan.guided.losses.inputs import (
     sizes,
     stacked,
 )
-from isospan.guided.losses.isotropy import (
-    Spectrum,
-    check_isotropy_options,
-    leading_free_directions,
-    singular_spread,
-    variance_spread,
-)
+from isospan.guided.losses.isotropy import Spectrum, check_isotropy_options
 from isospan.guided.losses.stability import Metric, drift
+from isospan.guided.losses.together import BATCH_TERMS, Plan, loss_of_batch
 from isospan.guided.losses.whole import Whole
 from isospan.moments import Moments
 
-TERMS = ("alignment", "disentanglement", "isotropy", "stability")
+TERMS = (*BATCH_TERMS, "stability")
 
 
 @overload
@@ -90,7 +80,8 @@ def combined_loss(
     .. math:: L = \sum_t w_t L_t
 
     The same values as :func:`alignment_loss`, :func:`disentanglement_loss`, :func:`isotropy_loss` and
-    :func:`stability_loss`, computed from one product of the latents with all bases.
+    :func:`stability_loss`, computed from one product of the latents with all bases. ``torch.compile`` takes it in
+    without a graph break, as one operation.
 
     Args:
         Z: latents (B, D), B ≥ 2.
@@ -134,71 +125,14 @@ def combined_loss(
         Y = checked_quantities(Y, W, Z)
         A = checked_decoders(A, W, Y)
         sums = None if whole is None else Whole.of(whole, W, A)
-        terms: dict[str, Tensor] = dict.fromkeys(TERMS, Zc.new_zeros(()))
-        kernel = partial(_together, _Plan(sizes(W), weight, unbiased, n_dir, isotropy), sums, terms)
-        total = with_gradient(kernel, Zc, stacked(W), *(A[name] for name in W), *(Y[name] for name in W))
+        plan = Plan(sizes(W), weight, unbiased, n_dir, isotropy)
+        total, terms = loss_of_batch(plan, sums, Zc, stacked(W), [A[name] for name in W] + [Y[name] for name in W])
+        terms["stability"] = Zc.new_zeros(())
         if weight["stability"] and W_prev is not None:
             change = drift(W, W_prev, metric)
             terms["stability"] = change.detach()
             total = total + weight["stability"] * change
     return {"total": total} | terms if return_terms else total
-
-
-class _Plan(NamedTuple):
-    """What to compute: subspace dimensions, weights and options."""
-
-    k: list[int]
-    weight: dict[str, float]
-    unbiased: bool
-    n_dir: int
-    isotropy: Spectrum
-
-
-def _together(
-    plan: _Plan,
-    whole: Whole | None,
-    terms: dict[str, Tensor],
-    needed: Sequence[bool],
-    Zc: Tensor,
-    W_all: Tensor,
-    *A_and_Y: Tensor,
-) -> tuple[Tensor, Gradients]:
-    """Value and gradients of the weighted sum without stability; the terms are left in ``terms``.
-
-    Every term is a function of S = Zc W_allᵀ, of U = Zc Fᵀ with the leading free directions F, or of Zc itself. So
-    dL/dZc = [dL/dS, dL/dU] [W_all; F] + (the last) and dL/dW_all = (dL/dS)ᵀ Zc.
-    """
-    (for_Z, for_W, *for_rest), weight, K = needed, plan.weight, len(W_all)
-    singular = plan.isotropy == "singular" and weight["isotropy"] != 0
-    frame = torch.cat([W_all, leading_free_directions(Zc, W_all, plan.n_dir, whole=whole)]) if singular else W_all
-    T = Zc @ frame.mT
-    S, U, for_S = T[:, :K], T[:, K:], for_Z or for_W
-    G = None if whole is None else whole.gram(frame)
-    of_S, of_U = (None, None) if whole is None or G is None else ((whole.count, G[:K, :K]), G.diagonal()[K:])
-    calls = {
-        "alignment": partial(decoding_error, plan.k, (for_S, *for_rest), S, *A_and_Y, whole=whole),
-        "disentanglement": partial(squared_correlation, plan.k, plan.unbiased, (for_S,), S, whole=of_S),
-        "isotropy": partial(singular_spread, (for_Z,), U, squares=of_U)
-        if singular
-        else partial(variance_spread, W_all, (for_Z,), Zc, whole=whole),
-    }
-    results = {term: calls[term]() for term in calls if weight[term]}
-    terms.update({term: value for term, (value, _) in results.items()})
-    total = sum((weight[term] * value for term, (value, _) in results.items()), start=Zc.new_zeros(()))
-
-    gradient = {term: parts[0] for term, (_, parts) in results.items() if parts[0] is not None}
-    dT, dZ, dW = torch.zeros_like(T), None, None
-    for term, part in (("alignment", dT[:, :K]), ("disentanglement", dT[:, :K]), ("isotropy", dT[:, K:])):
-        if term in gradient and (singular or term != "isotropy"):
-            part.add_(gradient[term], alpha=weight[term])
-    if for_Z:
-        dZ = dT @ frame
-        if "isotropy" in gradient and not singular:
-            dZ.add_(gradient["isotropy"], alpha=weight["isotropy"])
-    if for_W:
-        dW = dT[:, :K].mT @ Zc
-    rest = results["alignment"][1][1:] if weight["alignment"] else [None] * len(A_and_Y)
-    return total, (dZ, dW, *(None if part is None else weight["alignment"] * part for part in rest))
 
 
 def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
