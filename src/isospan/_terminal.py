@@ -5,16 +5,18 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 LINE_SECONDS = 10.0
+HEIGHTS = "▁▂▃▄▅▆▇█"
 WIDE = 110
 """Columns from which there is room for a long bar; at 80 a short one leaves room for the losses."""
 
@@ -45,6 +47,18 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
+class _Progress(Progress):
+    """Bars, and a line below them."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars, and the line where there is one."""
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(self.below, no_wrap=True, overflow="ellipsis")
+
+
 class TerminalReporter:
     """Shows a run: its stages, a bar over the steps of all networks with the time left, and the losses.
 
@@ -54,7 +68,7 @@ class TerminalReporter:
     def __init__(self) -> None:
         self.quiet = os.environ.get("RANK", "0") != "0"
         self.live = console.is_terminal and not self.quiet
-        self.progress = Progress(
+        self.progress = _Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=10 if console.width < WIDE else 40),
             TextColumn("{task.percentage:.0f}%"),
@@ -96,6 +110,11 @@ class TerminalReporter:
         """Move the bar on and show the losses."""
         self.advance(self.before[network] + step, f"{network}, epoch {epoch}", format_losses(losses))
 
+    def moved(self, network: str, monitor: Any) -> None:
+        """Draw by how much the subspaces moved, below the bar."""
+        if self.live:
+            self.progress.below = drift_line(monitor.to_dict()["angles"])
+
     def generated(self, done: int, total: int) -> None:
         """Move the bar of simulated fields on."""
         if self.bar is None or self.total != total:
@@ -122,6 +141,22 @@ class TerminalReporter:
             left = (now - self.started) / max(1, done - self.first) * (self.total - done)
             text = f"{description}: {done} of {self.total} {self.unit}, {duration(left)} left"
             console.print(f"{text}, {losses}" if losses else text, markup=False, soft_wrap=True)
+
+
+def drift_line(angles: Mapping[str, list[list[float]]], *, last: int = 12) -> str:
+    """Draw the largest angle (degrees) of each of the last solves as a bar of eight heights, full at 90°.
+
+    Example:
+        >>> drift_line({"energy": [[], [10.0, 85.0], [2.0, 40.0], [0.5, 3.0]]})
+        'moved by  energy █▄▁ 3°'
+    """
+    parts = []
+    for name, rows in angles.items():
+        moved = [max(row) for row in rows if row]
+        if moved:
+            bars = "".join(HEIGHTS[min(int(angle / 90 * len(HEIGHTS)), len(HEIGHTS) - 1)] for angle in moved[-last:])
+            parts.append(f"{name} {bars} {moved[-1]:.0f}°")
+    return "  ".join(["moved by", *parts]) if parts else ""
 
 
 def format_losses(losses: Mapping[str, float]) -> str:

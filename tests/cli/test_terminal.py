@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from isospan import _terminal
-from isospan._terminal import TerminalReporter, evaluation_table, format_losses, in_options, probe_note
+from isospan._terminal import TerminalReporter, drift_line, evaluation_table, format_losses, in_options, probe_note
 
 LOSSES = {"task": 0.123456, "guidance": 0.25, "alignment": 0.25, "weight": 0.01}
 
@@ -106,3 +106,24 @@ def test_the_stored_decoder_comes_first_and_probes_that_were_left_out_have_no_co
 @pytest.mark.parametrize(("own", "best", "said"), [(0.8, 0.7, True), (0.7, 0.8, False), (float("nan"), 0.7, False)])
 def test_a_best_probe_below_the_own_subspace_is_explained(own, best, said):
     assert bool(probe_note(evaluation(own, best))) == said
+
+
+class Drift:
+    def to_dict(self):
+        return {"angles": {"a": [[], [89.0], [50.0, 30.0]], "b": [[], [0.2], [12.0]]}}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_drift_is_drawn_below_the_bar_on_a_terminal_only(monkeypatch, terminal):
+    stream = io.StringIO()
+    monkeypatch.setattr(_terminal, "console", Console(file=stream, force_terminal=terminal, width=80, highlight=False))
+    with TerminalReporter() as reporter:
+        reporter.planned({"guided": 2})
+        reporter.moved("guided", Drift())
+        reporter.stepped("guided", 1, 1, 2, LOSSES)
+        reporter.stepped("guided", 1, 2, 2, LOSSES)
+    assert ("moved by  a █▅ 50°  b ▁▂ 12°" in stream.getvalue()) == terminal
+
+
+def test_nothing_moved_before_the_second_solve():
+    assert drift_line({"a": [[]]}) == ""

@@ -26,7 +26,7 @@ class Recording:
     """A reporter that remembers."""
 
     def __init__(self):
-        self.stages, self.steps, self.sizes, self.plan = [], [], None, None
+        self.stages, self.steps, self.rows, self.sizes, self.plan = [], [], [], None, None
 
     def stage(self, text):
         self.stages.append(text)
@@ -39,6 +39,9 @@ class Recording:
 
     def stepped(self, network, epoch, step, total, losses):
         self.steps.append((network, step))
+
+    def moved(self, network, monitor):
+        self.rows.append((network, len(monitor)))
 
 
 def weights(path):
@@ -69,6 +72,25 @@ def test_a_reporter_hears_of_everything(config, fields):
     assert reporter.steps == [(name, step) for name in ("guided", "unguided") for step in range(1, 9)]
     assert set(reporter.sizes.dims) == {"local_mean", "gradient_x"}
     assert reporter.stages[0] == "Sizing the quantities"
+    assert reporter.rows == [("guided", 1), ("guided", 2), ("guided", 3)]  # steps 5 and 7; the end of the first epoch
+
+
+@pytest.mark.usefixtures("figures")
+def test_the_drift_of_the_subspaces_is_recorded_and_reported_also_over_an_interruption(config, fields, tmp_path):
+    class Interrupting(Recording):
+        def stepped(self, network, epoch, step, total, losses):
+            if step == 12:
+                raise Interrupted
+
+    whole = train(config(epochs=4, baseline=False, out=tmp_path / "whole"), samples=fields())
+    with pytest.raises(Interrupted):
+        train(config(epochs=4, baseline=False), samples=fields(), reporter=Interrupting())
+    resumed = train(config(epochs=4, baseline=False, resume=True), samples=fields())
+    drift = json.loads((tmp_path / "run" / "metrics.json").read_text())["drift"]
+    assert drift["step"] == [5, 7, 8, 11, 12, 16, 16]  # a re-solve at 16 as well as the end of an epoch
+    assert drift["resolved"] == [True, True, False, True, False, True, False]
+    assert resumed.guided.drift.to_dict() == whole.guided.drift.to_dict()
+    assert "Drift of the subspaces" in (tmp_path / "run" / "report.html").read_text()
 
 
 def waves(n):

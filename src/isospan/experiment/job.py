@@ -17,6 +17,7 @@ from isospan.experiment.targets import Targets
 from isospan.guided.evaluation import Evaluation, evaluate_moments
 from isospan.guided.fitting import space_from_moments
 from isospan.guided.latent_space import LatentSpace
+from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.moments import Moments
 from isospan.training import (
@@ -31,6 +32,7 @@ from isospan.training import (
     read_out,
     reconstruction_error,
 )
+from isospan.training.loop import Progress
 from isospan.training.samples import fingerprint, steps_per_epoch
 
 Bases = Mapping[str, Tensor] | None
@@ -49,6 +51,7 @@ class TrainedNetwork:
         history: its losses.
         evaluation: on held-out samples, probes fitted on the training samples.
         nmse: held-out reconstruction error over the variance.
+        drift: how the subspaces moved while training; empty without guidance.
     """
 
     model: ConvAutoencoder
@@ -56,6 +59,7 @@ class TrainedNetwork:
     history: History
     evaluation: Evaluation
     nmse: float
+    drift: SubspaceMonitor
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +114,7 @@ class Job:
         model = description.build(config.encoder_class, seed=config.seed).standardise_(*field_statistics(self.train))
         objective = self._objective(sizes)
         guide = {"objective": objective, "quantities": self.targets} if name == "guided" else {}
+        monitor = SubspaceMonitor()
         history = fit(
             model,
             self.train,
@@ -120,13 +125,27 @@ class Job:
             device=config.device,
             augment=self.augment,
             validation=self.test,
-            progress=partial(self.reporter.stepped, name),
+            progress=self._progress(name, monitor),
+            monitor=monitor,
             checkpoints=checkpoints,
             resume=config.resume,
             **guide,
         )
         previous = None if objective.solution is None else objective.solution.W
-        return self._evaluated(model, sizes, previous, history)
+        return self._evaluated(model, sizes, previous, history, monitor)
+
+    def _progress(self, name: str, monitor: SubspaceMonitor) -> Progress:
+        """Tell the reporter of every step, and of the subspaces when there is news of them."""
+        told = 0
+
+        def progress(epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
+            nonlocal told
+            if len(monitor) > told:
+                told = len(monitor)
+                self.reporter.moved(name, monitor)
+            self.reporter.stepped(name, epoch, step, total, losses)
+
+        return progress
 
     def _objective(self, sizes: Sizes) -> SpaceObjective:
         make = partial(SpaceObjective, sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
@@ -137,14 +156,16 @@ class Job:
         run = self.config.settings() | solved | {"network": name, "checksum of the samples": data}
         return Checkpoints(Path(self.config.out) / "checkpoints" / name, run=run)
 
-    def _evaluated(self, model: ConvAutoencoder, sizes: Sizes, previous: Bases, history: History) -> TrainedNetwork:
+    def _evaluated(
+        self, model: ConvAutoencoder, sizes: Sizes, previous: Bases, history: History, drift: SubspaceMonitor
+    ) -> TrainedNetwork:
         """Solve the subspaces from all training samples, and score them on the held-out ones."""
         self.reporter.stage("Evaluating on held-out samples")
         fitted, shapes = self._reference(model), self.targets.shapes(self.train)
         space = space_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)
         held_out = read_out(model, self.test, self.targets, target_covariance=self.targets.several)
         evaluation = evaluate_moments(space, [(fitted, cast("Moments", held_out.moments))])
-        return TrainedNetwork(model, space, history, evaluation, reconstruction_error(held_out, self.test))
+        return TrainedNetwork(model, space, history, evaluation, reconstruction_error(held_out, self.test), drift)
 
     def _reference(self, model: nn.Module) -> Moments:
         """Of latents and targets of the training samples and, where training displaced them, of displaced copies."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from isospan.experiment.sizes import Sizes
+from isospan.guided.monitor import SubspaceMonitor
 
 logger = logging.getLogger("isospan")
 
@@ -26,6 +27,10 @@ class Reporter(Protocol):
 
     def stepped(self, network: str, epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
         """A step of a network was taken."""
+        ...
+
+    def moved(self, network: str, monitor: SubspaceMonitor) -> None:
+        """The subspaces of a network were solved again, or an epoch ended; the monitor has one row more."""
         ...
 
 
@@ -53,3 +58,8 @@ class LoggingReporter:
         if step == total or step % max(1, total // 10) == 0:
             values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
             logger.info("%s: epoch %d, step %d of %d, %s", network, epoch, step, total, values)
+
+    def moved(self, network: str, monitor: SubspaceMonitor) -> None:
+        """Log R² of each quantity."""
+        row = monitor.rows[-1]
+        logger.info("%s: R² after step %d: %s", network, row["step"], row["r2"])

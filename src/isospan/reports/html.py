@@ -28,6 +28,7 @@ TITLES = {
     "shares": "Share of the latent variance in each subspace",
     "spectrum": "Standard deviations along the principal axes of the free part",
     "losses": "Loss terms over the steps of training",
+    "drift": "Angles by which the subspaces moved, and R², over the steps of training",
     "layout": "How the latent space is divided",
     "sweep": "Latent dimension over both thresholds",
 }
@@ -65,6 +66,8 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         drawn |= {"cross_decodability": figures.cross_decodability(guided), "angles": figures.principal_angles(guided)}
     if summary.history is not None:
         drawn["losses"] = figures.loss_curves(summary.history, summary.unguided_history)
+    if summary.drift is not None and len(summary.drift):
+        drawn["drift"] = figures.drift(summary.drift)
     if summary.decoded:
         drawn["decoded"] = figures.decoded_fields(summary.decoded)
     if summary.reconstructions is not None:

@@ -32,6 +32,7 @@ def metrics_of(summary: RunSummary) -> dict[str, Any]:
             "edits_achieved": {edit.quantity: edit.achieved for edit in summary.edits},
             "history": _history(summary.history),
             "unguided_history": _history(summary.unguided_history),
+            "drift": summary.drift.to_dict() if summary.drift is not None else None,
             "settings": summary.settings,
             "versions": summary.versions,
         }

@@ -14,6 +14,7 @@ from isospan.errors import ShapeError
 
 if TYPE_CHECKING:
     from isospan.guided.evaluation import Evaluation
+    from isospan.guided.monitor import SubspaceMonitor
     from isospan.guided.sizing import ThresholdSweep
 
 Array: TypeAlias = np.ndarray | Tensor
@@ -177,6 +178,7 @@ class RunSummary:
         edits: examples of editing.
         versions: of the software.
         seconds: how long the run took.
+        drift: how the subspaces moved while training.
     """
 
     title: str
@@ -194,3 +196,4 @@ class RunSummary:
     edits: Sequence[EditExample] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: float = float("nan")
+    drift: SubspaceMonitor | None = None

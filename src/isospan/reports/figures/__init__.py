@@ -1,6 +1,7 @@
 """One function a figure: plain data in, a matplotlib Figure out, nothing global touched."""
 
 from isospan.guided._plots import plot_cross_decodability as cross_decodability
+from isospan.guided._plots import plot_drift as drift
 from isospan.guided._plots import plot_threshold_sweep as threshold_sweep
 from isospan.reports.figures.decoding import r2_bars
 from isospan.reports.figures.fields import decoded_fields, edit_panel, reconstructions
@@ -11,6 +12,7 @@ from isospan.reports.figures.training import loss_curves
 __all__ = [
     "cross_decodability",
     "decoded_fields",
+    "drift",
     "edit_panel",
     "isotropy_spectrum",
     "latent_layout",
