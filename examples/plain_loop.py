@@ -1,9 +1,10 @@
-"""Guidance is one line in a training loop of your own: here, the energy of a signal."""
+"""Guidance is one line in a training loop of your own: here, the energy of a signal. Run it again and it goes on."""
 
 import torch
 from torch import nn
 
 from isospan.guided import SpaceObjective, evaluate
+from isospan.training import Checkpoints, Means
 
 torch.manual_seed(0)
 x = torch.randn(2048, 8) @ torch.randn(8, 40) / 8**0.5
@@ -19,7 +20,15 @@ decoder = nn.Sequential(nn.Linear(16, 128), nn.GELU(), nn.Linear(128, 40))
 objective = SpaceObjective({"energy": 4}, latent_dim=16)
 optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=3e-3)
 
-for epoch in range(20):
+parts = {"encoder": encoder, "decoder": decoder, "objective": objective, "optimizer": optimizer}
+checkpoints, means, first = Checkpoints("checkpoints"), Means(), 0
+if saved := checkpoints.latest():
+    first = saved["epoch"]
+    torch.set_rng_state(saved["random"])
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+
+for epoch in range(first, 20):
     for batch in train[torch.randperm(len(train))].split(64):
         z = encoder(batch)
         task_loss = nn.functional.mse_loss(decoder(z), batch)
@@ -27,10 +36,12 @@ for epoch in range(20):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    if epoch % 5 == 4:
-        print(
-            f"epoch {epoch + 1}: task {task_loss.item():.4f}, not explained {objective.terms['alignment'].item():.4f}"
-        )
+        means.add(objective.terms, samples=len(batch))
+    objective.end_epoch()
+    logged = means.read()
+    print(f"epoch {epoch + 1}: task {logged['task']:.4f}, not explained {logged['alignment']:.4f}")
+    state = {name: part.state_dict() for name, part in parts.items()}
+    checkpoints.save(epoch + 1, {"epoch": epoch + 1, "random": torch.get_rng_state(), **state})
 
 with torch.no_grad():
     score = evaluate(objective.space, encoder(test), quantities(test), fit=(encoder(train), quantities(train)))

@@ -1,6 +1,4 @@
-"""What the callbacks share: mode, epochs, means, and a word where the task's gradient misses the latents."""
-
-import logging
+"""What the callbacks share: mode, epochs, means, and what latents are read from."""
 
 import pytest
 import torch
@@ -39,30 +37,6 @@ def test_epochs_are_ended_once_each_however_often_they_are_told():
         used.epochs_done(epochs)
     assert int(used.objective.epoch) == 3
     assert len(used.objective.resolve_steps) == 4  # the first step, and three epochs
-
-
-def trained_for_an_epoch(used, *, on_the_way):
-    for _ in range(3):
-        z, y = batch()
-        tokens = (2 * z)[:, None].expand(-1, 4, -1)
-        task = tokens.square().mean()
-        loss = (
-            used.total(task, tokens, y, read=lambda t: t.mean(1)) if on_the_way else used.total(task, tokens.mean(1), y)
-        )
-        loss.backward()
-    used.epochs_done(1)
-
-
-@pytest.mark.parametrize("on_the_way", [True, False])
-def test_latents_that_the_task_does_not_read_are_noticed(caplog, on_the_way):
-    with caplog.at_level(logging.WARNING, logger="isospan"):
-        trained_for_an_epoch(guide(), on_the_way=on_the_way)
-    assert ("No gradient of the task has reached the latents" in caplog.text) is not on_the_way
-
-
-def test_no_guidance_has_no_force_to_miss(caplog):
-    trained_for_an_epoch(guide(strength=0.0), on_the_way=False)
-    assert caplog.text == ""
 
 
 def test_what_is_read_from_the_latents_weighs_as_much_as_the_task_there():

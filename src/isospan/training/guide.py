@@ -1,6 +1,5 @@
 """Guidance inside the loop of another trainer: what the callbacks for all of them share."""
 
-import logging
 from collections.abc import Callable, Mapping
 
 import torch
@@ -8,8 +7,6 @@ from torch import Tensor
 
 from isospan.guided.objective import SpaceObjective
 from isospan.training.means import Means
-
-logger = logging.getLogger("isospan")
 
 
 class Guide:
@@ -54,12 +51,3 @@ class Guide:
         """End the objective's epochs until it has so many: a trainer that resumes may leave out the end of one."""
         while int(self.objective.epoch) < epochs:
             self.objective.end_epoch()
-            self._check_forces()
-
-    def _check_forces(self) -> None:
-        balance, resolved = self.objective.balance, self.objective.resolve_steps
-        if resolved and int(self.objective.step) > resolved[0] and balance.strength and not int(balance.measured):
-            logger.warning(
-                "No gradient of the task has reached the latents, so guidance keeps the small weight that it begins "
-                "with. Pass the very tensor that the task reads, and what is computed from it beside the task as read=."
-            )

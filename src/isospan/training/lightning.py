@@ -66,8 +66,8 @@ class GuideCallback(Callback):
         """
         return self._guide.total(task_loss, z, y, read=read)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the epochs before this one."""
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Count the epochs before this one; one that was resumed after its last step has no other beginning."""
         self._guide.epochs_done(trainer.current_epoch)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

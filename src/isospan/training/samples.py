@@ -14,7 +14,7 @@ from isospan.errors import DegenerateDataError, OptionError, ShapeError
 READ_AHEAD = 4096
 READ_AHEAD_BYTES = 2**28
 BATCH = 256
-BATCH_BYTES = 2**26
+BATCH_BYTES = 2**24
 CHUNKS_MIXED = 8
 
 
@@ -112,7 +112,7 @@ def consecutive(rows: slice, n: int) -> slice:
 
 
 def read_batches(samples: Samples, batch_size: int | None = None) -> Iterator[Samples]:
-    """Read all samples in order; every batch is in memory, by default 256 samples, or fewer that take 64 MiB."""
+    """Read all samples in order; every batch is in memory, by default 256 samples, or fewer that take 16 MiB."""
     batch_size = batch_size or within(BATCH_BYTES, samples, most=BATCH)
     for first in range(0, len(samples), batch_size):
         yield samples[first : first + batch_size]

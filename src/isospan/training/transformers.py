@@ -64,8 +64,8 @@ class GuidedTrainer(Trainer):
         super().__init__(*args, **options)
         if self.args.n_gpu > 1:
             raise OptionError(
-                f"Guidance needs one process for each device, got one for {self.args.n_gpu} of them. Start with torchrun, "
-                "or show it one device with CUDA_VISIBLE_DEVICES."
+                f"Guidance needs one process for each device, got one for {self.args.n_gpu} of them. Start with "
+                "torchrun, or show it one device with CUDA_VISIBLE_DEVICES."
             )
         self.add_callback(_Epochs(self._guide))
 

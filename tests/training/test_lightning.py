@@ -1,0 +1,112 @@
+"""Under Lightning guidance is that of a plain loop, on any number of processes, and continues where it was stopped."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from isospan.guided import EveryEpochs
+from isospan.training import load_tree
+
+PROGRAM = Path(__file__).with_name("lightning_run.py")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning"),  # Lightning about torch's pytrees
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
+]
+
+
+@pytest.fixture(scope="module")
+def lightning():
+    sys.path.insert(0, str(PROGRAM.parent))
+    try:
+        import lightning_run
+
+        return lightning_run
+    finally:
+        sys.path.remove(str(PROGRAM.parent))
+
+
+def guide(lightning, **options):
+    return lightning.GuideCallback(lightning.objective(**options))
+
+
+def assert_same(first, second):
+    assert list(first) == list(second)
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_it_is_the_plain_loop(lightning):
+    under = guide(lightning)
+    _, model = lightning.fit(2, under)
+    plain, objective = lightning.Autoencoder(None), lightning.objective()
+    optimizer, (x, power) = plain.configure_optimizers(), lightning.samples().tensors
+    for _ in range(2):
+        for rows in torch.arange(len(x)).split(16):
+            z = plain.encoder(x[rows])
+            task = (plain.decoder(z) - x[rows]).square().mean()
+            optimizer.zero_grad()
+            objective.total(task, z, {"power": power[rows]}).backward()
+            optimizer.step()
+        objective.end_epoch()
+    assert_same(model.state_dict(), plain.state_dict())
+    assert_same(under.objective.state_dict(), objective.state_dict())
+
+
+@pytest.mark.parametrize("schedule", [None, EveryEpochs(2)])
+@pytest.mark.parametrize("when", [{"every_n_epochs": 1}, {"every_n_train_steps": 6}])
+def test_a_run_that_is_stopped_continues_bit_for_bit(lightning, tmp_path, schedule, when):
+    """Six steps are an epoch, so the two kinds of checkpoints come after and before the epoch's end is told."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    options = {} if schedule is None else {"schedule": schedule}
+    whole = guide(lightning, **options)
+    _, expected = lightning.fit(5, whole)
+    saved = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{step}", **when)
+    lightning.fit(3, guide(lightning, **options), callbacks=[saved])
+    for step in (6, 12, 18):
+        resumed = guide(lightning, **options)
+        _, model = lightning.fit(5, resumed, ckpt_path=tmp_path / f"step={step}.ckpt")
+        assert_same(model.state_dict(), expected.state_dict())
+        assert_same(resumed.objective.state_dict(), whole.objective.state_dict())
+
+
+def test_validation_is_scored_and_not_taken_in(lightning):
+    with_validation, without = guide(lightning), guide(lightning)
+    trainer, _ = lightning.fit(2, with_validation, validation=lightning.samples(32))
+    lightning.fit(2, without)
+    assert_same(with_validation.objective.state_dict(), without.objective.state_dict())
+    logged = trainer.callback_metrics
+    assert {"guide/alignment", "guide/weight", "val_guide/alignment", "val_guide/task", "val_loss"} <= set(logged)
+    total = logged["val_guide/task"] + logged["val_guide/weight"] * logged["val_guide/total"]
+    assert float(total) == pytest.approx(float(logged["val_loss"]), rel=1e-5)  # means are logged in float32
+
+
+def test_each_of_the_batches_whose_gradients_are_accumulated_counts(lightning):
+    under = guide(lightning)
+    lightning.fit(2, under, accumulate_grad_batches=3)
+    assert int(under.objective.step) == 12
+    assert int(under.objective.balance.measured) > 0
+
+
+def test_two_processes_are_one(tmp_path):
+    results = {}
+    for processes in (1, 2):
+        directory = tmp_path / str(processes)
+        directory.mkdir()
+        program = [sys.executable, PROGRAM, directory, str(processes)]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=400, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        results[processes] = [load_tree(directory / str(rank), kind="result") for rank in range(processes)]
+    (one,), (first, second) = results[1], results[2]
+    for part in ("model", "objective"):
+        assert_same(first[part], second[part])
+        for name, tensor in one[part].items():
+            # float64 throughout; the order of sums differs, and 18 steps of Adam amplify it
+            torch.testing.assert_close(first[part][name], tensor, rtol=1e-6, atol=1e-9, msg=f"{part} {name}")
+    checkpoint = torch.load(tmp_path / "2" / "checkpoint", weights_only=True)
+    assert_same(checkpoint["callbacks"]["GuideCallback"], first["objective"])
