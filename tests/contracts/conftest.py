@@ -109,6 +109,11 @@ class Entry:
     exports: Callable[[str], bool] = lambda group: True  # for which groups, if it has an ``export()``
 
 
+def finite(group: str) -> bool:
+    """Whether hidden layers are permutations: torch has no gates that learn of norms, nor invariants of vectors."""
+    return GROUPS[group].order() is not None
+
+
 LAYERS = {
     "Linear": Entry(nn.Linear, lambda rep: nn.Linear(rep, rep)),
     "Conv1d": Entry(
@@ -165,24 +170,21 @@ LAYERS = {
     "OverTime": Entry(nn.OverTime, lambda rep: nn.OverTime(nn.NormActivation(rep)), shape=SERIES),
     "FiLM": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), second=lambda layer: layer.rep_cond),
     "FiLMOverTime": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), shape=SERIES, second=lambda layer: layer.rep_cond),
-    "EMLP": Entry(models.EMLP, lambda rep: models.EMLP(rep, rep, hidden_units=(24, 24))),
-    # of a Lie group's features torch has no invariants
-    "IMLP": Entry(
-        models.IMLP,
-        lambda rep: models.IMLP(rep, 3, hidden_units=(24, 24)),
-        exports=lambda group: GROUPS[group].order() is not None,
-    ),
+    "EMLP": Entry(models.EMLP, lambda rep: models.EMLP(rep, rep, hidden_units=(24, 24)), exports=finite),
+    "IMLP": Entry(models.IMLP, lambda rep: models.IMLP(rep, 3, hidden_units=(24, 24)), exports=finite),
     "TransformerEncoderLayer": Entry(
         models.TransformerEncoderLayer,
         lambda rep: models.TransformerEncoderLayer(2 * rep, 2, dim_feedforward=24),
         shape=TOKENS,
         trains_otherwise=True,
+        exports=finite,
     ),
     "TransformerEncoder": Entry(
         models.TransformerEncoder,
         lambda rep: models.TransformerEncoder(rep, rep, 24, nhead=2, num_layers=1, dim_feedforward=24),
         shape=TOKENS,
         trains_otherwise=True,
+        exports=finite,
     ),
     # wide networks are computed in isotypic blocks
     "WideEMLP": Entry(
@@ -198,8 +200,7 @@ LAYERS = {
         any_batch=False,
         buffers=("running_mean", "running_var", "num_batches_tracked"),
         trains_otherwise=True,
-        # torch has no norms of irreps
-        exports=lambda group: GROUPS[group].order() is not None,
+        exports=finite,
     ),
     "UNet1d": Entry(
         models.UNet1d,

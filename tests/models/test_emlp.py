@@ -10,6 +10,7 @@ import torch
 from isospan.errors import FrozenError, GroupMismatchError, OptionError, RepresentationError, ShapeError
 from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.models import EMLP, IMLP
+from isospan.models.norm_gates import NormGates
 from isospan.nn.freezable import Freezable
 from isospan.representations import conjugate_by, directsum
 from isospan.testing import assert_equivariant
@@ -175,15 +176,40 @@ def test_orbits_that_norms_confuse():
         torch.testing.assert_close(model(moved), model(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("vector", [SO2().irrep(1), SO3().irrep(1), DihedralGroup(5).irreps()[-1]], ids=["SO2", "SO3", "D5"])
+def test_vectors_alone_make_more_than_linear_maps(vector):
+    """Linear maps and gates do not suffice: they make no invariants of vectors."""
+    group = vector.group
+    hidden_rep = directsum(group.irreps()) if group.order() else None
+    x = torch.randn(20, vector.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    equivariant = EMLP(vector, vector, (16, 16), hidden_rep=hidden_rep).double()
+    invariant = EMLP(vector, group.trivial_representation, (16, 16), hidden_rep=hidden_rep).double()
+    assert (equivariant(2 * x) - 2 * equivariant(x)).abs().max() > 1e-2 * equivariant(x).abs().max()
+    assert invariant(x).std() > 1e-2 * invariant(x).abs().max()
+
+
+def test_norm_gates_are_their_formula():
+    gates = NormGates(2 * SO2().irrep(1) + SO2().irrep(0)).double()
+    h = torch.randn(5, 7, dtype=torch.float64)
+    norms = torch.stack([h[:, 4].abs(), h[:, 5].abs(), h[:, 6].abs(), h[:, :2].norm(dim=1), h[:, 2:4].norm(dim=1)], 1)
+    mixed = h + norms @ gates.mixing.weight.mT + gates.mixing.bias
+    gate = mixed[:, 4:].sigmoid()
+    expected = torch.cat([mixed[:, :4] * gate[:, 1:].repeat_interleave(2, 1), mixed[:, 4:5] * gate[:, :1]], 1)
+    torch.testing.assert_close(gates(h), expected)
+    assert (gates.mixing.weight[:4] == 0).all()
+    assert_equivariant(gates, gates.rep_in, gates.rep_out)
+
+
 @pytest.mark.parametrize("kind", ["EMLP", "IMLP"])
 def test_exported_models_are_plain_perceptrons(rep_in, rep_out, kind):
     model = models(rep_in, rep_out, (24, 30))[kind][0].double()
-    if kind == "IMLP" and rep_in.group.order() is None:
-        with pytest.raises(OptionError, match=r"no module for IrrepInvariants.*Use torch\.export"):
+    if rep_in.group.order() is None:
+        with pytest.raises(OptionError, match=r"no module for NormGates.*Use torch\.export"):
             model.export()
         return
     plain, x = model.export(), torch.randn(2, 5, rep_in.size, dtype=torch.float64)
-    act = torch.nn.ReLU if rep_in.group.order() else torch.nn.GLU
+    act = torch.nn.ReLU
     assert [type(module) for module in plain] == [torch.nn.Linear, act, torch.nn.Linear, act, torch.nn.Linear]
     # float64 rounding of sums of a few hundred terms
     torch.testing.assert_close(plain(x), model(x), rtol=0, atol=1e-12)

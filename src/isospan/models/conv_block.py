@@ -1,7 +1,7 @@
 """A convolution over time, a normalisation and an activation."""
 
 import copy
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from isospan._checks import check_choice
 from isospan.errors import OptionError
 from isospan.models.network import hidden_activation
-from isospan.models.norm_mixing import NormMixing
-from isospan.nn import BatchNorm1d, Conv1d, GatedActivation, OverTime, RMSNorm
+from isospan.models.norm_gates import NormGates
+from isospan.nn import BatchNorm1d, Conv1d, OverTime, RMSNorm
 from isospan.nn._activations import as_activation
 from isospan.representations import Representation
 
@@ -20,8 +20,7 @@ Norm = Literal["batch", "rms"] | None
 class ConvBlock(nn.Module):
     """One layer of a convolutional network, (B, rep_in.size, T) to (B, rep_out.size, T').
 
-    RMSNorm has no scales of its own: it keeps the ratios of the channels, which the convolution scales already. Before
-    gates, invariant features learn of the norms of the others (:class:`NormMixing`).
+    RMSNorm has no scales of its own: it keeps the ratios of the channels, which the convolution scales already.
 
     Args:
         rep_in: how the group acts on the input.
@@ -52,8 +51,7 @@ class ConvBlock(nn.Module):
         act = hidden_activation(rep_out, activation)
         self.conv = Conv1d(rep_in, act.rep_in, kernel_size, stride, padding)
         self.norm = _normalization(norm, act.rep_in)
-        mixing = [NormMixing(act.rep_in)] if isinstance(act, GatedActivation) else []
-        self.activation = nn.Sequential(*map(OverTime, [*mixing, act]))
+        self.activation = OverTime(act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features (B, rep_out.size, T')."""
@@ -66,8 +64,8 @@ class ConvBlock(nn.Module):
         Raises:
             OptionError: torch has no module for the normalisation or activation.
         """
-        act = cast(OverTime, self.activation[-1]).layer
-        if isinstance(self.norm, OverTime) or isinstance(act, GatedActivation):
+        act = self.activation.layer
+        if isinstance(self.norm, OverTime) or isinstance(act, NormGates):
             raise OptionError(
                 "torch has no RMSNorm of channels before time, and no norms of irreps, so a network with norm='rms' or "
                 "where the group mixes hidden coordinates has no plain counterpart. Use "

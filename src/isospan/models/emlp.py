@@ -70,7 +70,7 @@ class EMLP(Perceptron):
         hidden_units: widths of the hidden layers.
         activation: name of an activation of ``torch.nn``, of every coordinate. Where the group mixes coordinates of the
             hidden layers no such function is equivariant, and sigmoid gates take its place
-            (:class:`isospan.nn.GatedActivation`).
+            (:class:`isospan.nn.GatedActivation`), which learn of the norms of all features.
         hidden_rep: what hidden layers consist of copies of. By default the regular representation; for a Lie group all
             irreps up to frequency 2.
         bias: add invariant vectors.

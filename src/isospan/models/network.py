@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
 
-from isospan.nn import GatedActivation, Linear, Pointwise
+from isospan.models.norm_gates import NormGates
+from isospan.nn import Linear, Pointwise
 from isospan.nn._activations import as_activation
 from isospan.nn.regular_linear import is_regular
 from isospan.nn.regular_network import RegularNetwork
@@ -48,9 +49,9 @@ def steps(module: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
         yield module.activation if isinstance(module, Pointwise) else module
 
 
-def hidden_activation(rep: Representation, activation: str) -> Pointwise | GatedActivation:
+def hidden_activation(rep: Representation, activation: str) -> Pointwise | NormGates:
     """An activation of every coordinate where the group permutes these, else sigmoid gates."""
-    return Pointwise(rep, activation) if rep.is_permutation else GatedActivation(rep)
+    return Pointwise(rep, activation) if rep.is_permutation else NormGates(rep)
 
 
 def _general_layers(reps: Sequence[Representation], activation: str, *, bias: bool) -> list[nn.Module]:
