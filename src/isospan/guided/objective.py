@@ -164,7 +164,7 @@ class SpaceObjective(KeepsPrecision):
             DegenerateDataError: fewer than two samples, or a quantity that has been constant so far.
             DimensionError: ``orthogonal`` subspaces of quantities of these sizes do not fit into D.
         """
-        return self._guidance(z, self._taken_in(z, y))  # pyright: ignore[reportCallIssue]
+        return self._guidance(z, self._taken_in(z, y))
 
     def total(
         self,
@@ -196,7 +196,7 @@ class SpaceObjective(KeepsPrecision):
             read: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
                 ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no force.
         """
-        inputs = self._taken_in(z, y, balanced=True, read=read)  # pyright: ignore[reportCallIssue]
+        inputs = self._taken_in(z, y, balanced=True, read=read)
         weight = inputs.pop("weight", task_loss.new_ones(()))
         guidance = self._guidance(z, inputs)
         if inputs:
@@ -364,7 +364,7 @@ class SpaceObjective(KeepsPrecision):
         self.terms = {name: value.detach() for name, value in terms.items()}
         return terms["total"]
 
-    @torch.compiler.disable
+    @torch._disable_dynamo  # torch.compiler.disable, which would load the compiler already with isospan
     def _taken_in(
         self,
         z: Tensor,
