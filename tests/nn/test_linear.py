@@ -89,6 +89,31 @@ def test_unfreezing_trains_what_was_trained():
     assert not layer.bias_coefficients.requires_grad
 
 
+def test_freezing_twice_is_freezing_once():
+    rep = CyclicGroup(4).regular_representation
+    layer = Linear(rep, rep).freeze()
+    torch.nn.Sequential(layer)[0].freeze().unfreeze()
+    assert all(parameter.requires_grad for parameter in layer.parameters())
+
+
+def test_frozen_layers_compute_what_functional_calls_give_them(reps):
+    """Each call frees its parameters, so that those of the next may be given the same place in memory."""
+    layer, x = Linear(*reps).freeze(), torch.randn(3, reps[0].size)
+    before, plain = layer(x), Linear(*reps)
+    for _ in range(10):
+        coefficients = torch.randn(layer.maps.dimension, requires_grad=True)
+        y = torch.func.functional_call(layer, {"coefficients": coefficients}, (x,))
+        plain.load_state_dict({**layer.state_dict(), "coefficients": coefficients})
+        torch.testing.assert_close(y, plain(x))
+        y.square().sum().backward()
+        assert coefficients.grad.any()
+        del coefficients, y
+    torch.testing.assert_close(layer(x), before, rtol=0, atol=0)
+    several = torch.randn(2, layer.maps.dimension)
+    torch.func.vmap(lambda c: torch.func.functional_call(layer, {"coefficients": c}, (x,)))(several)
+    torch.testing.assert_close(copy.deepcopy(layer)(x), before, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("assign", [False, True])
 def test_loading_a_state_refreshes_a_frozen_layer(reps, assign):
     layer, other, x = Linear(*reps).freeze(), Linear(*reps), torch.randn(3, reps[0].size)

@@ -15,7 +15,9 @@ class Freezable(torch.nn.Module):
 
     The dense weight is computed at every call, so it can't be stale. :meth:`freeze` holds it for inference; from then
     on the parameters need no gradient and training is refused. Loading a state, moving the module, or changing the
-    parameters in place (but behind autograd, through ``.data``, or in compiled code) computes it again.
+    parameters in place (but behind autograd, through ``.data``, or in compiled code) computes it again. While others
+    stand in their place, as in ``torch.func.functional_call``, it is made of these at every call.
+
     A layer says in ``_synthesized`` and ``_spread_bias`` how it makes both.
 
     Args:
@@ -32,27 +34,26 @@ class Freezable(torch.nn.Module):
         self.register_buffer("frozen_weight", None, persistent=False)
         self.register_buffer("frozen_bias", None, persistent=False)
         self._trained: list[str] = []
+        self._made_of: list[Tensor] = []
         self._held: list[tuple[int, int]] = []
 
     def dense(self) -> tuple[Tensor, Tensor | None]:
         """The dense weight and bias: the frozen ones, or made of the coefficients with their gradient."""
-        held = self._buffers  # as attributes they are found last
-        if held["frozen_weight"] is None:
+        if not self._holds():
             return self._synthesized(), self._spread_bias()
-        self._refresh()
+        held: dict[str, Any] = self._buffers  # as attributes they are found last
         return held["frozen_weight"], held["frozen_bias"]
 
     @property
     def weight(self) -> Tensor:
         """The dense weight, laid out as torch's: the frozen one, or made of the coefficients with their gradient."""
-        self._refresh()
-        return self._synthesized() if self.frozen_weight is None else self.frozen_weight
+        held = self.frozen_weight if self._holds() else None
+        return self._synthesized() if held is None else held
 
     @property
     def bias(self) -> Tensor | None:
         """The dense bias (rep_out.size,), which is invariant; None where there is none."""
-        self._refresh()
-        return self._spread_bias() if self.frozen_weight is None else self.frozen_bias
+        return self.frozen_bias if self._holds() else self._spread_bias()
 
     @property
     def is_frozen(self) -> bool:
@@ -62,7 +63,8 @@ class Freezable(torch.nn.Module):
     def freeze(self) -> Self:
         """Hold the dense weight for inference, switch to evaluation and take the parameters out of training."""
         self.eval()
-        self._trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        if not self.is_frozen:
+            self._trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
         for parameter in self.parameters():
             parameter.requires_grad_(False).grad = None
         self._hold()
@@ -99,16 +101,26 @@ class Freezable(torch.nn.Module):
             bias = self._spread_bias()
             self.frozen_weight = self._synthesized().contiguous()
             self.frozen_bias = None if bias is None else bias.detach()  # it may be a parameter
-        self._held = self._versions()
+        self._made_of, self._held = self._own(), self._versions()
 
-    def _refresh(self) -> None:
-        """Hold the weight anew if the parameters are no longer those that it was made of."""
-        if self.is_frozen and not torch.compiler.is_compiling() and self._held != self._versions():
-            self._hold()
+    def _holds(self) -> bool:
+        """Whether the weight is held that the parameters make; it is held anew where they have changed in place."""
+        if not self.is_frozen:
+            return False
+        if torch.compiler.is_compiling() or self._held == self._versions():
+            return True
+        if list(map(id, self._own())) != list(map(id, self._made_of)):
+            return False
+        self._hold()
+        return True
+
+    def _own(self) -> list[Tensor]:
+        """The parameters; walking all modules for them would take ten times longer."""
+        return [p for p in self._parameters.values() if p is not None]
 
     def _versions(self) -> list[tuple[int, int]]:
         """Which tensors the parameters are, and how often autograd saw them change."""
-        own = [p for p in self._parameters.values() if p is not None]  # walking all modules would take ten times longer
+        own = self._own()
         try:
             return [(id(p), p._version) for p in own]
         except RuntimeError:  # tensors made for inference have no version
@@ -122,7 +134,8 @@ class Freezable(torch.nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._refresh()
+        if self.is_frozen:
+            self._hold()
 
     def _copy_into(self, module: Any) -> Any:
         """Write the dense weight and bias into a torch module, and its mode of training."""
