@@ -143,7 +143,8 @@ def test_gradients(way, rep):
         parameters = {"coefficients": coefficients, "bias_coefficients": bias_coefficients}
         return torch.func.functional_call(layer, parameters, (x,))
 
-    assert torch.autograd.gradcheck(convolved, (x, *layer.parameters()))
+    assert torch.autograd.gradcheck(convolved, (x, *layer.parameters()), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(convolved, (x, *layer.parameters()))
 
 
 def turned(rep):
@@ -185,6 +186,7 @@ def test_both_ways_take_autocast_and_inputs_without_samples(way):
     layer, x = Conv1d(REP, OUT, 3), torch.randn(2, REP.size, 9)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x)
+    assert y.dtype == torch.bfloat16
     # bfloat16 has 8 bits
     torch.testing.assert_close(y.float(), layer(x), rtol=0.05, atol=0.05)
     torch.testing.assert_close(layer(x[0]), layer(x)[0])

@@ -74,6 +74,7 @@ def test_equal_entries_are_equal_to_the_last_digit(permuted):
         np.testing.assert_allclose(W[np.ix_(rows, columns)], W, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # by torch, for jacfwd
 def test_derivatives_of_every_kind():
     rep_in, rep_out = orbits(DihedralGroup(3))
     maps = EquivariantMaps(rep_in, rep_out).double()
@@ -81,7 +82,7 @@ def test_derivatives_of_every_kind():
     assert torch.autograd.gradcheck(maps, (c,))
     assert torch.autograd.gradgradcheck(maps, (c,))
     plain = maps.basis.synthesize
-    for transform in [torch.func.jacrev, torch.func.vmap]:
+    for transform in [torch.func.jacrev, torch.func.jacfwd, torch.func.hessian, torch.func.vmap]:
         torch.testing.assert_close(transform(maps)(c.detach()), transform(plain)(c.detach()), rtol=0, atol=1e-12)
 
 

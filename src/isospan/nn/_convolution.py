@@ -53,7 +53,7 @@ class Convolution(DenseMap):
         signals, bias = x if x.dim() == 3 else x.unsqueeze(0), self.bias
         y = self.by_irrep(signals, self.coefficients, lambda piece, maps: convolve(piece, self._laid_out(maps), None))
         y = y if x.dim() == 3 else y.squeeze(0)
-        return y if bias is None else y + bias.unsqueeze(-1)
+        return y if bias is None else y + bias.to(y.dtype).unsqueeze(-1)  # autocast lowers y alone
 
     def _check(self, x: Tensor) -> None:
         check_features(x, self.in_channels, dim=-2)

@@ -57,7 +57,9 @@ class IsotypicMaps(Constants):
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
         self.source = IsotypicPieces(basis.rep_in)
-        self.target = self.source if basis.rep_out == basis.rep_in else IsotypicPieces(basis.rep_out)
+        # one module with two names would be swapped twice by functional calls, and put back once
+        self.target = None if basis.rep_out == basis.rep_in else IsotypicPieces(basis.rep_out)
+        sides = self._target.copies, self.source.copies
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in basis.rep_out.isotypic]
         orders = []
         for number, block in enumerate(basis.blocks):
@@ -65,7 +67,7 @@ class IsotypicMaps(Constants):
             m_out, m_in, s = block.shape
             self._shared.append(Shared(target, source, block.irrep.size, (s, m_out, m_in)))
             numbers = np.arange(block.slice.start, block.slice.stop).reshape(block.shape)
-            orders.append(numbers[np.ix_(self.target.copies[target], self.source.copies[source])].transpose(2, 0, 1))
+            orders.append(numbers[np.ix_(sides[0][target], sides[1][source])].transpose(2, 0, 1))
             self.register_constant(f"units_{number}", block.units)
         self.register_constant("order", np.concatenate([order.ravel() for order in orders]))
 
@@ -83,7 +85,11 @@ class IsotypicMaps(Constants):
             found[i] if i in found else some.new_zeros(d, m, *some.shape[2:]) for i, (d, m) in enumerate(self._dims)
         ]
         with full_precision(x):
-            return self.target.inverse(images)
+            return self._target.inverse(images)
+
+    @property
+    def _target(self) -> IsotypicPieces:
+        return self.source if self.target is None else self.target
 
     def _weights(self, coefficients: Tensor) -> list[Tensor]:
         """Maps (..., m_out, m_in) of every irrep of real type, and (..., d m_out, d m_in) of every other."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._constants import Constants
-from isospan.nn._spread import Spread
+from isospan.nn._gather import gather
 from isospan.representations import Representation
 from isospan.representations.isotypic import Source
 
@@ -96,7 +96,7 @@ class IsotypicPieces(Constants):
 
 
 def _permuted(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
-    return Spread.apply(x, order, back, [(1, len(order))])
+    return gather(x, order, back, [(1, len(order))])
 
 
 def _joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:

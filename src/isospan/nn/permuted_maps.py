@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._constants import Constants, full_precision
-from isospan.nn._spread import Spread
+from isospan.nn._gather import gather
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
 
@@ -32,8 +32,8 @@ class PermutedMaps(Constants):
     """
 
     order: Tensor
-    spread: Tensor
-    gather: Tensor
+    numbers: Tensor
+    places: Tensor
 
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class PermutedMaps(Constants):
         places = [_places(basis.rep_in, block) for block in targets]
         self._runs = [part.shape for part in places]
         self.register_constant("order", np.concatenate([order.ravel() for order in orders]))
-        self.register_constant("spread", _spread(places))
-        self.register_constant("gather", np.concatenate([part.ravel() for part in places]))
+        self.register_constant("numbers", _numbers(places))
+        self.register_constant("places", np.concatenate([part.ravel() for part in places]))
         self._sizes = [order.size for order in orders]
 
     def forward(self, coefficients: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class PermutedMaps(Constants):
         with full_precision(coefficients):
             rows = [self._rows(part, number) for number, part in enumerate(parts)]
         values = rows[0] if len(rows) == 1 else torch.cat(rows)
-        return Spread.apply(values, self.spread, self.gather, self._runs).T.view(*leading, *self._shape)
+        return gather(values, self.numbers, self.places, self._runs).T.view(*leading, *self._shape)
 
     def _rows(self, coefficients: Tensor, number: int) -> Tensor:
         """Entries (n_i c_o c_i, N) of the first row of every copy, of coefficients (N, k c_o c_i) of a pair."""
@@ -118,7 +118,7 @@ def _places(rep_in: Representation, block: Block) -> np.ndarray:
     return np.concatenate([part.reshape(block.size, -1) for part in parts], axis=1)
 
 
-def _spread(places: Sequence[np.ndarray]) -> np.ndarray:
+def _numbers(places: Sequence[np.ndarray]) -> np.ndarray:
     """Number of the entry of the rows that stands at each place."""
     numbers, start = np.empty(sum(part.size for part in places), dtype=np.int32), 0
     for part in places:

@@ -92,7 +92,7 @@ class RegularNetwork(torch.nn.Module):
     def _convolved(self, layer: RegularLinear, h: Tensor) -> Tensor:
         """The layer's affine map of h (|G|, m_in, B)."""
         y = self.blocks(layer.coefficients, h)
-        return y if layer.bias_coefficients is None else y + layer.bias_coefficients.unsqueeze(1)
+        return y if layer.bias_coefficients is None else y + layer.bias_coefficients.to(y.dtype).unsqueeze(1)
 
     def _dense(self, x: Tensor) -> Tensor:
         *first, last = self._chain

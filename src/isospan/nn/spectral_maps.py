@@ -22,11 +22,13 @@ class SpectralMaps(Constants):
         for name, E in zip(self._units, basis.units, strict=True):
             self.register_constant(name, E)
         self.source = ChangeOfBasis(basis.rep_in)
-        self.target = self.source if basis.rep_out == basis.rep_in else ChangeOfBasis(basis.rep_out)
+        # one module with two names would be swapped twice by functional calls, and put back once
+        self.target = None if basis.rep_out == basis.rep_in else ChangeOfBasis(basis.rep_out)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
         with full_precision(coefficients):
             units = [getattr(self, name).to(coefficients.dtype) for name in self._units]
             spectral = spectral_map(coefficients, self._bands, units)
-        return self.target.inverse(self.source.inverse(spectral).mT).mT
+        target = self.source if self.target is None else self.target
+        return target.inverse(self.source.inverse(spectral).mT).mT
