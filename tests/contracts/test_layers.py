@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isospan import models, nn
 from isospan.testing import TOLERANCE, assert_equivariant
@@ -101,6 +102,39 @@ def test_functional_calls_use_what_they_are_given(case):
     for parameter in other.parameters():
         torch.nn.init.normal_(parameter)
     same(torch.func.functional_call(layer, dict(other.named_parameters()), xs), other(*xs))
+
+
+# torch's fast attention is computed one by one
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+@pytest.mark.parametrize("case", [case for case in ONE_BASIS if case.name != "Pointwise"], ids=str)  # it has no state
+def test_stacked_states_compute_as_an_ensemble(case):
+    layers = [case.make().eval() for _ in range(2)]
+    for parameter in layers[1].parameters():
+        torch.nn.init.normal_(parameter)
+    xs = case.inputs(layers[0])
+    expected = torch.stack([layer(*xs) for layer in layers])
+
+    def member(*state):
+        return torch.func.functional_call(layers[0], state, xs)
+
+    # sums in another order
+    torch.testing.assert_close(
+        torch.func.vmap(member)(*torch.func.stack_module_state(layers)), expected, rtol=1e-4, atol=1e-4
+    )
+    same(torch.stack([layer(*xs) for layer in layers]), expected)
+
+
+@each_case_once
+def test_gradients_have_gradients_at_zero_too(case):
+    """As penalties on gradients need them, and forces that are gradients of an energy."""
+    layer = case.make().eval()
+    xs = [torch.cat([torch.zeros_like(x[:1]), x]).requires_grad_() for x in case.inputs(layer)]
+    with sdpa_kernel(SDPBackend.MATH):  # torch's fast attention has no second derivatives
+        y = layer(*xs)
+        gradients = torch.autograd.grad(y.square().sum(), xs, create_graph=True)
+        sum(gradient.square().sum() for gradient in gradients).backward()
+    assert all(torch.isfinite(x.grad).all() for x in xs)
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in layer.parameters())
 
 
 @each_case_once

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import DegenerateDataError, OptionError, RepresentationError, ShapeError
+from isospan.errors import DegenerateDataError, DtypeError, OptionError, RepresentationError, ShapeError
 from isospan.groups import SO3, CyclicGroup, DihedralGroup
 from isospan.nn import BatchNorm1d, Dropout, LayerNorm, RMSNorm
 from isospan.testing import assert_equivariant
@@ -66,6 +66,8 @@ def test_batch_norm_refuses_one_sample():
     assert BatchNorm1d(TRIVIAL).eval()(torch.zeros(1, 5)).shape == (1, 5)
     with pytest.raises(ShapeError, match="D = 5"):
         BatchNorm1d(TRIVIAL)(torch.zeros(3, 4))
+    with pytest.raises(DtypeError, match="floating point"):
+        BatchNorm1d(TRIVIAL)(torch.ones(3, 5, dtype=torch.int64))
 
 
 def test_layer_and_rms_norm_of_the_trivial_group_are_torch_s():

@@ -41,6 +41,12 @@ def mean_over_copies(values: Tensor, copies: Sequence[Copies]) -> Tensor:
     return torch.cat([part.of(values).mean(-1) for part in copies], dim=-1)
 
 
+def norms(X: Tensor) -> Tensor:
+    """Norms (..., m) of copies (..., m, d); every derivative at a copy that is zero is zero."""
+    is_zero = (X == 0).all(-1)
+    return torch.linalg.vector_norm(X.masked_fill(is_zero.unsqueeze(-1), 1.0), dim=-1).masked_fill(is_zero, 0.0)
+
+
 def trivial_copies(copies: Sequence[Copies]) -> Copies:
     """The copies of the trivial irrep, none of them where there are none."""
     return next((part for part in copies if part.is_trivial), Copies(0, 0, 0, 1, True))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from isospan._checks import check_floating
 from isospan.errors import DegenerateDataError, ShapeError
 from isospan.nn._constants import full_precision
 from isospan.nn._copies import mean_over_copies, numbers_of_trivial
@@ -68,6 +69,7 @@ class BatchNorm1d(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised features, shaped like x."""
+        check_floating(x, what="The input")
         if x.dim() not in (2, 3) or x.shape[1] != self._size:
             raise ShapeError(
                 f"The input must have shape (B, D) or (B, D, T) with D = {self._size}, the size of the representation, "

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._constants import full_precision
-from isospan.nn._copies import copies_of
+from isospan.nn._copies import copies_of, norms
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import Representation
 
@@ -12,7 +12,7 @@ from isospan.representations import Representation
 class IrrepNorm(torch.nn.Module):
     r"""The norm of every copy of every irrep, :math:`\|Q_i^\top x\|`: invariants of the group.
 
-    The gradient at a copy that is zero is zero. Norms lose signs and the angles between copies, which
+    Gradients at a copy that is zero are zero. Norms lose signs and the angles between copies, which
     :class:`IrrepInvariants` keeps.
 
     Args:
@@ -44,4 +44,4 @@ class IrrepNorm(torch.nn.Module):
         """Return the norms (..., number of copies)."""
         z = self.change(x)
         with full_precision(z):
-            return torch.cat([torch.linalg.vector_norm(part.of(z), dim=-1) for part in self._copies], dim=-1)
+            return torch.cat([norms(part.of(z)) for part in self._copies], dim=-1)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from isospan.nn._activations import Activation
 from isospan.nn._constants import full_precision
+from isospan.nn._copies import norms
 from isospan.nn._gates import GatedCopies
 from isospan.representations import Representation
 
@@ -59,4 +60,4 @@ class NormActivation(GatedCopies):
 
 def _size(X: Tensor, *, signed: bool) -> Tensor:
     """The norms (..., m) of copies (..., m, d), or the numbers themselves."""
-    return X.squeeze(-1) if signed else torch.linalg.vector_norm(X, dim=-1)
+    return X.squeeze(-1) if signed else norms(X)
