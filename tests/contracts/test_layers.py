@@ -96,6 +96,17 @@ def test_state_holds_what_is_learned_and_nothing_else(case):
 
 
 @each_case_once
+def test_layers_are_made_without_memory_and_filled_later(case):
+    """As sharded training makes them: constants are no part of the state."""
+    layer = case.make().eval()
+    with torch.device("meta"):
+        other = case.make().eval()
+    other.to_empty(device="cpu").load_state_dict(layer.state_dict())
+    xs = case.inputs(layer)
+    same(other(*xs), layer(*xs))
+
+
+@each_case_once
 def test_functional_calls_use_what_they_are_given(case):
     layer = case.make().eval()
     other, xs = copy.deepcopy(layer), case.inputs(layer)

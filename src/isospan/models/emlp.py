@@ -1,61 +1,11 @@
-"""Equivariant and invariant multilayer perceptrons."""
+"""Equivariant multilayer perceptrons."""
 
-from collections.abc import Callable, Sequence
-from typing import Self
-
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from collections.abc import Sequence
 
 from isospan.models.hidden import check_signal, hidden_representations
-from isospan.models.network import equivariant_network, hidden_activation, steps
-from isospan.models.plain import plain_network
-from isospan.nn import IrrepInvariants
-from isospan.nn._inputs import check_features
-from isospan.nn.freezable import Freezable
-from isospan.nn.freezes import Freezes
-from isospan.nn.regular_linear import element_places, is_regular
+from isospan.models.network import equivariant_network
+from isospan.models.perceptron import Perceptron
 from isospan.representations import Representation
-
-
-class Perceptron(Freezes):
-    """Base of networks that are chains of linear layers and activations of one signal."""
-
-    rep_in: Representation
-    network: nn.Sequential
-
-    def __init__(self, rep_in: Representation) -> None:
-        super().__init__()
-        self.rep_in, self._size = rep_in, rep_in.size
-        self._held: list[Callable[[Tensor], Tensor]] = []
-
-    def freeze(self) -> Self:
-        """Hold the dense weights of all layers, and go from one to the next with no more than activations between."""
-        # what the first layer gives is no one else's, so activations may overwrite it
-        self._held = [nn.ReLU(inplace=True) if type(step) is nn.ReLU else step for step in steps(self.network)]
-        return super().freeze()
-
-    def unfreeze(self) -> Self:
-        """Compute the weights from the parameters again, and train those that were trained before."""
-        self._held = []
-        return super().unfreeze()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return y of x (..., rep_in.size)."""
-        if not self._held:
-            return self.network(x)
-        check_features(x, self._size)
-        for step in self._held:
-            x = linear(x, *step.dense()) if isinstance(step, Freezable) else step(x)
-        return x
-
-    def export(self) -> nn.Sequential:
-        """Return a torch.nn.Sequential of the same function that shares nothing with this network.
-
-        Raises:
-            OptionError: torch has no module for a part of it, as for :class:`isospan.nn.IrrepInvariants`.
-        """
-        return plain_network(steps(self.network)).train(self.training)
 
 
 class EMLP(Perceptron):
@@ -104,85 +54,3 @@ class EMLP(Perceptron):
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
         self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
-
-
-class IMLP(Perceptron):
-    r"""An invariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = f(x)`.
-
-    The hidden layers are those of :class:`EMLP`. Of the last one the means over the group's elements are invariant (for
-    other representations than regular ones the invariants of :class:`isospan.nn.IrrepInvariants`), and a plain
-    linear layer reads the output from them.
-
-    Args:
-        rep_in: how the group acts on the input.
-        out_dim: entries of the output.
-        hidden_units: widths of the hidden layers.
-        activation: as in :class:`EMLP`.
-        hidden_rep: as in :class:`EMLP`.
-        bias: as in :class:`EMLP`; also of the last layer.
-
-    Raises:
-        RepresentationError, OptionError: as in :class:`EMLP`.
-
-    Example:
-        >>> from isospan.groups import DihedralGroup
-        >>> from isospan.testing import assert_equivariant
-        >>> regular = DihedralGroup(4).regular_representation
-        >>> assert_equivariant(IMLP(regular, 3, hidden_units=(32, 32)), regular, None)
-    """
-
-    def __init__(
-        self,
-        rep_in: Representation,
-        out_dim: int,
-        hidden_units: Sequence[int] = (128, 128, 128),
-        activation: str = "ReLU",
-        hidden_rep: Representation | None = None,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(rep_in)
-        self.out_dim = out_dim
-        hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
-        check_signal(rep_in, hidden[0], None)
-        last = hidden[-1]
-        act = hidden_activation(last, activation)
-        layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
-        self.network = nn.Sequential(layers, act, *_readout(last, out_dim, bias=bias))
-
-
-def _readout(rep: Representation, out_dim: int, *, bias: bool) -> list[nn.Module]:
-    if is_regular(rep):
-        return [OrbitReadout(rep, out_dim, bias=bias)]
-    invariants = IrrepInvariants(rep)
-    return [invariants, nn.Linear(invariants.rep_out.size, out_dim, bias=bias)]
-
-
-class OrbitReadout(Freezable):
-    """A linear map of the means over the group's elements, one of every copy of the regular representation.
-
-    Args:
-        rep: copies of the regular representation.
-        out_dim: entries of the output.
-        bias: add one to it.
-    """
-
-    copies: Tensor
-
-    def __init__(self, rep: Representation, out_dim: int, *, bias: bool) -> None:
-        super().__init__(rep, out_dim * rep.group.trivial_representation)
-        places = element_places(rep)
-        of_means = nn.Linear(places.shape[1], out_dim, bias=bias)
-        self.coefficients, self.bias_coefficients = of_means.weight, of_means.bias
-        copies = torch.tensor(places.argsort(axis=None) % places.shape[1], dtype=torch.int32)
-        self.register_buffer("copies", copies, persistent=False)
-        self._order = len(places)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return y (..., out_dim)."""
-        return linear(x, *self.dense())
-
-    def _synthesized(self) -> Tensor:
-        return (self.coefficients / self._order).index_select(1, self.copies)
-
-    def _spread_bias(self) -> Tensor | None:
-        return self.bias_coefficients

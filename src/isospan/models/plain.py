@@ -4,9 +4,10 @@ import copy
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from isospan.errors import OptionError
+from isospan.nn._plain_linear import plain_linear
 from isospan.nn.freezable import Freezable
 
 
@@ -19,8 +20,8 @@ def plain_network(steps: Iterable[object]) -> nn.Sequential:
     """
     parts: list[nn.Module] = []
     for step in steps:
-        if isinstance(step, (Freezable, nn.Linear)):
-            parts.append(_linear(step.weight, step.bias))
+        if isinstance(step, Freezable):
+            parts.append(plain_linear(*step.dense()))
         elif isinstance(step, nn.Module) and type(step).__module__.startswith("torch.nn."):
             parts.append(copy.deepcopy(step))
         else:
@@ -29,10 +30,3 @@ def plain_network(steps: Iterable[object]) -> nn.Sequential:
                 "torch.export.export(model.freeze(), ...), or hidden layers of regular representations."
             )
     return nn.Sequential(*parts)
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    plain = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta", dtype=weight.dtype)
-    plain.to_empty(device=weight.device)
-    plain.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
-    return plain

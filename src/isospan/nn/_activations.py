@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,15 +57,24 @@ def activation_name(activation: Callable[[Tensor], Tensor]) -> str:
     return getattr(activation, "__name__", type(activation).__name__)
 
 
+def _apart(activation: Callable[[Tensor], Tensor]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """The activation in evaluation, apart from the one in use, and a tensor of the precision and device it takes."""
+    like = torch.empty(0, dtype=torch.float64, device="cpu")
+    if not isinstance(activation, torch.nn.Module):
+        return activation, like
+    return deepcopy(activation).eval(), next(activation.parameters(), like)
+
+
 def check_elementwise(activation: Callable[[Tensor], Tensor]) -> None:
     """Require an activation of every number alone, which does the same in every layout of the data.
 
     Raises:
         EquivarianceError: it mixes numbers, as a softmax does.
     """
-    f = deepcopy(activation).eval() if isinstance(activation, torch.nn.Module) else activation
-    like = next(activation.parameters(), None) if isinstance(activation, torch.nn.Module) else None
-    x = torch.linspace(-3, 3, 24, dtype=torch.float64 if like is None else like.dtype).view(6, 4)
+    f, like = _apart(activation)
+    if like.is_meta:  # values that are not there yet
+        return
+    x = torch.linspace(-3, 3, 24, dtype=like.dtype, device=like.device).view(6, 4)
     try:
         with torch.no_grad():
             together, alone = f(x.clone()), f(x.reshape(24, 1))
@@ -81,12 +91,12 @@ def check_elementwise(activation: Callable[[Tensor], Tensor]) -> None:
 @torch.no_grad()
 def commutes(activation: Callable[[Tensor], Tensor], order: Tensor, signs: Tensor) -> bool:
     """Whether f(signs · x[order]) = signs · f(x)[order], on random x of sizes from 0.01 to 100."""
-    f, parameter = activation, None
-    if isinstance(activation, torch.nn.Module):
-        f, parameter = deepcopy(activation).eval(), next(activation.parameters(), None)
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(64, len(order), generator=generator) * torch.logspace(-2, 2, 64).unsqueeze(-1)
-    x = x.to(parameter) if parameter is not None else x.double()
+    f, like = _apart(activation)
+    if like.is_meta:  # values that are not there yet
+        return True
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((64, len(order))) * np.logspace(-2, 2, 64)[:, None]
+    x = torch.tensor(values, dtype=like.dtype, device=like.device)
     signs, order = signs.to(x), order.to(x.device)
     left, right = f(x[:, order] * signs), f(x.clone())
     return left.shape == right.shape == x.shape and torch.allclose(left, right[:, order] * signs, rtol=1e-4, atol=1e-6)

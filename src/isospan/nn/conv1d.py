@@ -84,7 +84,6 @@ class Conv1d(Convolution):
 
     def export(self) -> torch.nn.Conv1d:
         """Return a plain convolution of the same map that shares nothing with this one."""
-        weight = self.weight
         plain = torch.nn.Conv1d(
             self.in_channels,
             self.out_channels,
@@ -94,10 +93,10 @@ class Conv1d(Convolution):
             self.dilation,
             bias=self.bias_coefficients is not None,
             padding_mode=self.padding_mode,
-            device=weight.device,
-            dtype=weight.dtype,
+            device="meta",
+            dtype=self.coefficients.dtype,
         )
-        return self._copy_into(plain)
+        return self._filled(plain)
 
     def _laid_out(self, maps: Tensor) -> Tensor:
         return maps.movedim(0, -1)

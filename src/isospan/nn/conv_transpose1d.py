@@ -91,7 +91,6 @@ class ConvTranspose1d(Convolution):
 
     def export(self) -> torch.nn.ConvTranspose1d:
         """Return a plain transposed convolution of the same map that shares nothing with this one."""
-        weight = self.weight
         plain = torch.nn.ConvTranspose1d(
             self.in_channels,
             self.out_channels,
@@ -101,10 +100,10 @@ class ConvTranspose1d(Convolution):
             self.output_padding,
             bias=self.bias_coefficients is not None,
             dilation=self.dilation,
-            device=weight.device,
-            dtype=weight.dtype,
+            device="meta",
+            dtype=self.coefficients.dtype,
         )
-        return self._copy_into(plain)
+        return self._filled(plain)
 
     def _laid_out(self, maps: Tensor) -> Tensor:
         return maps.permute(2, 1, 0)

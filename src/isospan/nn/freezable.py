@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from isospan.errors import FrozenError
+from isospan.nn._constants import Constants
 from isospan.representations import Representation
 
 
-class Freezable(torch.nn.Module):
+class Freezable(Constants):
     """Base of layers that compute a dense weight and bias of their parameters.
 
     The dense weight is computed at every call, so it can't be stale. :meth:`freeze` holds it for inference; from then
@@ -137,10 +138,12 @@ class Freezable(torch.nn.Module):
         if self.is_frozen:
             self._hold()
 
-    def _copy_into(self, module: Any) -> Any:
-        """Write the dense weight and bias into a torch module, and its mode of training."""
+    def _filled(self, plain: Any) -> Any:
+        """A torch module that was made without memory, with the dense weight and bias, in the same mode."""
+        weight, bias = self.dense()
+        plain.to_empty(device=weight.device)
         with torch.no_grad():
-            module.weight.copy_(self.weight)
-            if module.bias is not None:
-                module.bias.copy_(self.bias)
-        return module.train(self.training)
+            plain.weight.copy_(weight)
+            if bias is not None:
+                plain.bias.copy_(bias)
+        return plain.train(self.training)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._inputs import check_features
+from isospan.nn._plain_linear import plain_linear
 from isospan.nn.dense_map import DenseMap
 from isospan.representations import Representation
 
@@ -63,9 +64,7 @@ class Linear(DenseMap):
 
     def export(self) -> torch.nn.Linear:
         """Return a plain linear layer of the same map that shares nothing with this one."""
-        weight, biased = self.weight, self.bias is not None
-        plain = torch.nn.Linear(*weight.shape[::-1], bias=biased, device=weight.device, dtype=weight.dtype)
-        return self._copy_into(plain)
+        return plain_linear(*self.dense()).train(self.training)
 
     def extra_repr(self) -> str:
         """The sizes of input and output."""

@@ -71,7 +71,7 @@ def _check_permutes(rep: Representation, name: str) -> None:
 def _signed_permutations(rep: Representation) -> list[tuple[object, Tensor, Tensor]]:
     """Every generator with its order and signs: (M x)ᵢ = signsᵢ x[orderᵢ]."""
     moves = []
-    for element, M in zip(rep.group.generators, torch.tensor(rep.generators), strict=True):
+    for element, M in zip(rep.group.generators, torch.tensor(rep.generators, device="cpu"), strict=True):
         order = M.abs().argmax(1)
         moves.append((element, order, M.gather(1, order.unsqueeze(1)).squeeze(1)))
     return moves

@@ -8,6 +8,7 @@ from torch.nn.functional import linear
 from isospan.errors import RepresentationError
 from isospan.groups import FiniteGroup
 from isospan.nn._inputs import check_features
+from isospan.nn._plain_linear import plain_linear
 from isospan.nn.freezable import Freezable
 from isospan.representations import Representation
 
@@ -40,8 +41,8 @@ class RegularLinear(Freezable):
         (torch.Size([3, 4, 2]), torch.Size([10, 12]))
     """
 
-    places: Tensor | None
-    bias_places: Tensor | None
+    places: Tensor
+    bias_places: Tensor
 
     def __init__(
         self, rep_in: Representation, rep_out: Representation, bias: bool = True, *, hold_places: bool = True
@@ -50,9 +51,11 @@ class RegularLinear(Freezable):
         n, m_in, m_out = rep_in.group.order(), element_places(rep_in).shape[1], element_places(rep_out).shape[1]
         self.coefficients = torch.nn.Parameter(torch.empty(n, m_out, m_in))
         self.bias_coefficients = torch.nn.Parameter(torch.empty(m_out)) if bias else None
-        weight, of_bias = _places(rep_in, rep_out) if hold_places else (None, None)
-        self.register_buffer("places", weight, persistent=False)
-        self.register_buffer("bias_places", of_bias if bias else None, persistent=False)
+        self._holds_places = hold_places
+        if hold_places:
+            weight, of_bias = _places(rep_in, rep_out)
+            self.register_constant("places", weight)
+            self.register_constant("bias_places", of_bias if bias else of_bias[:0])
         self.reset_parameters()
 
     def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
@@ -69,30 +72,28 @@ class RegularLinear(Freezable):
 
     def export(self) -> torch.nn.Linear:
         """Return a plain linear layer of the same map that shares nothing with this one."""
-        plain = torch.nn.Linear(self.rep_in.size, self.rep_out.size, bias=self.bias_coefficients is not None)
-        return self._copy_into(plain.to(self.coefficients))
+        return plain_linear(*self.dense()).train(self.training)
 
     def extra_repr(self) -> str:
         """What is mapped to what."""
         return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:
-        places = self._index()[0] if self.places is None else self.places
+        places = self.places if self._holds_places else self._anew()[0]
         # one gather, whose gradient is a sum over the places of every coefficient
         return self.coefficients.flatten().index_select(0, places).view(self.rep_out.size, self.rep_in.size)
 
     def _spread_bias(self) -> Tensor | None:
         if self.bias_coefficients is None:
             return None
-        return self.bias_coefficients.index_select(
-            0, self._index()[1] if self.bias_places is None else self.bias_places
-        )
+        return self.bias_coefficients.index_select(0, self.bias_places if self._holds_places else self._anew()[1])
 
-    def _index(self) -> list[Tensor]:
-        return [index.to(self.coefficients.device) for index in _places(self.rep_in, self.rep_out)]
+    def _anew(self) -> list[Tensor]:
+        found = _places(self.rep_in, self.rep_out)
+        return [torch.tensor(places, device=self.coefficients.device) for places in found]
 
 
-def _places(rep_in: Representation, rep_out: Representation) -> tuple[Tensor, Tensor]:
+def _places(rep_in: Representation, rep_out: Representation) -> tuple[np.ndarray, np.ndarray]:
     """Number of the coefficient at every entry of the dense weight, flat, and of the one at every entry of the bias."""
     rows, columns = element_places(rep_out), element_places(rep_in)
     (n, m_out), m_in = rows.shape, columns.shape[1]
@@ -100,7 +101,7 @@ def _places(rep_in: Representation, rep_out: Representation) -> tuple[Tensor, Te
     weight, bias = np.empty((rows.size, columns.size), dtype=np.int32), np.empty(rows.size, dtype=np.int32)
     weight[rows[:, None, :, None], columns[None, :, None, :]] = coefficients[quotients(rep_in.group)]
     bias[rows] = np.arange(m_out)
-    return torch.tensor(weight.ravel()), torch.tensor(bias)
+    return weight.ravel(), bias
 
 
 def is_regular(rep: Representation) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from isospan.nn._activations import check_elementwise
+from isospan.nn._constants import Constants
 from isospan.nn._inputs import check_features
 from isospan.nn.isotypic_blocks import IsotypicBlocks
 from isospan.nn.regular_linear import RegularLinear, element_places
@@ -19,7 +20,7 @@ WIDE = 320
 """Width of a layer, in and out, from which products of isotypic blocks take less time than dense ones on a CPU."""
 
 
-class RegularNetwork(torch.nn.Module):
+class RegularNetwork(Constants):
     r"""Group convolutions with an activation of every number between them, and none after the last.
 
     Where a layer maps at least ``WIDE`` numbers to as many, the chain is computed in isotypic blocks, with samples as
@@ -58,8 +59,8 @@ class RegularNetwork(torch.nn.Module):
         )
         if self.is_wide:
             first, last = element_places(reps[0]), element_places(reps[-1])
-            self.register_buffer("places", torch.tensor(first.ravel()), persistent=False)
-            self.register_buffer("places_back", torch.tensor(np.argsort(last.ravel())), persistent=False)
+            self.register_constant("places", first.ravel())
+            self.register_constant("places_back", np.argsort(last.ravel()))
             self.blocks = IsotypicBlocks(self.rep_in.group)
 
     @property
