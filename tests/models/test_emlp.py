@@ -176,7 +176,9 @@ def test_orbits_that_norms_confuse():
         torch.testing.assert_close(model(moved), model(x), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("vector", [SO2().irrep(1), SO3().irrep(1), DihedralGroup(5).irreps()[-1]], ids=["SO2", "SO3", "D5"])
+@pytest.mark.parametrize(
+    "vector", [SO2().irrep(1), SO3().irrep(1), DihedralGroup(5).irreps()[-1]], ids=["SO2", "SO3", "D5"]
+)
 def test_vectors_alone_make_more_than_linear_maps(vector):
     """Linear maps and gates do not suffice: they make no invariants of vectors."""
     group = vector.group
@@ -256,6 +258,17 @@ class TestBadInput:
             EMLP(self.vector, self.vector, (0,))
         with pytest.raises(OptionError, match="hidden_units is empty"):
             EMLP(self.vector, self.vector, ())
+        with pytest.raises(OptionError, match="widths of all hidden layers, got 64"):
+            EMLP(self.vector, self.vector, 64)
+        with pytest.raises(OptionError, match="out_dim must be a whole number"):
+            IMLP(self.vector, 1.0)
+
+    def test_no_representation(self):
+        for rep_in, rep_out in ((6, self.vector), (self.vector, self.vector.group)):
+            with pytest.raises(RepresentationError, match="Expected a Representation"):
+                EMLP(rep_in, rep_out)
+        with pytest.raises(RepresentationError, match="Expected a Representation, got int"):
+            IMLP(6, 1)
 
     def test_groups(self):
         with pytest.raises(GroupMismatchError):

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.nn import ChangeOfBasis, IsotypicBasis
+from isospan.errors import RepresentationError
+from isospan.groups import CyclicGroup
+from isospan.nn import (
+    BatchNorm1d,
+    ChangeOfBasis,
+    Dropout,
+    IrrepInvariants,
+    IrrepNorm,
+    IsotypicBasis,
+    PositionalEncoding,
+    RMSNorm,
+)
 from isospan.testing import assert_equivariant
 
 
@@ -47,3 +58,13 @@ def test_mixing_is_the_exponential_of_the_dense_map(reps):
         dense = torch.linalg.matrix_exp(torch.tensor(A - A.T))
         x = torch.randn(component.multiplicity, component.irrep.size, dtype=torch.float64)
         torch.testing.assert_close(mixing(x).flatten(), dense @ x.flatten())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [ChangeOfBasis, IsotypicBasis, IrrepNorm, IrrepInvariants, BatchNorm1d, RMSNorm, Dropout, PositionalEncoding],
+)
+@pytest.mark.parametrize("rep", [4, CyclicGroup(4)], ids=["size", "group"])
+def test_what_is_no_representation_is_named(layer, rep):
+    with pytest.raises(RepresentationError, match=f"Expected a Representation, got {type(rep).__name__}. Build one"):
+        layer(rep)

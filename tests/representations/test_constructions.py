@@ -121,9 +121,11 @@ def test_bad_input_is_named():
         conjugate_by(rep, np.eye(2))
     with pytest.raises(RepresentationError, match="defect of 3"):
         conjugate_by(rep, 2 * np.eye(3))
-    with pytest.raises(TypeError, match="Expected a Representation"):
+    with pytest.raises(RepresentationError, match="Expected a Representation"):
         rep & np.eye(3)
+    with pytest.raises(RepresentationError, match="tensor product of two is written rep & other"):
+        rep * rep
     for build in [sym2, tensor, lambda a: conjugate_by(a, np.eye(2)), lambda a: directsum([a])]:
-        with pytest.raises(TypeError, match="Expected a Representation, got str"):
+        with pytest.raises(RepresentationError, match="Expected a Representation, got str"):
             build("a")
     assert isinstance(rep + rep, Representation)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from isospan._checks import check_count
 from isospan.errors import OptionError, RepresentationError
 from isospan.representations import Representation, directsum
-from isospan.representations.representation import check_same_group
+from isospan.representations.representation import check_representation, check_same_group
 
 FREQUENCY = 2
 """Highest frequency of the irreps that hidden layers of a Lie group consist of by default."""
@@ -19,8 +19,12 @@ def hidden_representations(
     By default of the regular representation, or for a Lie group of all irreps up to a frequency.
 
     Raises:
-        OptionError: no width, or one below 1.
+        RepresentationError: rep_in is none.
+        OptionError: no sequence of widths, no width, or one below 1.
     """
+    check_representation(rep_in)
+    if not hasattr(units, "__len__"):
+        raise OptionError(f"hidden_units are the widths of all hidden layers, got {units!r}. Pass them as (128, 128).")
     if len(units) == 0:
         raise OptionError("hidden_units is empty. Pass at least one width, or use isospan.nn.Linear.")
     widths = [check_count(width, what="A hidden width") for width in units]

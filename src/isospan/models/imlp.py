@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from isospan._checks import check_count
 from isospan.models.hidden import check_signal, hidden_representations
 from isospan.models.network import equivariant_network, hidden_activation
 from isospan.models.orbit_readout import OrbitReadout
@@ -48,13 +49,13 @@ class IMLP(Perceptron):
         bias: bool = True,
     ) -> None:
         super().__init__(rep_in)
-        self.out_dim = out_dim
+        self.out_dim = check_count(out_dim, what="out_dim")
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], None)
         last = hidden[-1]
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
-        self.network = nn.Sequential(layers, act, *_readout(last, out_dim, bias=bias))
+        self.network = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
 
 
 def _readout(rep: Representation, out_dim: int, *, bias: bool) -> list[nn.Module]:

@@ -12,6 +12,7 @@ from isospan.nn._inputs import check_features
 from isospan.nn.freezable import Freezable
 from isospan.nn.freezes import Freezes
 from isospan.representations import Representation
+from isospan.representations.representation import check_representation
 
 
 class Perceptron(Freezes):
@@ -22,6 +23,7 @@ class Perceptron(Freezes):
 
     def __init__(self, rep_in: Representation) -> None:
         super().__init__()
+        check_representation(rep_in)
         self.rep_in, self._size = rep_in, rep_in.size
         self._frozen_steps: list[Callable[[Tensor], Tensor]] = []
 

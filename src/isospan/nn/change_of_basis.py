@@ -5,6 +5,7 @@ from torch import Tensor
 from isospan.nn._constants import Constants, full_precision
 from isospan.nn._inputs import check_features
 from isospan.representations import Representation, directsum
+from isospan.representations.representation import check_representation
 from isospan.representations.spectral import SpectralArrays, from_spectral, to_spectral
 
 
@@ -43,6 +44,7 @@ class ChangeOfBasis(Constants):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
+        check_representation(rep)
         arrays = SpectralArrays.of(rep)
         self.rep_in = rep
         self._sizes = arrays.sizes

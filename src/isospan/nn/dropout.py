@@ -44,10 +44,10 @@ class Dropout(Constants):
 
     def __init__(self, rep: Representation, p: float = 0.5) -> None:
         super().__init__()
+        self.change = ChangeOfBasis(rep)
         self.rep_in = self.rep_out = rep
         self.p = check_probability(p)
         self._count = len(rep.irreps)
-        self.change = ChangeOfBasis(rep)
         self.register_constant("copy_numbers", copy_numbers(rep))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ class IrrepNorm(torch.nn.Module):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self.change = ChangeOfBasis(rep)
+        self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self._copies = copies_of(rep)
 
     def forward(self, x: Tensor) -> Tensor:

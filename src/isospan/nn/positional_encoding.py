@@ -7,6 +7,7 @@ from isospan.errors import RepresentationError, ShapeError
 from isospan.nn._constants import Constants, full_precision
 from isospan.nn._inputs import check_features
 from isospan.representations import Representation
+from isospan.representations.representation import check_representation
 
 WAVELENGTH = 10_000
 """Longest wavelength over 2π, in tokens."""
@@ -48,6 +49,7 @@ class PositionalEncoding(Constants):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
+        check_representation(rep)
         trivial = rep.isotypic[0]
         if not trivial.irrep.is_trivial:
             raise RepresentationError(

@@ -194,7 +194,10 @@ class Representation(Immutable):
 
     def __mul__(self, copies: int) -> Representation:
         if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
-            raise RepresentationError(f"A representation is repeated a whole number of times >= 1, got {copies!r}.")
+            raise RepresentationError(
+                f"A representation is repeated a whole number of times >= 1, got {copies!r}. The tensor product of two "
+                "is written rep & other, their direct sum rep + other."
+            )
         blocks = _products.repeated((self.blocks, self.size), copies)
         return Representation.from_blocks(self.group, blocks, name=f"{copies} {self.name}")
 
@@ -249,9 +252,16 @@ def check_same_group(first: Any, second: Any) -> None:
 
 
 def check_representation(rep: Any) -> None:
-    """Require a representation."""
+    """Require a representation.
+
+    Raises:
+        RepresentationError: it is something else; the message says how to get one.
+    """
     if not isinstance(rep, Representation):
-        raise TypeError(f"Expected a Representation, got {type(rep).__name__}.")
+        raise RepresentationError(
+            f"Expected a Representation, got {type(rep).__name__}. Build one of a group and the matrices of its "
+            "generators, Representation(group, matrices), or take one of the group's, as group.regular_representation."
+        )
 
 
 def _same_blocks(first: Sequence[Block], second: Sequence[Block]) -> bool:
