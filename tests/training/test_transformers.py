@@ -132,3 +132,8 @@ def test_a_model_spread_over_the_devices_of_one_process_is_refused(tmp_path, mon
     monkeypatch.setattr(TrainingArguments, "train_batch_size", property(lambda self: 8))
     with pytest.raises(OptionError, match="one process for each device"):
         trainer(tmp_path)
+
+
+def test_a_search_whose_trials_would_share_an_objective_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="guidance of its own"):
+        trainer(tmp_path).hyperparameter_search()

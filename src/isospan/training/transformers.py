@@ -12,7 +12,8 @@ from isospan.training.guide import Guide
 from isospan.training.trees import load_tree, save_tree
 
 try:
-    from transformers import Trainer, TrainerCallback, TrainerState
+    from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+    from transformers.trainer_utils import get_last_checkpoint
 except ImportError as error:
     raise MissingPackageError(
         "This needs transformers and accelerate. Install them with: pip install 'isospan[transformers]'."
@@ -67,12 +68,31 @@ class GuidedTrainer(Trainer):
                 f"Guidance needs one process for each device, got one for {self.args.n_gpu} of them. Start with "
                 "torchrun, or show it one device with CUDA_VISIBLE_DEVICES."
             )
-        self.add_callback(_Epochs(self._guide))
+        self.add_callback(_Follow(self._guide))
 
     @property
     def objective(self) -> SpaceObjective:
         """The guidance."""
         return self._guide.objective
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **options: Any) -> Any:
+        """Train, from the guidance of a checkpoint where it is resumed."""
+        last = resume_from_checkpoint is True
+        directory = get_last_checkpoint(str(self.args.output_dir)) if last else resume_from_checkpoint
+        if directory:
+            _load(self.objective, directory)
+        return super().train(resume_from_checkpoint, *args, **options)
+
+    def hyperparameter_search(self, *args: Any, **options: Any) -> Any:
+        """Refuse: trials would share one objective.
+
+        Raises:
+            OptionError: always.
+        """
+        raise OptionError(
+            "Each trial of a search needs guidance of its own, and a GuidedTrainer has one objective. Make a new "
+            "SpaceObjective and GuidedTrainer for each trial."
+        )
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **options: Any
@@ -103,26 +123,22 @@ class GuidedTrainer(Trainer):
             save_tree(directory / FILE, self.objective.state_dict(), kind=KIND)
         super().save_model(output_dir, *args, **options)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **options: Any) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, *args, **options)
-        self._load_guidance(resume_from_checkpoint)
 
-    def _load_best_model(self) -> None:
-        super()._load_best_model()
-        self._load_guidance(self.state.best_model_checkpoint)
-
-    def _load_guidance(self, directory: str | None) -> None:
-        if directory is not None:
-            self.objective.load_state_dict(load_tree(Path(directory) / FILE, kind=KIND))
-
-
-class _Epochs(TrainerCallback):
-    """Tells the guidance how many epochs are done."""
+class _Follow(TrainerCallback):
+    """Tells the guidance how many epochs are done, and takes it back to the best model."""
 
     def __init__(self, guide: Guide) -> None:
         self.guide = guide
 
-    def on_epoch_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
         self.guide.epochs_done(int(state.epoch or 0))
 
     on_epoch_end = on_epoch_begin
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            _load(self.guide.objective, state.best_model_checkpoint)
+
+
+def _load(objective: SpaceObjective, directory: str) -> None:
+    objective.load_state_dict(load_tree(Path(directory) / FILE, kind=KIND))
