@@ -7,6 +7,7 @@ import torch
 from isospan.errors import DegenerateDataError, DtypeError, OptionError, RepresentationError, ShapeError
 from isospan.groups import SO3, CyclicGroup, DihedralGroup
 from isospan.nn import BatchNorm1d, Dropout, LayerNorm, RMSNorm
+from isospan.representations import conjugate_by
 from isospan.testing import assert_equivariant
 
 TRIVIAL = 5 * CyclicGroup(1).trivial_representation
@@ -116,6 +117,32 @@ def test_dropout_drops_whole_copies(reps):
         # four standard deviations of 2000 draws
         assert kept.double().mean().item() == pytest.approx(0.75, abs=0.04)
         torch.testing.assert_close(after[kept], before[kept] / 0.75)
+
+
+def test_dropout_drops_whole_orbits_of_permuted_coordinates():
+    group = DihedralGroup(3)
+    regular, point = group.regular_representation, group.trivial_representation
+    pairs = group.quotient_representation(group.subgroup([group.generators[0]]))
+    P = np.eye(16)[np.random.default_rng(0).permutation(16)]
+    rep = conjugate_by(regular + point + pairs + regular + point, P)
+    orbits = {frozenset(np.flatnonzero(sum(rep(g)[:, i] for g in group.elements)).tolist()) for i in range(16)}
+    assert sorted(map(len, orbits)) == [1, 1, 2, 6, 6]
+    x = 1 + torch.rand(4000, 16)
+    dropped = Dropout(rep, p=0.25)(x)
+    kept = []
+    for orbit in orbits:
+        part, before = dropped[:, list(orbit)], x[:, list(orbit)]
+        kept.append(part.any(-1).float())
+        torch.testing.assert_close(part, before * kept[-1][:, None] / 0.75)
+    # four standard deviations of 4000 draws, of means and of correlations
+    torch.testing.assert_close(torch.stack(kept).mean(-1), torch.full((5,), 0.75), rtol=0, atol=0.03)
+    torch.testing.assert_close(torch.corrcoef(torch.stack(kept)), torch.eye(5), rtol=0, atol=0.065)
+
+    def one_draw(x):
+        torch.manual_seed(3)
+        return Dropout(rep)(x)
+
+    assert_equivariant(one_draw, rep, rep)
 
 
 def test_a_draw_of_dropout_is_equivariant(reps):
