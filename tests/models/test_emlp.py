@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from isospan.errors import FrozenError, GroupMismatchError, OptionError, RepresentationError, ShapeError
-from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.models import EMLP, IMLP
+from isospan.groups import O3, SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
+from isospan.models import EMLP, IMLP, TransformerEncoder
+from isospan.models.network import equivariant_network
 from isospan.models.norm_gates import NormGates
 from isospan.nn.freezable import Freezable
 from isospan.representations import conjugate_by, directsum
@@ -245,6 +246,26 @@ class TestBadInput:
             EMLP(self.group.trivial_representation, self.vector, hidden_rep=self.group.trivial_representation)
         with pytest.raises(RepresentationError, match="of the input 'psi_4'"):
             IMLP(self.vector, 1, hidden_rep=self.group.trivial_representation)
+
+    def test_irreps_that_gates_do_not_make(self):
+        """Oracle: without the check the network is zero, and with the products it learns of it is not."""
+        vector, axial = O3().irrep(1, 1), O3().irrep(1, 0)
+        hidden = 8 * directsum(O3().irreps(2))
+        zero = equivariant_network([2 * vector, hidden, axial], "ReLU", bias=True)(torch.randn(9, 6))
+        assert zero.abs().max() == 0
+        for model in (EMLP, TransformerEncoder):
+            with pytest.raises(RepresentationError, match="output 'l=1, even' would be zero"):
+                model(2 * vector, axial)
+        products = 2 * vector + (vector & vector)
+
+        def with_products(x):
+            return torch.cat([x, (x[..., :3, None] * x[..., None, 3:]).flatten(-2)], dim=-1)
+
+        model = EMLP(products, axial, (32,)).double()
+        assert_equivariant(lambda x: model(with_products(x)), 2 * vector, axial)
+        assert model(with_products(torch.randn(9, 6).double())).abs().max() > 1e-3
+        partly = EMLP(2 * vector, axial + O3().trivial_representation, (32,))  # invariants are made of norms
+        assert [bool(part.any()) for part in partly(torch.randn(9, 6)).split((3, 1), dim=-1)] == [False, True]
 
     def test_options(self):
         with pytest.raises(OptionError, match="'relu'"):

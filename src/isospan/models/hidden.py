@@ -51,5 +51,23 @@ def check_signal(rep_in: Representation, hidden: Representation, rep_out: Repres
             )
 
 
+def check_reach(rep_in: Representation, hidden: Representation, rep_out: Representation) -> None:
+    """Require an output that gates do not leave zero: they scale copies of irreps, and turn none into another irrep.
+
+    Invariants are made, of norms; and where the group permutes the coordinates of hidden layers, so are all irreps.
+
+    Raises:
+        RepresentationError: the input has no irrep of the output, and none of these is trivial.
+    """
+    reached = {component.irrep.key for component in rep_in.isotypic}
+    if hidden.is_permutation or any(c.irrep.is_trivial or c.irrep.key in reached for c in rep_out.isotypic):
+        return
+    raise RepresentationError(
+        f"Gates, which hidden layers have where the group mixes their coordinates, turn no irrep into another: the "
+        f"output {rep_out.name!r} would be zero, since the input {rep_in.name!r} has no irrep of it. Add products of "
+        "features to the input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
+    )
+
+
 def _default(group) -> Representation:  # noqa: ANN001
     return directsum(group.irreps(FREQUENCY)) if group.order() is None else group.regular_representation

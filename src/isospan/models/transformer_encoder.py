@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from isospan._checks import check_count
 from isospan.errors import OptionError
-from isospan.models.hidden import check_signal, hidden_representations
+from isospan.models.hidden import check_reach, check_signal, hidden_representations
 from isospan.models.network import equivariant_network, steps
 from isospan.models.plain import plain_network
 from isospan.nn import Dropout, Linear, MultiheadAttention, PositionalEncoding, RMSNorm
@@ -136,8 +136,7 @@ class TransformerEncoder(Freezes):
 
     Raises:
         GroupMismatchError: representations of two groups.
-        RepresentationError: the hidden representation lacks an irrep of the input or the output, or has no trivial one
-            for positions.
+        RepresentationError: as for :class:`EMLP`, or the hidden representation has no trivial irrep for positions.
         OptionError, ShapeError, DtypeError: what the message says.
 
     Source: Vaswani et al., Attention is all you need, 2017.
@@ -170,6 +169,7 @@ class TransformerEncoder(Freezes):
         self.rep_in, self.rep_out = rep_in, rep_out
         hidden = _shared_by_heads(rep_in, d_model, nhead, hidden_rep)
         check_signal(rep_in, hidden, rep_out)
+        check_reach(rep_in, hidden, rep_out)
         self.embedding = Linear(rep_in, hidden, bias=bias)
         self.positions = PositionalEncoding(hidden) if positional_encoding else nn.Identity()
         self.layers = nn.ModuleList(
