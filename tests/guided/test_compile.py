@@ -10,7 +10,7 @@ from isospan.errors import NumericalWarning
 from isospan.guided import EverySteps, SpaceObjective, combined_loss, solve_subspaces
 from isospan.moments import Moments
 
-# Dynamo itself looks at the gradients of what enters a graph that is resumed after a break
+# Dynamo looks at the gradient of all that enters a graph. It hides this warning, but cannot where warnings are errors.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 
 D, K = 10, {"b": 2, "a": 1}
