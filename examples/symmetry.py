@@ -1,6 +1,7 @@
 """From a robot and a molecule to their representations, and what their symmetry is worth in a regression.
 
-Run ``python examples/symmetry.py [DIR]``: it prints the decompositions and the errors, and writes two figures to DIR.
+Run ``python examples/symmetry.py [DIR]``: it prints the decompositions and the errors, and writes a network and two
+figures to DIR.
 """
 
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from isospan.groups import DihedralGroup, TetrahedralGroup
+from isospan.models import EMLP
 from isospan.representations import Representation, directsum
 from isospan.symmetric import cov, lstsq
 from isospan.testing import assert_equivariant
@@ -65,6 +67,25 @@ for samples in (16, 64, 256):
 assert_equivariant(lambda s: s @ maps["equivariant"].T, state, joints)
 
 print("\ncovariance of the angles, which commutes with the group:\n", cov(test[:, :8], joints).round(decimals=2))
+
+# [network]
+model = EMLP(state, joints, hidden_units=(64, 64))
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+x = torch.randn(512, 16)
+y = torch.tanh(x @ truth.T.float())
+for _ in range(100):
+    loss = (model(x) - y).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+assert_equivariant(model, state, joints)
+
+torch.save(model.state_dict(), out / "robot.pt")
+again = EMLP(state, joints, hidden_units=(64, 64))
+again.load_state_dict(torch.load(out / "robot.pt"))
+again.freeze()  # for inference
+plain = model.export()  # torch.nn.Sequential of Linear and ReLU
+print(f"\nnetwork: error {loss:.3f} of {y.var():.3f}; plain copy off by {(plain(x) - again(x)).abs().max():.0e}")
 
 # [figures]
 for rep, file in ((joints, "robot.png"), (displacements, "molecule.png")):
