@@ -210,3 +210,12 @@ def test_irreps_of_order_up_to_200_take_seconds(group):
     assert time.process_time() - start < 8
     # words have up to 200 letters
     assert max(fresh.worst_relation(irrep.algebra, irrep.generators)[1] for irrep in fresh.irreps()) < 1e-12
+
+
+@pytest.mark.parametrize("n", range(3, 17))
+def test_first_plane_of_a_dihedral_group_is_that_of_the_polygon(n):
+    G = DihedralGroup(n)
+    vector = next(irrep for irrep in G.irreps() if irrep.size == 2)
+    c, s = np.cos(2 * np.pi / n), np.sin(2 * np.pi / n)
+    for g, expected in zip(G.generators, ([[c, -s], [s, c]], [[1, 0], [0, -1]]), strict=True):
+        np.testing.assert_allclose(vector(g), expected, rtol=0, atol=1e-12)  # rounding

@@ -25,9 +25,14 @@ class CyclicGroup(FiniteGroup):
 class DihedralGroup(FiniteGroup):
     """The symmetries of a regular n-gon, order 2n: a rotation r and a reflection s with s r s = r⁻¹.
 
+    The first of the irreps of dimension 2 is how they move the plane; the others turn it by multiples of the angle.
+
     Example:
         >>> DihedralGroup(3).elements
         (e, r, s, r^2, r s, s r)
+        >>> vector = next(irrep for irrep in DihedralGroup(6).irreps() if irrep.size == 2)
+        >>> [vector(g).round(3).tolist() for g in DihedralGroup(6).generators]
+        [[[0.5, -0.866], [0.866, 0.5]], [[1.0, 0.0], [0.0, -1.0]]]
     """
 
     def __init__(self, n: int) -> None:
