@@ -182,3 +182,11 @@ def test_grids_that_do_not_exist_are_named():
     product = SO2() * CyclicGroup(2)
     with pytest.raises(GroupError, match=r"finite groups, SO.*Use NormActivation"):
         FourierActivation(product.irreps(1)[-1])
+
+
+@pytest.mark.parametrize("activation", [torch.nn.ReLU, None, 3], ids=["class", "none", "number"])
+def test_what_is_no_activation_is_named(activation):
+    rep = CyclicGroup(4).regular_representation
+    for layer in (Pointwise, NormActivation, GatedActivation):
+        with pytest.raises(OptionError, match=r"a module, as torch.nn.ReLU\(\)"):
+            layer(rep, activation)

@@ -13,6 +13,8 @@ from isospan.nn import (
     IrrepInvariants,
     IrrepNorm,
     IsotypicBasis,
+    MultivariateNormal,
+    Pointwise,
     PositionalEncoding,
     RMSNorm,
 )
@@ -62,7 +64,18 @@ def test_mixing_is_the_exponential_of_the_dense_map(reps):
 
 @pytest.mark.parametrize(
     "layer",
-    [ChangeOfBasis, IsotypicBasis, IrrepNorm, IrrepInvariants, BatchNorm1d, RMSNorm, Dropout, PositionalEncoding],
+    [
+        ChangeOfBasis,
+        IsotypicBasis,
+        IrrepNorm,
+        IrrepInvariants,
+        BatchNorm1d,
+        RMSNorm,
+        Dropout,
+        PositionalEncoding,
+        Pointwise,
+        MultivariateNormal,
+    ],
 )
 @pytest.mark.parametrize("rep", [4, CyclicGroup(4)], ids=["size", "group"])
 def test_what_is_no_representation_is_named(layer, rep):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_choice
-from isospan.errors import EquivarianceError
+from isospan.errors import EquivarianceError, OptionError
 
 Activation = str | torch.nn.Module | Callable[[Tensor], Tensor]
 """A name in torch.nn, a module, or a function of tensors."""
@@ -44,11 +44,16 @@ def as_activation(activation: Activation) -> Callable[[Tensor], Tensor]:
     """The module of a name, or what was given.
 
     Raises:
-        OptionError: torch.nn has no activation of single numbers of this name, or it needs arguments.
+        OptionError: torch.nn has no activation of single numbers of this name, or it needs arguments; or it is a class.
     """
     if isinstance(activation, str):
         check_choice(activation, NAMES, what="activation")
         return getattr(torch.nn, activation)()
+    if isinstance(activation, type) or not callable(activation):
+        raise OptionError(
+            "An activation is a name, as 'ReLU', a module, as torch.nn.ReLU(), or a function of tensors, got "
+            f"{activation!r}. Pass one of these."
+        )
     return activation
 
 

@@ -12,6 +12,7 @@ from isospan.nn._copies import copy_numbers
 from isospan.nn._inputs import check_features
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import Representation, sym2
+from isospan.representations.representation import check_representation
 
 Covariance = Literal["diagonal", "full"]
 
@@ -54,6 +55,7 @@ class MultivariateNormal(torch.nn.Module):
 
     def __init__(self, rep_y: Representation, covariance: Covariance = "diagonal") -> None:
         super().__init__()
+        check_representation(rep_y)
         check_choice(covariance, ("diagonal", "full"), what="covariance")
         self.covariance = covariance
         self.roots = DiagonalRoot(rep_y) if covariance == "diagonal" else FullRoot(rep_y)

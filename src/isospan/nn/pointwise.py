@@ -7,6 +7,7 @@ from isospan.errors import EquivarianceError
 from isospan.nn._activations import Activation, activation_name, as_activation, commutes
 from isospan.nn._inputs import check_features
 from isospan.representations import Representation
+from isospan.representations.representation import check_representation
 
 
 class Pointwise(torch.nn.Module):
@@ -41,6 +42,7 @@ class Pointwise(torch.nn.Module):
 
     def __init__(self, rep: Representation, activation: Activation = "ReLU") -> None:
         super().__init__()
+        check_representation(rep)
         self.rep_in = self.rep_out = rep
         self._size = rep.size
         self.activation = as_activation(activation)
