@@ -116,6 +116,12 @@ def finite(group: str) -> bool:
 
 LAYERS = {
     "Linear": Entry(nn.Linear, lambda rep: nn.Linear(rep, rep)),
+    # wide layers of irreps are computed irrep by irrep
+    "WideLinear": Entry(
+        nn.Linear,
+        lambda rep: nn.Linear(40 * rep, 40 * rep),
+        has=lambda group, basis: group in ("D6", "Q8", "SO3") and basis == "turned",
+    ),
     "Conv1d": Entry(
         nn.Conv1d,
         lambda rep: nn.Conv1d(rep, rep, 3, padding=1, padding_mode="circular"),

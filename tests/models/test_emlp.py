@@ -114,6 +114,7 @@ def test_frozen_models_give_the_same_and_do_not_train(rep_in, rep_out, kind):
     assert model(x).requires_grad
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch, while it traces
 @pytest.mark.parametrize("widths", [(24, 30), (330, 330)], ids=str)
 @pytest.mark.parametrize("name", ["D6", "SO2"])
 def test_compiles_and_exports_as_one_graph(name, widths):

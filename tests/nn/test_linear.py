@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from isospan.errors import DtypeError, FrozenError, GroupMismatchError, RepresentationError, ShapeError
-from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup
-from isospan.nn import Linear
+from isospan.groups import SO3, CyclicGroup, DihedralGroup, IcosahedralGroup
+from isospan.nn import Linear, linear
+from isospan.representations import directsum
+
+from .conftest import turned
 
 
 def elements(group):
@@ -32,6 +35,37 @@ def test_number_of_parameters_is_that_of_the_characters():
     layer = Linear(rep_in, rep_out)
     assert layer.coefficients.numel() == round(inner)
     assert layer.bias_coefficients.numel() == 1
+
+
+def test_products_irrep_by_irrep_are_those_of_the_dense_weight(reps, monkeypatch):
+    """Complex and quaternionic irreps, irreps that one side lacks, and several blocks of several copies."""
+    monkeypatch.setattr(linear, "WIDE", 1)
+    monkeypatch.setattr(linear, "saves_time", lambda basis, taps: True)
+    for pair in [reps, reps[::-1], (3 * reps[0] + reps[1], reps[1] + reps[0])]:
+        layer = Linear(*pair).double()
+        assert layer.by_irrep is not None
+        torch.nn.init.normal_(layer.bias_coefficients)
+        W = layer.maps.basis.synthesize(layer.coefficients)
+        for shape in [(5,), (2, 3), (0,), ()]:
+            x = torch.randn(*shape, pair[0].size, dtype=torch.float64, requires_grad=True)
+            y, expected = layer(x), torch.nn.functional.linear(x, W, layer.bias)
+            # float64 rounding of sums of a few hundred terms
+            torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+            assert y.is_contiguous()
+            inputs, weights = [x, *layer.parameters()], torch.randn_like(y)
+            ours = torch.autograd.grad((y * weights).sum(), inputs, retain_graph=True)
+            theirs = torch.autograd.grad((expected * weights).sum(), inputs, retain_graph=True)
+            for a, b in zip(ours, theirs, strict=True):
+                torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+
+
+def test_wide_layers_of_irreps_are_computed_by_irrep():
+    irreps, regular = directsum(SO3().irreps(2)), DihedralGroup(6).regular_representation
+    assert Linear(30 * irreps, 30 * irreps).by_irrep is not None
+    assert Linear(28 * irreps, 30 * irreps).by_irrep is None
+    assert Linear(30 * regular, 30 * regular).by_irrep is None
+    # the change of basis alone would take as long as the dense product
+    assert Linear(turned(24 * regular), turned(24 * regular)).by_irrep is None
 
 
 def test_every_equivariant_target_is_learned_exactly():

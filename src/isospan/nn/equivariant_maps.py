@@ -20,6 +20,10 @@ class EquivariantMaps(torch.nn.Module):
         rep_in: how the group acts on what W maps.
         rep_out: how it acts on what W maps to.
 
+    Attributes:
+        dimension: number of coefficients.
+        is_gathered: whether the group permutes both sides.
+
     Raises:
         GroupMismatchError: representations of two groups.
         RepresentationError: they share no irrep, so that only the zero map is equivariant.
@@ -39,8 +43,8 @@ class EquivariantMaps(torch.nn.Module):
         _check_shared(basis)
         self.basis = basis
         self.dimension = basis.dimension
-        permuted = rep_in.is_permutation and rep_out.is_permutation
-        self.synthesis = PermutedMaps(basis) if permuted else SpectralMaps(basis)
+        self.is_gathered = rep_in.is_permutation and rep_out.is_permutation
+        self.synthesis = PermutedMaps(basis) if self.is_gathered else SpectralMaps(basis)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""

@@ -6,7 +6,11 @@ from torch import Tensor
 from isospan.nn._inputs import check_features
 from isospan.nn._plain_linear import plain_linear
 from isospan.nn.dense_map import DenseMap
+from isospan.nn.isotypic_maps import IsotypicMaps, saves_time
 from isospan.representations import Representation
+
+WIDE = 256
+"""Features, in and out, from which products irrep by irrep outweigh that there are several of them, on a CPU."""
 
 
 class Linear(DenseMap):
@@ -15,6 +19,9 @@ class Linear(DenseMap):
     Its parameters are the coefficients of W in an orthonormal basis of the equivariant maps, and those of b in one of
     the invariant vectors. Irreps of the output that the input lacks stay zero. At first W preserves the variance of
     white inputs and b is zero.
+
+    Where features are many, and irreps in bases that are quick to reach save most of the operations, it multiplies
+    irrep by irrep; else, and where it is frozen or the group permutes all features, by the dense weight.
 
     Args:
         rep_in: how the group acts on x.
@@ -54,13 +61,21 @@ class Linear(DenseMap):
     ) -> None:
         super().__init__(rep_in, rep_out, taps=(), bias=bias)
         self.in_features, self.out_features = rep_in.size, rep_out.size
+        by_irrep = min(rep_in.size, rep_out.size) >= WIDE and not self.maps.is_gathered
+        by_irrep = by_irrep and saves_time(self.maps.basis, taps=1)
+        self.by_irrep = IsotypicMaps(self.maps.basis) if by_irrep else None
         self.to(device=device, dtype=dtype)
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., rep_out.size)."""
         check_features(x, self.in_features)
-        return torch.nn.functional.linear(x, *self.dense())
+        if self.by_irrep is None or self.is_frozen:
+            return torch.nn.functional.linear(x, *self.dense())
+        samples = x.reshape(-1, self.in_features).mT.unsqueeze(0)  # at the place of times of one signal
+        y = self.by_irrep(samples, self.coefficients, lambda piece, maps: maps @ piece).squeeze(0)
+        y, bias = y.mT.contiguous().view(*x.shape[:-1], self.out_features), self.bias
+        return y if bias is None else y + bias.to(y.dtype)  # autocast lowers y alone
 
     def export(self) -> torch.nn.Linear:
         """Return a plain linear layer of the same map that shares nothing with this one."""
