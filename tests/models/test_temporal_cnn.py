@@ -181,6 +181,8 @@ class TestBadInput:
     def test_hidden_representations(self):
         with pytest.raises(RepresentationError, match=r"lacks \['frequency 3'\]"):
             TemporalCNN(SO2().irrep(3), SO2().irrep(3))
+        with pytest.raises(RepresentationError, match="the input 'frequency 1' has no irrep of it"):
+            TemporalCNN(SO2().irrep(1), SO2().irrep(2))
 
     def test_exports(self):
         model = TemporalCNN(LEGS, LEGS, (4, 4))

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch.nn.functional import conv1d, conv_transpose1d, linear, mish, pad
 
-from isospan.errors import FrozenError, GroupMismatchError, MissingArgumentError, OptionError, ShapeError
+from isospan.errors import (
+    FrozenError,
+    GroupMismatchError,
+    MissingArgumentError,
+    OptionError,
+    RepresentationError,
+    ShapeError,
+)
 from isospan.groups import SO2, SO3, CyclicGroup, DihedralGroup, QuaternionGroup
 from isospan.models import UNet1d
 from isospan.models.step_embedding import StepEmbedding
@@ -152,6 +159,11 @@ def test_frozen_networks_give_the_same_and_do_not_train():
     assert model.unfreeze().train()(*xs).requires_grad
 
 
+def test_a_number_is_the_step_of_all_samples():
+    model, x = drawn(small(LEGS, step_embed_dim=4)), data(3, 4, 6)
+    torch.testing.assert_close(model(x, step=7), model(x, step=torch.full((3,), 7)), rtol=0, atol=1e-12)
+
+
 def test_frozen_networks_export():
     model = small(LEGS, LEGS, step_embed_dim=4).freeze()
     xs = (torch.randn(3, 4, 5), torch.randn(3, 4), torch.arange(3))
@@ -168,7 +180,7 @@ class TestBadInput:
             small(LEGS, step_embed_dim=4)(self.x)
 
     def test_unwanted(self):
-        with pytest.raises(OptionError, match=r"built without rep_cond takes no cond, got one of shape \(2, 4\)"):
+        with pytest.raises(OptionError, match=r"built without rep_cond takes no cond, got one"):
             small(LEGS)(self.x, self.c)
         with pytest.raises(OptionError, match="built without step_embed_dim takes no step"):
             small(LEGS)(self.x, step=self.step)
@@ -176,12 +188,22 @@ class TestBadInput:
     def test_shapes(self):
         with pytest.raises(ShapeError, match=r"\(B, D, T\) or \(D, T\) with D = 4"):
             small(LEGS)(torch.zeros(2, 8, 4))
-        with pytest.raises(ShapeError, match=r"\(\.\.\., D\) with D = 4"):
+        with pytest.raises(ShapeError, match=r"its cond, of shape \(2, 4\) together, got \(2, 5\)"):
             small(LEGS, LEGS)(self.x, torch.zeros(2, 5))
+        with pytest.raises(ShapeError, match=r"its cond, of shape \(2, 4\) together, got \(2,\)"):
+            small(LEGS, LEGS, step_embed_dim=4)(self.x, self.step, self.c)
+        with pytest.raises(ShapeError, match=r"at least one step, got \(2, 4, 0\)"):
+            small(LEGS)(self.x[..., :0])
         with pytest.raises(ShapeError, match=r"its cond, of shape \(2, 4\) together, got \(3, 4\)"):
             small(LEGS, LEGS)(self.x, torch.zeros(3, 4))
         with pytest.raises(ShapeError, match=r"its step, of shape \(2,\) together, got \(3,\)"):
             small(LEGS, step_embed_dim=4)(self.x, step=torch.zeros(3))
+
+    def test_outputs_that_gates_leave_zero(self):
+        vector, pair = SO2().irrep(1), SO2().irrep(2)
+        with pytest.raises(RepresentationError, match="the input 'frequency 1' has no irrep of it"):
+            UNet1d(vector, pair)
+        assert UNet1d(vector, pair, rep_cond=pair, hidden_units=(8,)).rep_out == pair
 
     def test_arguments(self):
         with pytest.raises(OptionError, match="odd kernel_size, got 4"):

@@ -46,7 +46,7 @@ class Condition(nn.Module):
             reps.append(step_embed_dim * trivial)
         self.rep_out = directsum(reps) if reps else None
 
-    def forward(self, cond: Tensor | None, step: Tensor | None, batch: torch.Size) -> Tensor | None:
+    def forward(self, cond: Tensor | None, step: Tensor | float | None, batch: torch.Size) -> Tensor | None:
         """Return the embedding (*batch, rep_out.size) of vectors (*batch, rep_cond.size) and steps, of each or of all.
 
         Raises:
@@ -58,22 +58,23 @@ class Condition(nn.Module):
         _check_given("step", step, taken=self.step is not None, option="step_embed_dim")
         parts = []
         if self.vector is not None and self.rep_in is not None and cond is not None:
-            check_features(cond, self.rep_in.size)
             _check_shape("cond", cond, (*batch, self.rep_in.size))
+            check_features(cond, self.rep_in.size)
             parts.append(self.vector(cond))
         if self.step is not None and step is not None:
+            step = torch.as_tensor(step, device=self.step.frequencies.device)
             _check_shape("step", step, () if step.dim() == 0 else tuple(batch))
             parts.append(self.step(step.expand(batch)))
         return torch.cat(parts, dim=-1) if parts else None
 
 
-def _check_given(name: str, value: Tensor | None, *, taken: bool, option: str) -> None:
+def _check_given(name: str, value: Tensor | float | None, *, taken: bool, option: str) -> None:
     if taken and value is None:
         raise MissingArgumentError(f"A network that was built with {option} needs {name}, got none. Pass {name}=.")
     if not taken and value is not None:
         raise OptionError(
-            f"A network that was built without {option} takes no {name}, got one of shape {tuple(value.shape)}. Leave "
-            f"it out, or build the network with {option}=."
+            f"A network that was built without {option} takes no {name}, got one. Leave it out, or build the network "
+            f"with {option}=."
         )
 
 

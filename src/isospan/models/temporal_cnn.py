@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from isospan.errors import OptionError
 from isospan.models.conv_block import ConvBlock, Norm
-from isospan.models.hidden import check_signal, hidden_representations
+from isospan.models.hidden import check_reach, check_signal, hidden_representations
 from isospan.models.latest_steps import LatestSteps
 from isospan.nn import Conv1d
 from isospan.nn.freezes import Freezes
@@ -76,6 +76,7 @@ class TemporalCNN(Freezes):
         self.rep_in, self.rep_out = rep_in, rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
+        check_reach(rep_in, hidden[0], rep_out)
         start = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)
         self.receptive_field = start.receptive_field
         blocks = [

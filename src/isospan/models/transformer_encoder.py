@@ -22,8 +22,8 @@ class TransformerEncoderLayer(Freezes):
               y = x' + \operatorname{network}(\operatorname{norm} x')
 
     with the arguments of torch.nn.TransformerEncoderLayer, and its ``norm_first=True``. Norms are those of all features
-    of a token, without scales, which the linear maps that follow have. While training, whole copies of irreps of what
-    is added are dropped, besides weights of the attention.
+    of a token, without scales, which the linear maps that follow have. While training, whole parts of what is added
+    are dropped (:class:`isospan.nn.Dropout`), besides weights of the attention.
 
     Args:
         rep: how the group acts on every token.
@@ -124,7 +124,7 @@ class TransformerEncoder(Freezes):
         nhead: number of heads of every attention.
         num_layers: number of layers.
         dim_feedforward: width of the networks of every token; four times that of the layers where None.
-        dropout: probability of dropping weights of the attention, and copies of irreps of what a layer adds.
+        dropout: probability of dropping weights of the attention, and parts of what a layer adds.
         activation: as in :class:`EMLP`.
         hidden_rep: as in :class:`EMLP`.
         bias: as in :class:`EMLP`.

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from isospan._checks import check_count
-from isospan.errors import OptionError
+from isospan.errors import OptionError, ShapeError
 from isospan.models.condition import Condition
 from isospan.models.conv_block import ConvBlock
-from isospan.models.hidden import check_signal, hidden_representations
+from isospan.models.hidden import check_reach, check_signal, hidden_representations
 from isospan.models.residual_block import ResidualBlock
 from isospan.nn import Conv1d, ConvTranspose1d
 from isospan.nn._inputs import check_features
@@ -85,6 +85,7 @@ class UNet1d(Freezes):
         self.rep_in, self.rep_out, self.rep_cond = rep_in, rep_out, rep_cond
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
+        check_reach(rep_in if rep_cond is None else rep_in + rep_cond, hidden[0], rep_out)
         trivial, choices = rep_in.group.trivial_representation, {"activation": activation, "hidden_rep": hidden_rep}
         self.condition = Condition(trivial, rep_cond, cond_units, step_embed_dim, **choices)
         level = partial(Level, rep_cond=self.condition.rep_out, kernel_size=kernel_size, activation=activation)
@@ -100,15 +101,17 @@ class UNet1d(Freezes):
         )
         self.head = Conv1d(hidden[0], rep_out, 1)
 
-    def forward(self, x: Tensor, cond: Tensor | None = None, step: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, cond: Tensor | None = None, step: Tensor | float | None = None) -> Tensor:
         """Return y (B, rep_out.size, T).
 
         Args:
             x: (B, rep_in.size, T).
             cond: (B, rep_cond.size).
-            step: (B,) or ().
+            step: (B,), or one of all samples.
         """
         check_features(x, self.rep_in.size, dim=-2)
+        if x.shape[-1] == 0:
+            raise ShapeError(f"A series must have at least one step, got {tuple(x.shape)}.")
         c = self.condition(cond, step, x.shape[:-2])
         h, held = x, []
         for level, shorten in zip(self.down, self.shorten, strict=True):
