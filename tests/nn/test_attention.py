@@ -298,6 +298,8 @@ class TestBadInput:
             MultiheadAttention(REGULAR, -1, head_rep=group.irreps()[0])
 
     def test_groups_and_irreps(self):
+        with pytest.raises(RepresentationError, match="got int"):
+            MultiheadAttention(4, 2)
         with pytest.raises(GroupMismatchError):
             MultiheadAttention(REGULAR, 2, head_rep=CyclicGroup(3).regular_representation)
         with pytest.raises(RepresentationError, match="only the zero map commutes"):

@@ -13,6 +13,7 @@ from isospan.nn.freezes import Freezes
 from isospan.nn.linear import Linear
 from isospan.representations import Representation, directsum
 from isospan.representations.blocks import Block
+from isospan.representations.representation import check_representation
 
 
 class MultiheadAttention(Freezes, DotProductAttention):
@@ -81,6 +82,7 @@ class MultiheadAttention(Freezes, DotProductAttention):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        check_representation(rep)
         head_rep = head_representation(rep, num_heads) if head_rep is None else head_rep
         heads = check_count(num_heads, what="num_heads") * head_rep
         in_proj = Linear(rep, 3 * heads, bias=bias, device=device, dtype=dtype)
