@@ -95,6 +95,28 @@ def test_state_holds_what_is_learned_and_nothing_else(case):
     assert set(layer.state_dict()) == learned | kept
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # by torch, for jvp
+@each_case_once
+def test_derivatives_along_directions_are_differences(case):
+    layer = case.make().double().eval()
+    xs = case.inputs(layer, dtype=torch.float64)
+    point = (xs, dict(layer.named_parameters()))
+    direction = (tuple(map(torch.randn_like, xs)), {name: torch.randn_like(p) for name, p in point[1].items()})
+    step = 1e-6
+
+    def value(xs, parameters):
+        return torch.func.functional_call(layer, parameters, xs)
+
+    def moved(t):
+        x = tuple(a + t * b for a, b in zip(point[0], direction[0], strict=True))
+        return value(x, {name: p + t * direction[1][name] for name, p in point[1].items()})
+
+    with sdpa_kernel(SDPBackend.MATH):  # torch's fast attention has no derivatives along directions
+        _, slope = torch.func.jvp(value, point, direction)
+        # rounding of differences, 1e-16 / 1e-6, and their next term
+        torch.testing.assert_close(slope, (moved(step) - moved(-step)) / (2 * step), rtol=1e-5, atol=1e-5)
+
+
 @each_case_once
 def test_layers_are_made_without_memory_and_filled_later(case):
     """As sharded training makes them: constants are no part of the state."""
