@@ -63,8 +63,8 @@ def score(trainer):
     return evaluate(trainer.objective.space, z[1024:], {"counts": counts[1024:]}, fit=fit).own_r2["counts"]
 
 
-trainer(0.3, epochs=2).train()
-guided, unguided = trainer(0.3, epochs=4), trainer(0.0, epochs=4)
+trainer(1.0, epochs=2).train()
+guided, unguided = trainer(1.0, epochs=8), trainer(0.0, epochs=8)
 guided.train(resume_from_checkpoint=True)
 unguided.train()
 print({name: value for name, value in guided.state.log_history[-2].items() if "guide" in name})
