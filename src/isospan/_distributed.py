@@ -52,6 +52,8 @@ class Ranks:
 
     def gather(self, item: Any) -> list[Any]:
         """Return a small object of every process, by rank."""
+        if self.size == 1:
+            return [item]
         items = [None] * self.size
         dist.all_gather_object(items, item, group=self.group)
         return items

@@ -43,7 +43,7 @@ OPTIONS = {
 }
 """How arguments of the Python functions are written on the command line, as patterns in messages."""
 
-console = Console(highlight=False)
+console = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
 errors = Console(stderr=True, highlight=False)
 
 
@@ -62,12 +62,11 @@ class _Progress(Progress):
 class TerminalReporter:
     """Shows a run: its stages, a bar over the steps of all networks with the time left, and the losses.
 
-    Follows :class:`isospan.experiment.Reporter`. Silent on other ranks than 0 of a distributed run.
+    Follows :class:`isospan.experiment.Reporter`. Silent where the console is: on other ranks than 0.
     """
 
     def __init__(self) -> None:
-        self.quiet = os.environ.get("RANK", "0") != "0"
-        self.live = console.is_terminal and not self.quiet
+        self.live = console.is_terminal and not console.quiet
         self.progress = _Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=10 if console.width < WIDE else 40),
@@ -93,13 +92,11 @@ class TerminalReporter:
 
     def stage(self, text: str) -> None:
         """Name a part of the run."""
-        if not self.quiet:
-            self.progress.console.print(in_options(text), markup=False, soft_wrap=True)
+        self.progress.console.print(in_options(text), markup=False, soft_wrap=True)
 
     def sized(self, sizes: Any) -> None:
         """Show the sizes."""
-        if not self.quiet:
-            self.progress.console.print(sizes_table(sizes))
+        self.progress.console.print(sizes_table(sizes))
 
     def planned(self, networks: Mapping[str, int]) -> None:
         """Make one bar over the steps of all networks, so that the time left is that of the whole run."""
@@ -134,7 +131,7 @@ class TerminalReporter:
         now = time.monotonic()
         if not self.started:  # the first step also loads and warms up; it is no measure of the others
             self.first, self.started, self.last_line = done, now, now
-        if not self.live and not self.quiet and (done == self.total or now - self.last_line > LINE_SECONDS):
+        if not self.live and (done == self.total or now - self.last_line > LINE_SECONDS):
             from isospan.reports.duration import duration
 
             self.last_line = now
@@ -245,6 +242,8 @@ def _error(value: float) -> str:
 def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
     """Show an error of isospan or of a file as one message and exit with code 2; warnings as one line each.
 
+    Of several processes only the first that fails says why: the others fail since it did, or for the same reason.
+
     Args:
         debug: let the error through, with its traceback.
         interrupted: what to do after an interrupt.
@@ -257,14 +256,29 @@ def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            errors.print(f"Interrupted. {interrupted}".rstrip())
+            if _first_to_fail():
+                errors.print(f"Interrupted. {interrupted}".rstrip())
             raise typer.Exit(130) from None
-        except (IsospanError, OSError) as error:
-            if debug:
+        except Exception as error:
+            known = isinstance(error, IsospanError | OSError)
+            if debug or (not known and _first_to_fail()):
                 raise
-            errors.print("[bold red]Error:[/]", end=" ")
-            errors.print(in_options(str(error)), markup=False, soft_wrap=True)
+            if known and _first_to_fail():
+                errors.print(f"[bold red]Error{_whose()}:[/]", end=" ")
+                errors.print(in_options(str(error)), markup=False, soft_wrap=True)
             raise typer.Exit(2) from None
+
+
+def _first_to_fail() -> bool:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return True
+    from isospan.experiment.processes import first_to_fail
+
+    return first_to_fail()
+
+
+def _whose() -> str:
+    return f" on rank {os.environ['RANK']}" if console.quiet else ""
 
 
 @contextmanager
@@ -272,7 +286,9 @@ def _notes() -> Iterator[None]:
     """Warnings of isospan and what it logs appear as lines that do not tear the bar."""
     from isospan.errors import NumericalWarning
 
-    logger, handler = logging.getLogger("isospan"), RichHandler(console=errors, show_time=False, show_path=False)
+    logger = logging.getLogger("isospan")
+    shown = RichHandler(console=errors, show_time=False, show_path=False)
+    handler = logging.NullHandler() if console.quiet else shown
     logger.addHandler(handler)
     try:
         with warnings.catch_warnings():

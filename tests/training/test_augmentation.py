@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from isospan.training.augmentation import Displacement, can_displace, displaced
+from isospan.training.parts import Part
 from isospan.training.samples import Samples
 
 
@@ -64,3 +65,10 @@ def test_gradients_flow_back_to_where_values_came_from():
 def test_only_fields_on_the_same_grid_can_be_displaced(shape, expected):
     assert can_displace(Samples(torch.zeros(4, 1, 6, 6), {"a": torch.zeros(shape)})) == expected
     assert can_displace(Samples(torch.zeros(4, 1, 6, 6)))
+
+
+def test_parts_of_a_batch_are_displaced_as_the_batch():
+    x, parts = torch.randn(7, 1, 4, 5), [Part(rank, 3) for rank in range(3)]
+    whole = displaced(Samples(x), generator=generator()).fields
+    rows = [displaced(Samples(x[p.rows(7)]), generator=generator(), part=p, whole=7).fields for p in parts]
+    assert torch.equal(torch.cat(rows), whole)

@@ -38,7 +38,7 @@ def test_latents_and_quantities_keep_the_order_of_the_samples(model):
 
 def test_what_is_read_is_transformed_before(model):
     samples, quantities = Samples(torch.randn(10, 2, 8, 8)), lambda batch: {"corner": batch.fields[:, 0, 0, 0]}
-    double = lambda batch: Samples(2 * batch.fields)  # noqa: E731
+    double = lambda batch, first=0: Samples(2 * batch.fields)  # noqa: E731
     z, y = encode_samples(model, samples, quantities, transform=double, batch_size=4)
     assert torch.equal(z, encode_samples(model, double(samples), batch_size=4)[0])
     assert torch.equal(y["corner"], 2 * samples.fields[:, 0, 0, 0])

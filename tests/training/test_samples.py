@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from isospan.errors import DegenerateDataError, NonFiniteError, OptionError, ShapeError
+from isospan.training.parts import Part
 from isospan.training.samples import (
     Samples,
     field_statistics,
@@ -147,3 +148,17 @@ def test_large_samples_are_read_few_at_a_time(monkeypatch):
     table.reads.clear()
     assert sum(map(len, shuffled_batches(samples, 4, generator=generator()))) == 100
     assert max(table.reads) == 16 // 8
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize(("n", "batch_size", "size"), [(41, 8, 3), (42, 5, 4), (11, 2, 4), (9, 64, 2)])
+def test_parts_of_a_batch_make_up_the_batch(n, batch_size, size, on_disk):
+    def batches(part):
+        return ids(shuffled_batches(numbered(n, on_disk), batch_size, generator=generator(), read_ahead=16, part=part))
+
+    whole, parts = batches(None), [Part(rank, size) for rank in range(size)]
+    for expected, *rows in zip(whole, *map(batches, parts), strict=True):
+        counts = [part.count(len(expected)) for part in parts]
+        assert max(counts) - min(counts) <= 1
+        assert all(rows)  # no process reads an empty batch
+        assert [i for count, some in zip(counts, rows, strict=True) for i in some[:count]] == expected

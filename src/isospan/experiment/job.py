@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from isospan.experiment.config import TrainConfig
@@ -33,6 +32,8 @@ from isospan.training import (
     reconstruction_error,
 )
 from isospan.training.loop import Progress
+from isospan.training.parts import Part
+from isospan.training.randomness import generator_of
 from isospan.training.samples import fingerprint, steps_per_epoch
 
 Bases = Mapping[str, Tensor] | None
@@ -163,16 +164,19 @@ class Job:
         self.reporter.stage("Evaluating on held-out samples")
         fitted, shapes = self._reference(model), self.targets.shapes(self.train)
         space = space_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)
-        held_out = read_out(model, self.test, self.targets, target_covariance=self.targets.several)
+        several = self.targets.several
+        held_out = read_out(model, self.test, self.targets, target_covariance=several, part=Part.own())
         evaluation = evaluate_moments(space, [(fitted, cast("Moments", held_out.moments))])
         return TrainedNetwork(model, space, history, evaluation, reconstruction_error(held_out, self.test), drift)
 
     def _reference(self, model: nn.Module) -> Moments:
         """Of latents and targets of the training samples and, where training displaced them, of displaced copies."""
-        encoded = partial(encoded_moments, model, self.train, self.targets, target_covariance=self.targets.several)
+        options = {"target_covariance": self.targets.several, "part": Part.own()}
+        encoded = partial(encoded_moments, model, self.train, self.targets, **options)
         moments = encoded()
-        if self.augment:
-            move = partial(displaced, generator=torch.Generator().manual_seed(self.config.seed))
-            for _ in range(REFERENCE_PASSES):
-                moments.merge(encoded(transform=move))
+        for copy in range(REFERENCE_PASSES if self.augment else 0):
+            moments.merge(encoded(transform=partial(self._displaced, copy)))
         return moments
+
+    def _displaced(self, copy: int, batch: Samples, first: int) -> Samples:
+        return displaced(batch, generator=generator_of(self.config.seed, copy, first))

@@ -5,17 +5,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch.distributed as dist
 from torch import Tensor
 
 from isospan.experiment.config import TrainConfig, check_device
 from isospan.experiment.data import Source, read_source
 from isospan.experiment.job import Job, TrainedNetwork
 from isospan.experiment.network import NetworkDescription, save_network
+from isospan.experiment.processes import joined
 from isospan.experiment.reporter import LoggingReporter, Reporter
 from isospan.experiment.sizes import Sizes
 from isospan.experiment.targets import Targets, parse_quantities, variables_of
 from isospan.guided.latent_space import LatentSpace
 from isospan.training import ConvAutoencoder, Samples, can_displace, hold_out
+from isospan.training.parts import Part
 
 if TYPE_CHECKING:
     from isospan.reports import RunSummary
@@ -56,6 +59,9 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     Read the fields, size the quantities, train the network with guidance and, from the same weights and on the same
     batches, without; evaluate both on the held-out samples; write the results to ``config.out``.
 
+    Started by torchrun, or where ``torch.distributed`` is initialised, the processes train together: each calls this
+    with the same arguments, takes its part of every batch, and gets the result. The first one writes.
+
     Args:
         config: the settings.
         samples: the fields (N, C, H, W), or these and what is known of them, instead of the files of ``config``.
@@ -72,10 +78,15 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
         >>> train(config, samples=x).report.name
         'report.html'
     """
-    started = time.perf_counter()
     check_device(config.device)
+    with joined(config.device):
+        return _train(config, samples, reporter or LoggingReporter())
+
+
+def _train(config: TrainConfig, samples: Samples | Tensor | None, reporter: Reporter) -> Result:
+    started = time.perf_counter()
     source = _source(config, samples)
-    job = _job(config, source, reporter or LoggingReporter())
+    job = _job(config, source, reporter)
     _tell_of_an_earlier_run(config, job.reporter)
     sizes = job.solve_sizes()
     job = replace(job, targets=job.targets.with_bins(sizes.bins))
@@ -85,9 +96,14 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     from isospan.reports import write_report
 
     job.reporter.stage("Writing the report")
-    _save(Path(config.out), networks["guided"], description, _record(job, source, sizes))
     summary = summarise(job, sizes, networks, seconds=time.perf_counter() - started)
-    return Result(networks["guided"], networks.get("unguided"), sizes, summary, write_report(summary, config.out))
+    part, report = Part.own(), Path(config.out) / "report.html"
+    if part.rank == 0:
+        _save(Path(config.out), networks["guided"], description, _record(job, source, sizes))
+        write_report(summary, config.out)
+    if part.size > 1:
+        dist.barrier()
+    return Result(networks["guided"], networks.get("unguided"), sizes, summary, report)
 
 
 def size(config: TrainConfig, *, samples: Samples | Tensor | None = None, reporter: Reporter | None = None) -> Sizes:

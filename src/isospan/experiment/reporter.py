@@ -6,6 +6,7 @@ from typing import Protocol
 
 from isospan.experiment.sizes import Sizes
 from isospan.guided.monitor import SubspaceMonitor
+from isospan.training.parts import Part
 
 logger = logging.getLogger("isospan")
 
@@ -35,31 +36,34 @@ class Reporter(Protocol):
 
 
 class LoggingReporter:
-    """Logs stages, and steps now and then, to the logger ``isospan``.
+    """Logs stages, and steps now and then, to the logger ``isospan``; other processes than the first, as details.
 
     Example:
         >>> LoggingReporter().stage("Sizing the quantities")
     """
 
+    def __init__(self) -> None:
+        self.level = logging.INFO if Part.own().rank == 0 else logging.DEBUG
+
     def stage(self, text: str) -> None:
         """Log a stage."""
-        logger.info("%s", text)
+        logger.log(self.level, "%s", text)
 
     def sized(self, sizes: Sizes) -> None:
         """Log the sizes."""
-        logger.info("n, k of each quantity: %s; D = %d", dict(sizes.dims), sizes.latent_dim)
+        logger.log(self.level, "n, k of each quantity: %s; D = %d", dict(sizes.dims), sizes.latent_dim)
 
     def planned(self, networks: Mapping[str, int]) -> None:
         """Log how much there is to do."""
-        logger.info("Steps to train: %s", dict(networks))
+        logger.log(self.level, "Steps to train: %s", dict(networks))
 
     def stepped(self, network: str, epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
         """Log every tenth part of a network's steps."""
         if step == total or step % max(1, total // 10) == 0:
             values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
-            logger.info("%s: epoch %d, step %d of %d, %s", network, epoch, step, total, values)
+            logger.log(self.level, "%s: epoch %d, step %d of %d, %s", network, epoch, step, total, values)
 
     def moved(self, network: str, monitor: SubspaceMonitor) -> None:
         """Log R² of each quantity."""
         row = monitor.rows[-1]
-        logger.info("%s: R² after step %d: %s", network, row["step"], row["r2"])
+        logger.log(self.level, "%s: R² after step %d: %s", network, row["step"], row["r2"])

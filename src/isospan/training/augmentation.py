@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from isospan.training.parts import Part
 from isospan.training.samples import Samples
 
 
@@ -29,6 +30,10 @@ class Displacement:
         axes = [_axis(batch, length, generator, reflections) for length in size]
         return cls(*axes)
 
+    def __getitem__(self, samples: slice) -> Self:
+        """Those of some of the samples."""
+        return type(self)(self.rows[samples], self.columns[samples])
+
     def __call__(self, x: Tensor) -> Tensor:
         """Displace fields (B, C, H, W).
 
@@ -43,7 +48,9 @@ class Displacement:
         return x.flatten(2).gather(2, flat[:, None].expand(-1, x.shape[1], -1)).view_as(x)
 
 
-def displaced(samples: Samples, *, generator: torch.Generator) -> Samples:
+def displaced(
+    samples: Samples, *, generator: torch.Generator, part: Part | None = None, whole: int | None = None
+) -> Samples:
     """Displace the fields and, with them, what is known of them.
 
     Reflections are left out where there is more than one channel or a known array: the components of a vector, and a
@@ -52,11 +59,15 @@ def displaced(samples: Samples, *, generator: torch.Generator) -> Samples:
     Args:
         samples: in memory, for which :func:`can_displace` holds.
         generator: of the shifts and reflections.
+        part: which part of a batch the samples are, where they are displaced as in the batch.
+        whole: how many samples the batch has.
     """
     fields, known = samples.tensors()
     height, width = fields.shape[-2:]
     reflections = fields.shape[1] == 1 and not known
-    move = Displacement.draw(len(fields), (height, width), generator=generator, reflections=reflections)
+    batch = len(fields) if whole is None else whole
+    move = Displacement.draw(batch, (height, width), generator=generator, reflections=reflections)
+    move = move if part is None else move[part.rows(batch)]
     return Samples(move(fields), {name: move(values) for name, values in known.items()})
 
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from isospan._distributed import Ranks
 from isospan.errors import MissingArgumentError, OptionError
 from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.training.augmentation import displaced
 from isospan.training.checkpoints import Checkpoints, check_same_run
 from isospan.training.history import History
+from isospan.training.parts import Part
 from isospan.training.randomness import seeded
 from isospan.training.readout import Quantities, held_out_scores, read_out
 from isospan.training.run_state import Run
@@ -51,19 +54,23 @@ def fit(
     interrupted and resumed. So a run is resumed with the samples and settings that it had, its epochs included, over
     which the cosine stretches.
 
+    Under ``torch.distributed`` every process passes all samples, and takes its part of every batch. The run is that of
+    one process, up to rounding and to what is random inside the model; what BatchNorm takes from a batch is that of the
+    part. It may be resumed with another number of processes.
+
     Args:
         model: maps fields (B, C, H, W) to (reconstruction, latents (B, D)).
         samples: the fields (N, C, H, W), or these and what is known of them; in memory or not.
         objective: the guidance.
         quantities: from a batch of samples to {name: (B, ...)}, needed with an objective.
         epochs: passes over the samples.
-        batch_size: at least 2; a last batch of a single sample is left out.
+        batch_size: at least 2, of all processes together; a last batch of a single sample is left out.
         lr: the highest learning rate.
         seed: of the order, the displacements, and whatever is random inside the model.
         device: where the model is moved to and trained.
         augment: displace each batch at random; only for periodic fields.
         validation: held-out samples, scored after every epoch.
-        progress: called after every step as ``progress(epoch, step, total_steps, losses)``.
+        progress: called after every step, in every process, as ``progress(epoch, step, total_steps, losses)``.
         monitor: records how the subspaces of the objective move; kept in the checkpoints.
         checkpoints: where the state is saved after every epoch, and inside it as often as they say.
         resume: continue from the newest checkpoint, where there is one. Where not set, old checkpoints are removed.
@@ -90,7 +97,8 @@ def fit(
     numbers = {"epochs": int(epochs), "batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}
     data = {"samples": len(samples), "mean of the fields": _digits(mean), "their deviation": _digits(std)}
     settings = {**numbers, **data, "augment": bool(augment), "guidance": _guidance(objective)}
-    with seeded(seed, device):
+    _check_alike(settings)
+    with seeded(seed + Part.own().rank, device):
         generator = torch.Generator().manual_seed(seed)
         run = Run(model.to(device), objective, quantities, generator, scale, lr, total, settings, monitor=monitor)
         if checkpoints is not None and resume:
@@ -98,8 +106,8 @@ def fit(
         elif checkpoints is not None:
             checkpoints.clear()
         while run.epoch < epochs:
-            for batch in _batches_left(run, samples, batch_size, augment=augment):
-                losses = run.train_step(batch.to(device))
+            for batch, whole in _batches_left(run, samples, batch_size, augment=augment):
+                losses = run.train_step(batch.to(device), whole)
                 if progress is not None:
                     progress(run.epoch + 1, run.step, total, losses)
                 if checkpoints is not None and checkpoints.due(run.step):
@@ -112,11 +120,19 @@ def fit(
     return run.history
 
 
-def _batches_left(run: Run, samples: Samples, batch_size: int, *, augment: bool) -> Iterator[Samples]:
-    """The batches of an epoch; those of steps already taken are drawn again, for the generator's sake, and left out."""
-    batches = shuffled_batches(samples, batch_size, generator=run.generator)
-    moved = (displaced(batch, generator=run.generator) if augment else batch for batch in batches)
-    return islice(moved, run.step - run.epoch * steps_per_epoch(len(samples), batch_size), None)
+def _batches_left(run: Run, samples: Samples, batch_size: int, *, augment: bool) -> Iterator[tuple[Samples, int]]:
+    """The parts of batches of an epoch, and the sizes of these batches.
+
+    Those of steps already taken are drawn again, for the generator's sake, and left out.
+    """
+
+    def batches() -> Iterator[tuple[Samples, int]]:
+        parts = shuffled_batches(samples, batch_size, generator=run.generator, part=run.part)
+        for step, part in enumerate(parts):
+            whole = min(batch_size, len(samples) - step * batch_size)
+            yield displaced(part, generator=run.generator, part=run.part, whole=whole) if augment else part, whole
+
+    return islice(batches(), run.step - run.epoch * steps_per_epoch(len(samples), batch_size), None)
 
 
 def _continue(run: Run, checkpoints: Checkpoints) -> None:
@@ -125,6 +141,21 @@ def _continue(run: Run, checkpoints: Checkpoints) -> None:
     if saved is not None:
         check_same_run(checkpoints.directory, saved.get("settings", {}), run.settings)
         run.restore(saved)
+
+
+def _check_alike(settings: Mapping[str, Any]) -> None:
+    """Require the same run of all processes, on each of them."""
+    for rank, others in enumerate(Ranks().gather(settings)):
+        changed = [
+            f"{name}: {others[name]!r} there, {value!r} here"
+            for name, value in settings.items()
+            if others[name] != value
+        ]
+        if changed:
+            raise OptionError(
+                f"All processes must train on the same samples with the same settings, of which each takes its part of "
+                f"every batch, but those of rank {rank} differ ({'; '.join(changed)}). Pass all samples everywhere."
+            )
 
 
 def _digits(values: Tensor) -> list[str]:
@@ -144,7 +175,7 @@ def _validate(run: Run, validation: Samples) -> dict[str, float]:
     """Held-out scores; those of the quantities from the first solve on."""
     solved = run.objective is not None and bool(run.objective.resolve_steps)
     space = run.objective.space if run.objective is not None and solved else None
-    return held_out_scores(read_out(run.model, validation, run.quantities), run.scale, space)
+    return held_out_scores(read_out(run.model, validation, run.quantities, part=run.part), run.scale, space)
 
 
 def _check(epochs: int, lr: float, objective: SpaceObjective | None, quantities: Quantities | None) -> None:

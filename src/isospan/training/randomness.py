@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -22,3 +23,14 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     with torch.random.fork_rng(range(torch.cuda.device_count()) if kind == "cuda" else []):
         seed_generators(seed)
         yield
+
+
+def generator_of(*seeds: int) -> torch.Generator:
+    """Return a generator that any number of seeds decide together, so that parts of a whole can be drawn in any order.
+
+    Example:
+        >>> bool(torch.rand(1, generator=generator_of(0, 1)) == torch.rand(1, generator=generator_of(1, 0)))
+        False
+    """
+    words = np.random.SeedSequence([seed % 2**64 for seed in seeds]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))

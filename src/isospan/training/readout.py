@@ -1,17 +1,22 @@
 """What a network makes of samples, in evaluation mode: latents, their moments, reconstruction error, scores."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from isospan._distributed import Ranks
 from isospan.errors import DegenerateDataError
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.scores import stored_r2
 from isospan.moments import Moments
-from isospan.training.samples import Samples, field_statistics, read_batches
+from isospan.training.parts import Part
+from isospan.training.samples import Samples, field_statistics, slices
+
+Transform = Callable[[Samples, int], Samples]
+"""Called as ``transform(batch, first)`` with the number of the first sample of the batch."""
 
 Quantities = Callable[[Samples], Mapping[str, Tensor]]
 
@@ -37,6 +42,7 @@ def read_out(
     *,
     target_covariance: bool = False,
     batch_size: int | None = None,
+    part: Part | None = None,
 ) -> Readout:
     """Run all samples through an autoencoder; memory does not grow with their number.
 
@@ -46,6 +52,7 @@ def read_out(
         quantities: from a batch to {name: (B, ...)}.
         target_covariance: whether the moments hold the covariance of the quantities with each other.
         batch_size: samples that are in memory at a time; see :func:`read_batches`.
+        part: of the batches, what this process runs, where several take the sums over all of them together.
 
     Example:
         >>> from isospan.training import ConvAutoencoder
@@ -55,8 +62,9 @@ def read_out(
         (5.0, torch.Size([1]))
     """
     moments, errors = None, []
+    part, rows = part or Part(), slices(samples, batch_size)
     with evaluating(model):
-        for batch in _batches(model, samples, batch_size):
+        for batch in _batches(model, samples, part.dealt(rows)):
             x, _ = batch.tensors()
             x_hat, z = model(x)
             errors.append((x_hat.double() - x).square().mean((2, 3)).sum(0))
@@ -66,7 +74,10 @@ def read_out(
                     moments = Moments.of_batches([pair], target_covariance=target_covariance)
                 else:
                     moments.update(*pair)
-    return Readout(moments, torch.stack(errors).sum(0) / len(samples))
+    error = torch.stack(errors).sum(0)
+    if part.size > 1:
+        _take_together_(moments, [error], ignored=part.rank >= len(rows))
+    return Readout(moments, error / len(samples))
 
 
 @torch.no_grad()
@@ -75,9 +86,10 @@ def encoded_moments(
     samples: Samples,
     quantities: Quantities,
     *,
-    transform: Callable[[Samples], Samples] | None = None,
+    transform: Transform | None = None,
     target_covariance: bool = False,
     batch_size: int | None = None,
+    part: Part | None = None,
 ) -> Moments:
     """Moments of the latents and quantities of all samples, each batch transformed before, as :func:`read_out`.
 
@@ -87,13 +99,17 @@ def encoded_moments(
         >>> encoded_moments(model, samples, lambda batch: {"mean": batch.fields.mean((2, 3))}).target_dims
         {'mean': 1}
     """
+    part, rows = part or Part(), slices(samples, batch_size)
 
     def encoded() -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        for batch in _batches(model, samples, batch_size, transform):
+        for batch in _batches(model, samples, part.dealt(rows), transform):
             yield model.encode(batch.tensors()[0]), quantities(batch)  # type: ignore[operator]
 
     with evaluating(model):
-        return Moments.of_batches(encoded(), target_covariance=target_covariance)
+        moments = Moments.of_batches(encoded(), target_covariance=target_covariance)
+    if part.size > 1:
+        _take_together_(moments, [], ignored=part.rank >= len(rows))
+    return moments
 
 
 @torch.no_grad()
@@ -102,7 +118,7 @@ def encode_samples(
     samples: Samples,
     quantities: Quantities | None = None,
     *,
-    transform: Callable[[Samples], Samples] | None = None,
+    transform: Transform | None = None,
     batch_size: int | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Latents (N, D) and quantities {name: (N, ...)} of all samples, each batch transformed before, in memory.
@@ -114,7 +130,7 @@ def encode_samples(
     """
     latents, targets = [], []
     with evaluating(model):
-        for batch in _batches(model, samples, batch_size, transform):
+        for batch in _batches(model, samples, slices(samples, batch_size), transform):
             latents.append(model.encode(batch.tensors()[0]))  # type: ignore[operator]
             targets.append(quantities(batch) if quantities else {})
     return torch.cat(latents), {name: torch.cat([y[name] for y in targets]) for name in targets[0]}
@@ -150,12 +166,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _batches(
-    model: nn.Module, samples: Samples, batch_size: int | None, transform: Callable[[Samples], Samples] | None = None
+    model: nn.Module, samples: Samples, rows: Sequence[slice], transform: Transform | None = None
 ) -> Iterator[Samples]:
-    """Read all samples in order, transformed, on the device of the model."""
+    """Read rows of samples in order, transformed, on the device of the model."""
     device = next(model.parameters()).device
-    for batch in read_batches(samples, batch_size):
-        yield (transform(batch) if transform else batch).to(device)
+    for some in rows:
+        batch = samples[some]
+        yield (transform(batch, some.start) if transform else batch).to(device)
+
+
+def _take_together_(moments: Moments | None, sums: list[Tensor], *, ignored: bool) -> None:
+    """Add up, in place, what the processes have of their batches, but for a process that had none of its own."""
+    if moments is not None:
+        moments.decay_(0.0 if ignored else 1.0).all_reduce_()
+    if sums:
+        torch._foreach_mul_(sums, 0.0 if ignored else 1.0)
+        Ranks().sum_(sums)
 
 
 def _r2(space: LatentSpace, moments: Moments, name: str) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isospan._checks import check_finite, check_floating
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
+from isospan.training.parts import Part
 
 READ_AHEAD = 4096
 READ_AHEAD_BYTES = 2**28
@@ -113,15 +114,32 @@ def consecutive(rows: slice, n: int) -> slice:
 
 def read_batches(samples: Samples, batch_size: int | None = None) -> Iterator[Samples]:
     """Read all samples in order; every batch is in memory, by default 256 samples, or fewer that take 16 MiB."""
+    yield from (samples[rows] for rows in slices(samples, batch_size))
+
+
+def slices(samples: Samples, batch_size: int | None = None) -> list[slice]:
+    """Return the rows of the batches that :func:`read_batches` reads.
+
+    Example:
+        >>> slices(Samples(torch.zeros(5, 1, 4, 4)), 3)
+        [slice(0, 3, None), slice(3, 5, None)]
+    """
     batch_size = batch_size or within(BATCH_BYTES, samples, most=BATCH)
-    for first in range(0, len(samples), batch_size):
-        yield samples[first : first + batch_size]
+    firsts = range(0, len(samples), batch_size)
+    return [slice(first, min(first + batch_size, len(samples))) for first in firsts]
 
 
 def shuffled_batches(
-    samples: Samples, batch_size: int, *, generator: torch.Generator, read_ahead: int | None = None
+    samples: Samples,
+    batch_size: int,
+    *,
+    generator: torch.Generator,
+    read_ahead: int | None = None,
+    part: Part | None = None,
 ) -> Iterator[Samples]:
     """Read all samples once, in random order; a last batch of a single sample is left out.
+
+    With a ``part`` the batches are the same, and of each its rows are given.
 
     Samples in memory are permuted as a whole. Others are read in contiguous chunks, in random order, several of them
     together (``read_ahead`` samples, by default 4096, or fewer that take 256 MiB), and permuted among those.
@@ -132,16 +150,16 @@ def shuffled_batches(
         >>> [len(batch) for batch in shuffled_batches(samples, 4, generator=generator)]
         [4, 4]
     """
-    waiting: Samples | None = None
+    waiting, part = None, part or Part()
     read_ahead = read_ahead or within(READ_AHEAD_BYTES, samples, most=READ_AHEAD)
     for buffer in _buffers(samples, generator, read_ahead):
         buffer = buffer if waiting is None else concatenate([waiting, buffer])
         order = torch.randperm(len(buffer), generator=generator)
         full = len(buffer) - len(buffer) % batch_size
-        yield from (buffer.take(rows) for rows in order[:full].split(batch_size) if len(rows))
+        yield from (buffer.take(rows[part.rows(len(rows))]) for rows in order[:full].split(batch_size) if len(rows))
         waiting = buffer.take(order[full:])
     if waiting is not None and len(waiting) > 1:
-        yield waiting
+        yield waiting[part.rows(len(waiting))]
 
 
 def within(limit: int, samples: Samples, *, most: int) -> int:

@@ -1,0 +1,146 @@
+"""A run of several processes, started by torchrun, against the run of one."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from isospan.experiment import train
+
+PROGRAM = Path(__file__).with_name("together.py")
+
+
+def load_program():
+    spec = spec_from_file_location("together", PROGRAM)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+together = load_program()
+
+
+def torchrun(processes, *arguments, directory):
+    """Run ``torchrun ARGUMENTS``; the processes have one thread each, and see no other network than the machine's."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "COLUMNS": "200"}
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        env=environment,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+
+
+def weights(directory):
+    return load_file(directory / "model.safetensors")
+
+
+def check_close(got, expected):
+    """To what float32 sums in another order become in a dozen steps of Adam."""
+    for name, tensor in expected.items():
+        atol = 1e-4 * float(tensor.abs().max())
+        torch.testing.assert_close(got[name], tensor, rtol=0, atol=atol, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def check_same_losses(got, expected):
+    """Those of every step, of which the first are NaN where there was no guidance yet."""
+    assert got.keys() == expected.keys()
+    for name, curve in expected.items():
+        assert got[name] == pytest.approx(curve, rel=1e-4, abs=1e-6, nan_ok=True), name
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("two")
+    done = torchrun(2, PROGRAM, directory, directory=directory)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return directory, done.stdout
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("isospan.reports.write_report", lambda summary, out: Path(out) / "report.html")
+        return directory, train(together.config(directory / "whole"), samples=together.fields())
+
+
+def test_two_processes_train_the_network_of_one(one, two):
+    directory, result = one
+    check_close(weights(two[0] / "whole"), weights(directory / "whole"))
+    metrics = json.loads((two[0] / "whole" / "metrics.json").read_text())
+    assert metrics["nmse"] == pytest.approx({"guided": result.guided.nmse, "unguided": result.unguided.nmse}, rel=1e-4)
+    assert metrics["guided"]["own_r2"] == pytest.approx(result.guided.evaluation.own_r2, abs=1e-3)
+
+
+def test_one_of_them_speaks_and_writes(two):
+    directory, said = two
+    assert said.count("The report is") == said.count("Training, guided") == said.count("held-out R²") == 1
+    written = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("report.html"))
+    assert written == ["whole/report.html"]
+    assert not list(directory.rglob("*.tmp"))
+
+
+def test_a_resumed_run_ends_with_the_same_bits(two):
+    resumed, whole = weights(two[0] / "resumed"), weights(two[0] / "whole")
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
+def test_every_process_has_the_losses_and_the_network_of_the_whole(two, tmp_path):
+    ranks = [torch.load(two[0] / f"rank{rank}.pt") for rank in range(2)]
+    alone = train(
+        together.config(tmp_path / "custom", encoder=f"{PROGRAM}:Encoder", baseline=False), samples=together.fields()
+    )
+    for rank in ranks:
+        check_same_losses(rank["losses"], alone.guided.history.losses)
+    assert all(torch.equal(ranks[1]["model"][name], tensor) for name, tensor in ranks[0]["model"].items())
+
+
+PHYSICS = """
+import os
+from isospan.errors import OptionError
+calls = 0
+def sometimes(x, **_):
+    global calls
+    calls += 1
+    if calls > 12 and os.environ.get("RANK") == "1":
+        raise {error}
+    return x.mean((2, 3))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("OptionError('No such thing here.')", "Error on rank 1: Quantity 's': No such thing here."),
+        pytest.param("ZeroDivisionError('in my code')", "ZeroDivisionError: in my code", marks=pytest.mark.slow),
+    ],
+)
+def test_an_error_in_one_process_ends_all_and_is_told_once(tmp_path, error, said):
+    (tmp_path / "physics.py").write_text(PHYSICS.format(error=error))
+    arguments = together.command(tmp_path / "run", "-q", "s=physics.py:sometimes", "--no-baseline")
+    done = torchrun(2, "-m", "isospan", *arguments, directory=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count(said) == 1, done.stderr
+    assert "onnection closed" not in done.stderr
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_four_processes_of_which_some_have_no_samples_resume_the_run_of_two(one, two, tmp_path):
+    done = torchrun(2, PROGRAM, tmp_path, "interrupt", directory=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = torchrun(4, "-m", "isospan", *together.command(tmp_path / "run", "--resume"), directory=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resuming after epoch 1" in done.stdout
+    check_close(weights(tmp_path / "run"), weights(one[0] / "whole"))
