@@ -14,6 +14,8 @@ from isospan.representations.decomposition import Part, decompose
 from isospan.representations.matrices import exponential
 from isospan.representations.symmetry import SymmetryGroup
 
+Matrices = Sequence[Any] | np.ndarray
+"""Matrices (n, n), dense or of scipy.sparse."""
 COUPLED = 1e-12
 """Least entry of a matrix that counts as a coupling of two coordinates."""
 
@@ -119,7 +121,7 @@ class Block(Immutable):
         return self.action.parts
 
 
-def split(group: SymmetryGroup, algebra: Sequence[Any], generators: Sequence[Any], *, size: int) -> tuple[Block, ...]:
+def split(group: SymmetryGroup, algebra: Matrices, generators: Matrices, *, size: int) -> tuple[Block, ...]:
     """Split the coordinates into the connected components of the joint sparsity pattern; equal ones share a block.
 
     Args:
@@ -144,7 +146,7 @@ def _couplings(matrix: Any) -> list[np.ndarray]:
     return np.split(coupled.indices, coupled.indptr[1:-1])
 
 
-def _within(matrices: Sequence[Any], component: np.ndarray) -> np.ndarray:
+def _within(matrices: Matrices, component: np.ndarray) -> np.ndarray:
     """The entries between the coordinates of a component, (k, n, n)."""
     rows, columns, n = component[:, None], component, len(component)
     parts = [M[rows, columns] if isinstance(M, np.ndarray) else M[:, columns][columns].toarray() for M in matrices]
