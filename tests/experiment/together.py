@@ -1,4 +1,4 @@
-"""What processes of torchrun do in one start: ``torchrun together.py DIRECTORY``, see test_processes.py."""
+"""What processes do in one start of ``torchrun together.py DIRECTORY [interrupt | resume]``: see test_processes.py."""
 
 import os
 import sys
@@ -46,16 +46,24 @@ class Interrupted(Exception):
     """Stands for whatever ends a run in the middle."""
 
 
-class StopsAfter:
-    """A reporter that ends the run at a step of the guided network."""
+class Printing:
+    """A reporter that tells the stages, in every process."""
 
-    def __init__(self, last):
-        self.last = last
+    def stage(self, text):
+        print(text)
 
-    def stage(self, text): ...
     def sized(self, sizes): ...
     def planned(self, networks): ...
     def moved(self, network, monitor): ...
+
+    def stepped(self, network, epoch, step, total, losses): ...
+
+
+class StopsAfter(Printing):
+    """One that ends the run at a step of the guided network."""
+
+    def __init__(self, last):
+        self.last = last
 
     def stepped(self, network, epoch, step, total, losses):
         if step == self.last:
@@ -91,8 +99,12 @@ def everything(directory):
 
 if __name__ == "__main__":
     rank, directory = int(os.environ["RANK"]), Path(sys.argv[1])
-    if sys.argv[2:] == ["interrupt"]:
-        interrupted(directory / "run", 6)
-    else:
-        torch.save(everything(directory), directory / f"rank{rank}.pt")
-    dist.destroy_process_group()
+    match sys.argv[2:]:
+        case ["interrupt"]:
+            interrupted(directory / "run", 6)
+        case ["resume"]:
+            train(config(directory / "run", resume=True), samples=fields(), reporter=Printing())
+        case _:
+            torch.save(everything(directory), directory / f"rank{rank}.pt")
+    if dist.is_initialized():
+        dist.destroy_process_group()
