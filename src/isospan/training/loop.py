@@ -95,7 +95,11 @@ def fit(
     mean, std = field_statistics(samples)
     scale = std.to(device).reshape(-1, 1, 1)
     numbers = {"epochs": int(epochs), "batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}
-    data = {"samples": len(samples), "mean of the fields": _digits(mean), "their deviation": _digits(std)}
+    data = {
+        "samples": len(samples),
+        "deviation of the fields": [f"{value:.5g}" for value in std.tolist()],
+        "mean of the fields over it": _decimals(mean / std),
+    }
     settings = {**numbers, **data, "augment": bool(augment), "guidance": _guidance(objective)}
     _check_alike(settings)
     with seeded(seed + Part.own().rank, device):
@@ -158,9 +162,9 @@ def _check_alike(settings: Mapping[str, Any]) -> None:
             )
 
 
-def _digits(values: Tensor) -> list[str]:
-    """Digits enough to tell data apart, and few enough to be those of any number of threads."""
-    return [f"{value:.5g}" for value in values.tolist()]
+def _decimals(values: Tensor) -> list[float]:
+    """Decimals enough to tell data apart, and few enough to be those of any number of threads, also of a mean of 0."""
+    return [round(value, 4) + 0.0 for value in values.tolist()]  # 0.0 and not -0.0
 
 
 def _guidance(objective: SpaceObjective | None) -> str:
