@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,3 +210,14 @@ def test_a_single_quantity_needs_no_covariance_of_targets(case):
     single = LatentSpace(z_mean=space.z_mean, **keep)
     moments = Moments.of(z, {"a": y["a"]})
     assert math.isnan(evaluate_moments(single, [(moments, moments)]).max_excess_leakage)
+
+
+def test_leakage_of_which_nothing_is_known_is_nan(case):
+    e = evaluate(*case)
+    unknown = replace(e, cross_r2=torch.full_like(e.cross_r2, math.nan))
+    assert math.isnan(unknown.max_excess_leakage)
+    assert unknown.to_frame()["max_excess_leakage"].isna().all()
+    one = e.cross_r2.clone()
+    one[:, 0] = math.nan
+    known = replace(e, cross_r2=one).excess_leakage
+    assert replace(e, cross_r2=one).max_excess_leakage == float(known[~known.isnan()].max())

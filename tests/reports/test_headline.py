@@ -55,6 +55,13 @@ def test_without_an_unguided_network_nothing_is_compared(summary):
     assert (leakage.value, leakage.detail) == ("–", "a single quantity has no other to leak into")
 
 
+def test_leakage_that_no_probe_could_tell_is_not_said_to_be_of_a_single_quantity(summary):
+    run = summary(2)
+    unknown = replace(run.guided, cross_r2=torch.full((2, 2), float("nan"), dtype=torch.float64))
+    *_, leakage = headline(replace(run, guided=unknown))
+    assert (leakage.value, leakage.detail) == ("–", "too few samples to tell")
+
+
 def test_unknown_numbers_are_left_out_of_means(summary):
     run = summary(3, spoilt=True)
     known = [value for value in run.guided.own_r2.values() if value == value]

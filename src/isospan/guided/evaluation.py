@@ -67,10 +67,8 @@ class Evaluation:
 
     @property
     def max_excess_leakage(self) -> float:
-        """The largest off-diagonal excess leakage; NaN for a single quantity."""
-        if len(self.names) < 2:
-            return float("nan")
-        return float(self.excess_leakage.nan_to_num(nan=-float("inf")).max())
+        """The largest off-diagonal excess leakage; NaN for a single quantity, or where none is known."""
+        return _largest_known(self.excess_leakage.flatten())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, lists and dicts, ready for JSON."""
@@ -91,10 +89,8 @@ class Evaluation:
 
         columns = {key: getattr(self, key) for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2")}
         columns["variance_share"] = {name: self.variance_share[name] for name in self.names}
-        worst = self.excess_leakage.nan_to_num(nan=-float("inf")).max(1).values.tolist()
-        columns["max_excess_leakage"] = dict(
-            zip(self.names, worst if len(self.names) > 1 else [float("nan")], strict=True)
-        )
+        worst = [_largest_known(row) for row in self.excess_leakage]
+        columns["max_excess_leakage"] = dict(zip(self.names, worst, strict=True))
         return DataFrame(columns, index=list(self.names))
 
     def plot(self) -> "Figure":
@@ -236,6 +232,11 @@ def _check_moments(space: LatentSpace, moments: Moments) -> None:
             f"Moments must have the sizes (D, {{name: P}}) = {expected} of the space, got "
             f"{(moments.latent_dim, moments.target_dims)}. Collect them from the latents and targets of the space."
         )
+
+
+def _largest_known(values: Tensor) -> float:
+    """The largest that is not NaN; NaN where all are."""
+    return max((value for value in values.tolist() if value == value), default=float("nan"))
 
 
 def _halves(data: Data) -> list[Data]:

@@ -94,7 +94,8 @@ def _leakage(summary: RunSummary) -> Tile:
     excess = summary.guided.excess_leakage.numpy()
     name = "Largest excess leakage, R²"
     if not np.isfinite(excess).any():
-        return Tile(name, "–", "a single quantity has no other to leak into")
+        several = len(summary.guided.names) > 1
+        return Tile(name, "–", "too few samples to tell" if several else "a single quantity has no other to leak into")
     i, j = np.unravel_index(np.nanargmax(excess), excess.shape)
     names = summary.guided.names
     return Tile(name, number(excess[i, j]), f"{names[i]}, read from the subspace of {names[j]}")
