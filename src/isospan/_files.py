@@ -52,7 +52,7 @@ def _flush(path: Path) -> None:
     """Bring a file, or the names in a directory, to the disk; Windows does the latter by itself."""
     if path.is_dir() and os.name == "nt":
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes no file that is read-only
     try:
         os.fsync(descriptor)
     finally:

@@ -1,6 +1,8 @@
 """Which checkpoint is kept, which is read, and what happens to damaged ones."""
 
 import logging
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +98,20 @@ def test_a_crash_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
         checkpoints.save(4, {"number": 4})
     assert checkpoints.latest()["number"] == 3
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_is_flushed_by_whom_may_write_it(tmp_path, monkeypatch):
+    """Windows refuses to flush a file that was opened to read."""
+    fcntl, modes, fsync = pytest.importorskip("fcntl"), [], os.fsync
+
+    def flush(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            modes.append(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    Checkpoints(tmp_path).save(1, {"a": torch.ones(2)})
+    assert modes == [os.O_RDWR]
 
 
 def test_a_run_with_other_settings_is_not_continued(tmp_path):
