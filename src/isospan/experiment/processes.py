@@ -30,7 +30,7 @@ def joined(device: str) -> Iterator[None]:
         False
     """
     together = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ)
-    if dist.is_initialized() or not together or int(os.environ["WORLD_SIZE"]) == 1:
+    if not together or int(os.environ["WORLD_SIZE"]) == 1 or dist.is_initialized():
         yield
         return
     cuda = torch.device(device).type == "cuda"
