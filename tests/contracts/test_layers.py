@@ -9,7 +9,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isospan import models, nn
-from isospan.testing import TOLERANCE, assert_equivariant
+from isospan.testing import assert_equivariant
 
 from .conftest import CASES, EXPORTED, LAYERS, ONE_BASIS, axis
 
@@ -190,7 +190,7 @@ def test_autocast_keeps_symmetry_and_gradients(case):
     exact = [x.detach() for x in xs]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(*xs)
-        assert_equivariant(layer, x=exact, tol=TOLERANCE[torch.bfloat16], **case.action(layer))
+        assert_equivariant(layer, x=exact, tol=case.entry.tolerance(case.group, torch.bfloat16), **case.action(layer))
     y.float().square().sum().backward()
     assert all(torch.isfinite(x.grad).all() for x in xs)
     torch.testing.assert_close(y.float(), layer(*exact), rtol=0.05, atol=0.1)

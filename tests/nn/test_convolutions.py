@@ -135,6 +135,7 @@ def test_convolutions_of_every_irrep_agree_with_the_dense_weight(way, reps):
 
 
 @pytest.mark.parametrize("rep", [REP, QuaternionGroup().regular_representation], ids=["real", "quaternionic"])
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # by torch, for jvp
 def test_gradients(way, rep):
     layer = Conv1d(rep, 2 * rep, 2).double()
     x = torch.randn(2, rep.size, 3, dtype=torch.float64, requires_grad=True)
