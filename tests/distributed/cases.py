@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from isospan.errors import DegenerateDataError, NonFiniteError, ShapeError
 from isospan.guided import EverySteps, SpaceObjective, combined_loss, solve_from_moments, solve_subspaces
 from isospan.moments import Moments
+from isospan.training import Means
 
 N_INPUTS, D = 9, 8
 K = {"b": 2, "a": 1}
@@ -277,6 +278,16 @@ def moments_of_nothing(rank, world):
     return {"whole": {"count": Moments(3, {"a": 2}).all_reduce_().count}}
 
 
+def means_of_parts(rank, world):
+    """Of unequal parts, in several batches each; one process has nothing to tell, or no term that others have."""
+    losses, means = part(rank, EMPTY[world], *data(0))[0], Means()
+    for batch in losses.split(5):
+        if len(batch):
+            means.add({"task": batch[:, 0].mean(), "other": batch[:, 1].mean()}, samples=len(batch))
+    found = means.all_reduce_().read()
+    return {"whole": {name: torch.tensor(value) for name, value in found.items()}, "true": len(found) == 2}
+
+
 def combined_losses(rank, world):
     """All four terms, both forms of isotropy, by the rows of each process."""
     sizes, results, rows = UNEVEN[world], {}, {}
@@ -406,6 +417,7 @@ CASES = {
         resumed_from_the_first_rank,
         moments_with_an_offset_and_an_empty_rank,
         moments_of_nothing,
+        means_of_parts,
         combined_losses,
         only_refusals_are_shared,
         only_moments_of_other_sizes,

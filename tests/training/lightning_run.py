@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, Subset, TensorDataset
 
 from isospan.guided import ExponentialSchedule, SpaceObjective
 from isospan.training import save_tree
@@ -65,7 +65,10 @@ if __name__ == "__main__":
     rank = os.environ.get("LOCAL_RANK", "0")
     parts = DistributedSampler(samples(), num_replicas=processes, rank=int(rank), shuffle=False)
     many = {"strategy": "ddp", "devices": processes, "use_distributed_sampler": False} if processes > 1 else {}
-    trainer, model = fit(3, guide, batch_size=16 // processes, sampler=parts, **many)
+    rows = {1: [range(24)], 2: [range(16), range(16, 24)]}[processes][int(rank)]
+    held_out = Subset(samples(), rows)  # of unequal parts
+    trainer, model = fit(3, guide, batch_size=16 // processes, sampler=parts, validation=held_out, **many)
     trainer.save_checkpoint(directory / "checkpoint")  # all processes call it
-    result = {"model": model.state_dict(), "objective": guide.objective.state_dict()}
+    logged = {"task": trainer.callback_metrics["val_guide/task"]}
+    result = {"model": model.state_dict(), "objective": guide.objective.state_dict(), "logged": logged}
     save_tree(directory / rank, result, kind="result")

@@ -103,7 +103,7 @@ def test_two_processes_are_one(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         results[processes] = [load_tree(directory / str(rank), kind="result") for rank in range(processes)]
     (one,), (first, second) = results[1], results[2]
-    for part in ("model", "objective"):
+    for part in ("model", "objective", "logged"):
         assert_same(first[part], second[part])
         for name, tensor in one[part].items():
             # float64 throughout; the order of sums differs, and 18 steps of Adam amplify it

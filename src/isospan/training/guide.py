@@ -47,6 +47,10 @@ class Guide:
         (self.training if self.objective.training else self.held_out).add(self.objective.terms, samples=len(z))
         return loss
 
+    def held_out_means(self) -> dict[str, float]:
+        """Return the means of batches that were not trained on, of all processes together, which all call it."""
+        return self.held_out.all_reduce_(self.objective.ranks.group).read()
+
     def epochs_done(self, epochs: int) -> None:
         """End the objective's epochs until it has so many: a trainer that resumes may leave out the end of one."""
         while int(self.objective.epoch) < epochs:

@@ -76,7 +76,8 @@ class GuideCallback(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the terms of the validation."""
-        pl_module.log_dict({f"val_guide/{name}": value for name, value in self._guide.held_out.read().items()})
+        means = self._guide.held_out_means()
+        pl_module.log_dict({f"val_guide/{name}": value for name, value in means.items()}, sync_dist=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epoch; the objective re-solves where its schedule says so."""

@@ -111,7 +111,7 @@ class GuidedTrainer(Trainer):
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
         """Evaluate, with the means of the terms among the metrics."""
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
-        terms = self._guide.held_out.read()
+        terms = self._guide.held_out_means()
         metrics = {f"{metric_key_prefix}_guide_{name}": value for name, value in terms.items()}
         return output._replace(metrics=(output.metrics or {}) | metrics)
 
