@@ -59,7 +59,9 @@ def open_dataset(path: Path) -> Any:
     """Open a file as an `xarray.Dataset` of lazy variables; bounds and grid mappings count as coordinates."""
     options = {"cache": False, "decode_times": False, "decode_coords": "all", **ENGINES[path.suffix.lower()]}
     try:
-        return import_module("xarray").open_dataset(path, **options)
+        dataset = import_module("xarray").open_dataset(path, **options)
+        # a Zarr store is a directory, which lists its variables in no order
+        return dataset[sorted(dataset.data_vars)] if options["engine"] == "zarr" else dataset
     except (ImportError, ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
         if isinstance(error, ImportError) or "unrecognized engine" in str(error):
             raise FileFormatError(
