@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import DegenerateDataError, MissingPackageError, NameMismatchError, NonFiniteError, ShapeError
+from isospan.errors import (
+    DegenerateDataError,
+    DtypeError,
+    MissingPackageError,
+    NameMismatchError,
+    NonFiniteError,
+    ShapeError,
+)
 from isospan.guided import solve_from_moments
 from isospan.moments import Moments
 
@@ -81,6 +88,10 @@ def test_bad_input(data):
         Moments.from_dask(y["b"], y)
     with pytest.raises(NameMismatchError, match="must be a dict"):
         Moments.from_dask(z, y["a"])
+    with pytest.raises(DtypeError, match="Latents z must be a dask array, got ndarray"):
+        Moments.from_dask(data[0], y)
+    with pytest.raises(DtypeError, match="quantity 'b' must be a dask array, got ndarray"):
+        Moments.from_dask(z, y | {"b": data[1]["b"]})
     with pytest.raises(NonFiniteError, match="quantity 'a'"):
         Moments.from_dask(z, y | {"a": da.where(y["a"] > 1e6, y["a"], np.nan)})
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_not_empty
-from isospan.errors import MissingPackageError, ShapeError
+from isospan.errors import DtypeError, MissingPackageError, ShapeError
 
 if TYPE_CHECKING:
     from isospan.moments.moments import Moments
@@ -24,9 +24,17 @@ def aligned_chunks(z: Any, y: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Dask arrays of latents (N, D) and quantities {name: (N, ...)}, cut at the same samples and nowhere else.
 
     Raises:
+        DtypeError: they are arrays of another kind.
         ShapeError: the arrays have different numbers of samples; or these are unknown, and those of chunks differ.
     """
     check_not_empty(y, what="Targets")
+    named = {"Latents z": z} | {f"Targets of quantity {name!r}": array for name, array in y.items()}
+    for what, array in named.items():
+        if not hasattr(array, "rechunk"):
+            raise DtypeError(
+                f"{what} must be a dask array, got {type(array).__name__}. Pass the .data of a chunked xarray, or "
+                "dask.array.from_array(array)."
+            )
     if z.ndim != 2:
         raise ShapeError(f"Latents z must have shape (N, D), got {z.shape}. Flatten them with z.reshape(len(z), -1).")
     arrays = {name: array.rechunk(dict.fromkeys(range(1, array.ndim), -1)) for name, array in y.items()}

@@ -132,6 +132,7 @@ class Moments(KeepsPrecision):
         Raises:
             ShapeError: the arrays have different numbers of samples.
             DegenerateDataError: there are no samples.
+            DtypeError: they are not dask arrays.
             NonFiniteError, DtypeError: as in :meth:`update`, from the chunk that it concerns.
             MissingPackageError: dask is not installed.
 
