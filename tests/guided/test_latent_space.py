@@ -36,6 +36,12 @@ def make_space(dtype=torch.float64, *, orthogonal=False, seed=0):
     return space.to(dtype=dtype), rand(5, D).to(dtype)
 
 
+def test_the_text_tells_the_sizes_and_no_numbers():
+    space, _ = make_space()
+    k, shapes = "{'a': 3, 'b.c': 2, 'scalar': 1}", "{'a': (2, 4), 'b.c': (2,), 'scalar': ()}"
+    assert repr(space) == f"LatentSpace(latent_dim={D}, k={k}, shapes={shapes})"
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_decode_is_the_formula(dtype):
     space, z = make_space()

@@ -88,6 +88,10 @@ class LatentSpace:
                     f"{tuple(W.shape)}, {tuple(self.A[name].shape)}, {tuple(self.y_mean[name].shape)}."
                 )
 
+    def __repr__(self) -> str:
+        k = {name: len(W) for name, W in self.W.items()}
+        return f"LatentSpace(latent_dim={self.latent_dim}, k={k}, shapes={dict(self.shapes)})"
+
     @property
     def names(self) -> list[str]:
         """Names of the quantities."""
