@@ -140,4 +140,4 @@ def _paths(targets: Any) -> list[Path]:
 
 
 def _listed(arrays: Mapping[str, FieldArray]) -> str:
-    return ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "none"
+    return ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no array of numbers"
