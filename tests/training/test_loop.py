@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from isospan.errors import DegenerateDataError, MissingArgumentError, NonFiniteError, OptionError
+from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.guided.pooling import pool
 from isospan.guided.schedules import ExponentialSchedule
@@ -103,6 +104,10 @@ class Interrupted(Exception):
     pass
 
 
+def raise_interrupted(*_):
+    raise Interrupted
+
+
 @pytest.mark.parametrize("guided", [False, True])
 def test_an_interrupted_run_continues_bit_for_bit(tmp_path, guided):
     def network_with_dropout():
@@ -157,16 +162,31 @@ def test_a_run_interrupted_inside_an_epoch_continues_bit_for_bit(tmp_path, monke
     def run(**options):
         return trained(model=network_with_dropout(), samples=samples, augment=True, **options)
 
-    uninterrupted, history = run()
+    expected, followed = SubspaceMonitor(), SubspaceMonitor()
+    uninterrupted, history = run(monitor=expected)
     checkpoints = Checkpoints(tmp_path, every_steps=2)
     with pytest.raises(Interrupted):
-        run(checkpoints=checkpoints, progress=interrupt)
+        run(checkpoints=checkpoints, progress=interrupt, monitor=SubspaceMonitor())
     newest = max([step for step in (2, 3, 4, 6, 8) if step < stop], default=None)
     assert (checkpoints.latest() or {}).get("step") == newest
-    resumed, again = run(checkpoints=checkpoints, resume=True)
+    resumed, again = run(checkpoints=checkpoints, resume=True, monitor=followed)
     assert torch.equal(weights(resumed), weights(uninterrupted))
     assert again.losses["task"] == history.losses["task"]
     assert again.steps == history.steps
+    assert followed.rows == expected.rows
+
+
+def test_what_follows_the_last_step_of_an_epoch_is_the_same_when_it_is_resumed_there(tmp_path, monkeypatch):
+    """A checkpoint after that step comes before the epoch is ended."""
+    expected, followed = SubspaceMonitor(), SubspaceMonitor()
+    trained(monitor=expected)
+    checkpoints = Checkpoints(tmp_path, every_steps=3)
+    with monkeypatch.context() as patch:
+        patch.setattr("isospan.training.run_state.Run.end_epoch", raise_interrupted)
+        with pytest.raises(Interrupted):
+            trained(checkpoints=checkpoints, monitor=SubspaceMonitor())
+    trained(checkpoints=checkpoints, resume=True, monitor=followed)
+    assert followed.rows == expected.rows
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

@@ -115,6 +115,7 @@ class Run:
             "global_generators": self.ranks.gather(self._global_generators()),
             "history": self.history.state_dict(),
             "monitor": None if self.monitor is None else self.monitor.state_dict(),
+            "terms": {} if self.objective is None else dict(self.objective.terms),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -123,6 +124,8 @@ class Run:
         self.model.load_state_dict(state["model"])
         if self.objective is not None:
             self.objective.load_state_dict(state["objective"])
+            terms = state.get("terms", {})
+            self.objective.terms = {name: value.to(self.scale.device) for name, value in terms.items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.epoch_generator = state["generator"]
