@@ -344,6 +344,23 @@ def only_refusals_are_shared(rank, world):
     return {"bits": obj.state_dict() | {"loss": loss, "same": torch.tensor(same)}, "true": same}
 
 
+def only_forces_of_the_step_before_a_refusal(rank, world):
+    """A refused batch carries them like any other, so the weight is that of a run without it."""
+    found = []
+    for refuses in (False, True):
+        obj = objective()
+        for step in range(4):
+            x, y = part(rank, EVEN[world], *data(step))
+            z = x[:, :D].requires_grad_()
+            if refuses and step == 3:
+                with refused(NonFiniteError, "Latents z must be finite"):
+                    obj(z * float("nan") if rank == 0 else z, y)
+            obj.total(z.square().sum(), z, y).backward()
+        obj.settle()
+        found.append(torch.stack([obj.balance.log_ratio, obj.balance.measured.double()]))
+    return {"true": torch.equal(*found) and int(found[0][1]) == 2, "found": found}
+
+
 def only_moments_of_other_sizes(rank, world):
     with refused(ShapeError, "on rank 1"):
         Moments(3, {"a": 2 if rank == 1 else 1}).all_reduce_()
@@ -420,6 +437,7 @@ CASES = {
         means_of_parts,
         combined_losses,
         only_refusals_are_shared,
+        only_forces_of_the_step_before_a_refusal,
         only_moments_of_other_sizes,
         only_a_group_of_its_own,
         only_messages_of_a_step,

@@ -288,9 +288,10 @@ class SpaceObjective(KeepsPrecision):
             return self._checked(z, y)
         forces = self.balance.waiting()
         check = partial(self._checked, z, y, min_samples=0)
-        batch = joint_batch(check, self._make_moments, z.detach(), self.ranks, known=self.shapes, also=[forces])
-        self.balance.remember_(forces)
-        return batch
+        try:
+            return joint_batch(check, self._make_moments, z.detach(), self.ranks, known=self.shapes, also=[forces])
+        finally:  # a batch that is refused has carried the forces of the one before
+            self.balance.remember_(forces)
 
     def _make_moments(self, shapes: Mapping[str, tuple[int, ...]]) -> Moments:
         return Moments(
