@@ -137,3 +137,31 @@ def test_a_model_spread_over_the_devices_of_one_process_is_refused(tmp_path, mon
 def test_a_search_whose_trials_would_share_an_objective_is_refused(tmp_path):
     with pytest.raises(OptionError, match="guidance of its own"):
         trainer(tmp_path).hyperparameter_search()
+
+
+def test_a_model_that_returns_no_hidden_states_is_refused(tmp_path):
+    from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
+
+    from isospan.training.transformers import GuidedTrainer
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    model = BertForSequenceClassification(BertConfig(vocab_size=9, max_position_embeddings=4, **sizes))
+    texts = [{"input_ids": torch.tensor([1, 2, i % 9]), "labels": i % 2, "length": float(i)} for i in range(16)]
+    arguments = TrainingArguments(
+        str(tmp_path), remove_unused_columns=False, report_to="none", disable_tqdm=True, use_cpu=True, max_steps=2
+    )
+
+    def run():
+        return GuidedTrainer(
+            model,
+            arguments,
+            train_dataset=texts,
+            objective=SpaceObjective({"length": 1}, 8),
+            latents=lambda hidden, inputs: hidden[:, 0],
+            quantities=lambda inputs: {"length": inputs.pop("length")},
+        )
+
+    with pytest.raises(OptionError, match="hold no hidden_states"):
+        run().train()
+    model.config.output_hidden_states = True  # what the message says to do
+    assert run().train().global_step == 2

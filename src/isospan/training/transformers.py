@@ -22,6 +22,16 @@ except ImportError as error:
 FILE, KIND = "guidance.safetensors", "state of guidance"
 
 
+def _last_hidden_state(outputs: Any) -> Tensor:
+    states = getattr(outputs, "hidden_states", None)
+    if states is None:
+        raise OptionError(
+            "The outputs of the model hold no hidden_states to guide. Set model.config.output_hidden_states = True, or "
+            "pass hidden=, which takes them from the outputs."
+        )
+    return states[-1]
+
+
 class GuidedTrainer(Trainer):
     """A ``transformers.Trainer`` whose loss is that of the model plus guidance of its latents.
 
@@ -58,7 +68,7 @@ class GuidedTrainer(Trainer):
         objective: SpaceObjective,
         latents: Callable[[Tensor, Mapping[str, Any]], Tensor],
         quantities: Callable[[dict[str, Any]], Mapping[str, Tensor]],
-        hidden: Callable[[Any], Tensor] = lambda outputs: outputs.hidden_states[-1],
+        hidden: Callable[[Any], Tensor] = _last_hidden_state,
         **options: Any,
     ) -> None:
         self._guide, self._hidden, self._latents, self._quantities = Guide(objective), hidden, latents, quantities
