@@ -16,7 +16,7 @@ xarray = pytest.importorskip("xarray")
 pytest.importorskip("zarr")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and RLIMIT_DATA")
 
-LIMIT = 64 * 2**20
+LIMIT = 96 * 2**20
 """A third and less of the data below, of 190 MiB and more."""
 PIECES = {
     "isospan.experiment.data.IN_MEMORY_BYTES": 2**20,
