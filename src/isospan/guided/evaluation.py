@@ -1,9 +1,7 @@
 """How well a latent space holds its quantities, on held-out data."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +13,7 @@ from isospan.guided.latent_space import LatentSpace
 from isospan.guided.probes import Pair, Probe
 from isospan.guided.scores import squared_deviation, stored_r2
 from isospan.linalg import orthonormal_rows, principal_angles, symmetric_spectrum
-from isospan.moments import Moments
+from isospan.moments import Moments, merged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,7 +175,7 @@ def evaluate_moments(
     names = tuple(space.names)
     for moments in (part for fold in folds for part in fold):
         _check_moments(space, moments)
-    whole = _merged([score for _, score in folds])
+    whole = merged([score for _, score in folds])
     space = space.to(device=whole.z_mean.device, dtype=torch.float64)
     W, k = space.W, {name: len(space.W[name]) for name in names}
     total = {name: squared_deviation(name, whole) for name in names}
@@ -247,10 +245,6 @@ def _halves(data: Data) -> list[Data]:
         )
     halves = (slice(0, len(z) // 2), slice(len(z) // 2, None))
     return [(z[rows], {name: t[rows] for name, t in y.items()}) for rows in halves]
-
-
-def _merged(parts: Sequence[Moments]) -> Moments:
-    return reduce(Moments.merge, parts[1:], copy.deepcopy(parts[0])) if len(parts) > 1 else parts[0]
 
 
 def _variance(space: LatentSpace, C: Tensor) -> tuple[dict[str, float], Tensor]:

@@ -56,7 +56,7 @@ def reduce_chunks(empty: M, z: Any, y: Mapping[str, Any]) -> M:
         from dask import delayed
     except ImportError as error:
         raise MissingPackageError("This needs dask. Install it with: pip install 'isospan[fields]'.") from error
-    take, merge = delayed(_moments_of_chunk, pure=False), delayed(_merged, pure=False)
+    take, merge = delayed(_moments_of_chunk, pure=False), delayed(merged, pure=False)
     columns = {name: array.to_delayed().ravel() for name, array in y.items()}
     parts = [
         take(empty, block, {name: column[i] for name, column in columns.items()})
@@ -73,8 +73,8 @@ def _moments_of_chunk(empty: "Moments", z: np.ndarray, y: Mapping[str, np.ndarra
     return moments.update(_tensor(z), {name: _tensor(block) for name, block in y.items()}) if len(z) else moments
 
 
-def _merged(parts: Sequence["Moments"]) -> "Moments":
-    """The first with the others merged into a copy of it: what a task is given is not its own."""
+def merged(parts: Sequence["Moments"]) -> "Moments":
+    """Moments of the data of all parts, merged into a copy of the first: they stay as they are."""
     whole = copy.deepcopy(parts[0])
     for part in parts[1:]:
         whole.merge(part)
