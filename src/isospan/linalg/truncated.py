@@ -9,6 +9,8 @@ from isospan.settings import config
 
 SMALLEST_RATIO = 1e-3
 """Ratio of singular values below which squaring them costs too many digits."""
+LEAST_SQUARED = 1e-100
+"""Entries between this and its inverse can be squared and summed within the range of float64."""
 
 
 @decomposition
@@ -50,11 +52,16 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """Leading left singular vectors from the shorter side, or None where they would not be exact."""
-    scale = float(C.abs().max())
+    smallest, largest = C.aminmax()
+    scale = max(-float(smallest), float(largest))
     if not 0 < scale < float("inf"):
         return None
     wide = C.shape[0] <= C.shape[1]
-    A = (C if wide else C.mT) / scale
+    A = C if wide else C.mT
+    if LEAST_SQUARED < scale < 1 / LEAST_SQUARED:
+        scale = 1.0
+    else:
+        A = A / scale
     V = _leading_eigenvectors(A, k).mT.flip(0)
     VA = V @ A
     s = torch.linalg.vector_norm(VA, dim=1)

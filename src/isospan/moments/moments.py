@@ -236,7 +236,8 @@ class Moments(KeepsPrecision):
     @property
     def cov_zy(self) -> dict[str, Tensor]:
         """Cross-covariance (D, P) of the latents with each quantity."""
-        return self.split(self.scatter_zy / self._positive_count())
+        count = self._positive_count()
+        return {name: scatter / count for name, scatter in self.split(self.scatter_zy).items()}
 
     @property
     def cov_yy(self) -> dict[tuple[str, str], Tensor]:
