@@ -1,14 +1,19 @@
 """How far the coordinates of different subspaces are correlated."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from isospan.errors import DegenerateDataError
 from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import centred, checked_bases, exact_products, sizes, stacked
+
+Weight = Callable[[int, int], float]
 
 
 def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool = False) -> Tensor:
@@ -70,7 +75,7 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
     """
     with exact_products(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
-        kernel = partial(_weighted_correlation, sizes(W), lambda k_i, k_j: 1 / (k_i * k_j))
+        kernel = partial(_weighted_correlation, sizes(W), _by_both)
         S = Zc @ stacked(W).mT
         return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S)
 
@@ -84,10 +89,10 @@ def squared_correlation(
     """
     B, M = whole or (len(S), S.mT @ S)
     if not unbiased:
-        return _weighted_correlation(k, lambda k_i, k_j: 1 / k_i, needed, S, B, M)
+        return _weighted_correlation(k, _by_first, needed, S, B, M)
     if B < 3:
         raise DegenerateDataError(f"Unbiased disentanglement needs at least 3 samples, got {B}. Pass a larger batch.")
-    value, (gradient,) = _weighted_correlation(k, lambda k_i, k_j: 1 / min(k_i, k_j), needed, S, B, M)
+    value, (gradient,) = _weighted_correlation(k, _by_smaller, needed, S, B, M)
     chance = [max(k_i, k_j) / (B - 1) for i, k_i in enumerate(k) for k_j in k[i + 1 :]]
     stretch = (B - 1) / (B - 2)
     to_pearson = stretch * (B / (B - 1)) ** 2
@@ -96,30 +101,44 @@ def squared_correlation(
 
 
 def _weighted_correlation(
-    k: Sequence[int], weight: Callable[[int, int], float], needed: Sequence[bool], S: Tensor, B: int, M: Tensor
+    k: Sequence[int], weight: Weight, needed: Sequence[bool], S: Tensor, B: int, M: Tensor
 ) -> tuple[Tensor, Gradients]:
     r"""Mean over pairs of blocks i < j of weight(k_i, k_j) Σ C_ab².
 
-    With M = SᵀS and c = (1 - 1/B)², C_ab² = c M_ab²/(M_aa M_bb). With the weights U_ab, N = 2 c U_ab M_ab/(M_aa M_bb)
-    and t = (N∘M) 1 + (N∘M)ᵀ 1, the value is Σ N∘M / 2 and the gradient S (N + Nᵀ - diag(t_a/M_aa)). A column without
-    variance correlates with nothing.
+    With M = SᵀS and c = (1 - 1/B)², C_ab² = c M_ab²/(M_aa M_bb). With the weights U_ab of both orders of a pair,
+    N = c U_ab M_ab/(M_aa M_bb) and t = (N∘M) 1, the value is Σ t / 2 and the gradient 2 S (N - diag(t_a/M_aa)). A
+    column without variance correlates with nothing.
     """
     scatter = M.diagonal()
     rounding = scatter.max() * (max(B, len(M)) * torch.finfo(S.dtype).eps) ** 2
     inverse = torch.maximum(scatter, rounding.clamp(min=torch.finfo(S.dtype).tiny)).reciprocal()
-    N = _pair_weights(S, k, weight, scale=2 * (1 - 1 / B) ** 2).mul_(M).mul_(inverse).mul_(inverse.unsqueeze(1))
-    terms = N * M
-    value = terms.sum() / 2
+    U = torch.from_numpy(_pair_weights(tuple(k), weight)).to(S)
+    scaled = inverse * (1 - 1 / B)
+    N = (U * M).mul_(scaled).mul_(scaled.unsqueeze(1))
+    t = (N * M).sum(1)
+    value = t.sum() / 2
     if not needed[0]:
         return value, (None,)
-    H = N + N.mT
-    H.diagonal().sub_((terms.sum(0) + terms.sum(1)).mul_(inverse))
-    return value, (S @ H,)
+    N.diagonal().sub_(t.mul_(inverse))
+    return value, ((S @ N).mul_(2),)
 
 
-def _pair_weights(S: Tensor, k: Sequence[int], weight: Callable[[int, int], float], *, scale: float) -> Tensor:
-    """The scale times weight(k_i, k_j) over the number of pairs on the blocks i < j, zero elsewhere, (Σk, Σk)."""
-    scale /= max(len(k) * (len(k) - 1) // 2, 1)
-    table = [[scale * weight(k_i, k_j) if i < j else 0.0 for j, k_j in enumerate(k)] for i, k_i in enumerate(k)]
-    block = torch.tensor([i for i, size in enumerate(k) for _ in range(size)], device=S.device)
-    return torch.tensor(table, dtype=S.dtype, device=S.device)[block][:, block]
+@lru_cache(maxsize=32)
+def _pair_weights(k: tuple[int, ...], weight: Weight) -> np.ndarray:
+    """Symmetric (Σk, Σk): weight(k_i, k_j) over the number of pairs on the blocks i < j and j > i, 0 on their own."""
+    table = np.zeros((len(k), len(k)))
+    for i, j in combinations(range(len(k)), 2):
+        table[i, j] = table[j, i] = weight(k[i], k[j]) / math.comb(len(k), 2)
+    return table.repeat(k, axis=0).repeat(k, axis=1)
+
+
+def _by_first(k_i: int, k_j: int) -> float:
+    return 1 / k_i
+
+
+def _by_both(k_i: int, k_j: int) -> float:
+    return 1 / (k_i * k_j)
+
+
+def _by_smaller(k_i: int, k_j: int) -> float:
+    return 1 / min(k_i, k_j)
