@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, Subset, TensorDataset
 
-from isospan.guided import ExponentialSchedule, SpaceObjective
+from isospan.guided import ExponentialSchedule, SpaceObjective, SubspaceMonitor
 from isospan.training import save_tree
 from isospan.training.lightning import GuideCallback
 
@@ -42,12 +42,23 @@ class Autoencoder(LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-2)
 
 
-def fit(epochs, guide, *, batch_size=16, sampler=None, ckpt_path=None, callbacks=(), validation=None, **options):
+def fit(
+    epochs,
+    guide,
+    *,
+    batch_size=16,
+    sampler=None,
+    ckpt_path=None,
+    callbacks=(),
+    registered=True,
+    validation=None,
+    **options,
+):
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
-        callbacks=[guide, *callbacks],
+        callbacks=[*([guide] if registered else []), *callbacks],
         enable_checkpointing=bool(callbacks),
         **quiet,
         **options,
@@ -61,7 +72,8 @@ def fit(epochs, guide, *, batch_size=16, sampler=None, ckpt_path=None, callbacks
 
 if __name__ == "__main__":
     directory, processes = Path(sys.argv[1]), int(sys.argv[2])
-    guide = GuideCallback(objective())
+    monitor = SubspaceMonitor()
+    guide = GuideCallback(objective(), monitor=monitor)
     rank = os.environ.get("LOCAL_RANK", "0")
     parts = DistributedSampler(samples(), num_replicas=processes, rank=int(rank), shuffle=False)
     many = {"strategy": "ddp", "devices": processes, "use_distributed_sampler": False} if processes > 1 else {}
@@ -69,6 +81,7 @@ if __name__ == "__main__":
     held_out = Subset(samples(), rows)  # of unequal parts
     trainer, model = fit(3, guide, batch_size=16 // processes, sampler=parts, validation=held_out, **many)
     trainer.save_checkpoint(directory / "checkpoint")  # all processes call it
-    logged = {"task": trainer.callback_metrics["val_guide/task"]}
+    logged = {name: trainer.callback_metrics[name] for name in ("guide/task", "val_guide/task")}
     result = {"model": model.state_dict(), "objective": guide.objective.state_dict(), "logged": logged}
+    result["monitor"] = monitor.to_dict()
     save_tree(directory / rank, result, kind="result")

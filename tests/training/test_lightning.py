@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from isospan.guided import EveryEpochs
+from isospan.errors import OptionError
+from isospan.guided import EveryEpochs, SubspaceMonitor
 from isospan.training import load_tree
 
 PROGRAM = Path(__file__).with_name("lightning_run.py")
@@ -30,8 +31,8 @@ def lightning():
         sys.path.remove(str(PROGRAM.parent))
 
 
-def guide(lightning, **options):
-    return lightning.GuideCallback(lightning.objective(**options))
+def guide(lightning, *, monitor=None, **options):
+    return lightning.GuideCallback(lightning.objective(**options), monitor=monitor)
 
 
 def assert_same(first, second):
@@ -40,10 +41,22 @@ def assert_same(first, second):
         assert torch.equal(tensor, second[name]), name
 
 
+def assert_same_record(first, second):
+    """That of two processes, and of one, to the rounding of sums in another order."""
+    assert first["step"] == second["step"]
+    for kind in ("r2", "terms"):
+        assert list(first[kind]) == list(second[kind])
+        for name, values in second[kind].items():
+            assert first[kind][name] == pytest.approx(values, rel=1e-6, abs=1e-9), name
+    for rows, others in zip(first["from_first"]["power"], second["from_first"]["power"], strict=True):
+        assert rows == pytest.approx(others, abs=1e-4)  # degrees
+
+
 def test_it_is_the_plain_loop(lightning):
-    under = guide(lightning)
-    _, model = lightning.fit(2, under)
-    plain, objective = lightning.Autoencoder(None), lightning.objective()
+    """Also where a validation comes between the last step of an epoch and its end."""
+    under = guide(lightning, monitor=(record := SubspaceMonitor()))
+    _, model = lightning.fit(2, under, validation=lightning.samples(32))
+    plain, objective, monitor = lightning.Autoencoder(None), lightning.objective(), SubspaceMonitor()
     optimizer, (x, power) = plain.configure_optimizers(), lightning.samples().tensors
     for _ in range(2):
         for rows in torch.arange(len(x)).split(16):
@@ -51,10 +64,14 @@ def test_it_is_the_plain_loop(lightning):
             task = (plain.decoder(z) - x[rows]).square().mean()
             optimizer.zero_grad()
             objective.total(task, z, {"power": power[rows]}).backward()
+            monitor.update(objective)
             optimizer.step()
         objective.end_epoch()
+        monitor.update(objective)
     assert_same(model.state_dict(), plain.state_dict())
     assert_same(under.objective.state_dict(), objective.state_dict())
+    assert record.to_dict() == monitor.to_dict()
+    assert monitor.to_dict()["epoch"][-1] == 2
 
 
 @pytest.mark.parametrize("schedule", [None, EveryEpochs(2)])
@@ -64,15 +81,16 @@ def test_a_run_that_is_stopped_continues_bit_for_bit(lightning, tmp_path, schedu
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     options = {} if schedule is None else {"schedule": schedule}
-    whole = guide(lightning, **options)
+    whole = guide(lightning, monitor=(record := SubspaceMonitor()), **options)
     _, expected = lightning.fit(5, whole)
     saved = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{step}", **when)
-    lightning.fit(3, guide(lightning, **options), callbacks=[saved])
+    lightning.fit(3, guide(lightning, monitor=SubspaceMonitor(), **options), callbacks=[saved])
     for step in (6, 12, 18):
-        resumed = guide(lightning, **options)
+        resumed = guide(lightning, monitor=(continued := SubspaceMonitor()), **options)
         _, model = lightning.fit(5, resumed, ckpt_path=tmp_path / f"step={step}.ckpt")
         assert_same(model.state_dict(), expected.state_dict())
         assert_same(resumed.objective.state_dict(), whole.objective.state_dict())
+        assert repr(continued.to_dict()) == repr(record.to_dict())  # as text, since NaN is not NaN
 
 
 def test_validation_is_scored_and_not_taken_in(lightning):
@@ -84,6 +102,18 @@ def test_validation_is_scored_and_not_taken_in(lightning):
     assert {"guide/alignment", "guide/weight", "val_guide/alignment", "val_guide/task", "val_loss"} <= set(logged)
     total = logged["val_guide/task"] + logged["val_guide/weight"] * logged["val_guide/total"]
     assert float(total) == pytest.approx(float(logged["val_loss"]), rel=1e-5)  # means are logged in float32
+
+
+def test_a_callback_that_the_trainer_does_not_have_is_refused(lightning):
+    left_out, used = guide(lightning), guide(lightning)
+    with pytest.raises(OptionError, match=r"this one is not\. Pass it: Trainer\(callbacks=\[guide\]\)"):
+        lightning.fit(1, left_out, registered=False)
+    assert int(left_out.objective.step) == 0
+    _, model = lightning.fit(1, used)
+    with pytest.raises(OptionError, match="callbacks of the Trainer that trains"):  # the next one may lack it
+        model.training_step(lightning.samples(16).tensors, 0)
+    with torch.no_grad():
+        assert torch.isfinite(model.training_step(lightning.samples(16).tensors, 0))
 
 
 def test_each_of_the_batches_whose_gradients_are_accumulated_counts(lightning):
@@ -103,10 +133,15 @@ def test_two_processes_are_one(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         results[processes] = [load_tree(directory / str(rank), kind="result") for rank in range(processes)]
     (one,), (first, second) = results[1], results[2]
+    assert repr(first["monitor"]) == repr(second["monitor"])
+    assert_same_record(first["monitor"], one["monitor"])
     for part in ("model", "objective", "logged"):
         assert_same(first[part], second[part])
         for name, tensor in one[part].items():
             # float64 throughout; the order of sums differs, and 18 steps of Adam amplify it
             torch.testing.assert_close(first[part][name], tensor, rtol=1e-6, atol=1e-9, msg=f"{part} {name}")
     checkpoint = torch.load(tmp_path / "2" / "checkpoint", weights_only=True)
-    assert_same(checkpoint["callbacks"]["GuideCallback"], first["objective"])
+    assert_same(checkpoint["callbacks"]["GuideCallback"]["objective"], first["objective"])
+    saved = SubspaceMonitor()
+    saved.load_state_dict(checkpoint["callbacks"]["GuideCallback"]["monitor"])
+    assert repr(saved.to_dict()) == repr(first["monitor"])

@@ -1,10 +1,12 @@
 """Guidance inside the loop of another trainer: what the callbacks for all of them share."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.training.means import Means
 
@@ -12,10 +14,15 @@ from isospan.training.means import Means
 class Guide:
     """An objective that follows a trainer: to its device, in and out of validation, and through its epochs.
 
+    Under ``torch.distributed`` all processes call :meth:`total` with gradients, :meth:`held_out_means`,
+    :meth:`epochs_done` and :meth:`state_dict`.
+
     Args:
         objective: the guidance.
+        monitor: records how the subspaces of the objective move.
 
     Attributes:
+        terms: those of the last batch that was trained on, of all processes together.
         training: means of the objective's terms since they were last read, of batches to train on.
         held_out: the same of other batches.
 
@@ -28,8 +35,9 @@ class Guide:
         0
     """
 
-    def __init__(self, objective: SpaceObjective) -> None:
-        self.objective, self.training, self.held_out = objective, Means(), Means()
+    def __init__(self, objective: SpaceObjective, monitor: SubspaceMonitor | None = None) -> None:
+        self.objective, self.monitor, self.terms = objective, monitor, dict[str, Tensor]()
+        self.training, self.held_out = Means(), Means()
 
     def total(
         self,
@@ -44,14 +52,54 @@ class Guide:
             self.objective.to(z.device)
         self.objective.train(torch.is_grad_enabled())
         loss = self.objective.total(task_loss, z, y, read=read)
-        (self.training if self.objective.training else self.held_out).add(self.objective.terms, samples=len(z))
+        if self.objective.training:
+            self._trained(samples=len(z))
+        else:
+            self.held_out.add(self.objective.terms, samples=len(z))
         return loss
 
     def held_out_means(self) -> dict[str, float]:
-        """Return the means of batches that were not trained on, of all processes together, which all call it."""
+        """Return the means of batches that were not trained on, of all processes together."""
         return self.held_out.all_reduce_(self.objective.ranks.group).read()
 
     def epochs_done(self, epochs: int) -> None:
         """End the objective's epochs until it has so many: a trainer that resumes may leave out the end of one."""
         while int(self.objective.epoch) < epochs:
+            self.objective.terms = dict(self.terms)  # a validation before the end of the epoch has left its own
             self.objective.end_epoch()
+            self._follow()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that continuing needs: dicts and lists of tensors, numbers and strings."""
+        self.objective.settle()
+        return {
+            "objective": self.objective.state_dict(),
+            "monitor": None if self.monitor is None else self.monitor.state_dict(),
+            "terms": dict(self.terms),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` gave."""
+        self.objective.load_state_dict(state["objective"])
+        self.terms = dict(state["terms"])
+        if self.monitor is not None and state["monitor"] is not None:
+            self.monitor.load_state_dict(state["monitor"])
+
+    def _trained(self, *, samples: int) -> None:
+        """Log the terms of a batch that was trained on."""
+        self.terms = self.objective.terms = self._of_all(self.objective.terms, samples)
+        self.training.add(self.terms, samples=samples)
+        self._follow()
+
+    def _follow(self) -> None:
+        if self.monitor is not None:
+            self.monitor.update(self.objective)
+
+    def _of_all(self, terms: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """The terms with the loss of the task, a mean over the samples of this process, as that over those of all."""
+        if "task" not in terms or self.objective.ranks.size == 1:
+            return dict(terms)
+        task = terms["task"].double()
+        total = torch.stack([samples * task if samples else task.new_zeros(()), task.new_tensor(float(samples))])
+        self.objective.ranks.sum_([total])
+        return dict(terms) | {"task": (total[0] / total[1]).to(terms["task"].dtype)}

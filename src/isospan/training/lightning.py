@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from isospan.errors import MissingPackageError
+from isospan.errors import MissingPackageError, OptionError
+from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.training.guide import Guide
 
@@ -25,6 +27,7 @@ class GuideCallback(Callback):
 
     Args:
         objective: the guidance.
+        monitor: records how the subspaces move, and is part of the checkpoints too; every process has the same record.
 
     Example:
         >>> from lightning.pytorch import LightningModule
@@ -44,8 +47,8 @@ class GuideCallback(Callback):
         ``guide.objective.space`` is the space.
     """
 
-    def __init__(self, objective: SpaceObjective) -> None:
-        self._guide = Guide(objective)
+    def __init__(self, objective: SpaceObjective, *, monitor: SubspaceMonitor | None = None) -> None:
+        self._guide, self._attached = Guide(objective, monitor), False
 
     @property
     def objective(self) -> SpaceObjective:
@@ -63,8 +66,25 @@ class GuideCallback(Callback):
         """Return :meth:`SpaceObjective.total <isospan.guided.SpaceObjective.total>`.
 
         Without gradients, as in validation, the batch is not taken in.
+
+        Raises:
+            OptionError: there are gradients, and no Trainer at work that has this among its callbacks.
         """
+        if torch.is_grad_enabled() and not self._attached:
+            raise OptionError(
+                "A GuideCallback must be among the callbacks of the Trainer that trains, which tells it of epochs and "
+                "keeps its state, and this one is not. Pass it: Trainer(callbacks=[guide]). Where no Trainer is at "
+                "work, call it under torch.no_grad()."
+            )
         return self._guide.total(task_loss, z, y, read=read)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Know that a Trainer is at work."""
+        self._attached = True
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Know that it is done."""
+        self._attached = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Count the epochs before this one; one that was resumed after its last step has no other beginning."""
@@ -72,7 +92,7 @@ class GuideCallback(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Log the terms of the batch."""
-        pl_module.log_dict({f"guide/{name}": value for name, value in self.objective.terms.items()})
+        pl_module.log_dict({f"guide/{name}": value for name, value in self._guide.terms.items()})
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the terms of the validation."""
@@ -84,10 +104,9 @@ class GuideCallback(Callback):
         self._guide.epochs_done(trainer.current_epoch + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the objective, for Lightning's checkpoint; it asks all processes, and so does this."""
-        self.objective.settle()
-        return self.objective.state_dict()
+        """Return the state of the guidance, for Lightning's checkpoint; it asks all processes, and so does this."""
+        return self._guide.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from the state of a checkpoint."""
-        self.objective.load_state_dict(state_dict)
+        self._guide.load_state_dict(state_dict)
