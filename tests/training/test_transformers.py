@@ -1,65 +1,30 @@
 """Under the Trainer of transformers guidance continues from its checkpoints, counts every batch, and is logged."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from torch import nn
-from torch.utils.data import Dataset
 
 from isospan.errors import FileFormatError, OptionError
-from isospan.guided import EveryEpochs, ExponentialSchedule, SpaceObjective
+from isospan.guided import EveryEpochs, SpaceObjective, SubspaceMonitor
+from isospan.training import load_tree
 
+PROGRAM = Path(__file__).with_name("transformers_run.py")
 pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")  # though there is no accelerator
 
 
-class Samples(Dataset):
-    def __init__(self, n=48):
-        self.x = torch.randn(n, 10, generator=torch.Generator().manual_seed(0))
+@pytest.fixture(scope="module")
+def trainer():
+    sys.path.insert(0, str(PROGRAM.parent))
+    try:
+        from transformers_run import trainer
 
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, i):
-        return {"x": self.x[i], "labels": self.x[i, :2], "power": self.x[i, :4].square()}
-
-
-class Network(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.encoder = nn.Sequential(nn.Linear(10, 16), nn.Dropout(0.1), nn.Tanh(), nn.Linear(16, 6))
-        self.head = nn.Linear(6, 2)
-
-    def forward(self, x, labels):
-        z = self.encoder(x)
-        return {"loss": (self.head(z) - labels).square().mean(), "z": z}
-
-
-def trainer(directory, *, schedule=None, epochs=3, hidden=lambda outputs: outputs["z"], **options):
-    from transformers import TrainingArguments
-
-    from isospan.training.transformers import GuidedTrainer
-
-    arguments = TrainingArguments(
-        str(directory),
-        num_train_epochs=epochs,
-        **{"per_device_train_batch_size": 8, "learning_rate": 1e-2, "lr_scheduler_type": "constant", **options},
-        remove_unused_columns=False,
-        prediction_loss_only=True,
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=True,
-        seed=3,
-    )
-    return GuidedTrainer(
-        Network(),
-        arguments,
-        train_dataset=Samples(),
-        eval_dataset=Samples(16),
-        objective=SpaceObjective({"power": 3}, 6, schedule=schedule or ExponentialSchedule(first=2)),
-        hidden=hidden,
-        latents=lambda hidden, inputs: hidden,
-        quantities=lambda inputs: {"power": inputs.pop("power")},
-    )
+        return trainer
+    finally:
+        sys.path.remove(str(PROGRAM.parent))
 
 
 def assert_same(first, second):
@@ -69,23 +34,25 @@ def assert_same(first, second):
 
 
 @pytest.mark.parametrize("schedule", [None, EveryEpochs(2)])
-def test_a_run_that_is_stopped_continues_bit_for_bit(tmp_path, schedule):
+def test_a_run_that_is_stopped_continues_bit_for_bit(trainer, tmp_path, schedule):
     """Inside an epoch, and at a step that ends one, before its end is told."""
-    whole = trainer(tmp_path / "a", schedule=schedule, epochs=4, save_steps=3, gradient_accumulation_steps=2)
+    options = {"schedule": schedule, "epochs": 4, "gradient_accumulation_steps": 2}
+    whole = trainer(tmp_path / "a", monitor=(record := SubspaceMonitor()), save_steps=3, **options)
     whole.train()  # 6 batches and 3 steps an epoch
     for steps in (2, 3, 6, 8):
         directory = tmp_path / f"b{steps}"
-        options = {"schedule": schedule, "epochs": 4, "save_steps": steps, "gradient_accumulation_steps": 2}
-        trainer(directory, max_steps=steps, **options).train()
-        resumed = trainer(directory, **options)
+        trainer(directory, monitor=SubspaceMonitor(), max_steps=steps, save_steps=steps, **options).train()
+        resumed = trainer(directory, monitor=(continued := SubspaceMonitor()), save_steps=steps, **options)
         resumed.train(resume_from_checkpoint=str(directory / f"checkpoint-{steps}"))
         assert_same(resumed.model.state_dict(), whole.model.state_dict())
         assert_same(resumed.objective.state_dict(), whole.objective.state_dict())
+        assert repr(continued.to_dict()) == repr(record.to_dict())  # as text, since NaN is not NaN
+    assert record.to_dict()["epoch"][-1] == 4
     assert int(whole.objective.step) == 24
     assert int(whole.objective.epoch) == 4
 
 
-def test_evaluation_is_scored_and_not_taken_in(tmp_path):
+def test_evaluation_is_scored_and_not_taken_in(trainer, tmp_path):
     run = trainer(tmp_path)
     run.train()
     before = {name: value.clone() for name, value in run.objective.state_dict().items()}
@@ -95,7 +62,24 @@ def test_evaluation_is_scored_and_not_taken_in(tmp_path):
     assert metrics["eval_loss"] == pytest.approx(total, rel=1e-5)  # float32
 
 
-def test_the_means_of_the_terms_are_logged_with_the_loss(tmp_path):
+def test_the_task_is_felt_in_half_precision_too(trainer, tmp_path):
+    """Its outputs are copied to float32, at which no task pulls."""
+    full, half = SubspaceMonitor(), SubspaceMonitor()
+    trainer(tmp_path, dropout=0.0, monitor=full).train()
+    trainer(tmp_path, dropout=0.0, monitor=half, bf16=True).train()
+    first, *weights = half.to_dict()["terms"]["weight"]
+    assert min(weights) > 5 * first  # measured, and not what it begins with
+    assert weights == pytest.approx(full.to_dict()["terms"]["weight"][1:], rel=0.05)  # bfloat16 has three digits
+
+
+def test_a_model_that_is_made_for_the_training_is_guided_alike(trainer, tmp_path):
+    given, made = (trainer(tmp_path, dropout=0.0, bf16=True, made=made) for made in (False, True))
+    for run in (given, made):
+        run.train()
+    assert_same(made.model.state_dict(), given.model.state_dict())
+
+
+def test_the_means_of_the_terms_are_logged_with_the_loss(trainer, tmp_path):
     run = trainer(tmp_path, logging_steps=6)
     run.train()
     entries = [entry for entry in run.state.log_history if "loss" in entry]
@@ -105,7 +89,7 @@ def test_the_means_of_the_terms_are_logged_with_the_loss(tmp_path):
         assert entry["loss"] == pytest.approx(total, rel=0.05)  # a mean of products is not the product of means
 
 
-def test_the_guidance_is_saved_beside_the_model_and_asked_for_again(tmp_path):
+def test_the_guidance_is_saved_beside_the_model_and_asked_for_again(trainer, tmp_path):
     run = trainer(tmp_path, save_strategy="epoch")
     run.train()
     run.save_model(str(tmp_path / "final"))
@@ -115,17 +99,72 @@ def test_the_guidance_is_saved_beside_the_model_and_asked_for_again(tmp_path):
         trainer(tmp_path).train(resume_from_checkpoint=True)
 
 
-def test_the_best_model_comes_with_its_guidance(tmp_path):
+def test_the_best_model_comes_with_its_guidance(trainer, tmp_path):
     options = {"eval_strategy": "epoch", "save_strategy": "epoch", "metric_for_best_model": "epoch"}
-    run = trainer(tmp_path, load_best_model_at_end=True, greater_is_better=False, **options)
+    run = trainer(tmp_path, monitor=(record := SubspaceMonitor()), load_best_model_at_end=True, **options)
+    run.args.greater_is_better = False
     evaluate = run.evaluate
     run.evaluate = lambda *args, **kwargs: evaluate(*args, **kwargs) | {"eval_epoch": run.state.epoch}
     run.train()
     assert run.state.best_model_checkpoint.endswith("checkpoint-6")
     assert int(run.objective.step) == 6
+    assert record.to_dict()["epoch"][-1] == 3  # of all of the training
 
 
-def test_a_model_spread_over_the_devices_of_one_process_is_refused(tmp_path, monkeypatch):
+def test_columns_named_like_quantities_are_kept_and_not_given_to_the_model(trainer, tmp_path):
+    told = trainer(tmp_path, quantities=lambda inputs: {"power": inputs.pop("power")}, remove_unused_columns=False)
+    told.train()
+    kept = trainer(tmp_path)
+    assert kept.args.remove_unused_columns  # as is usual
+    kept.train()
+    assert_same(kept.model.state_dict(), told.model.state_dict())
+
+
+def test_a_column_that_was_left_out_is_named(trainer, tmp_path):
+    def energies(inputs):
+        return {"power": inputs["energies"]}
+
+    with pytest.raises(OptionError, match=r"need the column 'energies', .* x, labels, power\. .*columns=False\)"):
+        trainer(tmp_path, quantities=energies).train()
+    with pytest.raises(KeyError, match="energies"):  # what is not there for another reason
+        trainer(tmp_path, quantities=energies, remove_unused_columns=False).train()
+
+
+def test_two_processes_are_one(tmp_path):
+    """Also in what is logged, where each process has seen other samples."""
+    results = {}
+    for processes in (1, 2):
+        directory = tmp_path / str(processes)
+        directory.mkdir()
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if processes == 2 else []
+        done = subprocess.run(
+            [sys.executable, *launcher, str(PROGRAM), str(directory)],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        results[processes] = [load_tree(directory / f"rank{rank}", kind="result") for rank in range(processes)]
+    (one,), (first, second) = results[1], results[2]
+    for name in ("model", "objective"):
+        assert_same(first[name], second[name])
+    assert repr(first["monitor"]) == repr(second["monitor"])
+    assert first["monitor"]["step"] == one["monitor"]["step"]
+    # float32, whose sums in another order nine steps of Adam amplify
+    for name, tensor in one["model"].items():
+        torch.testing.assert_close(first["model"][name], tensor, rtol=0, atol=1e-4)
+    assert first["monitor"]["terms"]["task"] == pytest.approx(one["monitor"]["terms"]["task"], rel=1e-4)
+    assert first["task"] == pytest.approx(one["task"], rel=1e-4)
+    assert first["eval"] == pytest.approx(one["eval"], rel=1e-4)
+    saved = load_tree(tmp_path / "2" / "checkpoint-9" / "guidance.safetensors", kind="state of guidance")
+    record = SubspaceMonitor()
+    record.load_state_dict(saved["monitor"])
+    assert repr(record.to_dict()) == repr(first["monitor"])
+
+
+def test_a_model_spread_over_the_devices_of_one_process_is_refused(trainer, tmp_path, monkeypatch):
     from transformers import TrainingArguments
 
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
@@ -134,7 +173,7 @@ def test_a_model_spread_over_the_devices_of_one_process_is_refused(tmp_path, mon
         trainer(tmp_path)
 
 
-def test_a_search_whose_trials_would_share_an_objective_is_refused(tmp_path):
+def test_a_search_whose_trials_would_share_an_objective_is_refused(trainer, tmp_path):
     with pytest.raises(OptionError, match="guidance of its own"):
         trainer(tmp_path).hyperparameter_search()
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from isospan.errors import MissingPackageError, OptionError
+from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.training.guide import Guide
+from isospan.training.raw_outputs import RawOutputs
 from isospan.training.trees import load_tree, save_tree
 
 try:
@@ -44,10 +46,13 @@ class GuidedTrainer(Trainer):
     Args:
         objective: the guidance.
         latents: from the hidden state and the inputs to latents (B, D); tokens that are padded may be left out.
-        quantities: from the inputs to {name: (B, ...)}. It is called first and may ``pop`` what the model does not
-            take; such columns of a data set need ``TrainingArguments(remove_unused_columns=False)``.
+        quantities: from the inputs to {name: (B, ...)}. It is called first. Columns of a data set that are named like
+            quantities are kept for it, and the model is not given them. Others that the model does not take need
+            ``TrainingArguments(remove_unused_columns=False)``, and to be taken out by ``pop``.
         hidden: from the outputs of the model to the tensor that its head reads on; by default the last of the
             ``hidden_states``, which a model returns whose config has ``output_hidden_states=True``.
+        monitor: records how the subspaces move, and is saved with the guidance; every process has the same record,
+            which stays that of the whole run where the best model is loaded at its end.
         args, options: those of ``transformers.Trainer``.
 
     Example:
@@ -69,10 +74,14 @@ class GuidedTrainer(Trainer):
         latents: Callable[[Tensor, Mapping[str, Any]], Tensor],
         quantities: Callable[[dict[str, Any]], Mapping[str, Tensor]],
         hidden: Callable[[Any], Tensor] = _last_hidden_state,
+        monitor: SubspaceMonitor | None = None,
         **options: Any,
     ) -> None:
-        self._guide, self._hidden, self._latents, self._quantities = Guide(objective), hidden, latents, quantities
+        self._guide, self._raw, self._columns = Guide(objective, monitor), RawOutputs(), list[str]()
+        self._hidden, self._latents, self._quantities = hidden, latents, quantities
         super().__init__(*args, **options)
+        if self.model_init is None:
+            self._raw.of(cast("nn.Module", self.model))
         if self.args.n_gpu > 1:
             raise OptionError(
                 f"Guidance needs one process for each device, got one for {self.args.n_gpu} of them. Start with "
@@ -90,8 +99,14 @@ class GuidedTrainer(Trainer):
         last = resume_from_checkpoint is True
         directory = get_last_checkpoint(str(self.args.output_dir)) if last else resume_from_checkpoint
         if directory:
-            _load(self.objective, directory)
+            self._guide.load_state_dict(_saved(directory))
         return super().train(resume_from_checkpoint, *args, **options)
+
+    def call_model_init(self, *args: Any, **options: Any) -> nn.Module:
+        """Make the model, whose outputs guidance reads before mixed precision and DDP copy them."""
+        model = super().call_model_init(*args, **options)
+        self._raw.of(model)
+        return model
 
     def hyperparameter_search(self, *args: Any, **options: Any) -> Any:
         """Refuse: trials would share one objective.
@@ -108,9 +123,11 @@ class GuidedTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **options: Any
     ) -> Any:
         """Return the loss of the model plus guidance."""
-        y = self._quantities(inputs)
-        task_loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **options)
-        loss = self._guide.total(task_loss, self._hidden(outputs), y, read=lambda h: self._latents(h, inputs))
+        y = self._known(inputs)
+        with self._raw.caught() as raw:
+            task_loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **options)
+        hidden = self._hidden(raw[-1] if raw else outputs)
+        loss = self._guide.total(task_loss, hidden, y, read=lambda h: self._latents(h, inputs))
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
@@ -127,11 +144,33 @@ class GuidedTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, *args: Any, **options: Any) -> None:
         """Save the state of the guidance, and the model; all processes call it."""
-        self.objective.settle()
+        state = self._guide.state_dict()
         if self.args.should_save:
-            directory = Path(output_dir or self.args.output_dir or ".")
-            save_tree(directory / FILE, self.objective.state_dict(), kind=KIND)
+            save_tree(Path(output_dir or self.args.output_dir or ".") / FILE, state, kind=KIND)
         super().save_model(output_dir, *args, **options)
+
+    def _known(self, inputs: dict[str, Any]) -> Mapping[str, Tensor]:
+        """The quantities of a batch, of which the model gets nothing that was kept for them."""
+        try:
+            y = self._quantities(inputs)
+        except KeyError as error:
+            if not self.args.remove_unused_columns or error.args[0] in inputs:
+                raise
+            raise OptionError(
+                f"The quantities need the column {error}, and the inputs are {', '.join(inputs)}. Of a data set those "
+                "columns are kept that the model takes or that are named like quantities: set TrainingArguments("
+                "remove_unused_columns=False), and take out of the inputs what the model does not take."
+            ) from error
+        for name in self._columns:
+            inputs.pop(name, None)
+        return y
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            taken = list[str](self._signature_columns or ())
+            self._columns = [name for name in self.objective.k if name not in taken]
+            self._signature_columns = taken + self._columns
 
 
 class _Follow(TrainerCallback):
@@ -147,8 +186,8 @@ class _Follow(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            _load(self.guide.objective, state.best_model_checkpoint)
+            self.guide.objective.load_state_dict(_saved(state.best_model_checkpoint)["objective"])
 
 
-def _load(objective: SpaceObjective, directory: str) -> None:
-    objective.load_state_dict(load_tree(Path(directory) / FILE, kind=KIND))
+def _saved(directory: str) -> dict[str, Any]:
+    return load_tree(Path(directory) / FILE, kind=KIND)
