@@ -242,7 +242,7 @@ def test_a_target_far_from_the_training_data_is_warned_of(run, flow):
 def test_probes_that_have_too_few_samples_are_left_out(run, flow, tmp_path):
     few = tmp_path / "few.npz"
     np.savez(few, u=np.load(flow)["u"][:8])
-    with pytest.warns(NumericalWarning, match="4 are too few for the own subspaces of local_mean"):
+    with pytest.warns(NumericalWarning, match="on 4 samples, too few to read from the subspaces of 'local_mean'"):
         evaluation = probe(run, few)
     assert all(np.isnan([*evaluation.own_r2.values(), *evaluation.ceiling_r2.values(), *evaluation.probe_r2.values()]))
     assert np.isfinite(list(evaluation.decode_r2.values())).all()

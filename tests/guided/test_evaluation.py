@@ -11,7 +11,14 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError, OptionError, ShapeError
+from isospan.errors import (
+    DegenerateDataError,
+    NameMismatchError,
+    NonFiniteError,
+    NumericalWarning,
+    OptionError,
+    ShapeError,
+)
 from isospan.guided.evaluation import evaluate, evaluate_moments
 from isospan.guided.latent_space import LatentSpace
 from isospan.moments import Moments
@@ -156,7 +163,7 @@ def test_sizes_are_those_of_the_space_also_where_probes_are_fitted(case):
 def test_a_probe_that_overfits_tells_nothing():
     """Independent quantities: held-out R2 from the wide target is well below 0, and must not count as leakage."""
     g = torch.Generator().manual_seed(0)
-    z, wide = torch.randn(120, 2, generator=g).double(), torch.randn(120, 40, generator=g).double()
+    z, wide = torch.randn(200, 2, generator=g).double(), torch.randn(200, 40, generator=g).double()
     eye = torch.eye(2, dtype=torch.float64)
     space = LatentSpace(
         W={"a": eye[:1], "b": eye[1:]}, A={"a": eye[:1, :1], "b": torch.ones(1, 40).double()}, z_mean=eye[0] * 0,
@@ -221,3 +228,75 @@ def test_leakage_of_which_nothing_is_known_is_nan(case):
     one[:, 0] = math.nan
     known = replace(e, cross_r2=one).excess_leakage
     assert replace(e, cross_r2=one).max_excess_leakage == float(known[~known.isnan()].max())
+
+
+P, NOISE = 300, 0.25
+TRUE_R2 = 1 / (1 + NOISE**2)
+
+
+def told_by_a_long_quantity(n, columns=P):
+    """Latents (n, 2), of which the second belongs to y_i, a known linear part of the long y_j plus noise."""
+    g = torch.Generator().manual_seed(0)
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    y_j = rand(n, columns) @ torch.eye(columns, dtype=torch.float64).repeat(1, P // columns)
+    y_i = y_j[:, :1] + NOISE * rand(n, 1)
+    z, eye = torch.cat([y_j[:, 1:2] + 0.3 * y_i, y_i], 1), torch.eye(2, dtype=torch.float64)
+    space = LatentSpace(
+        W={"i": eye[1:], "j": eye[:1]}, A={"i": eye[:1, :1], "j": torch.ones(1, P).double()}, z_mean=eye[0] * 0,
+        y_mean={"i": eye[0, 1:], "j": torch.zeros(P).double()}, y_scale={"i": eye[0, 0], "j": eye[0, 0]},
+        shapes={"i": (1,), "j": (P,)},
+    )  # fmt: skip
+    return space, z, {"i": y_i, "j": y_j}
+
+
+def test_a_long_quantity_on_many_samples_tells_what_the_closed_form_says():
+    n = 6000
+    e = evaluate(*told_by_a_long_quantity(2 * n))
+    # Gaussian least squares on P regressors: the held-out error is that of the noise times (n + 1)(n - 2)/n(n - P - 2)
+    error = (1 - TRUE_R2) * (n + 1) * (n - 2) / (n * (n - P - 2))
+    assert float(e.target_r2[0, 1]) == pytest.approx(1 - error, abs=0.003)  # 2n samples know a variance to 1/sqrt(n)
+    assert float(e.target_r2[0, 1]) == pytest.approx(TRUE_R2, abs=0.006)
+    assert e.max_excess_leakage < 0.001
+
+
+@pytest.mark.parametrize("n", [640, 1199])
+def test_a_long_quantity_on_few_samples_is_not_said_to_tell_too_little(n):
+    with pytest.warns(NumericalWarning, match=r"too few to read from the true 'j' \(P = 300\): .* 600 are") as caught:
+        e = evaluate(*told_by_a_long_quantity(n))
+    assert [w.filename for w in caught] == [__file__]
+    assert math.isnan(e.target_r2[0, 1])
+    assert math.isnan(e.excess_leakage[0, 1])
+    assert all(map(math.isfinite, [*e.own_r2.values(), *e.ceiling_r2.values(), *e.probe_r2.values()]))
+
+
+def test_entries_that_repeat_others_need_no_samples():
+    space, z, y = told_by_a_long_quantity(320, columns=10)
+    n = 160
+    expected = 1 - (1 - TRUE_R2) * (n + 1) * (n - 2) / (n * (n - 10 - 2))
+    assert float(evaluate(space, z, y).target_r2[0, 1]) == pytest.approx(expected, abs=0.02)  # 0.06 / sqrt(320) x 4
+
+
+def test_every_probe_is_left_out_where_its_samples_are_too_few(case):
+    space, z, y = case
+    held = slice(100, 300)
+    left_out = {
+        16: [],
+        15: ["the whole latent of D = 8"],
+        7: ["the true 'a' (P = 4) "],
+        3: ["the subspaces of 'a' (k = 2), 'c' (k = 2) and"],
+        2: ["the subspaces of 'a' (k = 2), 'b' (k = 1), 'c' (k = 2) and"],
+    }
+    for n, words in left_out.items():
+        score = lambda n=n: evaluate(space, z[held], rows(y, held), fit=(z[:n], rows(y, slice(n))))  # noqa: E731
+        if not words:
+            e = score()
+            assert all(map(math.isfinite, [*e.own_r2.values(), *e.ceiling_r2.values(), *e.probe_r2.values()]))
+            continue
+        with pytest.warns(NumericalWarning) as caught:
+            e = score()
+        assert all(word.strip() in str(caught[0].message) for word in words)
+        assert all(map(math.isnan, [*e.ceiling_r2.values(), *e.probe_r2.values()]))
+        assert [math.isnan(r2) for r2 in e.own_r2.values()] == [n < 4, n < 3, n < 4]
+        assert [math.isnan(r2) for r2 in e.cross_r2[1].tolist()] == [n < 4, n < 3, n < 4]
+        assert [math.isnan(r2) for r2 in e.target_r2[1].tolist()] == [n < 8, False, n < 4]
+        assert all(map(math.isfinite, e.decode_r2.values()))

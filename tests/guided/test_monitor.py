@@ -114,3 +114,15 @@ def test_frame_and_figure_show_every_quantity():
     assert frame["angles a"].isna().tolist() == [True, False, True, False, False, False]
     lines = [line.get_ydata() for line in monitor.plot().axes[2].get_lines()]
     np.testing.assert_array_equal(lines, list(table["r2"].values()))
+
+
+def test_r2_of_fewer_samples_than_two_a_latent_is_not_known():
+    """The best two directions of seven latents, chosen on eight samples, read any noise."""
+    objective, monitor = SpaceObjective(K, D), SubspaceMonitor()
+    for n, known in [(8, False), (2 * D, True)]:
+        g = torch.Generator().manual_seed(0)
+        noise = lambda *s, n=n, g=g: torch.randn(n, *s, generator=g, dtype=torch.float64)  # noqa: E731
+        objective.solve(noise(D), {"a": noise(2), "b": noise()})
+        assert monitor.update(objective)
+        assert all(np.isfinite(r2) == known for r2 in monitor.rows[-1]["r2"].values())
+    assert monitor.plot().axes

@@ -357,3 +357,15 @@ class TestBadInput:
             solve_subspaces(Z, Y, ridge=float("nan"))
         with pytest.raises(OptionError, match="needs the covariance of the targets"):
             solve_from_moments(Moments.of(Z, Y), 1, method="correlation")
+
+
+def test_warnings_name_the_line_of_the_user():
+    z = torch.randn(50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    calls = [
+        lambda: solve_subspaces(z, {"a": z[:, :2]}, k=3),
+        lambda: solve_from_moments(Moments.of(z, {"a": z[:, :2]}), 3),
+    ]
+    for call in calls:
+        with pytest.warns(NumericalWarning, match="k is at most min") as caught:
+            call()
+        assert [w.filename for w in caught] == [__file__]

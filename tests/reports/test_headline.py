@@ -92,3 +92,12 @@ def test_what_failed_is_said_first_and_plainly(summary):
 
 def test_nothing_failed(summary):
     assert failures(summary(2)) == []
+
+
+def test_leakage_that_is_known_in_part_says_so(summary):
+    run = summary(2)
+    cross = run.guided.cross_r2.clone()
+    cross[0, 1] = float("nan")
+    leakage = headline(replace(run, guided=replace(run.guided, cross_r2=cross)))[-1]
+    assert leakage.value != "–"
+    assert leakage.detail.endswith("others have too few samples to tell")

@@ -92,10 +92,14 @@ class FieldArray:
         if not bad.any():
             return values
         if self.fill is None:
+            are, remedy = (
+                ("NaN or infinite (masked land, missing measurements)", "cut out the region where it is defined")
+                if len(self.shape) > 2
+                else ("NaN or infinite", "leave these samples out")
+            )
             raise NonFiniteError(
                 f"Variable {self.name!r} must be finite; {int(bad.sum())} of {bad.numel()} entries in samples {first} "
-                f"to {first + len(values) - 1} are NaN or infinite (masked land, missing measurements). "
-                "Pass fill=VALUE to replace them, or cut out the region where the variable is defined."
+                f"to {first + len(values) - 1} are {are}. Pass fill=VALUE to replace them, or {remedy}."
             )
         return values.masked_fill(bad, self.fill)
 

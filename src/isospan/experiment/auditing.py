@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from isospan._checks import check_k, check_names
 from isospan.experiment.audit_data import Latents, open_latents, open_targets
 from isospan.experiment.config import PathLike
-from isospan.experiment.determined import determined
 from isospan.experiment.reporter import LoggingReporter, Reporter
 from isospan.experiment.sizes import Sizes, solve_sizes
 from isospan.experiment.targets import Targets
@@ -106,7 +105,8 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
         NameMismatchError, DegenerateDataError, DimensionError, FileFormatError: what the message says.
 
     Warns:
-        NumericalWarning: too few rows to fit a probe on all D latents, which is left out then.
+        NumericalWarning: too few rows to fit some probes, whose scores are NaN then; see
+            :class:`isospan.guided.Evaluation`.
 
     Example:
         >>> import torch
@@ -127,13 +127,7 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
     fitted = _moments(train, pooled)
     space = space_from_moments(fitted, sizes.k, shapes=pooled.shapes(train), orthogonal=config.orthogonal)
     reporter.stage("Evaluating on held-out samples")
-    evaluation = determined(
-        evaluate_moments(space, [(fitted, _moments(test, pooled))]),
-        space,
-        fitted=len(train),
-        part="the samples that are not held out",
-        share=1 - config.test_fraction,
-    )
+    evaluation = evaluate_moments(space, [(fitted, _moments(test, pooled))])
     result = Audit(space, evaluation, sizes)
     if config.out is None:
         return result

@@ -1,7 +1,6 @@
 """Using what was trained: read the quantities of new fields, and change them."""
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,18 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._warnings import warn
 from isospan.errors import (
     DegenerateDataError,
     DtypeError,
     FileFormatError,
     NameMismatchError,
-    NumericalWarning,
     OptionError,
     ShapeError,
 )
 from isospan.experiment.config import PathLike, check_device
 from isospan.experiment.data import Source, read_source
-from isospan.experiment.determined import determined
 from isospan.experiment.network import load_network
 from isospan.experiment.targets import ARRAY, PASSED, Quantity, Targets, parse_quantities
 from isospan.guided.evaluation import Evaluation, evaluate_moments
@@ -113,11 +111,9 @@ class TrainedRun:
             mean, scale = self.space.y_mean[name].to(y), self.space.y_scale[name].to(y)
             far = float(((y.flatten(1) - mean) / scale).square().mean(1).sqrt().max())
             if far > FAR:
-                warnings.warn(
+                warn(
                     f"A target of {name!r} is {far:.2g} standard deviations from the mean of the training data, of "
-                    "which hardly any is farther than 3: what the network makes of it was never trained. Ask for less.",
-                    NumericalWarning,
-                    stacklevel=3,
+                    "which hardly any is farther than 3: what the network makes of it was never trained. Ask for less."
                 )
 
     @torch.no_grad()
@@ -217,7 +213,8 @@ def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: 
     """Score a run on the fields of files, for which its quantities can be computed; probes are cross-fitted on halves.
 
     Probes that a half of the samples does not determine are NaN: where it has fewer than two samples for each of the k
-    coordinates (``own_r2``, ``cross_r2``) or of all D (``ceiling_r2``, ``probe_r2``). ``decode_r2`` needs none.
+    coordinates (``own_r2``, ``cross_r2``), of all D (``ceiling_r2``, ``probe_r2``), or of the P entries of a quantity
+    (``target_r2``). ``decode_r2`` needs none.
 
     Warns:
         NumericalWarning: some probes were left out.
@@ -233,8 +230,7 @@ def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: 
     first, second = (
         encoded_moments(run.model, half, targets, target_covariance=targets.several) for half in halves(samples)
     )
-    evaluation = evaluate_moments(run.space, [(second, first), (first, second)])
-    return determined(evaluation, run.space, fitted=len(samples) // 2, part="half of the samples", share=0.5)
+    return evaluate_moments(run.space, [(second, first), (first, second)])
 
 
 def halves(samples: Samples) -> tuple[Samples, Samples]:

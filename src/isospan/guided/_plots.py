@@ -94,7 +94,9 @@ def plot_drift(monitor: SubspaceMonitor) -> Figure:
     """Return three panels over the steps: largest angle to the basis before, to the first and last, and R²."""
     with style():
         if not len(monitor):
-            return empty_figure("The subspaces were not solved while this was recorded.")
+            return empty_figure(
+                "The subspaces were not solved while this was recorded: call update(objective) after each step."
+            )
         table, steps = monitor.to_dict(), np.asarray(monitor.to_dict()["step"])
         figure = new_figure(PAGE, 3.0)
         before, ends, read = figure.subplots(1, 3, sharex=True)

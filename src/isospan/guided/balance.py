@@ -1,13 +1,12 @@
 """The weight of guidance against the task, by the force of each on the latents."""
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from isospan._checks import working_dtype
 from isospan._distributed import Ranks
-from isospan.errors import NumericalWarning, OptionError
+from isospan._warnings import warn
+from isospan.errors import OptionError
 from isospan.moments import KeepsPrecision
 
 MEMORY = 0.9
@@ -93,12 +92,10 @@ class ForceBalance(KeepsPrecision):
     def _warn_if_blind(self) -> None:
         self._watched += 1
         if self._watched == UNMEASURED_STEPS + 1 and self.strength and not int(self.measured):
-            warnings.warn(
+            warn(
                 f"In {UNMEASURED_STEPS} steps no force of the task on the latents was seen, so the weight of guidance "
                 f"stays at {FIRST_RATIO:g} times its strength. Pass as z the tensor that the task reads: a model "
-                "compiled or wrapped as a whole returns a copy of it.",
-                NumericalWarning,
-                stacklevel=4,
+                "compiled or wrapped as a whole returns a copy of it."
             )
 
     def _measured(self, squares: Tensor) -> None:

@@ -1,6 +1,5 @@
 """The steps of a solve: the leading basis of every quantity, how it is turned, and the direction its target takes."""
 
-import warnings
 from collections.abc import Mapping
 
 import torch
@@ -9,7 +8,8 @@ from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from isospan._checks import check_bases, check_names
-from isospan.errors import NumericalWarning, ShapeError
+from isospan._warnings import warn
+from isospan.errors import ShapeError
 from isospan.guided.criteria import Criterion, whitener
 from isospan.guided.space import Space
 from isospan.linalg import complete_rows, eigh, fix_signs, nested_frame, procrustes_rotation, top_left_singular
@@ -63,9 +63,7 @@ def _split_like(rows: Tensor, W: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _warn_of_rank(name: str, rank: int, k: int) -> None:
-    warnings.warn(
+    warn(
         f"Quantity {name!r} covaries with only {rank} latent directions, fewer than k = {k}; the basis was completed "
-        "with directions that carry nothing. Use a smaller k or more samples.",
-        NumericalWarning,
-        stacklevel=4,
+        "with directions that carry nothing. Use a smaller k or more samples."
     )

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from isospan._checks import check_latents, check_names, check_targets
+from isospan._warnings import warn
 from isospan.errors import DegenerateDataError, ShapeError
 from isospan.guided.latent_space import LatentSpace
-from isospan.guided.probes import Pair, Probe
+from isospan.guided.probes import SAMPLES_A_DIRECTION, Pair, Probe
 from isospan.guided.scores import squared_deviation, stored_r2
 from isospan.linalg import orthonormal_rows, principal_angles, symmetric_spectrum
 from isospan.moments import Moments, merged
@@ -26,7 +28,9 @@ Data = tuple[Tensor, dict[str, Tensor]]
 class Evaluation:
     r"""What a latent space holds, as coefficients of determination on data that no probe has seen.
 
-    :math:`R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2`, over all entries of a quantity together.
+    :math:`R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2`, over all entries of a quantity together. A score is NaN
+    where its probe was fitted on fewer than two samples for each entry of what it reads from (entries that are constant
+    or repeat others do not count): such a probe explains noise, and what it scores says nothing of the data.
 
     Attributes:
         names: quantities, in the order of the matrices below.
@@ -111,7 +115,8 @@ def evaluate(
 
     All probes are linear least squares with means, fitted on ``fit`` and scored on (z, y). Without ``fit``, each half
     of the data is scored by probes fitted on the other half. Computed in float64, from second moments: for data that
-    do not fit in memory there is :func:`evaluate_moments`.
+    do not fit in memory there is :func:`evaluate_moments`. Probes with too few samples are NaN; see
+    :class:`Evaluation`.
 
     The best probe of rank k (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
     leading eigenvectors V_k of the fitted values' covariance :math:`B^\top C_{zz} B`.
@@ -126,6 +131,9 @@ def evaluate(
     Raises:
         ShapeError: z or y, or those of ``fit``, have other sizes than the space.
         DegenerateDataError: fewer than two samples to fit or score, or a quantity that is constant where it is scored.
+
+    Warns:
+        NumericalWarning: probes have too few samples to be fitted, so their scores are NaN.
 
     Example:
         >>> import torch
@@ -164,6 +172,9 @@ def evaluate_moments(
         NameMismatchError, ShapeError: the moments are of other quantities or sizes than the space.
         OptionError: of several quantities, without ``target_covariance=True``.
 
+    Warns:
+        NumericalWarning: probes have too few samples to be fitted, so their scores are NaN.
+
     Example:
         >>> import torch
         >>> from isospan.guided import space_from_moments
@@ -181,9 +192,10 @@ def evaluate_moments(
     total = {name: squared_deviation(name, whole) for name in names}
 
     def r2(pair_of: Callable[[Moments], Pair], target: str, rank: int | None = None) -> float:
-        errors = (
-            Probe.fitted(pair_of(fit), ridge=ridge, rank=rank).squared_error(pair_of(score)) for fit, score in folds
-        )
+        pairs = [(pair_of(fit), pair_of(score)) for fit, score in folds]
+        if not all(fit.determined(ridge=ridge) for fit, _ in pairs):
+            return float("nan")
+        errors = (Probe.fitted(fit, ridge=ridge, rank=rank).squared_error(score) for fit, score in pairs)
         return 1 - sum(errors) / total[target]
 
     def told(i: str, j: str) -> float:
@@ -191,7 +203,7 @@ def evaluate_moments(
 
     cross = [[r2(lambda m, i=i, j=j: Pair.of_latents(m, i, W[j]), i) for j in names] for i in names]
     share, spectrum = _variance(space, whole.cov_zz)
-    return Evaluation(
+    evaluation = Evaluation(
         names=names,
         own_r2={name: cross[i][i] for i, name in enumerate(names)},
         ceiling_r2={name: r2(lambda m, i=name: Pair.of_latents(m, i), name, k[name]) for name in names},
@@ -206,6 +218,8 @@ def evaluate_moments(
         spectrum=spectrum,
         n_samples=round(float(whole.count)),
     )
+    _warn_of_unknown(evaluation, space, fitted=min(int(fit.count) for fit, _ in folds))
+    return evaluation
 
 
 def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
@@ -230,6 +244,28 @@ def _check_moments(space: LatentSpace, moments: Moments) -> None:
             f"Moments must have the sizes (D, {{name: P}}) = {expected} of the space, got "
             f"{(moments.latent_dim, moments.target_dims)}. Collect them from the latents and targets of the space."
         )
+
+
+def _warn_of_unknown(evaluation: Evaluation, space: LatentSpace, *, fitted: int) -> None:
+    """Say which probes had too few samples, and how many would be enough for all."""
+    k = {name: len(space.W[name]) for name, r2 in evaluation.own_r2.items() if isnan(r2)}
+    D = space.latent_dim if any(map(isnan, evaluation.probe_r2.values())) else 0
+    untold = evaluation.target_r2.isnan().any(0).tolist()
+    P = {name: len(space.y_mean[name]) for name, short in zip(evaluation.names, untold, strict=True) if short}
+    if not (k or D or P):
+        return
+    enough = max(3, SAMPLES_A_DIRECTION * max([D, *k.values(), *P.values()]))
+    short = [f"the subspaces of {_sized('k', k)}"] * bool(k) + [f"the whole latent of D = {D}"] * bool(D)
+    short += [f"the true {_sized('P', P)}"] * bool(P)
+    warn(
+        f"Probes are fitted on {fitted} samples, too few to read from {' and '.join(short)}: their scores are NaN. "
+        f"{enough} are enough for all, {enough / max(fitted, 1):.3g} times as many"
+        + ("; or pool these quantities to fewer entries." if P else ".")
+    )
+
+
+def _sized(symbol: str, sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name!r} ({symbol} = {size})" for name, size in sizes.items())
 
 
 def _largest_known(values: Tensor) -> float:

@@ -1,7 +1,6 @@
 """The frozen result: read quantities from a latent, edit them, erase them."""
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,7 +18,8 @@ from isospan._checks import (
     working_dtype,
 )
 from isospan._tensor_files import load_tensors, save_tensors
-from isospan.errors import NameMismatchError, NumericalWarning, ShapeError
+from isospan._warnings import warn
+from isospan.errors import NameMismatchError, ShapeError
 from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv, qr, svdvals
 
 SCHEMA_VERSION = 1
@@ -278,12 +278,10 @@ class LatentSpace:
         tolerance = _rank_tolerance(equations, self.z_mean.dtype) * had[0]
         before, after = (int((s > tolerance).sum()) for s in (had, has))
         if after < before:
-            warnings.warn(
+            warn(
                 f"Only {after} of {before} directions of {names} are free of the other quantities' subspaces, so the "
                 "edit reaches the target only in part. Edit the overlapping quantities together, or train with "
-                "orthogonal=True.",
-                NumericalWarning,
-                stacklevel=3,
+                "orthogonal=True."
             )
 
 

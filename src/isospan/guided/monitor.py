@@ -27,6 +27,9 @@ class SubspaceMonitor:
 
     .. math:: R^2 = 1 - \sum \|y - \hat y\|^2 / \sum \|y - \bar y\|^2 .
 
+    It is NaN while these have seen fewer than two samples for each of the D latents: subspaces and decoders then follow
+    the noise of the very samples that they are scored on.
+
     The bases of every re-solve are kept, and from them follow the principal angles between each and the one before, the
     first, and the last. Between re-solves and ends of epochs :meth:`update` only looks at counters.
 
@@ -154,9 +157,11 @@ def largest(rows: list[list[float]]) -> list[float]:
 def _r2(objective: SpaceObjective) -> dict[str, float]:
     moments, W = objective.moments, objective.solution.W
     A = decoders_from_moments(moments, W, ridge=objective.ridge)
-    found = {}
+    found = dict.fromkeys(W, float("nan"))
     for name in W:
+        pair = Pair.of_latents(moments, name)
+        if not pair.determined(ridge=objective.ridge):
+            continue
         probe = Probe(moments.z_mean, moments.y_mean[name], W[name].mT @ A[name])
-        error = probe.squared_error(Pair.of_latents(moments, name))
-        found[name] = 1 - error / squared_deviation(name, moments)
+        found[name] = 1 - probe.squared_error(pair) / squared_deviation(name, moments)
     return found

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from isospan.guided.latent_space import LatentSpace
-from isospan.linalg import eigh, solve_gram
+from isospan.linalg import eigh, solve_gram, symmetric_spectrum
 from isospan.moments import Moments
+
+SAMPLES_A_DIRECTION = 2
+"""A probe with as many coefficients as samples explains the noise; it is not determined below twice as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +54,34 @@ class Pair:
             moments.var_y[target],
         )
 
+    def determined(self, *, ridge: float) -> bool:
+        r"""Whether there are enough samples to fit a probe: three, and two for each of its degrees of freedom.
+
+        .. math:: n \ge \max(3,\, 2 d), \qquad d = \sum_i \frac{\lambda_i}{\lambda_i + \lambda}
+
+        with the eigenvalues :math:`\lambda_i` of :math:`C_{xx}`. At most K, they are fewer where entries of x are
+        constant, repeat each other, or are far below the ridge.
+
+        Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, equation 3.50.
+
+        Example:
+            >>> x = torch.randn(20, 11, generator=torch.Generator().manual_seed(0))
+            >>> wide, repeated = (Moments.of(z, {"y": x[:, :1]}) for z in (x, x[:, :1].expand(-1, 11)))
+            >>> [Pair.of_latents(moments, "y").determined(ridge=0.0) for moments in (wide, repeated)]
+            [False, True]
+        """
+        if self.count < 3:
+            return False
+        if self.count >= SAMPLES_A_DIRECTION * len(self.cov_xx):
+            return True
+        return self.count >= SAMPLES_A_DIRECTION * _degrees_of_freedom(self.cov_xx, ridge)
+
 
 @dataclass(frozen=True, eq=False)
 class Probe:
     r"""The prediction :math:`\hat y = \bar y + (x - \bar x) B`.
 
     Example:
-        >>> import torch
         >>> x = torch.randn(50, 3, dtype=torch.float64)
         >>> pair = Pair.of_latents(Moments.of(x, {"y": 2 * x[:, :1] + 1}), "y")
         >>> probe = Probe.fitted(pair, ridge=0.0)
@@ -98,3 +123,10 @@ class Probe:
         bias = pair.y_mean - self.y_mean - (pair.x_mean - self.x_mean) @ self.B
         scatter = pair.var_y.sum() + ((pair.cov_xx @ self.B - 2 * pair.cov_xy) * self.B).sum()
         return float(pair.count * (scatter + bias.square().sum()))
+
+
+def _degrees_of_freedom(C: Tensor, ridge: float) -> float:
+    """Of a fit on regressors of covariance C, without eigenvalues that are rounding."""
+    eigenvalues = symmetric_spectrum(C)
+    significant = eigenvalues[eigenvalues > len(C) * torch.finfo(C.dtype).eps * eigenvalues[0]]
+    return float((significant / (significant + ridge * eigenvalues.mean())).sum())

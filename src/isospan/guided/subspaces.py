@@ -1,6 +1,5 @@
 """Subspaces of the latent space, one for every quantity, solved from second moments."""
 
-import warnings
 from collections.abc import Mapping
 from typing import get_args
 
@@ -14,7 +13,8 @@ from isospan._checks import (
     check_ridge,
     working_dtype,
 )
-from isospan.errors import DegenerateDataError, NumericalWarning, OptionError
+from isospan._warnings import warn
+from isospan.errors import DegenerateDataError, OptionError
 from isospan.guided.bases import leading_bases, leading_targets, oriented, unit_rows
 from isospan.guided.criteria import Criterion, Method
 from isospan.guided.decoders import least_squares, projected_cross
@@ -227,11 +227,7 @@ def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict
     asked = check_k(DEFAULT_K if k is None else k, limits)
     reduced = {name: (asked[name], limit) for name, limit in limits.items() if asked[name] > limit}
     if reduced and k is not None:
-        warnings.warn(
-            f"k is at most min(D, P), so it was reduced (name: (asked, used)): {reduced}.",
-            NumericalWarning,
-            stacklevel=3,
-        )
+        warn(f"k is at most min(D, P), so it was reduced (name: (asked, used)): {reduced}.")
     return {name: min(asked[name], limit) for name, limit in limits.items()}
 
 

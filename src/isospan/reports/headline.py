@@ -98,7 +98,9 @@ def _leakage(summary: RunSummary) -> Tile:
         return Tile(name, "–", "too few samples to tell" if several else "a single quantity has no other to leak into")
     i, j = np.unravel_index(np.nanargmax(excess), excess.shape)
     names = summary.guided.names
-    return Tile(name, number(excess[i, j]), f"{names[i]}, read from the subspace of {names[j]}")
+    known = f"{names[i]}, read from the subspace of {names[j]}"
+    others = np.isnan(excess).sum() > len(names)  # the diagonal has none
+    return Tile(name, number(excess[i, j]), known + "; others have too few samples to tell" * bool(others))
 
 
 def _gap(summary: RunSummary, names: list[str]) -> str:
