@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
-from isospan.guided import SpaceObjective, evaluate
+from isospan.guided import SpaceObjective, SubspaceMonitor, evaluate
 from isospan.training.lightning import GuideCallback
 
 generator = torch.Generator().manual_seed(0)
@@ -47,13 +47,14 @@ class Autoencoder(LightningModule):
 
 def fit(strength, epochs, **options):
     seed_everything(0, verbose=False)
-    guide = GuideCallback(SpaceObjective({"energy": 4}, latent_dim=16, strength=strength))
+    monitor = SubspaceMonitor()
+    guide = GuideCallback(SpaceObjective({"energy": 4}, latent_dim=16, strength=strength), monitor=monitor)
     model = Autoencoder(guide)
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
     trainer = Trainer(max_epochs=epochs, callbacks=[guide], accelerator="cpu", **quiet)
     order = torch.Generator().manual_seed(0)
     trainer.fit(model, DataLoader(train, 64, shuffle=True, generator=order), DataLoader(test, 256), **options)
-    return trainer, model
+    return trainer, model, monitor
 
 
 def score(model):
@@ -62,12 +63,14 @@ def score(model):
     return evaluate(model.guide.objective.space, z_test, y_test, fit=(z_train, y_train)).own_r2["energy"]
 
 
-trainer, _ = fit(0.3, epochs=4)
+trainer, _, _ = fit(0.3, epochs=4)
 trainer.save_checkpoint("half.ckpt")
-trainer, guided = fit(0.3, epochs=8, ckpt_path="half.ckpt", weights_only=True)
-_, unguided = fit(0.0, epochs=8)
+trainer, guided, monitor = fit(0.3, epochs=8, ckpt_path="half.ckpt", weights_only=True)
+_, unguided, _ = fit(0.0, epochs=8)
 
 print({name: round(float(value), 4) for name, value in trainer.callback_metrics.items()})
+moved = [round(max(angles)) for angles in monitor.to_dict()["from_first"]["energy"]]  # before the stop and after it
+print(f"largest angle of the subspace of energy to its first: {moved} degrees")
 print(f"held out: energy R2 {score(guided):.3f} guided, {score(unguided):.3f} unguided")
 if score(guided) < score(unguided) + 0.1:
     raise SystemExit("guidance did not help")

@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments, set_seed
 
-from isospan.guided import SpaceObjective, evaluate
+from isospan.guided import SpaceObjective, SubspaceMonitor, evaluate
 from isospan.training.transformers import GuidedTrainer
 
 generator = torch.Generator().manual_seed(0)
@@ -25,7 +25,7 @@ class Texts(Dataset):
         return {"input_ids": words[row], "labels": labels[row], "counts": counts[row]}
 
 
-def trainer(strength, epochs):
+def trainer(strength, epochs, monitor=None):
     set_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     config = BertConfig(vocab_size=33, output_hidden_states=True, **sizes)
@@ -40,7 +40,6 @@ def trainer(strength, epochs):
         eval_strategy="epoch",
         logging_steps=20,
         prediction_loss_only=True,
-        remove_unused_columns=False,  # the counts are for the guidance, and no argument of the model
         report_to="none",
         disable_tqdm=True,
         use_cpu=True,
@@ -52,7 +51,8 @@ def trainer(strength, epochs):
         eval_dataset=Texts(slice(1024, None)),
         objective=SpaceObjective({"counts": 3}, latent_dim=32, strength=strength),
         latents=lambda hidden, inputs: hidden[:, 0],
-        quantities=lambda inputs: {"counts": inputs.pop("counts")},
+        quantities=lambda inputs: {"counts": inputs["counts"]},
+        monitor=monitor,
     )
 
 
@@ -63,11 +63,14 @@ def score(trainer):
     return evaluate(trainer.objective.space, z[1024:], {"counts": counts[1024:]}, fit=fit).own_r2["counts"]
 
 
-trainer(1.0, epochs=2).train()
-guided, unguided = trainer(1.0, epochs=8), trainer(0.0, epochs=8)
+trainer(1.0, epochs=2, monitor=SubspaceMonitor()).train()
+monitor = SubspaceMonitor()
+guided, unguided = trainer(1.0, epochs=8, monitor=monitor), trainer(0.0, epochs=8)
 guided.train(resume_from_checkpoint=True)
 unguided.train()
 print({name: value for name, value in guided.state.log_history[-2].items() if "guide" in name})
+moved = [round(max(angles)) for angles in monitor.to_dict()["from_first"]["counts"]]  # before the stop and after it
+print(f"largest angle of the subspace of counts to its first: {moved} degrees")
 print(f"held out: counts R2 {score(guided):.3f} guided, {score(unguided):.3f} unguided")
 if score(guided) < score(unguided) + 0.1:
     raise SystemExit("guidance did not help")
