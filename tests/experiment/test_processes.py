@@ -11,7 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from isospan.errors import OptionError
 from isospan.experiment import train
+from isospan.experiment.lock import only_run
+from isospan.experiment.processes import own_device
 
 PROGRAM = Path(__file__).with_name("together.py")
 
@@ -106,6 +109,48 @@ def test_every_process_has_the_losses_and_the_network_of_the_whole(two, tmp_path
     for rank in ranks:
         check_same_losses(rank["losses"], alone.guided.history.losses)
     assert all(torch.equal(ranks[1]["model"][name], tensor) for name, tensor in ranks[0]["model"].items())
+
+
+@pytest.fixture
+def second_of_two(monkeypatch):
+    """The environment of the second of two processes on a machine with two GPUs."""
+    for name, value in {"RANK": 3, "LOCAL_RANK": 1, "WORLD_SIZE": 4, "MASTER_ADDR": "a", "MASTER_PORT": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+
+
+@pytest.mark.usefixtures("second_of_two")
+def test_each_process_has_the_gpu_of_its_own_number(monkeypatch):
+    assert [own_device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda:1", "cuda:1"]
+    with pytest.raises(OptionError, match=r"device must be 'cuda' .* got 'cuda:0' in process 1 of this machine"):
+        own_device("cuda:0")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(OptionError, match=r"process 1 of this machine, counted from 0, sees 1\. Start 1 on it"):
+        own_device("cuda")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert own_device("cuda:7") == "cuda:7"  # one process may have any
+
+
+@pytest.mark.usefixtures("second_of_two")
+def test_a_gpu_that_all_processes_would_share_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="device must be 'cuda' where several processes train"):
+        train(together.config(tmp_path, device="cuda:0"), samples=together.fields())
+
+
+def test_a_directory_in_which_another_run_writes_is_refused_once(tmp_path):
+    with only_run(tmp_path / "run"):
+        done = torchrun(2, "-m", "isospan", *together.command(tmp_path / "run"), directory=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("another is writing to") == 1, done.stderr
+
+
+@pytest.mark.slow
+def test_the_demonstration_of_two_processes_gives_one_report(tmp_path):
+    options = f"demo --out {tmp_path / 'run'} --epochs 1 --samples 40".split()
+    done = torchrun(2, "-m", "isospan", *options, directory=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("The report is") == done.stdout.count("isospan decode") == 1
+    assert {"report.html", "held_out.npz", "model.safetensors"} <= {path.name for path in (tmp_path / "run").iterdir()}
 
 
 PHYSICS = """

@@ -11,8 +11,9 @@ from torch import Tensor
 from isospan.experiment.config import TrainConfig, check_device
 from isospan.experiment.data import Source, read_source
 from isospan.experiment.job import Job, TrainedNetwork
+from isospan.experiment.lock import only_run
 from isospan.experiment.network import NetworkDescription, save_network
-from isospan.experiment.processes import joined
+from isospan.experiment.processes import joined, own_device
 from isospan.experiment.reporter import LoggingReporter, Reporter
 from isospan.experiment.sizes import Sizes
 from isospan.experiment.targets import Targets, parse_quantities, variables_of
@@ -60,7 +61,8 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     batches, without; evaluate both on the held-out samples; write the results to ``config.out``.
 
     Started by torchrun, or where ``torch.distributed`` is initialised, the processes train together: each calls this
-    with the same arguments, takes its part of every batch, and gets the result. The first one writes.
+    with the same arguments, takes its part of every batch, and gets the result. The first one writes. Of another run in
+    the same directory at the same time, nothing is read or written: it is refused.
 
     Args:
         config: the settings.
@@ -78,8 +80,9 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
         >>> train(config, samples=x).report.name
         'report.html'
     """
+    config = replace(config, device=own_device(config.device))
     check_device(config.device)
-    with joined(config.device):
+    with joined(config.device), only_run(config.out):
         return _train(config, samples, reporter or LoggingReporter())
 
 

@@ -9,8 +9,37 @@ from itertools import count
 import torch
 import torch.distributed as dist
 
+from isospan.errors import OptionError
+
 RUNS = count()
 """Numbers of the groups that were made, the same in every process."""
+
+
+def own_device(device: str) -> str:
+    """Return the device of this process: under torchrun ``"cuda"`` is the GPU of its number on its machine.
+
+    Raises:
+        OptionError: the GPU is named, which would be that of all processes, or there are fewer than processes.
+
+    Example:
+        >>> own_device("cuda")
+        'cuda'
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or not _to_be_joined():
+        return device
+    own, gpus = os.environ["LOCAL_RANK"], torch.cuda.device_count()
+    if index not in ("", own):
+        raise OptionError(
+            f"device must be 'cuda' where several processes train, each on the GPU of its own number, got {device!r} "
+            f"in process {own} of this machine. Use 'cuda', and CUDA_VISIBLE_DEVICES for which GPUs."
+        )
+    if 0 < gpus <= int(own):
+        raise OptionError(
+            f"Each process needs a GPU of its own, and process {own} of this machine, counted from 0, sees {gpus}. "
+            f"Start {gpus} on it, or show it more GPUs with CUDA_VISIBLE_DEVICES."
+        )
+    return f"cuda:{own}"
 
 
 @contextmanager
@@ -22,25 +51,30 @@ def joined(device: str) -> Iterator[None]:
     is: the others learn of it when this process ends.
 
     Args:
-        device: ``"cuda"`` means the GPU of this process's number on its machine.
+        device: that of this process, as :func:`own_device` says.
 
     Example:
         >>> with joined("cpu"):
         ...     dist.is_initialized()
         False
     """
-    together = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ)
-    if not together or int(os.environ["WORLD_SIZE"]) == 1 or dist.is_initialized():
+    if not _to_be_joined():
         yield
         return
     cuda = torch.device(device).type == "cuda"
     if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
     store, rank, world = next(dist.rendezvous("env://"))
     own = dist.PrefixStore(f"isospan run {next(RUNS)}", store)  # keys of an earlier group would be taken for ours
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=own, rank=rank, world_size=world)
     yield
     dist.destroy_process_group()
+
+
+def _to_be_joined() -> bool:
+    """Whether a launcher has started several processes that are not together yet."""
+    several = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ)
+    return several and int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized()
 
 
 def first_to_fail() -> bool:
