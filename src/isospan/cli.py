@@ -1,30 +1,40 @@
 """The command line: ``isospan demo | size | train | probe | decode | edit``."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from isospan._terminal import (
-    TerminalReporter,
-    clean_errors,
-    console,
-    evaluation_table,
-    probe_note,
-    results_table,
+from isospan._messages import clean_errors, console
+from isospan._options import (
+    EPILOG,
+    BinThreshold,
+    Debug,
+    Device,
+    Files,
+    Fill,
+    KThreshold,
+    MaxBins,
+    Periodic,
+    Quantities,
+    Resume,
+    Run,
+    SampleDim,
+    Seed,
+    Spacing,
+    TestBlocks,
+    TestFraction,
+    Variable,
+    arrays_of,
+    changes_of,
+    dimension_of,
+    directions_of,
+    latent_of,
+    quantities_of,
+    spacing_of,
 )
-
-QUANTITIES = {
-    "of a scalar field": "local_mean local_variance gradient_x gradient_y gradient_magnitude "
-    "gradient_magnitude_squared laplacian local_free_energy large_scale_energy small_scale_energy",
-    "of a velocity (two channels)": "vorticity divergence strain_rate kinetic_energy",
-    "of a vorticity, --periodic": "stream_function velocity_from_vorticity kinetic_energy_from_vorticity "
-    "strain_rate_from_vorticity",
-    "of a vorticity": "enstrophy palinstrophy_density",
-}
-"""The built-in quantities by what they are computed from, written out since importing them takes seconds."""
-EPILOG = "Built-in quantities " + "; ".join(f"{of}: {', '.join(names.split())}" for of, names in QUANTITIES.items())
+from isospan._tables import evaluation_table, probe_note, results_table
+from isospan._terminal import TerminalReporter
 
 app = typer.Typer(
     help="Guide the latent space of a network with known quantities.",
@@ -32,39 +42,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Files = Annotated[list[Path], typer.Argument(help="Fields: .npz, .npy, NetCDF, HDF5 or Zarr.", show_default=False)]
-Run = Annotated[Path, typer.Argument(help="Directory of a finished run.", show_default=False)]
-Quantities = Annotated[
-    list[str],
-    typer.Option(
-        "--quantity",
-        "-q",
-        help="NAME, NAME=built_in, NAME=module:function or NAME=array:VARIABLE; repeat for several.",
-        show_default=False,
-    ),
-]
-Variable = Annotated[
-    list[str] | None, typer.Option(help="Variable of the files that is the field; several are channels.")
-]
-SampleDim = Annotated[str | None, typer.Option(help="Dimension that counts samples; the first one by default.")]
-Fill = Annotated[float | None, typer.Option(help="What to put in the place of NaN; an error by default.")]
-Periodic = Annotated[bool, typer.Option("--periodic/--no-periodic", help="Whether the fields wrap around.")]
-Spacing = Annotated[str, typer.Option(help="Distance of grid points, or two: along H,along W.")]
-BinThreshold = Annotated[float, typer.Option(help="Share of the variance that decides the bins n.")]
-KThreshold = Annotated[float, typer.Option(help="Share of the pooled variance that decides the directions k.")]
-MaxBins = Annotated[int, typer.Option(help="The largest n.")]
-Seed = Annotated[int, typer.Option(help="Of the weights and of the order of samples.")]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume", help="Continue an interrupted run, with the settings it had; epochs cannot be added to it."
-    ),
-]
-TestFraction = Annotated[float, typer.Option(help="Share of the samples held out.")]
-TestBlocks = Annotated[int, typer.Option(help="In how many stretches; 1 holds out the end.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -102,8 +79,9 @@ def demo(
         from isospan.experiment import train as train_run
         from isospan.experiment.config import check_device
         from isospan.experiment.demo import SAMPLES, demo_config, demo_samples, write_demo_fields
+        from isospan.experiment.processes import own_device
 
-        check_device(device)
+        check_device(own_device(device))
         changes = {"epochs": epochs} if epochs else {}
         config = demo_config(out, seed=seed, device=device, resume=resume, **changes)
         reporter.stage("Decaying turbulence (simulated once, then cached)")
@@ -154,18 +132,18 @@ def train(
 
         config = TrainConfig(
             files=files,
-            quantities=_quantities(quantity),
+            quantities=quantities_of(quantity),
             out=out,
             epochs=epochs,
-            latent=_latent(latent),
+            latent=latent_of(latent),
             seed=seed,
             device=device,
             resume=resume,
             variable=variable,
-            sample_dim=_dimension(sample_dim),
+            sample_dim=dimension_of(sample_dim),
             fill=fill,
             periodic=periodic,
-            dx=_spacing(dx),
+            dx=spacing_of(dx),
             batch_size=batch_size,
             lr=learning_rate,
             orthogonal=orthogonal,
@@ -206,12 +184,12 @@ def size(
 
         config = TrainConfig(
             files=files,
-            quantities=_quantities(quantity),
+            quantities=quantities_of(quantity),
             variable=variable,
-            sample_dim=_dimension(sample_dim),
+            sample_dim=dimension_of(sample_dim),
             fill=fill,
             periodic=periodic,
-            dx=_spacing(dx),
+            dx=spacing_of(dx),
             bin_threshold=bin_threshold,
             k_threshold=k_threshold,
             max_bins=max_bins,
@@ -272,12 +250,12 @@ def probe(
             from isospan.experiment import AuditConfig, audit
 
             config = AuditConfig(
-                quantities=_arrays(quantity) if quantity else None,
-                k=_directions(k) if k else None,
+                quantities=arrays_of(quantity) if quantity else None,
+                k=directions_of(k) if k else None,
                 out=out,
                 orthogonal=orthogonal,
                 variable=variable,
-                sample_dim=_dimension(sample_dim),
+                sample_dim=dimension_of(sample_dim),
                 fill=fill,
                 bin_threshold=bin_threshold,
                 k_threshold=k_threshold,
@@ -330,7 +308,7 @@ def edit(
         from isospan.experiment import edit as change
         from isospan.experiment.output import suffix_like, write_edited
 
-        edited = change(run, file, _changes(changes), device=device)
+        edited = change(run, file, changes_of(changes), device=device)
         for name in edited.targets:
             _say(_achieved(name, edited.achieved(name)))
         for path in write_edited(out or run, edited, name=f"edited-{file.stem}", suffix=suffix_like([file])):
@@ -366,68 +344,3 @@ def _tell_of_report(result: Any) -> None:
     for sentence in failures(result.summary):
         _say(f"Warning: {sentence}")
     console.print(f"The report is {result.report.absolute()}", soft_wrap=True)
-
-
-def _arrays(texts: list[str]) -> dict[str, str]:
-    """{name: array} of NAME and NAME=array:VARIABLE."""
-    from isospan.experiment.targets import ARRAY
-
-    return {name: how.removeprefix(ARRAY) or name for name, how in _quantities(texts).items()}
-
-
-def _directions(texts: list[str]) -> int | dict[str, int]:
-    """One k for all, or {name: k} of NAME=k."""
-    from isospan.errors import OptionError
-
-    pairs = [(name, k) for name, _, k in (text.rpartition("=") for text in texts)]
-    if not all(k.isdigit() for _, k in pairs) or (len(pairs) > 1 and not all(name for name, _ in pairs)):
-        raise OptionError(f"-k takes a whole number, or NAME=k for each quantity, got {', '.join(map(repr, texts))}.")
-    if not pairs[0][0]:
-        return int(pairs[0][1])
-    return {name: int(k) for name, k in _once(pairs, option="-k").items()}
-
-
-def _quantities(texts: list[str]) -> dict[str, str]:
-    from isospan.experiment.targets import split_assignment
-
-    return _once((split_assignment(text) for text in texts), option="--quantity")
-
-
-def _once(pairs: Iterable[tuple[str, str]], *, option: str) -> dict[str, str]:
-    from isospan.errors import OptionError
-
-    found = dict[str, str]()
-    for name, how in pairs:
-        if name in found:
-            raise OptionError(f"{option} must name each quantity once, got {name!r} twice. Leave one out or rename it.")
-        found[name] = how
-    return found
-
-
-def _changes(texts: list[str]) -> dict[str, str]:
-    from isospan.errors import OptionError
-
-    pairs = [text.partition("=") for text in texts]
-    if not all(name and equals and how for name, equals, how in pairs):
-        raise OptionError(f"--set takes NAME=VALUE, got {', '.join(map(repr, texts))}.")
-    return _once(((name, how) for name, _, how in pairs), option="--set")
-
-
-def _latent(text: str) -> Any:
-    return int(text) if text.isdigit() else text
-
-
-def _dimension(text: str | None) -> str | int | None:
-    return int(text) if text is not None and text.isdigit() else text
-
-
-def _spacing(text: str) -> float | tuple[float, float]:
-    from isospan.errors import OptionError
-
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2):
-        raise OptionError(f"--dx takes one number, or two such as 0.1,0.2 (along H, along W), got {text!r}.")
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])

@@ -8,7 +8,9 @@ import torch
 from rich.console import Console
 
 from isospan import _terminal
-from isospan._terminal import TerminalReporter, drift_line, evaluation_table, format_losses, in_options, probe_note
+from isospan._messages import in_options
+from isospan._tables import evaluation_table, probe_note
+from isospan._terminal import TerminalReporter, drift_line, format_losses
 
 LOSSES = {"task": 0.123456, "guidance": 0.25, "alignment": 0.25, "weight": 0.01}
 

@@ -1,0 +1,107 @@
+"""Errors and warnings as the commands tell them: without tracebacks, in the words of the command line."""
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+OPTIONS = {
+    r"variable=\['u', 'v'\]": "--variable u --variable v",
+    r"variable=\.\.\.": "--variable NAME",
+    r"fill=VALUE": "--fill VALUE",
+    r"resume=True": "--resume",
+    r"Pass fit=\(z, y\) of other data": "Pass files of more samples",
+    r"(with|got) (periodic|orthogonal)=False": r"\1 --no-\2",
+    r"(periodic|orthogonal)=(True|False)": lambda found: f"{'no ' * (found[2] == 'False')}--{found[1]}",
+    r"\(lr=([^)]*)\)": r"(--learning-rate \1)",
+    r"latent='auto'": "--latent auto",
+    r"^latent must": "--latent must",
+    r"^(epochs|device|batch_size|strength) must": lambda found: f"--{found[1].replace('_', '-')} must",
+    r"\bsample_dim\b": "--sample-dim",
+    r"\b(bin|k)_thresholds?\b": r"--\1-threshold",
+    r"\bn_thresholds\b": "--bin-threshold",
+    r"Each of --": "--",
+    r"\bmax_bins\b": "--max-bins",
+}
+"""How arguments of the Python functions are written on the command line, as patterns in messages."""
+
+console = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
+errors = Console(stderr=True, highlight=False)
+
+
+def in_options(text: str) -> str:
+    """Write what a message says of arguments as options.
+
+    Example:
+        >>> in_options("sample_dim must be a number. Pass fill=VALUE, or take latent='auto' with orthogonal=False.")
+        '--sample-dim must be a number. Pass --fill VALUE, or take --latent auto with --no-orthogonal.'
+    """
+    for pattern, option in OPTIONS.items():
+        text = re.sub(pattern, option, text)
+    return text
+
+
+@contextmanager
+def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
+    """Show an error of isospan or of a file as one message and exit with code 2; warnings as one line each.
+
+    Of several processes only the first that fails says why: the others fail since it did, or for the same reason.
+
+    Args:
+        debug: let the error through, with its traceback.
+        interrupted: what to do after an interrupt.
+    """
+    import typer
+
+    from isospan.errors import IsospanError
+
+    with _notes():
+        try:
+            yield
+        except KeyboardInterrupt:
+            if _first_to_fail():
+                errors.print(f"Interrupted. {interrupted}".rstrip())
+            raise typer.Exit(130) from None
+        except Exception as error:
+            known = isinstance(error, IsospanError | OSError)
+            if debug or (not known and _first_to_fail()):
+                raise
+            if known and _first_to_fail():
+                errors.print(f"[bold red]Error{_whose()}:[/]", end=" ")
+                errors.print(in_options(str(error)), markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+
+
+def _first_to_fail() -> bool:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return True
+    from isospan.experiment.processes import first_to_fail
+
+    return first_to_fail()
+
+
+def _whose() -> str:
+    return f" on rank {os.environ['RANK']}" if console.quiet else ""
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Warnings of isospan and what it logs appear as lines that do not tear the bar."""
+    from isospan.errors import NumericalWarning
+
+    logger = logging.getLogger("isospan")
+    shown = RichHandler(console=errors, show_time=False, show_path=False)
+    handler = logging.NullHandler() if console.quiet else shown
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", NumericalWarning)
+            warnings.showwarning = lambda message, *_args, **_kwargs: logger.warning("%s", in_options(str(message)))
+            yield
+    finally:
+        logger.removeHandler(handler)

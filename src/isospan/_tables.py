@@ -1,0 +1,71 @@
+"""The tables that commands end with."""
+
+from typing import Any
+
+from rich.table import Table
+
+SHOWN_DIGITS = 5e-4
+"""A difference that three digits do not show is none."""
+
+
+def sizes_table(sizes: Any) -> Table:
+    """Bins and directions of each quantity, and what is left free."""
+    table = _table("quantity", "n", "k")
+    for name, (n, k) in sizes.dims.items():
+        table.add_row(name, "–" if n is None else str(n), str(k))
+    used = sum(sizes.k.values())
+    table.add_row("free", "", str(max(0, sizes.latent_dim - used)), end_section=True)
+    table.add_row("D", "", str(sizes.latent_dim))
+    return table
+
+
+def results_table(result: Any) -> Table:
+    """R² of each quantity from its own subspace beside the best probes, and the reconstruction error."""
+    guided, unguided = result.guided.evaluation, result.unguided.evaluation if result.unguided else None
+    table = _table("held-out R²", "own subspace", "best probe", *(["without guidance"] if unguided else []))
+    for name in guided.names:
+        row = [guided.own_r2[name], guided.ceiling_r2[name], *([unguided.ceiling_r2[name]] if unguided else [])]
+        table.add_row(name, *map(_score, row))
+    error = [_error(result.guided.nmse), "", *([_error(result.unguided.nmse)] if result.unguided else [])]
+    table.add_section()
+    table.add_row("reconstruction error (NMSE)", *error)
+    return table
+
+
+def evaluation_table(evaluation: Any) -> Table:
+    """R² of each quantity by the stored decoder, beside the probes that could be fitted."""
+    columns = {
+        "stored decoder": evaluation.decode_r2,
+        "own subspace": evaluation.own_r2,
+        "best probe of rank k": evaluation.ceiling_r2,
+        "best probe": evaluation.probe_r2,
+    }
+    known = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
+    table = _table(f"R² on {evaluation.n_samples} samples", *known)
+    for name in evaluation.names:
+        table.add_row(name, *(_score(r2[name]) for r2 in known.values()))
+    return table
+
+
+def probe_note(evaluation: Any) -> str:
+    """What it means where a probe that sees more scores less; empty where none does."""
+    best = (evaluation.ceiling_r2, evaluation.probe_r2)
+    if not any(r2[name] < evaluation.own_r2[name] - SHOWN_DIGITS for r2 in best for name in evaluation.names):
+        return ""
+    return "A best probe below the own subspace overfits: it has more to fit, and is scored on samples it has not seen."
+
+
+def _score(value: float) -> str:
+    return f"{value:.3f}" if value == value else "–"
+
+
+def _error(value: float) -> str:
+    return f"{value:.4f}" if value < 1000 else f"{value:.2g}"
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
