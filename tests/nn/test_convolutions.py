@@ -201,3 +201,19 @@ def test_no_buffer_is_larger_than_the_weight():
     rep = 4 * IcosahedralGroup().regular_representation
     layer = Conv1d(rep, rep, 3)
     assert max(buffer.numel() for buffer in layer.buffers()) <= layer.weight.numel()
+
+
+@pytest.mark.parametrize("taps", [8, 9, 15])
+def test_many_taps_convolve_as_few(way, taps):
+    """Weights of many taps lie otherwise in memory, which neither values nor gradients nor the output show."""
+    layer, x = Conv1d(REP, OUT, taps, padding=4).double(), torch.randn(2, REP.size, 20, dtype=torch.float64)
+    x.requires_grad_()
+    maps = layer.maps.basis.synthesize(layer.coefficients)
+    plain = torch.nn.functional.conv1d(x, maps.movedim(0, -1).contiguous(), layer.bias, padding=4)
+    y = layer(x)
+    torch.testing.assert_close(y, plain, rtol=0, atol=1e-12)
+    assert y.is_contiguous()
+    sources = x, layer.coefficients
+    for ours, theirs in zip(*(torch.autograd.grad(z.square().sum(), sources) for z in (y, plain)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    torch.testing.assert_close(layer.freeze()(x), plain, rtol=0, atol=1e-12)

@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.groups import AlternatingGroup, CyclicGroup, DihedralGroup, QuaternionGroup, SymmetricGroup
-from isospan.nn import EquivariantMaps, Linear
+from isospan.groups import (
+    SO2,
+    SO3,
+    AlternatingGroup,
+    CyclicGroup,
+    DihedralGroup,
+    IcosahedralGroup,
+    QuaternionGroup,
+    SymmetricGroup,
+)
+from isospan.nn import Conv1d, ConvTranspose1d, EquivariantMaps, Linear
 from isospan.nn.permuted_maps import PermutedMaps
-from isospan.representations import Representation, conjugate_by
+from isospan.representations import Representation, conjugate_by, directsum
 
 GROUPS = {
     "C1": CyclicGroup(1),
@@ -111,3 +120,47 @@ def test_groups_without_generators():
 def test_no_buffer_is_larger_than_the_map():
     for rep in orbits(SymmetricGroup(4)):
         assert max(buffer.numel() for buffer in EquivariantMaps(rep, rep).buffers()) <= rep.size**2
+
+
+LAYERS = {
+    "Linear": Linear,
+    "Conv1d": lambda *reps: Conv1d(*reps, 3),
+    "ConvTranspose1d": lambda *reps: ConvTranspose1d(*reps, 3),
+}
+each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+all_groups = pytest.mark.parametrize(
+    "group",
+    [CyclicGroup(4), DihedralGroup(6), AlternatingGroup(4), QuaternionGroup(), IcosahedralGroup(), SO2(), SO3()],
+    ids=str,
+)
+
+
+def small(group):
+    """The irreps in a random basis, and what permutes coordinates."""
+    irreps = directsum(group.irreps() if group.order() else group.irreps(2))
+    Q = np.linalg.qr(np.random.default_rng(0).normal(size=(irreps.size, irreps.size)))[0]
+    reps = [conjugate_by(irreps, Q)]
+    return [*reps, group.regular_representation + group.trivial_representation] if group.order() else reps
+
+
+def taken(tensors):
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@each_layer
+@all_groups
+def test_buffers_of_many_copies_take_less_than_the_dense_weight(group, make):
+    for rep in small(group):
+        layer = make(10 * rep, 10 * rep)
+        assert taken(layer.buffers()) <= taken([layer.weight])
+
+
+@each_layer
+@all_groups
+def test_buffers_of_single_blocks_take_two_changes_of_basis_besides(group, make):
+    """The basis of a single block is as large as the map."""
+    for rep in small(group):
+        layer = make(rep, rep)
+        bases = 2 * sum(4 * block.size**2 for block in rep.blocks)
+        numbers = 16 * 8 * rep.size  # a few for every coordinate
+        assert taken(layer.buffers()) <= taken([layer.weight]) + bases + numbers

@@ -49,7 +49,7 @@ class Convolution(DenseMap):
     def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
         """The convolution of signals (B, rep_in.size, T), or without B, by a function of them, a weight and a bias."""
         if self.by_irrep is None or self.is_frozen:
-            return convolve(x, self.weight, self.bias)
+            return convolve(x, *self.dense())
         signals, bias = x if x.dim() == 3 else x.unsqueeze(0), self.bias
         y = self.by_irrep(signals, self.coefficients, lambda piece, maps: convolve(piece, self._laid_out(maps), None))
         y = y if x.dim() == 3 else y.squeeze(0)

@@ -106,7 +106,7 @@ class ConvTranspose1d(Convolution):
         return self._filled(plain)
 
     def _laid_out(self, maps: Tensor) -> Tensor:
-        return maps.permute(2, 1, 0)
+        return maps.permute(2, 1, 0).contiguous()
 
     def _padding_for(self, length: int, target: int) -> int:
         least = (length - 1) * self.stride - 2 * self.padding + self.dilation * (self.kernel_size - 1) + 1

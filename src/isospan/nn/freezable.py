@@ -100,7 +100,7 @@ class Freezable(Constants):
     def _hold(self) -> None:
         with torch.inference_mode(False), torch.no_grad():
             bias = self._spread_bias()
-            self.frozen_weight = self._synthesized().contiguous()
+            self.frozen_weight = self._synthesized().clone()  # as laid out
             self.frozen_bias = None if bias is None else bias.detach()  # it may be a parameter
         self._made_of, self._held = self._own(), self._versions()
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._constants import Constants, full_precision
+from isospan.nn._linear_function import picked
 from isospan.nn.isotypic_pieces import IsotypicPieces
 from isospan.representations import HomBasis
 from isospan.representations.hom_basis import HomBlock
@@ -69,7 +70,7 @@ class IsotypicMaps(Constants):
             numbers = np.arange(block.slice.start, block.slice.stop).reshape(block.shape)
             orders.append(numbers[np.ix_(sides[0][target], sides[1][source])].transpose(2, 0, 1))
             self.register_constant(f"units_{number}", block.units)
-        self.register_constant("order", np.concatenate([order.ravel() for order in orders]))
+        self.register_constant("order", np.concatenate([order.ravel() for order in orders]).astype(np.int32))
 
     def forward(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
         """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (..., rows, columns) to signals."""
@@ -93,7 +94,7 @@ class IsotypicMaps(Constants):
 
     def _weights(self, coefficients: Tensor) -> list[Tensor]:
         """Maps (..., m_out, m_in) of every irrep of real type, and (..., d m_out, d m_in) of every other."""
-        parts = coefficients.index_select(-1, self.order).split([prod(shared.shape) for shared in self._shared], dim=-1)
+        parts = picked(coefficients, self.order).split([prod(shared.shape) for shared in self._shared], dim=-1)
         return [self._weight(part, number) for number, part in enumerate(parts)]
 
     def _weight(self, coefficients: Tensor, number: int) -> Tensor:

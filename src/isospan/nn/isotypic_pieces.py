@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._constants import Constants
-from isospan.nn._gather import gather
+from isospan.nn._linear_function import reordered
 from isospan.representations import Representation
 from isospan.representations.isotypic import Source
 
@@ -68,7 +68,7 @@ class IsotypicPieces(Constants):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the pieces (d, m, B, T), in the order of ``rep.isotypic``."""
         samples, _, length = x.shape
-        h = _permuted(x.transpose(0, 1), self.order, self.order_back)
+        h = reordered(x.transpose(0, 1), self.order, self.order_back)
         parts = h.split([n * c for n, c in self._sizes])
         z = [
             self._basis(number, x).mT @ part.reshape(n, c * samples * length)
@@ -89,14 +89,10 @@ class IsotypicPieces(Constants):
                 parts[r.block].append(part.reshape(r.stop - r.start, columns))
         h = [self._basis(number, part[0]) @ torch.cat(part) for number, part in enumerate(parts)]
         h = _joined([part.view(n * c, samples, length) for part, (n, c) in zip(h, self._sizes, strict=True)], dim=0)
-        return _permuted(h, self.order_back, self.order).transpose(0, 1).contiguous()
+        return reordered(h, self.order_back, self.order).transpose(0, 1).contiguous()
 
     def _basis(self, number: int, like: Tensor) -> Tensor:
         return getattr(self, f"basis_{number}").to(like.dtype)
-
-
-def _permuted(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
-    return gather(x, order, back, [(1, len(order))])
 
 
 def _joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:

@@ -1,24 +1,47 @@
 """Equivariant maps between permutation representations: every row is another one, reordered."""
 
 from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isospan.nn._constants import Constants, full_precision
-from isospan.nn._gather import gather
+from isospan.nn._linear_function import linear_function
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
+
+Order = Tensor | None
+
+
+class Shape(NamedTuple):
+    """Copies of every block of the output and of the input."""
+
+    copies_out: tuple[int, ...]
+    copies_in: tuple[int, ...]
+
+
+class Orbit(NamedTuple):
+    """A block of the output: its copies, those of the blocks of the input, and what takes first rows to all."""
+
+    copies: int
+    copies_in: tuple[int, ...]
+    moved_from: Tensor  # which entry of the first row stands at each place of each row, (n n_in,)
+    moved: Tensor  # at which place of each row the entries of the first stand, (n, n_in)
+    starts: Tensor  # of the rows, (n, 1)
+    factors: Sequence[Tensor]
 
 
 class PermutedMaps(Constants):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension), where the group permutes both sides.
 
     Since :math:`W_{gi, gj} = W_{ij}`, one row for each orbit of the output determines all the others. These rows are
-    the product of the coefficients with one small matrix for each pair of orbits, F (coordinates of the orbit of the
-    input, dimension of the maps between both), and a gather reorders them: nothing is scattered, in the gradient
-    either. W is laid out in memory with the leading axes last, as the weight of a convolution is.
+    the product of the coefficients with one small matrix for each pair of orbits, F (dimension of the maps between
+    both, coordinates of the orbit of the input). Then each row is another one with its entries moved: two tables say
+    where, from and to, for all copies of an orbit at once. Nothing is scattered, in the gradient either. W is laid out
+    in memory with the leading axes last, as the weight of a convolution is.
 
     Args:
         basis: of maps between permutation representations.
@@ -31,44 +54,112 @@ class PermutedMaps(Constants):
                 [0., 1.]])
     """
 
-    order: Tensor
-    numbers: Tensor
-    places: Tensor
+    order: Order
+    rows: Order
+    rows_back: Order
 
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
         targets, sources = basis.rep_out.blocks, basis.rep_in.blocks
-        pairs = [(o, i) for o in range(len(targets)) for i in range(len(sources))]
-        orders = [_coefficients(basis, *pair) for pair in pairs]
-        for number, pair in enumerate(pairs):
-            self.register_constant(f"factor_{number}", _factor(basis, *pair))
-        self._shape = basis.rep_out.size, basis.rep_in.size
-        places = [_places(basis.rep_in, block) for block in targets]
-        self._runs = [part.shape for part in places]
-        self.register_constant("order", np.concatenate([order.ravel() for order in orders]))
-        self.register_constant("numbers", _numbers(places))
-        self.register_constant("places", np.concatenate([part.ravel() for part in places]))
-        self._sizes = [order.size for order in orders]
+        copies = [tuple(block.copies for block in blocks) for blocks in (targets, sources)]
+        self._sizes, self._shape = (basis.rep_out.size, basis.rep_in.size), Shape(*copies)
+        orders = [_coefficients(basis, o, i).ravel() for o in range(len(targets)) for i in range(len(sources))]
+        self._register_order("order", np.concatenate(orders))
+        rows = _coordinates(basis.rep_out)
+        self._register_order("rows", np.argsort(rows))
+        self._register_order("rows_back", rows)
+        coordinates, moves = _coordinates(basis.rep_in), _moves(basis.rep_in)
+        short = np.int16 if basis.rep_in.size < 2**15 else np.int32  # indices of 32 bits would outweigh small maps
+        self._names: list[str] = []
+        for o, block in enumerate(targets):
+            moved = np.ascontiguousarray(_moved(block, moves)[:, coordinates])
+            constants = {"moved_from": np.argsort(moved, axis=1).ravel().astype(short), "moved": moved.astype(short)}
+            constants["starts"] = np.arange(0, moved.size, basis.rep_in.size, dtype=np.int32)[:, None]
+            constants |= {f"factor_{i}": _factor(basis, o, i) for i in range(len(sources))}
+            for name, values in constants.items():
+                self.register_constant(f"{name}_of_{o}", values)
+            self._names += [f"{name}_of_{o}" for name in constants]
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
-        leading = coefficients.shape[:-1]
-        parts = coefficients.reshape(-1, len(self.order)).index_select(1, self.order).split(self._sizes, dim=1)
-        with full_precision(coefficients):
-            rows = [self._rows(part, number) for number, part in enumerate(parts)]
-        values = rows[0] if len(rows) == 1 else torch.cat(rows)
-        return gather(values, self.numbers, self.places, self._runs).T.view(*leading, *self._shape)
+        is_flat = coefficients.dim() == 2
+        taps = coefficients if is_flat else coefficients.reshape(-1, coefficients.shape[-1])
+        tensors = [getattr(self, name) for name in self._names]
+        tensors = [t.to(taps.dtype) if t.is_floating_point() else t for t in tensors]
+        orders = self.order, self.rows, self.rows_back
+        with full_precision(taps):
+            W = linear_function(taps, _maps, _maps_back, self._shape, *orders, *tensors)
+        return W if is_flat else W.view(*coefficients.shape[:-1], *self._sizes)
 
-    def _rows(self, coefficients: Tensor, number: int) -> Tensor:
-        """Entries (n_i c_o c_i, N) of the first row of every copy, of coefficients (N, k c_o c_i) of a pair."""
-        factor = getattr(self, f"factor_{number}").to(coefficients.dtype)
-        k = factor.shape[1]
-        columns = coefficients.unflatten(1, (k, -1)).permute(1, 2, 0).flatten(1)
-        return (factor @ columns).view(-1, len(coefficients))
+    def _register_order(self, name: str, order: np.ndarray) -> None:
+        """An order as a buffer, or None where it leaves all as it is."""
+        if (np.diff(order) == 1).all():
+            setattr(self, name, None)
+        else:
+            self.register_constant(name, order.astype(np.int32))
+
+
+def _maps(c: Tensor, shape: Shape, order: Order, rows: Order, rows_back: Order, *tensors: Tensor) -> Tensor:
+    """W (N, n_out, n_in) of coefficients (N, dimension)."""
+    c = c if order is None else c.index_select(1, order)
+    orbits = _by_orbit(shape, tensors)
+    parts = _split(c, [sum(map(prod, _sizes(orbit))) for orbit in orbits], dim=1)
+    W = _joined([_rows(part, orbit) for part, orbit in zip(parts, orbits, strict=True)], dim=0)
+    return (W if rows is None else W.index_select(0, rows)).permute(2, 0, 1)
+
+
+def _maps_back(W: Tensor, shape: Shape, order: Order, rows: Order, rows_back: Order, *tensors: Tensor) -> Tensor:
+    """The coefficients (N, dimension) that the adjoint makes of W (N, n_out, n_in)."""
+    W = W.permute(1, 2, 0)
+    W = W if rows_back is None else W.index_select(0, rows_back)
+    orbits = _by_orbit(shape, tensors)
+    parts = _split(W, [orbit.copies * len(orbit.moved) for orbit in orbits], dim=0)
+    c = _joined([_rows_back(part, orbit) for part, orbit in zip(parts, orbits, strict=True)], dim=1)
+    return c if order is None else c.index_copy(1, order.long(), c)
+
+
+def _by_orbit(shape: Shape, tensors: Sequence[Tensor]) -> list[Orbit]:
+    size = len(tensors) // len(shape.copies_out)
+    parts = [tensors[start : start + size] for start in range(0, len(tensors), size)]
+    return [
+        Orbit(copies, shape.copies_in, part[0], part[1], part[2], part[3:])
+        for copies, part in zip(shape.copies_out, parts, strict=True)
+    ]
+
+
+def _sizes(orbit: Orbit) -> list[tuple[int, int, int]]:
+    """Of the coefficients (c_o, c_i, k) of the maps from every block."""
+    return [(orbit.copies, n, len(F)) for n, F in zip(orbit.copies_in, orbit.factors, strict=True)]
+
+
+def _rows(c: Tensor, orbit: Orbit) -> Tensor:
+    """Rows (c_o n, n_in, N) of all copies of an orbit, of its coefficients (N, m)."""
+    parts = _split(c, [prod(size) for size in _sizes(orbit)], dim=1)
+    products = [part.reshape(-1, len(F)) @ F for part, F in zip(parts, orbit.factors, strict=True)]
+    first = _joined([product.view(len(c), orbit.copies, -1) for product in products], dim=2)
+    rows = first.permute(1, 2, 0).index_select(1, orbit.moved_from.int())
+    return rows.view(-1, first.shape[2], len(c))
+
+
+def _rows_back(W: Tensor, orbit: Orbit) -> Tensor:
+    """The adjoint: coefficients (N, m) of rows (c_o n, n_in, N)."""
+    entries = W.reshape(orbit.copies, orbit.moved.numel(), -1).index_select(1, (orbit.moved + orbit.starts).view(-1))
+    first = entries.view(orbit.copies, *orbit.moved.shape, -1).sum(1).permute(2, 0, 1)
+    parts = _split(first, [n * F.shape[1] for n, F in zip(orbit.copies_in, orbit.factors, strict=True)], dim=2)
+    products = [part.reshape(-1, F.shape[1]) @ F.mT for part, F in zip(parts, orbit.factors, strict=True)]
+    return _joined([product.view(len(first), -1) for product in products], dim=1)
+
+
+def _split(x: Tensor, sizes: Sequence[int], *, dim: int) -> Sequence[Tensor]:
+    return [x] if len(sizes) == 1 else x.split(list(sizes), dim)
+
+
+def _joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def _coefficients(basis: HomBasis, o: int, i: int) -> np.ndarray:
-    """Numbers (k, c_o, c_i) of the coefficients of the maps between the copies of two blocks, k for each pair."""
+    """Numbers (c_o, c_i, k) of the coefficients of the maps between the copies of two blocks, k for each pair."""
     numbers = np.arange(basis.dimension)
     rows, columns = _copies(basis.rep_out, o), _copies(basis.rep_in, i)
     found = []
@@ -76,8 +167,8 @@ def _coefficients(basis: HomBasis, o: int, i: int) -> np.ndarray:
         if block.irrep.key in rows and block.irrep.key in columns:
             part = numbers[block.slice].reshape(block.shape)
             places = part[rows[block.irrep.key][:, :, None, None], columns[block.irrep.key]]  # (c_o, p_o, c_i, p_i, s)
-            found.append(places.transpose(1, 3, 4, 0, 2).reshape(-1, *places.shape[:3:2]))
-    return np.concatenate(found)
+            found.append(places.transpose(0, 2, 1, 3, 4).reshape(*places.shape[:3:2], -1))
+    return np.concatenate(found, axis=-1)
 
 
 def _copies(rep: Representation, number: int) -> dict[tuple[int, ...], np.ndarray]:
@@ -94,15 +185,15 @@ def _copies(rep: Representation, number: int) -> dict[tuple[int, ...], np.ndarra
 
 
 def _factor(basis: HomBasis, o: int, i: int) -> np.ndarray:
-    r"""F (n_i, k): the first row of the maps between one copy of each of two blocks, for every coefficient."""
+    r"""F (k, n_i): the first row of the maps between one copy of each of two blocks, for every coefficient."""
     target, source = basis.rep_out.blocks[o], basis.rep_in.blocks[i]
     first, Q = _by_irrep(target, target.basis[:1]), _by_irrep(source, source.basis)
     found = [
-        np.einsum("pa,sab,jqb->jpqs", first[key][0], block.units, Q[key]).reshape(source.size, -1)
+        np.einsum("pa,sab,jqb->pqsj", first[key][0], block.units, Q[key]).reshape(-1, source.size)
         for block in basis.blocks
         if (key := block.irrep.key) in first and key in Q
     ]
-    return np.concatenate(found, axis=1)
+    return np.concatenate(found)
 
 
 def _by_irrep(block: Block, rows: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
@@ -110,20 +201,9 @@ def _by_irrep(block: Block, rows: np.ndarray) -> dict[tuple[int, ...], np.ndarra
     return {p.irrep.key: rows[:, p.columns].reshape(len(rows), p.multiplicity, p.irrep.size) for p in block.parts}
 
 
-def _places(rep_in: Representation, block: Block) -> np.ndarray:
-    """Places (n, c D_in) in the weight, flat, of the entries of the first row of every copy of a block."""
-    rows = (block.indices.T * rep_in.size).astype(np.int32)[:, None, :, None]
-    columns = _moved(block, _moves(rep_in)).astype(np.int32)
-    parts = [rows + columns[:, other.indices.T][:, :, None, :] for other in rep_in.blocks]  # (n, n_i, c, c_i)
-    return np.concatenate([part.reshape(block.size, -1) for part in parts], axis=1)
-
-
-def _numbers(places: Sequence[np.ndarray]) -> np.ndarray:
-    """Number of the entry of the rows that stands at each place."""
-    numbers, start = np.empty(sum(part.size for part in places), dtype=np.int32), 0
-    for part in places:
-        numbers[part] = np.arange(start, start := start + part.shape[1], dtype=np.int32)
-    return numbers
+def _coordinates(rep: Representation) -> np.ndarray:
+    """The coordinates (D,) of all blocks, copy by copy."""
+    return np.concatenate([block.indices.ravel() for block in rep.blocks])
 
 
 def _moves(rep: Representation) -> np.ndarray:
