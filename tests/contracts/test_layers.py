@@ -1,6 +1,7 @@
 """What every layer and model keeps: symmetry, gradients, copies, states and precisions."""
 
 import copy
+import gc
 import pickle
 from contextlib import contextmanager
 
@@ -9,9 +10,19 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isospan import models, nn
+from isospan.groups import DihedralGroup
+from isospan.nn import ChangeOfBasis
+from isospan.nn.dense_map import DenseMap
+from isospan.nn.invariant_vectors import InvariantVectors
+from isospan.nn.permuted_maps import PermutedMaps
+from isospan.nn.spectral_maps import SpectralMaps
+from isospan.representations import Representation
 from isospan.testing import assert_equivariant
 
 from .conftest import CASES, EXPORTED, LAYERS, ONE_BASIS, axis
+
+SHARED = (ChangeOfBasis, InvariantVectors, PermutedMaps, SpectralMaps)
+"""Modules of constants that are computed of representations alone."""
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_case_once = pytest.mark.parametrize("case", ONE_BASIS, ids=str)
@@ -79,6 +90,41 @@ def test_copies_are_equal_and_independent(case):
         same(other(*xs), expected)
         ours = {tensor.data_ptr() for tensor in [*layer.parameters(), *layer.buffers()] if tensor.numel()}
         assert not ours & {tensor.data_ptr() for tensor in [*other.parameters(), *other.buffers()]}
+
+
+@each_case_once
+def test_layers_of_one_representation_share_exact_arrays_alone(case):
+    pairs = list(zip(case.make().modules(), case.make().modules(), strict=True))
+    shared = [(a, b) for a, b in pairs[1:] if isinstance(a, SHARED)]
+    assert shared or not any(isinstance(a, DenseMap) for a, _ in pairs)
+    for a, b in shared:
+        assert a._exact.keys() == b._exact.keys()
+        assert all(a._exact[name] is b._exact[name] for name in a._exact)
+        assert a._forward_hooks is not b._forward_hooks
+    tensors = [
+        {t.data_ptr() for part in parts for t in part.buffers() if t.numel()} for parts in zip(*pairs, strict=True)
+    ]
+    assert not tensors[0] & tensors[1]
+
+
+def test_what_layers_share_ends_with_them():
+    group = DihedralGroup(3)
+    layer = nn.Linear(group.regular_representation, group.regular_representation)
+    assert len(group.regular_representation.in_use)
+    del layer
+    gc.collect()
+    assert not len(group.regular_representation.in_use)
+
+
+def test_representations_whose_blocks_are_ordered_otherwise_share_nothing():
+    rep = DihedralGroup(3).regular_representation + DihedralGroup(3).irreps()[1]
+    other = Representation.from_blocks(rep.group, rep.blocks[::-1], name=rep.name)
+    first, second = nn.ChangeOfBasis.shared(rep), nn.ChangeOfBasis.shared(other)
+    x = torch.randn(5, rep.size)
+    same(second(x), nn.ChangeOfBasis(other)(x))
+    same(first(x), nn.ChangeOfBasis(rep)(x))
+    assert rep == other
+    assert rep.structure != other.structure
 
 
 @each_case_once

@@ -5,6 +5,7 @@ from functools import reduce
 from operator import matmul
 
 import numpy as np
+from numpy.random import default_rng
 
 from isospan.groups.cayley_graph import CayleyGraph
 from isospan.representations.words import runs, word_text
@@ -17,7 +18,7 @@ def worst_edge(graph: CayleyGraph, generators: np.ndarray, names: Sequence[str])
     All are tested on random vectors, the worst one exactly.
     """
     tree = graph.tree
-    vectors = np.random.default_rng(0).standard_normal((generators.shape[-1], 2))
+    vectors = default_rng(0).standard_normal((generators.shape[-1], 2))
     images, depth = tree.pull_back(generators, vectors), tree.depth
     edges = zip(generators, graph.right, strict=True)
     defects = np.stack([abs(M.T @ images - images[right]).max((1, 2)) for M, right in edges])

@@ -32,7 +32,7 @@ class DenseMap(Freezable):
         super().__init__(rep_in, rep_out)
         self.maps = EquivariantMaps(rep_in, rep_out)
         self.coefficients = torch.nn.Parameter(torch.empty(*taps, self.maps.dimension))
-        self.invariants = InvariantVectors(rep_out)
+        self.invariants = InvariantVectors.shared(rep_out)
         biased = bias and self.invariants.dimension
         parameter = torch.nn.Parameter(torch.empty(self.invariants.dimension)) if biased else None
         self.register_parameter("bias_coefficients", parameter)

@@ -48,7 +48,7 @@ class Dropout(Constants):
     def __init__(self, rep: Representation, p: float = 0.5) -> None:
         super().__init__()
         check_representation(rep)
-        self.change = None if rep.is_permutation else ChangeOfBasis(rep)
+        self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
         self.rep_in = self.rep_out = rep
         self.p = check_probability(p)
         numbers = copy_numbers(rep) if self.change else _orbit_numbers(rep)

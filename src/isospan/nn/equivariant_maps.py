@@ -44,7 +44,7 @@ class EquivariantMaps(torch.nn.Module):
         self.basis = basis
         self.dimension = basis.dimension
         self.is_gathered = rep_in.is_permutation and rep_out.is_permutation
-        self.synthesis = PermutedMaps(basis) if self.is_gathered else SpectralMaps(basis)
+        self.synthesis = PermutedMaps.shared(basis) if self.is_gathered else SpectralMaps.shared(basis)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""

@@ -60,15 +60,15 @@ class FiLM(Freezes, Constants):
         trivial = rep.group.trivial_representation
         self.rep_in = self.rep_out = rep
         self.rep_cond = rep_cond
-        self.invariants = IrrepInvariants(rep_cond)
+        self.invariants = IrrepInvariants.shared(rep_cond)
         self._linear = trivial_copies(copies_of(rep_cond)).multiplicity  # invariants of degree one, which c holds
         products = self.invariants.rep_out.size - self._linear
-        self._permutes = rep.is_permutation
-        factors = rep if self._permutes else len(rep.irreps) * trivial
+        factors = rep if rep.is_permutation else len(rep.irreps) * trivial
         self._sizes = factors.size, rep.size
         self.modulation = Linear(rep_cond + products * trivial if products else rep_cond, factors + rep)
-        self.change = ChangeOfBasis(rep)
-        self.register_constant("copy_numbers", copy_numbers(rep))
+        self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        if self.change is not None:
+            self.register_constant("copy_numbers", copy_numbers(rep))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -87,7 +87,7 @@ class FiLM(Freezes, Constants):
 
     def _scaled(self, h: Tensor, factors: Tensor) -> Tensor:
         """Features (..., D) times factors for coordinates or for copies of irreps."""
-        if self._permutes:
+        if self.change is None:
             return h * factors
         return self.change.inverse(self.change(h) * factors.index_select(-1, self.copy_numbers))
 

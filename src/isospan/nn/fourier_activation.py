@@ -61,7 +61,7 @@ class FourierActivation(Constants):
         super().__init__()
         self.rep_in = self.rep_out = rep
         self.activation = as_activation(activation)
-        self.change = ChangeOfBasis(rep)
+        self.change = ChangeOfBasis.shared(rep)
         band = _band(rep)
         size = default_grid_size(rep.group, band) if grid_size is None else grid_size
         _check_grid(size, band)

@@ -47,7 +47,7 @@ class IrrepInvariants(Constants):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        self.change = ChangeOfBasis(rep)
+        self.change = ChangeOfBasis.shared(rep)
         self._parts: list[tuple[Copies, str]] = []
         sizes = []
         for number, (copies, component) in enumerate(zip(copies_of(rep), rep.isotypic, strict=True)):

@@ -36,7 +36,7 @@ class IrrepNorm(torch.nn.Module):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        self.change = ChangeOfBasis(rep)
+        self.change = ChangeOfBasis.shared(rep)
         self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self._copies = copies_of(rep)
 

@@ -40,7 +40,7 @@ class IsotypicBasis(torch.nn.Module):
     def __init__(self, rep: Representation, learnable: bool = False) -> None:
         super().__init__()
         self.rep_in = rep
-        self.change = ChangeOfBasis(rep)
+        self.change = ChangeOfBasis.shared(rep)
         self._copies = copies_of(rep)
         self.mixings = torch.nn.ModuleList(
             CopyMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()

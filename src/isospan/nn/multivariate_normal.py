@@ -91,7 +91,7 @@ class DiagonalRoot(Constants):
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         self.rep_in = len(rep.irreps) * rep.group.trivial_representation
-        self.change = ChangeOfBasis(rep)
+        self.change = ChangeOfBasis.shared(rep)
         self.register_constant("copy_numbers", copy_numbers(rep))
 
     def forward(self, log_variances: Tensor) -> Tensor:

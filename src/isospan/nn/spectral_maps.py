@@ -21,9 +21,9 @@ class SpectralMaps(Constants):
         self._units = [f"units_{i}" for i in range(len(basis.units))]
         for name, E in zip(self._units, basis.units, strict=True):
             self.register_constant(name, E)
-        self.source = ChangeOfBasis(basis.rep_in)
+        self.source = ChangeOfBasis.shared(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        self.target = None if basis.rep_out == basis.rep_in else ChangeOfBasis(basis.rep_out)
+        self.target = None if basis.rep_out == basis.rep_in else ChangeOfBasis.shared(basis.rep_out)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""

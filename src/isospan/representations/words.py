@@ -71,12 +71,14 @@ def word_tree(right: np.ndarray, root: int) -> WordTree | None:
     reached[root] = True
     frontier, layers = np.array([root]), []
     while len(frontier):
-        products, first = np.unique(right[:, frontier].T.ravel(), return_index=True)
-        first = np.sort(first[~reached[products]])
+        products = right[:, frontier].T.ravel()
+        by_product = np.argsort(products, kind="stable")
+        first = np.sort(by_product[np.diff(products[by_product], prepend=-1) > 0])
+        first = first[~reached[products[first]]]
         parents, steps = frontier[first // k], first % k
         frontier = right[steps, parents]
         reached[frontier], parent[frontier], step[frontier] = True, parents, steps
-        layers += [(j, frontier[steps == j], parents[steps == j]) for j in np.unique(steps).tolist()]
+        layers += [(j, frontier[steps == j], parents[steps == j]) for j in sorted(set(steps.tolist()))]
     return WordTree(root, parent, step, tuple(layers)) if reached.all() else None
 
 
