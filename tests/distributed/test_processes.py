@@ -21,8 +21,6 @@ def load_cases():
 
 CASES = load_cases()
 TOLERANCES = {
-    # the ascent to a joint frame stops where a step gains less than 1e-8: as exact as a maximum is flat
-    "ddp_orthogonal_with_separation": 1e-2,
     # the float64 state of a training in float32
     "ddp_default_in_float32": 1e-6,
     "ddp_plain_in_float32": 1e-6,

@@ -193,9 +193,9 @@ class TestEveryMethod:
         one, streamed = solve_subspaces(Z, Y, **options), solve_from_moments(moments, **options)
         for name in Y:
             for part, other in zip(one[name], streamed[name], strict=True):
-                # the demanded 1e-10, relative to the size of the entries; rounding steers the joint iteration
+                # the demanded 1e-10, relative to the size of the entries; joint optima are flat, which magnifies rounding
                 scale = other.abs().max().item()
-                torch.testing.assert_close(part, other, rtol=0, atol=(1e-6 if orthogonal else 1e-10) * scale)
+                torch.testing.assert_close(part, other, rtol=0, atol=(1e-8 if orthogonal else 1e-10) * scale)
 
     def test_the_same_on_every_run(self, data, method, orthogonal):
         first, second = (subspaces(*data, K, method=method, orthogonal=orthogonal) for _ in range(2))

@@ -1,92 +1,115 @@
 """Mutually orthogonal subspaces, found jointly."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from isospan.linalg import eigh, nearest_frame, pinv
-
-MAX_STEPS = 300
-LEAST_GAIN = 1e-8
-SUFFICIENT_INCREASE = 1e-4
-SHORTEST_STEP = 1e-10
+from isospan.guided.trust_region import MAX_STEPS, ascend
+from isospan.linalg import nearest_frame, pinv, procrustes_rotation
 
 
-def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def joint_frame(
+    forms: Mapping[str, Tensor], metric: Tensor | None, start: Mapping[str, Tensor], *, steps: int = MAX_STEPS
+) -> dict[str, Tensor]:
     r"""Maximise the sum of explained shares over one orthonormal frame of all bases.
 
     .. math::
         \max f(W) = \sum_q \operatorname{tr}\bigl[ (W_q G W_q^\top)^{-1} W_q H_q W_q^\top \bigr]
         \quad \text{subject to} \quad W_\text{all} W_\text{all}^\top = I
 
-    Monotone ascent by nonlinear conjugate gradients (Polak-Ribière) on the manifold of frames: the gradient
-    :math:`2 S_q W_q (H_q - \ldots)` is projected on the tangent space, a step is brought back by the polar factor, and
-    its length is halved until f rises enough (Armijo). No step depends on the order of the names.
+    Second-order ascent on the manifold of frames, :func:`~isospan.guided.trust_region.ascend`. f never falls, and no
+    step depends on the order of the names.
 
     Args:
         forms: H (D, D) of every quantity, symmetric; indefinite where something is to be avoided.
         metric: G (D, D), or None for the identity.
         start: bases {name: (k, D)} to start from, orthonormal rows each; the sum of k is at most D.
+        steps: the most that the ascent makes; fewer than it needs where the result is but a start.
 
     Returns:
-        Bases with orthonormal rows, also across quantities. A local optimum; iteration stops when the gain of a step
-        is below 1e-8 of the value or after 300 steps.
-
-    Source: Absil, Mahony and Sepulchre, Optimization Algorithms on Matrix Manifolds, 2008, chapters 4 and 8.
+        Bases with orthonormal rows, also across quantities: a local optimum, each basis turned within its span onto its
+        start, since the way there would else decide.
     """
     sizes = [len(W) for W in start.values()]
-    ordered = [forms[name] for name in start]
-
-    def evaluate(W: Tensor) -> tuple[Tensor, Tensor]:
-        values, gradients = zip(
-            *(_share(W_q, H, metric) for W_q, H in zip(W.split(sizes), ordered, strict=True)), strict=True
-        )
-        return torch.stack(values).sum(), _tangent(W, torch.cat(gradients))
-
-    W = nearest_frame(torch.cat(list(start.values())))
-    value, gradient = evaluate(W)
-    direction, length = gradient, 1.0
-    for _ in range(MAX_STEPS):
-        slope = (gradient * direction).sum()
-        if slope <= 0:
-            direction, slope = gradient, gradient.square().sum()
-        while length > SHORTEST_STEP:
-            W_new = _polar(W + length * direction)
-            value_new, gradient_new = evaluate(W_new)
-            if value_new >= value + SUFFICIENT_INCREASE * length * slope:
-                break
-            length /= 2
-        else:
-            break
-        beta = _polak_ribiere(gradient_new, _tangent(W_new, gradient), gradient)
-        direction = gradient_new + beta * _tangent(W_new, direction)
-        gain, W, value, gradient, length = value_new - value, W_new, value_new, gradient_new, 2 * length
-        if gain <= LEAST_GAIN * value.abs():
-            break
-    return dict(zip(start, W.split(sizes), strict=True))
+    inverse = None if metric is None else pinv(metric, hermitian=True)
+    at = partial(Shares, [forms[name] for name in start], metric, inverse, sizes)
+    W = ascend(at, nearest_frame(torch.cat(list(start.values()))), steps=steps)
+    return {name: procrustes_rotation(W_q, start[name]) for name, W_q in zip(start, W.split(sizes), strict=True)}
 
 
-def _share(W: Tensor, H: Tensor, G: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Value tr[S W H Wᵀ] with S = (W G Wᵀ)⁻¹, and half its gradient S W H - S W H Wᵀ S W G."""
-    WG = W if G is None else W @ G
-    S = pinv(WG @ W.mT, hermitian=True)
-    X = S @ W @ H
-    return (X @ W.mT).trace(), X - X @ W.mT @ S @ WG
+class Shares:
+    r"""The sum of explained shares at a frame W, and its derivatives.
+
+    With :math:`S = (W G W^\top)^{-1}` and :math:`B = W H W^\top` of one quantity, the share is tr S B, half its
+    gradient in the space of matrices :math:`S W H - S B S W G`, and that on the manifold its tangent part. The Hessian
+    is the tangent part of the derivative of the gradient, less what the curvature of the manifold takes off. Turning a
+    basis within its span changes nothing, and is no step. The preconditioner is that of the metric
+    :math:`S \otimes G`, in which a step counts by how much it changes coordinates.
+
+    Args:
+        forms: H (D, D) of every quantity.
+        metric: G (D, D), or None for the identity.
+        inverse: of G.
+        sizes: k of every quantity.
+        frame: W (K, D), the bases of all quantities under each other.
+    """
+
+    def __init__(
+        self,
+        forms: Sequence[Tensor],
+        metric: Tensor | None,
+        inverse: Tensor | None,
+        sizes: Sequence[int],
+        frame: Tensor,
+    ) -> None:
+        self.frame, self.metric, self.inverse, self.sizes = frame, metric, inverse, list(sizes)
+        self.forms, self.bases, self.WG = forms, frame.split(self.sizes), self._times_metric(frame)
+        self.same = torch.block_diag(*(torch.ones(k, k, device=frame.device) for k in self.sizes)).bool()
+        self.A = [WG @ W.mT for WG, W in zip(self.WG.split(self.sizes), self.bases, strict=True)]
+        self.S = [pinv(A, hermitian=True) for A in self.A]
+        self.WH = [W @ H for W, H in zip(self.bases, forms, strict=True)]
+        self.B = [WH @ W.mT for WH, W in zip(self.WH, self.bases, strict=True)]
+        self.SBS = [S @ B @ S for S, B in zip(self.S, self.B, strict=True)]
+        self.value = float(sum((S * B).sum() for S, B in zip(self.S, self.B, strict=True)))
+        outer = torch.cat([S @ WH for S, WH in zip(self.S, self.WH, strict=True)]) - self._rows(self.SBS, self.WG)
+        self.normal = outer @ frame.mT
+        self.normal = (self.normal + self.normal.mT) / 2
+        self.gradient = 2 * (outer - self.normal @ frame)
+
+    def curvature(self, step: Tensor) -> Tensor:
+        """Derivative of the gradient along a tangent step, on the manifold."""
+        along = self._times_metric(step)
+        steps, alongs = step.split(self.sizes), along.split(self.sizes)
+        parts = zip(steps, alongs, self.bases, self.forms, self.S, self.SBS, self.WH, strict=True)
+        dSWH, dSBS = [], []
+        for X, XG, W, H, S, SBS, WH in parts:
+            XH = X @ H
+            SA = S @ _doubled(XG @ W.mT)
+            dSWH.append(S @ XH - SA @ S @ WH)
+            dSBS.append(S @ _doubled(XH @ W.mT) @ S - _doubled(SA @ SBS))
+        outer = torch.cat(dSWH) - self._rows(dSBS, self.WG) - self._rows(self.SBS, along) - self.normal @ step
+        return 2 * self._turning(outer)
+
+    def precondition(self, gradient: Tensor) -> Tensor:
+        """Solve for the step in the metric, in the space of matrices, and take its tangent part."""
+        if self.inverse is None:
+            return gradient
+        return self._turning(self._rows(self.A, gradient @ self.inverse))
+
+    def _turning(self, X: Tensor) -> Tensor:
+        """Projection on the directions in which W stays orthonormal and no basis merely turns within its span."""
+        XW = X @ self.frame.mT
+        return X - torch.where(self.same, XW, _doubled(XW) / 2) @ self.frame
+
+    def _times_metric(self, X: Tensor) -> Tensor:
+        return X if self.metric is None else X @ self.metric
+
+    def _rows(self, left: Sequence[Tensor], X: Tensor) -> Tensor:
+        """The rows of each quantity multiplied by its own matrix (k, k)."""
+        return torch.cat([M @ rows for M, rows in zip(left, X.split(self.sizes), strict=True)])
 
 
-def _tangent(W: Tensor, X: Tensor) -> Tensor:
-    """Projection of X on the directions in which W stays orthonormal to first order."""
-    XW = X @ W.mT
-    return X - (XW + XW.mT) @ W / 2
-
-
-def _polar(M: Tensor) -> Tensor:
-    """Nearest frame of a tangent step from a frame: M Mᵀ is at least the identity, so its eigenvalues serve."""
-    eigenvalues, Q = eigh(M @ M.mT)
-    return (Q * eigenvalues.rsqrt()) @ (Q.mT @ M)
-
-
-def _polak_ribiere(new: Tensor, old_moved: Tensor, old: Tensor) -> float:
-    scale = old.square().sum()
-    return max(0.0, float((new * (new - old_moved)).sum() / scale)) if float(scale) > 0 else 0.0
+def _doubled(M: Tensor) -> Tensor:
+    return M + M.mT

@@ -21,12 +21,15 @@ from isospan.guided.decoders import least_squares, projected_cross
 from isospan.guided.leakage import leakage_forms
 from isospan.guided.partition import joint_frame
 from isospan.guided.space import Space
+from isospan.guided.trust_region import MAX_STEPS
 from isospan.linalg import fix_signs, top_left_singular
 from isospan.moments import Moments, varies
 
 __all__ = ["Method", "Space", "principal_directions", "solve_from_moments", "solve_subspaces", "subspaces"]
 
 DEFAULT_K = 32
+STEPS_TO_START = 20
+"""Of the ascent without separation, where only that with it need reach its optimum."""
 
 
 @torch.no_grad()
@@ -199,7 +202,7 @@ def solve_from_moments(
     W = leading_bases(criterion, sizes)
     if orthogonal:
         forms = criterion.forms()
-        W = joint_frame(forms, criterion.metric, W)
+        W = joint_frame(forms, criterion.metric, W, steps=STEPS_TO_START if separation else MAX_STEPS)
         if separation:
             leaked = leakage_forms(moments, ridge=ridge)
             W = joint_frame({name: H - separation * leaked[name] for name, H in forms.items()}, criterion.metric, W)

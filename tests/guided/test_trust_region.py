@@ -1,0 +1,61 @@
+"""The ascent to a joint frame: derivatives against differences, and an optimum that rounding does not move."""
+
+import pytest
+import torch
+
+from isospan.guided.partition import Shares, joint_frame
+from isospan.linalg import nearest_frame
+
+D, SIZES = 9, [3, 2, 1]
+
+
+def problem(*, with_metric=True):
+    g = torch.Generator().manual_seed(0)
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    eye = torch.eye(D, dtype=torch.float64)
+    X = rand(D, D)
+    metric = X @ X.mT + eye if with_metric else None
+    forms = [T @ T.mT - 0.3 * U @ U.mT for T, U in ((rand(D, 3), rand(D, 2)) for _ in SIZES)]
+    inverse = None if metric is None else torch.linalg.inv(metric)
+    return forms, metric, lambda W: Shares(forms, metric, inverse, SIZES, W), rand
+
+
+def tangent(W, X):
+    """Directions in which W stays orthonormal and no basis turns within its span."""
+    S = X @ W.mT
+    S = (S + S.mT) / 2 + torch.block_diag(*(torch.ones(k, k) for k in SIZES)) * (S - S.mT) / 2
+    return X - S @ W
+
+
+@pytest.mark.parametrize("with_metric", [True, False])
+def test_derivatives_are_those_of_differences(with_metric):
+    forms, metric, at, rand = problem(with_metric=with_metric)
+    W = torch.linalg.qr(rand(D, sum(SIZES))).Q.mT
+    here, step, other, h = at(W), tangent(W, rand(*W.shape)), tangent(W, rand(*W.shape)), 1e-4
+    ahead, behind = (at(nearest_frame(W + s * step)) for s in (h, -h))
+    G = torch.eye(D, dtype=torch.float64) if metric is None else metric
+    shares = [
+        (torch.linalg.inv(V @ G @ V.mT) * (V @ H @ V.mT)).sum() for V, H in zip(W.split(SIZES), forms, strict=True)
+    ]
+    assert here.value == pytest.approx(float(sum(shares)), rel=1e-12)
+    # errors of central differences are h² times higher derivatives, and rounding / h²
+    assert float((here.gradient * step).sum()) == pytest.approx((ahead.value - behind.value) / (2 * h), rel=1e-5)
+    curved = (ahead.value - 2 * here.value + behind.value) / h**2
+    assert float((here.curvature(step) * step).sum()) == pytest.approx(curved, rel=1e-4)
+    mixed = float((here.curvature(step) * other).sum())
+    assert mixed == pytest.approx(float((here.curvature(other) * step).sum()), rel=1e-10)
+
+
+def test_the_optimum_does_not_depend_on_rounding():
+    forms, metric, at, rand = problem()
+    best = [torch.linalg.eigh(H)[1][:, -k:].mT for H, k in zip(forms, SIZES, strict=True)]
+    start = dict(zip("abc", best, strict=True))
+    noise = 1 + 1e-15 * rand(D, D)
+    found, shaken = (
+        joint_frame({n: (H * s + (H * s).mT) / 2 for n, H in zip("abc", forms, strict=True)}, metric, start)
+        for s in (1.0, noise)
+    )
+    W = torch.cat(list(found.values()))
+    assert float(at(W).gradient.norm()) < 1e-10 * abs(at(W).value)
+    for name, W_q in found.items():
+        torch.testing.assert_close(shaken[name], W_q, rtol=0, atol=1e-11)
