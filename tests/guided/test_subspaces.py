@@ -193,7 +193,7 @@ class TestEveryMethod:
         one, streamed = solve_subspaces(Z, Y, **options), solve_from_moments(moments, **options)
         for name in Y:
             for part, other in zip(one[name], streamed[name], strict=True):
-                # the demanded 1e-10, relative to the size of the entries; joint optima are flat, which magnifies rounding
+                # the demanded 1e-10, relative to the entries; joint optima are flat, which magnifies rounding
                 scale = other.abs().max().item()
                 torch.testing.assert_close(part, other, rtol=0, atol=(1e-8 if orthogonal else 1e-10) * scale)
 

@@ -10,6 +10,8 @@ from isospan.linalg import eigh
 
 MAX_STEPS = 200
 MAX_PRODUCTS = 300
+BUDGET = 6000
+"""Products with the Hessian in all: what an optimum of some hundred directions takes."""
 FIRST_RADIUS = 1 / 8
 ROUNDING = 1e3 * torch.finfo(torch.float64).eps
 NOTHING = 1e-20
@@ -33,11 +35,12 @@ class Summit(Protocol):
 
 
 class Step(NamedTuple):
-    """A step, the gain that the model expects of it, and whether it ends where the model is no longer trusted."""
+    """A step, the gain that the model expects of it, whether it ends where the model is no longer trusted, and its cost."""
 
     step: Tensor
     gain: float
     at_border: bool
+    products: int
 
 
 def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_STEPS) -> Tensor:
@@ -51,7 +54,8 @@ def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_ST
     within a radius by truncated conjugate gradients, is brought back to a frame by the polar factor, and is taken
     where f rises by a tenth of what the model says; the radius follows how well the two agree. The value never falls.
     Near the maximum every step squares the error, also that of rounding on the way: the last ones, whose gain float64
-    cannot add to f any more, are taken on the word of the gradient, down to a gain of 1e-20. There are at most 200.
+    cannot add to f any more, are taken on the word of the gradient, down to a gain of 1e-20. It ends
+    before that after 200 steps, or 6000 products with the Hessian, still rising.
 
     Args:
         at: the function, with its derivatives, at a frame.
@@ -62,8 +66,10 @@ def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_ST
     """
     here, largest = at(frame), float(len(frame)) ** 0.5
     radius = FIRST_RADIUS * largest
+    left = BUDGET
     for _ in range(steps):
-        step, expected, at_border = _best_step(here, radius)
+        step, expected, at_border, products = _best_step(here, radius)
+        left -= products
         there = at(_polar(here.frame + step))
         if expected <= ROUNDING * abs(here.value):  # values do not tell any more whether the step is good
             done = expected <= NOTHING * abs(here.value) or there.gradient.norm() >= here.gradient.norm()
@@ -78,6 +84,8 @@ def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_ST
             radius = min(2 * radius, largest)
         if agreement > 0.1:
             here = there
+        if left <= 0:
+            break
     return here.frame
 
 
@@ -90,8 +98,8 @@ def _best_step(at: Summit, radius: float) -> Step:
     direction = at.precondition(rest)
     size = first = float((direction * rest).sum())
     length, overlap, reach = 0.0, 0.0, size
-    at_border = False
-    for _ in range(MAX_PRODUCTS):
+    at_border, products = False, 0
+    for products in range(1, MAX_PRODUCTS + 1):
         if not size > 0:
             break
         product = at.curvature(direction)
@@ -111,7 +119,7 @@ def _best_step(at: Summit, radius: float) -> Step:
         turn = new / size
         direction = preconditioned + turn * direction
         overlap, reach, size = turn * (overlap + share * reach), new + turn**2 * reach, new
-    return Step(step, float((at.gradient * step).sum() + (step * bent).sum() / 2), at_border)
+    return Step(step, float((at.gradient * step).sum() + (step * bent).sum() / 2), at_border, products)
 
 
 def _polar(M: Tensor) -> Tensor:
