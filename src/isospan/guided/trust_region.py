@@ -35,7 +35,7 @@ class Summit(Protocol):
 
 
 class Step(NamedTuple):
-    """A step, the gain that the model expects of it, whether it ends where the model is no longer trusted, and its cost."""
+    """A step, the gain that the model expects, whether it ends where the model is not trusted any more, and its cost."""
 
     step: Tensor
     gain: float
