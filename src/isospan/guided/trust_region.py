@@ -35,7 +35,7 @@ class Summit(Protocol):
 
 
 class Step(NamedTuple):
-    """A step, the gain that the model expects, whether it ends where the model is not trusted any more, and its cost."""
+    """A step, the gain that the model expects, whether it ends where the model is not trusted, and its cost."""
 
     step: Tensor
     gain: float
@@ -99,10 +99,11 @@ def _best_step(at: Summit, radius: float) -> Step:
     size = first = float((direction * rest).sum())
     length, overlap, reach = 0.0, 0.0, size
     at_border, products = False, 0
-    for products in range(1, MAX_PRODUCTS + 1):
+    while products < MAX_PRODUCTS:
         if not size > 0:
             break
         product = at.curvature(direction)
+        products += 1
         bend = -float((direction * product).sum())
         share = size / bend if bend > 0 else float("inf")
         at_border = not length + 2 * share * overlap + share**2 * reach < radius**2
