@@ -44,7 +44,7 @@ class GatedActivation(GatedCopies):
 
     def __init__(self, rep: Representation, activation: Activation = "Sigmoid") -> None:
         super().__init__(rep, activation)
-        gates = sum(not irrep.is_trivial for irrep in rep.irreps)
+        gates = sum(part.multiplicity for part in self._copies if not part.is_trivial)
         self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
         self.rep_out = rep
         self._sizes = rep.size, gates
