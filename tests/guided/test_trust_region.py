@@ -16,8 +16,7 @@ def problem(*, with_metric=True):
     X = rand(D, D)
     metric = X @ X.mT + eye if with_metric else None
     forms = [T @ T.mT - 0.3 * U @ U.mT for T, U in ((rand(D, 3), rand(D, 2)) for _ in SIZES)]
-    inverse = None if metric is None else torch.linalg.inv(metric)
-    return forms, metric, lambda W: Shares(forms, metric, inverse, SIZES, W), rand
+    return forms, metric, lambda W: Shares(forms, metric, SIZES, W), rand
 
 
 def tangent(W, X):
@@ -59,3 +58,30 @@ def test_the_optimum_does_not_depend_on_rounding():
     assert float(at(W).gradient.norm()) < 1e-10 * abs(at(W).value)
     for name, W_q in found.items():
         torch.testing.assert_close(shaken[name], W_q, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("with_metric", [True, False])
+def test_the_preconditioner_is_symmetric_and_positive_on_steps(with_metric):
+    _, _, at, rand = problem(with_metric=with_metric)
+    W = torch.linalg.qr(rand(D, sum(SIZES))).Q.mT
+    here, step, other = at(W), tangent(W, rand(*W.shape)), tangent(W, rand(*W.shape))
+    there = here.precondition(step)
+    torch.testing.assert_close(there, tangent(W, there), rtol=0, atol=1e-12)
+    assert float((there * step).sum()) > 0
+    assert float((there * other).sum()) == pytest.approx(float((here.precondition(other) * step).sum()), rel=1e-10)
+
+
+def test_an_uneven_metric_costs_few_steps():
+    g = torch.Generator().manual_seed(1)
+    wide, sizes = 40, [8, 8]
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    Q = torch.linalg.qr(rand(wide, wide)).Q
+    metric = Q * torch.logspace(0, -4, wide, dtype=torch.float64) @ Q.mT
+    half = Q * torch.logspace(0, -2, wide, dtype=torch.float64) @ Q.mT
+    forms = [half @ T @ T.mT @ half / wide for T in (rand(wide, 20), rand(wide, 20))]
+    start = torch.linalg.qr(rand(wide, sum(sizes))).Q.mT.split(sizes)
+    found = joint_frame(dict(zip("ab", forms, strict=True)), metric, dict(zip("ab", start, strict=True)))
+    W = torch.cat(list(found.values()))
+    here = Shares(forms, metric, sizes, W)
+    # lengths of a gradient in the metric of the costs are gains
+    assert float((here.precondition(here.gradient) * here.gradient).sum()) < 1e-9 * here.value

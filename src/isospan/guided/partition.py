@@ -1,13 +1,16 @@
 """Mutually orthogonal subspaces, found jointly."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from isospan.guided.trust_region import MAX_STEPS, ascend
-from isospan.linalg import nearest_frame, pinv, procrustes_rotation
+from isospan.linalg import eigh, nearest_frame, orthogonal_complement, pinv, procrustes_rotation
+
+LEAST_SHARE, LEAST_COST = 0.02, 1e-4
+"""Below these parts of the largest share and the median cost, differences say more of noise than of curvature."""
 
 
 def joint_frame(
@@ -33,8 +36,7 @@ def joint_frame(
         start, since the way there would else decide.
     """
     sizes = [len(W) for W in start.values()]
-    inverse = None if metric is None else pinv(metric, hermitian=True)
-    at = partial(Shares, [forms[name] for name in start], metric, inverse, sizes)
+    at = partial(Shares, [forms[name] for name in start], metric, sizes)
     W = ascend(at, nearest_frame(torch.cat(list(start.values()))), steps=steps)
     return {name: procrustes_rotation(W_q, start[name]) for name, W_q in zip(start, W.split(sizes), strict=True)}
 
@@ -45,13 +47,19 @@ class Shares:
     With :math:`S = (W G W^\top)^{-1}` and :math:`B = W H W^\top` of one quantity, the share is tr S B, half its
     gradient in the space of matrices :math:`S W H - S B S W G`, and that on the manifold its tangent part. The Hessian
     is the tangent part of the derivative of the gradient, less what the curvature of the manifold takes off. Turning a
-    basis within its span changes nothing, and is no step. The preconditioner is that of the metric
-    :math:`S \otimes G`, in which a step counts by how much it changes coordinates.
+    basis within its span changes nothing, and is no step.
+
+    The preconditioner holds the curvature of single movements, in axes that nearly part them: the eigenvectors of
+    W G Wᵀ within each span, and those of G in what no span has. Moving row w of a basis along an axis v costs
+
+    .. math:: \lambda_w \, \frac{v^\top (G - G W^\top S W G) v}{w^\top G w}, \qquad
+              \lambda_w = \frac{w^\top H w}{w^\top G w},
+
+    the share that w loses to what of v its basis does not tell; two rows of different bases pay together.
 
     Args:
         forms: H (D, D) of every quantity.
         metric: G (D, D), or None for the identity.
-        inverse: of G.
         sizes: k of every quantity.
         frame: W (K, D), the bases of all quantities under each other.
     """
@@ -60,11 +68,10 @@ class Shares:
         self,
         forms: Sequence[Tensor],
         metric: Tensor | None,
-        inverse: Tensor | None,
         sizes: Sequence[int],
         frame: Tensor,
     ) -> None:
-        self.frame, self.metric, self.inverse, self.sizes = frame, metric, inverse, list(sizes)
+        self.frame, self.metric, self.sizes = frame, metric, list(sizes)
         self.forms, self.bases, self.WG = forms, frame.split(self.sizes), self._times_metric(frame)
         self.same = torch.block_diag(*(torch.ones(k, k, device=frame.device) for k in self.sizes)).bool()
         self.A = [WG @ W.mT for WG, W in zip(self.WG.split(self.sizes), self.bases, strict=True)]
@@ -93,10 +100,30 @@ class Shares:
         return 2 * self._turning(outer)
 
     def precondition(self, gradient: Tensor) -> Tensor:
-        """Solve for the step in the metric, in the space of matrices, and take its tangent part."""
-        if self.inverse is None:
-            return gradient
-        return self._turning(self._rows(self.A, gradient @ self.inverse))
+        """Divide each movement by its own cost."""
+        axes, cost = self._axes
+        turn = axes[: len(gradient)] @ self.frame.mT
+        return self._turning(turn.mT @ (turn @ gradient @ axes.mT / cost @ axes))
+
+    @cached_property
+    def _axes(self) -> tuple[Tensor, Tensor]:
+        """Axes (D, D), of which the first K span the bases, and the cost (K, D) of moving these along each."""
+        turned = [eigh(A)[1].mT @ W for A, W in zip(self.A, self.bases, strict=True)]
+        rest = orthogonal_complement(self.frame)
+        rest = eigh(self._times_metric(rest) @ rest.mT)[1].mT @ rest
+        axes = torch.cat([*turned, rest])
+        covariance = self._times_metric(axes) @ axes.mT
+        variance, costs = covariance.diagonal(), []
+        rows = zip(variance.split([*self.sizes, len(rest)]), covariance.split([*self.sizes, len(rest)]), strict=True)
+        for W, H, (own, told) in zip(turned, self.forms, rows, strict=False):
+            share = (W @ H * W).sum(1) / own
+            share = share.clamp(min=LEAST_SHARE * float(share.max()))
+            untold = variance - (told.square() / own.unsqueeze(1)).sum(0)
+            costs.append((share / own).unsqueeze(1) * untold)
+        cost = torch.cat(costs)
+        K = len(cost)
+        cost[:, :K] += cost[:, :K].mT.clone()
+        return axes, cost.clamp(min=max(LEAST_COST * float(cost.median()), torch.finfo(cost.dtype).tiny))
 
     def _turning(self, X: Tensor) -> Tensor:
         """Projection on the directions in which W stays orthonormal and no basis merely turns within its span."""

@@ -10,8 +10,8 @@ from isospan.linalg import eigh
 
 MAX_STEPS = 200
 MAX_PRODUCTS = 300
-BUDGET = 6000
-"""Products with the Hessian in all: what an optimum of some hundred directions takes."""
+BUDGET = 1000
+"""Products with the Hessian in all: enough for the optimum of a small frame, and to be near that of a large one."""
 FIRST_RADIUS = 1 / 8
 ROUNDING = 1e3 * torch.finfo(torch.float64).eps
 NOTHING = 1e-20
@@ -54,8 +54,8 @@ def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_ST
     within a radius by truncated conjugate gradients, is brought back to a frame by the polar factor, and is taken
     where f rises by a tenth of what the model says; the radius follows how well the two agree. The value never falls.
     Near the maximum every step squares the error, also that of rounding on the way: the last ones, whose gain float64
-    cannot add to f any more, are taken on the word of the gradient, down to a gain of 1e-20. It ends
-    before that after 200 steps, or 6000 products with the Hessian, still rising.
+    cannot add to f any more, are taken on the word of the gradient, down to a gain of 1e-20. It ends before that after
+    200 steps, or 1,000 products with the Hessian, still rising.
 
     Args:
         at: the function, with its derivatives, at a frame.
