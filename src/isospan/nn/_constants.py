@@ -45,6 +45,13 @@ class Constants(torch.nn.Module):
         dtype = torch.get_default_dtype() if values.dtype.kind == "f" else None
         self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
 
+    def register_order(self, name: str, order: np.ndarray) -> None:
+        """Make ``self.<name>`` a buffer with an order, or None where it leaves all as it is."""
+        if (order == np.arange(len(order))).all():
+            setattr(self, name, None)
+        else:
+            self.register_constant(name, order.astype(np.int32))
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self._buffers)
         super()._apply(fn, recurse)

@@ -44,7 +44,7 @@ class Convolution(DenseMap):
         self.stride = whole(stride, least=1, what="stride")
         self.dilation = whole(dilation, least=1, what="dilation")
         by_irrep = saves_time(self.maps.basis, taps=taps)
-        self.by_irrep = IsotypicMaps(self.maps.basis) if by_irrep else None
+        self.by_irrep = IsotypicMaps.shared(self.maps.basis) if by_irrep else None
 
     def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
         """The convolution of signals (B, rep_in.size, T), or without B, by a function of them, a weight and a bias."""

@@ -37,9 +37,9 @@ def linear_function(
     return kind.apply(x, function, adjoint, *constants)
 
 
-def reordered(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
-    """The rows of x (n, ...) in another order, where ``back`` is the inverse of ``order``."""
-    return linear_function(x, _rows, _rows_back, order, back)
+def reordered(x: Tensor, order: Tensor | None, back: Tensor | None) -> Tensor:
+    """The rows of x (n, ...) in another order, where ``back`` is the inverse of ``order``; both None for the same."""
+    return x if order is None else linear_function(x, _rows, _rows_back, order, back)
 
 
 def _rows(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
@@ -50,9 +50,9 @@ def _rows_back(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
     return x.index_select(0, back)
 
 
-def picked(x: Tensor, order: Tensor) -> Tensor:
-    """The entries of x (..., n) in another order."""
-    return linear_function(x, _picked, _picked_back, order)
+def picked(x: Tensor, order: Tensor | None) -> Tensor:
+    """The entries of x (..., n) in another order; None for the same."""
+    return x if order is None else linear_function(x, _picked, _picked_back, order)
 
 
 def _picked(x: Tensor, order: Tensor) -> Tensor:

@@ -37,10 +37,10 @@ class ChangeOfBasis(Constants):
         (tensor([2.8284, 1.4142]), tensor([3., 1.]))
     """
 
-    block_order: Tensor
-    from_block: Tensor
-    spectral_order: Tensor
-    from_spectral: Tensor
+    block_order: Tensor | None
+    from_block: Tensor | None
+    spectral_order: Tensor | None
+    from_spectral: Tensor | None
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
@@ -52,10 +52,10 @@ class ChangeOfBasis(Constants):
         self._bases = [f"basis_{i}" for i in range(len(arrays.bases))]
         for name, basis in zip(self._bases, arrays.bases, strict=True):
             self.register_constant(name, basis)
-        self.register_constant("block_order", arrays.block_order)
-        self.register_constant("from_block", arrays.from_block)
-        self.register_constant("spectral_order", arrays.spectral_order)
-        self.register_constant("from_spectral", arrays.from_spectral)
+        self.register_order("block_order", arrays.block_order)
+        self.register_order("from_block", arrays.from_block)
+        self.register_order("spectral_order", arrays.spectral_order)
+        self.register_order("from_spectral", arrays.from_spectral)
 
     @property
     def rep_out(self) -> Representation:

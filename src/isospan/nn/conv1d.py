@@ -70,8 +70,7 @@ class Conv1d(Convolution):
         self.padding, self.padding_mode = padding, padding_mode
         self._sides = padding_sides(padding, kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation)
         self._tap_gain = self.kernel_size**-0.5
-        self.to(device=device, dtype=dtype)
-        self.reset_parameters()
+        self._start(device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (B, rep_out.size, T')."""

@@ -71,8 +71,7 @@ class ConvTranspose1d(Convolution):
         self.padding_mode = check_choice(padding_mode, ("zeros",), what="padding_mode of a transposed convolution")
         self._check_output_padding()
         self._tap_gain = max(self.kernel_size / self.stride, 1) ** -0.5
-        self.to(device=device, dtype=dtype)
-        self.reset_parameters()
+        self._start(device, dtype)
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Return y (B, rep_out.size, T').

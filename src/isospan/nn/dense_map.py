@@ -45,6 +45,12 @@ class DenseMap(Freezable):
             if self.bias_coefficients is not None:
                 self.bias_coefficients.zero_()
 
+    def _start(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        """Draw the coefficients where they are asked for."""
+        if device is not None or dtype is not None:
+            self.to(device=device, dtype=dtype)
+        self.reset_parameters()
+
     def _synthesized(self) -> Tensor:
         """The maps of all taps, ``(*taps, n_out, n_in)``; convolutions lay them out as torch does."""
         return self.maps(self.coefficients)

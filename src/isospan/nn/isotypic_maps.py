@@ -24,7 +24,7 @@ Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class Shared(NamedTuple):
-    """An irrep that both sides share: its number on both, and the shape (s, m_out, m_in) of its coefficients."""
+    """An irrep that both sides share: its number on both, and the shape (m_out, m_in, s) of its coefficients."""
 
     target: int
     source: int
@@ -53,24 +53,23 @@ class IsotypicMaps(Constants):
                  [2.]]])
     """
 
-    order: Tensor
+    order: Tensor | None
 
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
-        self.source = IsotypicPieces(basis.rep_in)
+        self.source = IsotypicPieces.shared(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        self.target = None if basis.rep_out == basis.rep_in else IsotypicPieces(basis.rep_out)
+        self.target = None if basis.rep_out == basis.rep_in else IsotypicPieces.shared(basis.rep_out)
         sides = self._target.copies, self.source.copies
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in basis.rep_out.isotypic]
         orders = []
         for number, block in enumerate(basis.blocks):
             target, source = basis.rep_out.isotypic.index(block.target), basis.rep_in.isotypic.index(block.source)
-            m_out, m_in, s = block.shape
-            self._shared.append(Shared(target, source, block.irrep.size, (s, m_out, m_in)))
+            self._shared.append(Shared(target, source, block.irrep.size, block.shape))
             numbers = np.arange(block.slice.start, block.slice.stop).reshape(block.shape)
-            orders.append(numbers[np.ix_(sides[0][target], sides[1][source])].transpose(2, 0, 1))
+            orders.append(numbers[np.ix_(sides[0][target], sides[1][source])])
             self.register_constant(f"units_{number}", block.units)
-        self.register_constant("order", np.concatenate([order.ravel() for order in orders]).astype(np.int32))
+        self.register_order("order", np.concatenate([order.ravel() for order in orders]))
 
     def forward(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
         """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (..., rows, columns) to signals."""
@@ -98,12 +97,12 @@ class IsotypicMaps(Constants):
         return [self._weight(part, number) for number, part in enumerate(parts)]
 
     def _weight(self, coefficients: Tensor, number: int) -> Tensor:
-        dim, (s, m_out, m_in) = self._shared[number].dim, self._shared[number].shape
+        dim, (m_out, m_in, s) = self._shared[number].dim, self._shared[number].shape
         if s == 1:
             return coefficients.unflatten(-1, (m_out, m_in)) * dim**-0.5
         units = getattr(self, f"units_{number}").to(coefficients.dtype)
-        C = coefficients.unflatten(-1, (s, m_out, m_in))
-        return torch.einsum("sab,...soi->...aobi", units, C).flatten(-4, -3).flatten(-2)
+        C = coefficients.unflatten(-1, (m_out, m_in, s))
+        return torch.einsum("sab,...ois->...aobi", units, C).flatten(-4, -3).flatten(-2)
 
 
 def _applied(product: Product, piece: Tensor, weight: Tensor) -> Tensor:

@@ -42,14 +42,14 @@ class IsotypicPieces(Constants):
         [(1, 2, 5, 10), (2, 2, 5, 10)]
     """
 
-    order: Tensor
-    order_back: Tensor
+    order: Tensor | None
+    order_back: Tensor | None
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        order = np.concatenate([block.indices.T.ravel() for block in rep.blocks]).astype(np.int32)
-        self.register_constant("order", order)
-        self.register_constant("order_back", np.argsort(order).astype(np.int32))
+        order = np.concatenate([block.indices.T.ravel() for block in rep.blocks])
+        self.register_order("order", order)
+        self.register_order("order_back", np.argsort(order))
         self._sizes = [(block.size, block.copies) for block in rep.blocks]
         columns: list[list[np.ndarray]] = [[] for _ in rep.blocks]
         self._rows: list[list[Rows]] = []

@@ -63,9 +63,8 @@ class Linear(DenseMap):
         self.in_features, self.out_features = rep_in.size, rep_out.size
         by_irrep = min(rep_in.size, rep_out.size) >= WIDE and not self.maps.is_gathered
         by_irrep = by_irrep and saves_time(self.maps.basis, taps=1)
-        self.by_irrep = IsotypicMaps(self.maps.basis) if by_irrep else None
-        self.to(device=device, dtype=dtype)
-        self.reset_parameters()
+        self.by_irrep = IsotypicMaps.shared(self.maps.basis) if by_irrep else None
+        self._start(device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., rep_out.size)."""

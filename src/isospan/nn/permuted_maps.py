@@ -64,10 +64,10 @@ class PermutedMaps(Constants):
         copies = [tuple(block.copies for block in blocks) for blocks in (targets, sources)]
         self._sizes, self._shape = (basis.rep_out.size, basis.rep_in.size), Shape(*copies)
         orders = [_coefficients(basis, o, i).ravel() for o in range(len(targets)) for i in range(len(sources))]
-        self._register_order("order", np.concatenate(orders))
+        self.register_order("order", np.concatenate(orders))
         rows = _coordinates(basis.rep_out)
-        self._register_order("rows", np.argsort(rows))
-        self._register_order("rows_back", rows)
+        self.register_order("rows", np.argsort(rows))
+        self.register_order("rows_back", rows)
         coordinates, moves = _coordinates(basis.rep_in), _moves(basis.rep_in)
         short = np.int16 if basis.rep_in.size < 2**15 else np.int32  # indices of 32 bits would outweigh small maps
         self._names: list[str] = []
@@ -90,13 +90,6 @@ class PermutedMaps(Constants):
         with full_precision(taps):
             W = linear_function(taps, _maps, _maps_back, self._shape, *orders, *tensors)
         return W if is_flat else W.view(*coefficients.shape[:-1], *self._sizes)
-
-    def _register_order(self, name: str, order: np.ndarray) -> None:
-        """An order as a buffer, or None where it leaves all as it is."""
-        if (np.diff(order) == 1).all():
-            setattr(self, name, None)
-        else:
-            self.register_constant(name, order.astype(np.int32))
 
 
 def _maps(c: Tensor, shape: Shape, order: Order, rows: Order, rows_back: Order, *tensors: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ class SpectralArrays(NamedTuple):
         spectral_order: the blocks' transformed coordinates (D,) in the order of the spectral basis.
         from_spectral: the inverse of that order.
         sizes: number of coordinates of every block, all its copies together.
+
+    As tensors, an order may be None where it leaves all as it is.
     """
 
     bases: tuple[Any, ...]
@@ -54,16 +56,20 @@ class SpectralArrays(NamedTuple):
 
 def to_spectral(x: Tensor, tensors: SpectralArrays) -> Tensor:
     """Spectral coordinates x Q of vectors x (..., D): plain operations on tensors."""
-    pieces = x.index_select(-1, tensors.block_order).split(tensors.sizes, dim=-1)
+    pieces = _ordered(x, tensors.block_order).split(tensors.sizes, dim=-1)
     moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-    return _joined(moved).index_select(-1, tensors.spectral_order)
+    return _ordered(_joined(moved), tensors.spectral_order)
 
 
 def from_spectral(z: Tensor, tensors: SpectralArrays) -> Tensor:
     """Vectors z Qᵀ with spectral coordinates z (..., D): plain operations on tensors."""
-    pieces = z.index_select(-1, tensors.from_spectral).split(tensors.sizes, dim=-1)
+    pieces = _ordered(z, tensors.from_spectral).split(tensors.sizes, dim=-1)
     moved = [_each_copy(piece, basis.mT) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-    return _joined(moved).index_select(-1, tensors.from_block)
+    return _ordered(_joined(moved), tensors.from_block)
+
+
+def _ordered(x: Tensor, order: Tensor | None) -> Tensor:
+    return x if order is None else x.index_select(-1, order)
 
 
 def _joined(pieces: Sequence[Tensor]) -> Tensor:
