@@ -14,6 +14,8 @@ from isospan.groups import DihedralGroup
 from isospan.nn import ChangeOfBasis
 from isospan.nn.dense_map import DenseMap
 from isospan.nn.invariant_vectors import InvariantVectors
+from isospan.nn.isotypic_maps import IsotypicMaps
+from isospan.nn.isotypic_pieces import IsotypicPieces
 from isospan.nn.permuted_maps import PermutedMaps
 from isospan.nn.spectral_maps import SpectralMaps
 from isospan.representations import Representation
@@ -21,7 +23,7 @@ from isospan.testing import assert_equivariant
 
 from .conftest import CASES, EXPORTED, LAYERS, ONE_BASIS, axis
 
-SHARED = (ChangeOfBasis, InvariantVectors, PermutedMaps, SpectralMaps)
+SHARED = (ChangeOfBasis, InvariantVectors, IsotypicMaps, IsotypicPieces, PermutedMaps, SpectralMaps)
 """Modules of constants that are computed of representations alone."""
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)

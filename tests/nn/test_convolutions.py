@@ -165,6 +165,17 @@ def test_wide_convolutions_are_computed_by_irrep():
     assert Conv1d(trivial, trivial, 3).by_irrep is None
 
 
+def test_wide_convolutions_share_exact_arrays_and_keep_no_order_that_changes_nothing():
+    regular, irreps = 12 * DihedralGroup(6).regular_representation, 16 * directsum(DihedralGroup(6).irreps())
+    for rep in (regular, irreps):
+        first, second = Conv1d(rep, rep, 3).by_irrep, ConvTranspose1d(rep, rep, 5).by_irrep
+        assert first is not second
+        assert first._exact.keys() == second._exact.keys()
+        for ours, theirs in zip(first.modules(), second.modules(), strict=True):
+            assert all(ours._exact[name] is theirs._exact[name] for name in ours._exact)
+        assert (first.order is None) == (rep is irreps)
+
+
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch, while it traces
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
 @pytest.mark.parametrize("basis", ["permuted", "turned"])

@@ -37,6 +37,17 @@ def test_number_of_parameters_is_that_of_the_characters():
     assert layer.bias_coefficients.numel() == 1
 
 
+def test_bias_is_made_of_the_invariant_columns_of_the_change_of_basis(reps):
+    """Several blocks of several copies, with two, one and no invariants each, in an order that is not theirs."""
+    rep = turned(2 * reps[0]) + 3 * reps[1] + reps[0] + 2 * reps[1]
+    layer = Linear(rep, rep).double()
+    torch.nn.init.normal_(layer.bias_coefficients)
+    columns = rep.change_of_basis[:, : len(layer.bias_coefficients)]  # the trivial irrep leads
+    # float64 rounding of sums of a few terms
+    np.testing.assert_allclose(layer.bias.detach(), columns @ layer.bias_coefficients.detach().numpy(), atol=1e-13)
+    assert sum(buffer.numel() for buffer in Linear(64 * reps[0], rep).invariants.buffers()) < 5 * rep.size
+
+
 def test_products_irrep_by_irrep_are_those_of_the_dense_weight(reps, monkeypatch):
     """Complex and quaternionic irreps, irreps that one side lacks, and several blocks of several copies."""
     monkeypatch.setattr(linear, "WIDE", 1)

@@ -1,6 +1,6 @@
 """Equivariant maps of signals, one product for every irrep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -60,16 +60,17 @@ class IsotypicMaps(Constants):
         self.source = IsotypicPieces.shared(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
         self.target = None if basis.rep_out == basis.rep_in else IsotypicPieces.shared(basis.rep_out)
-        sides = self._target.copies, self.source.copies
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in basis.rep_out.isotypic]
-        orders = []
+        copies = []
         for number, block in enumerate(basis.blocks):
             target, source = basis.rep_out.isotypic.index(block.target), basis.rep_in.isotypic.index(block.source)
             self._shared.append(Shared(target, source, block.irrep.size, block.shape))
-            numbers = np.arange(block.slice.start, block.slice.stop).reshape(block.shape)
-            orders.append(numbers[np.ix_(sides[0][target], sides[1][source])])
+            copies.append((self._target.copies[target], self.source.copies[source]))
             self.register_constant(f"units_{number}", block.units)
-        self.register_order("order", np.concatenate([order.ravel() for order in orders]))
+        if all((np.diff(numbers) == 1).all() for pair in copies for numbers in pair):
+            self.order = None
+        else:
+            self.register_order("order", _order(basis.blocks, copies))
 
     def forward(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
         """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (..., rows, columns) to signals."""
@@ -113,6 +114,12 @@ def _applied(product: Product, piece: Tensor, weight: Tensor) -> Tensor:
     signals = piece.view(repeats, columns, samples, length).transpose(1, 2).flatten(0, 1)
     image = product(signals, weight).unflatten(0, (repeats, samples)).transpose(1, 2)
     return image.reshape(d, repeats * rows // d, samples, image.shape[-1])
+
+
+def _order(blocks: Sequence[HomBlock], copies: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Numbers (dimension,) of the coefficients in the order of the copies on both sides."""
+    numbers = [np.arange(block.slice.start, block.slice.stop).reshape(block.shape) for block in blocks]
+    return np.concatenate([part[np.ix_(*pair)].ravel() for part, pair in zip(numbers, copies, strict=True)])
 
 
 def saves_time(basis: HomBasis, *, taps: int) -> bool:
