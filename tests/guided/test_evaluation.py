@@ -19,6 +19,7 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
+from isospan.guided import evaluation
 from isospan.guided.evaluation import evaluate, evaluate_moments
 from isospan.guided.latent_space import LatentSpace
 from isospan.moments import Moments
@@ -300,3 +301,15 @@ def test_every_probe_is_left_out_where_its_samples_are_too_few(case):
         assert [math.isnan(r2) for r2 in e.cross_r2[1].tolist()] == [n < 4, n < 3, n < 4]
         assert [math.isnan(r2) for r2 in e.target_r2[1].tolist()] == [n < 8, False, n < 4]
         assert all(map(math.isfinite, e.decode_r2.values()))
+
+
+def test_each_fold_and_source_is_asked_once_whether_it_determines_probes(case, monkeypatch):
+    asked = []
+
+    def determined(count, C, *, ridge):
+        asked.append(len(C))
+        return True
+
+    monkeypatch.setattr(evaluation, "determined", determined)
+    evaluate(*case)
+    assert sorted(asked) == sorted(2 * [D, 2, 1, 2, 4, 1, 2])  # folds: the latent, k, P

@@ -116,13 +116,87 @@ def test_frame_and_figure_show_every_quantity():
     np.testing.assert_array_equal(lines, list(table["r2"].values()))
 
 
+def noise(seed, n, d=D):
+    """Latents and quantities that have nothing to do with each other."""
+    g = torch.Generator().manual_seed(seed)
+    rand = lambda *s: torch.randn(n, *s, generator=g, dtype=torch.float64)  # noqa: E731
+    return rand(d), {"a": rand(2), "b": rand()}
+
+
+def r2_of(z, y, **options):
+    objective, monitor = SpaceObjective(K, z.shape[1], **options), SubspaceMonitor()
+    objective.solve(z, y)
+    assert monitor.update(objective)
+    return monitor.to_dict()["r2"]
+
+
 def test_r2_of_fewer_samples_than_two_a_latent_is_not_known():
     """The best two directions of seven latents, chosen on eight samples, read any noise."""
-    objective, monitor = SpaceObjective(K, D), SubspaceMonitor()
-    for n, known in [(8, False), (2 * D, True)]:
-        g = torch.Generator().manual_seed(0)
-        noise = lambda *s, n=n, g=g: torch.randn(n, *s, generator=g, dtype=torch.float64)  # noqa: E731
-        objective.solve(noise(D), {"a": noise(2), "b": noise()})
+    for n, known in [(8, False), (2 * D - 1, False), (2 * D, True)]:
+        r2 = r2_of(*noise(0, n), ridge=0.0)
+        assert all(np.isfinite(column).all() == known for column in r2.values())
+
+
+def test_latents_that_repeat_others_need_no_samples():
+    z, y = noise(0, 8, d=3)
+    assert np.isfinite(list(r2_of(z.repeat(1, 5), y).values())).all()
+    assert np.isnan(list(r2_of(noise(0, 8, d=15)[0], y).values())).all()
+
+
+def test_r2_of_noise_is_the_degrees_of_freedom_over_the_samples():
+    """Of Gaussian noise, least squares on D regressors explains D / (n - 1) of one entry on average."""
+    n = 4 * D
+    found = [r2_of(*noise(seed, n), ridge=0.0)["b"][0] for seed in range(200)]
+    assert np.mean(found) == pytest.approx(D / (n - 1), abs=0.03)  # 4 times the beta law's deviation 0.11 / sqrt(200)
+
+
+# Two samples for each of 7 latents are 14. The count comes ever closer to n / (1 - momentum).
+@pytest.mark.parametrize(
+    ("n", "momentum", "told"),
+    [(4, 0.75, False), (3, 0.75, True), (8, 0.5, False), (14, 0.0, False), (13, 0.0, True)],
+)
+def test_batches_that_never_determine_r2_are_told_once(n, momentum, told, caplog):
+    objective = SpaceObjective(K, D, schedule=EverySteps(2), momentum=momentum, ridge=0.0)
+    monitor = SubspaceMonitor()
+    with caplog.at_level("WARNING", logger="isospan"):
+        for step in range(60):
+            objective(*noise(step, n))
+            monitor.update(objective)
+    last = [column[-1] for column in monitor.to_dict()["r2"].values()]
+    assert np.isnan(last).all() == told
+    assert len(caplog.records) == told
+
+
+def test_what_is_told_is_enough(caplog):
+    def train(n, momentum):
+        objective, monitor = SpaceObjective(K, D, momentum=momentum, ridge=0.0), SubspaceMonitor()
+        with caplog.at_level("WARNING", logger="isospan"):
+            for step in range(1, 201):
+                objective(*noise(step, n))
+                monitor.update(objective)
+        objective.end_epoch()
         assert monitor.update(objective)
-        assert all(np.isfinite(r2) == known for r2 in monitor.rows[-1]["r2"].values())
-    assert monitor.plot().axes
+        return monitor
+
+    assert np.isnan(list(train(3, 0.75).to_dict()["r2"].values())).all()
+    (record,) = caplog.records
+    assert "hold at most B / (1 - momentum) = 12 samples, too few for D = 7 latents. 14 are enough" in record.message
+    assert "batches of more than 3.5 samples, or a momentum above 0.785714" in record.message
+    for enough in (train(4, 0.75), train(3, 0.79)):
+        assert np.isfinite([column[-1] for column in enough.to_dict()["r2"].values()]).all()
+    assert len(caplog.records) == 1
+
+
+def test_the_panel_says_what_to_do_where_r2_is_not_known():
+    pytest.importorskip("matplotlib")
+    for n, known in [(8, False), (2 * D, True)]:
+        objective, monitor = SpaceObjective(K, D, ridge=0.0), SubspaceMonitor()
+        objective.solve(*noise(0, n))
+        monitor.update(objective)
+        figure = monitor.plot()
+        figure.draw_without_rendering()
+        panel = figure.axes[2]
+        assert ("larger batches" in "".join(text.get_text() for text in panel.texts)) != known
+        for text in panel.texts:  # inside its panel
+            box, room = text.get_window_extent(), panel.get_window_extent()
+            assert room.x0 <= box.x0 < box.x1 <= room.x1

@@ -18,6 +18,7 @@ from isospan.guided._plot_style import (
     empty_figure,
     label,
     new_figure,
+    note,
     style,
 )
 from isospan.guided.monitor import SubspaceMonitor, largest
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from isospan.guided.sizing import ThresholdSweep
 
 EXCESS_AT_FULL_COLOUR = 0.3
+NO_R2 = """R² is not known:
+the running moments held too few
+samples for so many latents.
+Take larger batches
+or a momentum closer to 1."""
 
 
 def plot_cross_decodability(evaluation: Evaluation) -> Figure:
@@ -114,5 +120,7 @@ def plot_drift(monitor: SubspaceMonitor) -> Figure:
         read.set(title="R² on running moments", xlabel="step", ylim=(min(0, read.get_ylim()[0]), 1.02))
         for ax in (before, ends, read):
             ax.grid(axis="y")
+        if not np.isfinite(list(table["r2"].values())).any():
+            note(read, NO_R2)
         figure.legend(*before.get_legend_handles_labels(), loc="outside lower left", ncols=4)
     return figure

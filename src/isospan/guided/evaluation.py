@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import combinations
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from isospan._checks import check_latents, check_names, check_targets
 from isospan._warnings import warn
 from isospan.errors import DegenerateDataError, ShapeError
 from isospan.guided.latent_space import LatentSpace
-from isospan.guided.probes import SAMPLES_A_DIRECTION, Pair, Probe
+from isospan.guided.probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
 from isospan.guided.scores import squared_deviation, stored_r2
 from isospan.linalg import orthonormal_rows, principal_angles, symmetric_spectrum
 from isospan.moments import Moments, merged
@@ -188,38 +190,56 @@ def evaluate_moments(
         _check_moments(space, moments)
     whole = merged([score for _, score in folds])
     space = space.to(device=whole.z_mean.device, dtype=torch.float64)
-    W, k = space.W, {name: len(space.W[name]) for name in names}
-    total = {name: squared_deviation(name, whole) for name in names}
-
-    def r2(pair_of: Callable[[Moments], Pair], target: str, rank: int | None = None) -> float:
-        pairs = [(pair_of(fit), pair_of(score)) for fit, score in folds]
-        if not all(fit.determined(ridge=ridge) for fit, _ in pairs):
-            return float("nan")
-        errors = (Probe.fitted(fit, ridge=ridge, rank=rank).squared_error(score) for fit, score in pairs)
-        return 1 - sum(errors) / total[target]
-
-    def told(i: str, j: str) -> float:
-        return 1.0 if i == j else r2(lambda m: Pair.of_targets(m, j, i), i)
-
-    cross = [[r2(lambda m, i=i, j=j: Pair.of_latents(m, i, W[j]), i) for j in names] for i in names]
+    source = partial(_Source, folds, {name: squared_deviation(name, whole) for name in names}, ridge=ridge)
+    latents = source(Pair.of_latents)
+    subspace = {name: source(partial(Pair.of_latents, W=W)) for name, W in space.W.items()}
+    quantity = {name: source(partial(Pair.of_targets, source=name)) for name in names}
+    cross = [[subspace[j].r2(i) for j in names] for i in names]
+    told = [[1.0 if i == j else quantity[j].r2(i) for j in names] for i in names]
     share, spectrum = _variance(space, whole.cov_zz)
     evaluation = Evaluation(
         names=names,
         own_r2={name: cross[i][i] for i, name in enumerate(names)},
-        ceiling_r2={name: r2(lambda m, i=name: Pair.of_latents(m, i), name, k[name]) for name in names},
-        probe_r2={name: r2(lambda m, i=name: Pair.of_latents(m, i), name) for name in names},
+        ceiling_r2={name: latents.r2(name, rank=len(W)) for name, W in space.W.items()},
+        probe_r2={name: latents.r2(name) for name in names},
         decode_r2={name: stored_r2(space, whole, name) for name in names},
         cross_r2=torch.tensor(cross, dtype=torch.float64),
-        target_r2=torch.tensor([[told(i, j) for j in names] for i in names], dtype=torch.float64),
-        angles={
-            (a, b): principal_angles(W[a], W[b]).rad2deg().cpu() for i, a in enumerate(names) for b in names[i + 1 :]
-        },
+        target_r2=torch.tensor(told, dtype=torch.float64),
+        angles=_angles(space.W),
         variance_share=share,
         spectrum=spectrum,
         n_samples=round(float(whole.count)),
     )
     _warn_of_unknown(evaluation, space, fitted=min(int(fit.count) for fit, _ in folds))
     return evaluation
+
+
+class _Source:
+    """What probes read from, which are fitted on one part of each fold and scored on the other."""
+
+    def __init__(
+        self,
+        folds: Sequence[tuple[Moments, Moments]],
+        total: Mapping[str, float],
+        pair_of: Callable[[Moments, str], Pair],
+        *,
+        ridge: float,
+    ) -> None:
+        self.folds, self.total, self.pair_of, self.ridge = folds, total, pair_of, ridge
+
+    @cached_property
+    def determined(self) -> bool:
+        """Whether every fold has enough samples, which is the same for all quantities."""
+        pairs = [self.pair_of(fit, next(iter(self.total))) for fit, _ in self.folds]
+        return all(determined(pair.count, pair.cov_xx, ridge=self.ridge) for pair in pairs)
+
+    def r2(self, target: str, rank: int | None = None) -> float:
+        """R² of a quantity over all folds together, by probes of a rank; NaN where they are not determined."""
+        if not self.determined:
+            return float("nan")
+        pairs = [(self.pair_of(fit, target), self.pair_of(score, target)) for fit, score in self.folds]
+        errors = (Probe.fitted(fit, ridge=self.ridge, rank=rank).squared_error(score) for fit, score in pairs)
+        return 1 - sum(errors) / self.total[target]
 
 
 def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
@@ -281,6 +301,10 @@ def _halves(data: Data) -> list[Data]:
         )
     halves = (slice(0, len(z) // 2), slice(len(z) // 2, None))
     return [(z[rows], {name: t[rows] for name, t in y.items()}) for rows in halves]
+
+
+def _angles(W: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
+    return {(a, b): principal_angles(W[a], W[b]).rad2deg().cpu() for a, b in combinations(W, 2)}
 
 
 def _variance(space: LatentSpace, C: Tensor) -> tuple[dict[str, float], Tensor]:

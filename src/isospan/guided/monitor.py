@@ -1,5 +1,6 @@
 """How the subspaces move while a network trains."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,15 +9,21 @@ from torch import Tensor
 
 from isospan.guided.decoders import decoders_from_moments
 from isospan.guided.objective import SpaceObjective
-from isospan.guided.probes import Pair, Probe
+from isospan.guided.probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
 from isospan.guided.scores import squared_deviation
 from isospan.linalg import principal_angles
+from isospan.moments import Moments
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
 Bases = Mapping[str, Tensor]
+
+NEVER_REACHED = 1e-9
+"""Share of its bound below which a count is not relied on to come."""
+
+logger = logging.getLogger("isospan")
 
 
 class SubspaceMonitor:
@@ -27,8 +34,11 @@ class SubspaceMonitor:
 
     .. math:: R^2 = 1 - \sum \|y - \hat y\|^2 / \sum \|y - \bar y\|^2 .
 
-    It is NaN while these have seen fewer than two samples for each of the D latents: subspaces and decoders then follow
-    the noise of the very samples that they are scored on.
+    Subspaces and decoders were fitted to the very samples that they are scored on, so n samples of nothing but noise
+    score up to d/n on average. These are the degrees of freedom d of a ridge regression on all latents: D, or fewer
+    where latents are constant, repeat each other or are far below the ridge. R² is NaN while n < 2d. Running moments
+    hold at most B/(1 - momentum) samples of batches of B; where that is too few, the log says once what is enough.
+    For R² on held-out data see :func:`isospan.guided.evaluate`.
 
     The bases of every re-solve are kept, and from them follow the principal angles between each and the one before, the
     first, and the last. Between re-solves and ends of epochs :meth:`update` only looks at counters.
@@ -48,6 +58,7 @@ class SubspaceMonitor:
         self.rows: list[dict[str, Any]] = []
         self.bases: list[Bases] = []
         self._seen = (0, 0)
+        self._told = False
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -76,7 +87,7 @@ class SubspaceMonitor:
                 "epoch": seen[1],
                 "resolved": seen[0] != self._seen[0],
                 "basis": len(self.bases) - 1,
-                "r2": _r2(objective),
+                "r2": self._r2(objective),
                 "terms": {name: float(value) for name, value in objective.terms.items()},
             }
         )
@@ -143,6 +154,31 @@ class SubspaceMonitor:
             return []
         return principal_angles(self.bases[other][name], self.bases[row["basis"]][name]).rad2deg().tolist()
 
+    def _r2(self, objective: SpaceObjective) -> dict[str, float]:
+        moments, W = objective.moments, objective.solution.W
+        if not determined(float(moments.count), moments.cov_zz, ridge=objective.ridge):
+            self._tell(objective)
+            return dict.fromkeys(W, float("nan"))
+        A = decoders_from_moments(moments, W, ridge=objective.ridge)
+        return {name: _r2(moments, name, W[name].mT @ A[name]) for name in W}
+
+    def _tell(self, objective: SpaceObjective) -> None:
+        """Log, once, what it takes to know R² where more batches like those so far will not do."""
+        moments, fresh, steps = objective.moments, 1 - objective.momentum, int(objective.step)
+        if self._told or not steps:
+            return
+        most = float(moments.count) / (1 - objective.momentum**steps)  # which the count approaches and never reaches
+        if determined(most * (1 - NEVER_REACHED), moments.cov_zz, ridge=objective.ridge):
+            return
+        enough = max(3, SAMPLES_A_DIRECTION * objective.latent_dim)
+        logger.warning(
+            "R² of the quantities is not recorded: the running moments hold at most B / (1 - momentum) = %.4g samples, "
+            "too few for D = %d latents. %d are enough: take batches of more than %.4g samples, or a momentum above "
+            "%.6g.",
+            *(most, objective.latent_dim, enough, enough * fresh, 1 - most * fresh / enough),
+        )
+        self._told = True
+
 
 def largest(rows: list[list[float]]) -> list[float]:
     """Return the largest angle of each row, NaN where there is none.
@@ -154,14 +190,6 @@ def largest(rows: list[list[float]]) -> list[float]:
     return [max(row, default=float("nan")) for row in rows]
 
 
-def _r2(objective: SpaceObjective) -> dict[str, float]:
-    moments, W = objective.moments, objective.solution.W
-    A = decoders_from_moments(moments, W, ridge=objective.ridge)
-    found = dict.fromkeys(W, float("nan"))
-    for name in W:
-        pair = Pair.of_latents(moments, name)
-        if not pair.determined(ridge=objective.ridge):
-            continue
-        probe = Probe(moments.z_mean, moments.y_mean[name], W[name].mT @ A[name])
-        found[name] = 1 - probe.squared_error(pair) / squared_deviation(name, moments)
-    return found
+def _r2(moments: Moments, name: str, B: Tensor) -> float:
+    probe = Probe(moments.z_mean, moments.y_mean[name], B)
+    return 1 - probe.squared_error(Pair.of_latents(moments, name)) / squared_deviation(name, moments)

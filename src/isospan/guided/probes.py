@@ -42,8 +42,8 @@ class Pair:
         return cls(float(moments.count), z_mean, moments.y_mean[target], C_zz, C_zy, moments.var_y[target])
 
     @classmethod
-    def of_targets(cls, moments: Moments, source: str, target: str) -> "Pair":
-        """One quantity and another; the moments hold the covariance of the targets."""
+    def of_targets(cls, moments: Moments, target: str, source: str) -> "Pair":
+        """One quantity to read from and one to give; the moments hold the covariance of the targets."""
         C, mean = moments.cov_yy, moments.y_mean
         return cls(
             float(moments.count),
@@ -53,28 +53,6 @@ class Pair:
             C[source, target],
             moments.var_y[target],
         )
-
-    def determined(self, *, ridge: float) -> bool:
-        r"""Whether there are enough samples to fit a probe: three, and two for each of its degrees of freedom.
-
-        .. math:: n \ge \max(3,\, 2 d), \qquad d = \sum_i \frac{\lambda_i}{\lambda_i + \lambda}
-
-        with the eigenvalues :math:`\lambda_i` of :math:`C_{xx}`. At most K, they are fewer where entries of x are
-        constant, repeat each other, or are far below the ridge.
-
-        Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, equation 3.50.
-
-        Example:
-            >>> x = torch.randn(20, 11, generator=torch.Generator().manual_seed(0))
-            >>> wide, repeated = (Moments.of(z, {"y": x[:, :1]}) for z in (x, x[:, :1].expand(-1, 11)))
-            >>> [Pair.of_latents(moments, "y").determined(ridge=0.0) for moments in (wide, repeated)]
-            [False, True]
-        """
-        if self.count < 3:
-            return False
-        if self.count >= SAMPLES_A_DIRECTION * len(self.cov_xx):
-            return True
-        return self.count >= SAMPLES_A_DIRECTION * _degrees_of_freedom(self.cov_xx, ridge)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +101,29 @@ class Probe:
         bias = pair.y_mean - self.y_mean - (pair.x_mean - self.x_mean) @ self.B
         scatter = pair.var_y.sum() + ((pair.cov_xx @ self.B - 2 * pair.cov_xy) * self.B).sum()
         return float(pair.count * (scatter + bias.square().sum()))
+
+
+def determined(count: float, C: Tensor, *, ridge: float) -> bool:
+    r"""Whether there are enough samples to fit a probe on regressors of covariance C (K, K).
+
+    Three, and two for each of its degrees of freedom:
+
+    .. math:: n \ge \max(3,\, 2 d), \qquad d = \sum_i \frac{\lambda_i}{\lambda_i + \lambda}
+
+    with the eigenvalues :math:`\lambda_i` of C. At most K, they are fewer where regressors are constant, repeat each
+    other, or are far below the ridge. What the probe shall give does not matter.
+
+    Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, equation 3.50.
+
+    Example:
+        >>> x = torch.randn(20, 11, generator=torch.Generator().manual_seed(0))
+        >>> wide, repeated = x.T.cov(), x[:, :1].expand(-1, 11).T.cov()
+        >>> determined(20, wide, ridge=0.0), determined(20, repeated, ridge=0.0)
+        (False, True)
+    """
+    if count < 3:
+        return False
+    return count >= SAMPLES_A_DIRECTION * len(C) or count >= SAMPLES_A_DIRECTION * _degrees_of_freedom(C, ridge)
 
 
 def _degrees_of_freedom(C: Tensor, ridge: float) -> float:
