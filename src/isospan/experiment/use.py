@@ -212,9 +212,10 @@ def edit(
 def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: str = "cpu") -> Evaluation:
     """Score a run on the fields of files, for which its quantities can be computed; probes are cross-fitted on halves.
 
-    Probes that a half of the samples does not determine are NaN: where it has fewer than two samples for each of the k
-    coordinates (``own_r2``, ``cross_r2``), of all D (``ceiling_r2``, ``probe_r2``), or of the P entries of a quantity
-    (``target_r2``). ``decode_r2`` needs none.
+    Probes that a half of the samples does not determine are NaN: where it has fewer than two samples for each degree of
+    freedom of what they read from. These are the k coordinates (``own_r2``, ``cross_r2``), all D (``ceiling_r2``,
+    ``probe_r2``), or the P entries of a quantity (``target_r2``); fewer where some are constant or repeat others.
+    ``decode_r2`` needs none.
 
     Warns:
         NumericalWarning: some probes were left out.
