@@ -1,8 +1,12 @@
 """The ascent to a joint frame: derivatives against differences, and an optimum that rounding does not move."""
 
+import warnings
+
 import pytest
 import torch
 
+from isospan.errors import NumericalWarning
+from isospan.guided import subspaces
 from isospan.guided.partition import Shares, joint_frame
 from isospan.linalg import nearest_frame
 
@@ -85,3 +89,61 @@ def test_an_uneven_metric_costs_few_steps():
     here = Shares(forms, metric, sizes, W)
     # lengths of a gradient in the metric of the costs are gains
     assert float((here.precondition(here.gradient) * here.gradient).sum()) < 1e-9 * here.value
+
+
+def awkward(kind):
+    """Latents and quantities in which metric or form are singular."""
+    g = torch.Generator().manual_seed(3)
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    z = rand(200, 10)
+    if kind == "mirrored":
+        z = torch.cat([z, -z])
+    elif kind == "dead":
+        z[:, 6:] = 0
+    elif kind == "repeated":
+        z = torch.cat([z[:, :5], z[:, :5]], 1)
+    told = z[:, :4] @ rand(4, 6) + 0.3 * rand(len(z), 6), z[:, 2:6] @ rand(4, 5)
+    # an even quantity of mirrored latents has no covariance with them, but for rounding
+    return z, dict(zip("ab", (told[0], told[1] ** 2 if kind == "mirrored" else told[1]), strict=True))
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-3])
+@pytest.mark.parametrize("kind", ["whole", "mirrored", "dead", "repeated"])
+def test_singular_metrics_and_forms_are_climbed_too(kind, ridge):
+    z, y = awkward(kind)
+    k = {"a": 2, "b": 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericalWarning)  # of ranks below k
+        free, joint = (subspaces(z, y, k, method="regression", ridge=ridge, orthogonal=o) for o in (False, True))
+    W = torch.cat(list(joint.values()))
+    torch.testing.assert_close(W @ W.mT, torch.eye(4, dtype=W.dtype), rtol=0, atol=1e-10)
+    polar = dict(zip(k, nearest_frame(torch.cat(list(free.values()))).split(2), strict=True))
+    shares = [sum(explained(z, y[name], bases[name]) for name in k) for bases in (polar, joint, free)]
+    assert shares[0] - 1e-10 <= shares[1] <= shares[2] + 1e-10
+    if kind != "repeated":  # where halves of one latent can be told by both
+        assert shares[1] > shares[0] + 1e-3
+
+
+def test_the_more_separation_the_less_leakage():
+    z, y = awkward("whole")
+    bases = [subspaces(z, y, 2, method="regression", orthogonal=True, separation=s) for s in (0.0, 1.0, 30.0, 1000.0)]
+    none, some, much, all_but = (leaked(z, y, W) for W in bases)
+    assert some < 0.9 * none
+    assert max(much, all_but) < 0.5 * some
+
+
+def explained(z, y, W):
+    """Share of the variance of y that coordinates tell, by least squares."""
+    s, t = (z - z.mean(0)) @ W.mT, y - y.mean(0)
+    rest = t - s @ torch.linalg.lstsq(s, t, driver="gelsd").solution
+    return float(1 - rest.square().sum() / t.square().sum())
+
+
+def leaked(z, y, W):
+    """How much more of each quantity the other's subspace tells than the other quantity does."""
+    both = [
+        explained(torch.cat([z @ W[j].mT, y[j]], 1), y[i], torch.eye(2 + y[j].shape[1], dtype=z.dtype))
+        for i, j in ("ab", "ba")
+    ]
+    alone = [explained(y[j], y[i], torch.eye(y[j].shape[1], dtype=z.dtype)) for i, j in ("ab", "ba")]
+    return sum(both) - sum(alone)

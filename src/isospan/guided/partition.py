@@ -10,7 +10,7 @@ from isospan.guided.trust_region import MAX_STEPS, ascend
 from isospan.linalg import eigh, nearest_frame, orthogonal_complement, pinv, procrustes_rotation
 
 LEAST_SHARE, LEAST_COST = 0.02, 1e-4
-"""Below these parts of the largest share and the median cost, differences say more of noise than of curvature."""
+"""Below these parts of the largest share and of the usual cost, differences say more of noise than of curvature."""
 
 
 def joint_frame(
@@ -107,23 +107,23 @@ class Shares:
 
     @cached_property
     def _axes(self) -> tuple[Tensor, Tensor]:
-        """Axes (D, D), of which the first K span the bases, and the cost (K, D) of moving these along each."""
+        """Axes (D, D), of which the first K span the bases, and the cost (K, D) of moving these along each, about 1."""
         turned = [eigh(A)[1].mT @ W for A, W in zip(self.A, self.bases, strict=True)]
         rest = orthogonal_complement(self.frame)
         rest = eigh(self._times_metric(rest) @ rest.mT)[1].mT @ rest
-        axes = torch.cat([*turned, rest])
+        axes, K = torch.cat([*turned, rest]), len(self.frame)
         covariance = self._times_metric(axes) @ axes.mT
-        variance, costs = covariance.diagonal(), []
-        rows = zip(variance.split([*self.sizes, len(rest)]), covariance.split([*self.sizes, len(rest)]), strict=True)
-        for W, H, (own, told) in zip(turned, self.forms, rows, strict=False):
-            share = (W @ H * W).sum(1) / own
-            share = share.clamp(min=LEAST_SHARE * float(share.max()))
-            untold = variance - (told.square() / own.unsqueeze(1)).sum(0)
-            costs.append((share / own).unsqueeze(1) * untold)
-        cost = torch.cat(costs)
-        K = len(cost)
+        variance = covariance.diagonal()
+        own = variance[:K].clamp(min=torch.finfo(variance.dtype).eps * float(variance.max())).unsqueeze(1)
+        share = (
+            torch.cat([(W @ H * W).sum(1) for W, H in zip(turned, self.forms, strict=True)]).abs().unsqueeze(1) / own
+        )
+        told = [part.sum(0).expand(len(part), -1) for part in (covariance[:K].square() / own).split(self.sizes)]
+        cost = share.clamp(min=LEAST_SHARE * float(share.max())) / own * (variance - torch.cat(told)).clamp(min=0)
         cost[:, :K] += cost[:, :K].mT.clone()
-        return axes, cost.clamp(min=max(LEAST_COST * float(cost.median()), torch.finfo(cost.dtype).tiny))
+        cost[:, :K].masked_fill_(self.same, 0)
+        usual = cost[cost > 0].median() if cost.any() else 1.0
+        return axes, (cost / usual).clamp(min=LEAST_COST)
 
     def _turning(self, X: Tensor) -> Tensor:
         """Projection on the directions in which W stays orthonormal and no basis merely turns within its span."""

@@ -1,5 +1,6 @@
 """Ascent to a local maximum over orthonormal frames, by second derivatives."""
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -10,12 +11,19 @@ from isospan.linalg import eigh
 
 MAX_STEPS = 200
 MAX_PRODUCTS = 300
+"""Products with the Hessian in one step: as many as conjugate gradients need for a frame of some hundred directions."""
 BUDGET = 1000
-"""Products with the Hessian in all: enough for the optimum of a small frame, and to be near that of a large one."""
+"""Products in all: enough for the optimum of a small frame, and to be near that of a large one."""
 FIRST_RADIUS = 1 / 8
+"""Of the largest, the length of a frame; it doubles where the model is right."""
 ROUNDING = 1e3 * torch.finfo(torch.float64).eps
+"""A gain below this part of the value is lost in the sums that make the value."""
 NOTHING = 1e-20
 """A gain that is the square of a step of 1e-10."""
+
+SMALLEST = torch.finfo(torch.float64).tiny
+
+logger = logging.getLogger(__name__)
 
 
 class Summit(Protocol):
@@ -30,7 +38,7 @@ class Summit(Protocol):
         ...
 
     def precondition(self, gradient: Tensor) -> Tensor:
-        """A positive definite map of tangents, near the inverse of the negative Hessian up to a factor."""
+        """A positive definite map of tangents about 1 in size, near the inverse of the negative Hessian but for a factor."""
         ...
 
 
@@ -44,7 +52,7 @@ class Step(NamedTuple):
 
 
 def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_STEPS) -> Tensor:
-    r"""Return a local maximum of a function of frames, so exactly that the order of sums does not show.
+    r"""Return a local maximum of a function of frames, to rounding, or what the budget allows.
 
     Trust-region Newton steps on the manifold of frames. Each maximises the second-order model
 
@@ -65,31 +73,30 @@ def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_ST
     Source: Absil, Baker and Gallivan, Trust-region methods on Riemannian manifolds, 2007.
     """
     here, largest = at(frame), float(len(frame)) ** 0.5
-    radius = FIRST_RADIUS * largest
-    left = BUDGET
+    radius, left = FIRST_RADIUS * largest, BUDGET
     for _ in range(steps):
-        step, expected, at_border, products = _best_step(here, radius)
-        left -= products
+        step, expected, at_border, products = _best_step(here, radius, min(left, MAX_PRODUCTS))
         there = at(_polar(here.frame + step))
-        if expected <= ROUNDING * abs(here.value):  # values do not tell any more whether the step is good
-            done = expected <= NOTHING * abs(here.value) or there.gradient.norm() >= here.gradient.norm()
-            if done:
-                break
-            here = there
-            continue
-        agreement = (there.value - here.value) / expected
-        if agreement < 0.25:
-            radius /= 4
-        elif agreement > 0.75 and at_border:
-            radius = min(2 * radius, largest)
-        if agreement > 0.1:
-            here = there
+        left -= products
+        if expected > ROUNDING * abs(here.value):
+            agreement = (there.value - here.value) / expected
+            if agreement < 0.25:
+                radius /= 4
+            elif agreement > 0.75 and at_border:
+                radius = min(2 * radius, largest)
+            rises = agreement > 0.1
+        else:  # values do not tell any more whether the step is good
+            rises = there.gradient.norm() < here.gradient.norm()
+            if expected <= NOTHING * abs(here.value) or not rises:
+                return here.frame
+        here = there if rises else here
         if left <= 0:
             break
+    logger.debug("The ascent was cut off at %g, with a gradient of %g.", here.value, float(here.gradient.norm()))
     return here.frame
 
 
-def _best_step(at: Summit, radius: float) -> Step:
+def _best_step(at: Summit, radius: float, limit: int) -> Step:
     """Truncated conjugate gradients: stop at the border, where the model bends upwards, or when exact enough.
 
     Lengths are those of the preconditioner, whose products with steps follow by recurrence.
@@ -97,11 +104,10 @@ def _best_step(at: Summit, radius: float) -> Step:
     step, bent, rest = torch.zeros_like(at.gradient), torch.zeros_like(at.gradient), at.gradient
     direction = at.precondition(rest)
     size = first = float((direction * rest).sum())
+    enough = first * min(first / max(at.value**2, SMALLEST), 0.01)
     length, overlap, reach = 0.0, 0.0, size
     at_border, products = False, 0
-    while products < MAX_PRODUCTS:
-        if not size > 0:
-            break
+    while size > enough and products < limit and not at_border:
         product = at.curvature(direction)
         products += 1
         bend = -float((direction * product).sum())
@@ -110,16 +116,12 @@ def _best_step(at: Summit, radius: float) -> Step:
         if at_border:
             share = ((overlap**2 + reach * (radius**2 - length)) ** 0.5 - overlap) / reach
         step, bent, rest = step + share * direction, bent + share * product, rest + share * product
-        if at_border:
-            break
         length += 2 * share * overlap + share**2 * reach
         preconditioned = at.precondition(rest)
-        new = float((preconditioned * rest).sum())
-        if new <= first * min(first / at.value**2, 0.01):
-            break
-        turn = new / size
+        before, size = size, float((preconditioned * rest).sum())
+        turn = size / before
         direction = preconditioned + turn * direction
-        overlap, reach, size = turn * (overlap + share * reach), new + turn**2 * reach, new
+        overlap, reach = turn * (overlap + share * reach), size + turn**2 * reach
     return Step(step, float((at.gradient * step).sum() + (step * bent).sum() / 2), at_border, products)
 
 

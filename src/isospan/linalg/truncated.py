@@ -14,6 +14,7 @@ LEAST_SQUARED = 1e-100
 
 
 @decomposition
+@torch.no_grad()
 def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
     r"""Return the k leading left singular vectors of C as rows, and their singular values.
 
@@ -27,7 +28,8 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
         k: how many, at most min(D, P).
 
     Returns:
-        W (k, D) with orthonormal rows, and s (k,), descending. Signs are not fixed.
+        W (k, D) with orthonormal rows, to eps (s_1/s_k)² where s_k is above a thousandth of s_1 and to eps elsewhere, and
+        s (k,), descending. Signs are not fixed. No gradient.
 
     Raises:
         NonFiniteError: C contains NaN or infinity.

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import combinations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -112,9 +111,8 @@ def _weighted_correlation(
     scatter = M.diagonal()
     rounding = scatter.max() * (max(B, len(M)) * torch.finfo(S.dtype).eps) ** 2
     inverse = torch.maximum(scatter, rounding.clamp(min=torch.finfo(S.dtype).tiny)).reciprocal()
-    U = torch.from_numpy(_pair_weights(tuple(k), weight)).to(S)
     scaled = inverse * (1 - 1 / B)
-    N = (U * M).mul_(scaled).mul_(scaled.unsqueeze(1))
+    N = _pair_weights(S, k, weight).mul_(M).mul_(scaled).mul_(scaled.unsqueeze(1))
     t = (N * M).sum(1)
     value = t.sum() / 2
     if not needed[0]:
@@ -123,13 +121,13 @@ def _weighted_correlation(
     return value, ((S @ N).mul_(2),)
 
 
-@lru_cache(maxsize=32)
-def _pair_weights(k: tuple[int, ...], weight: Weight) -> np.ndarray:
+def _pair_weights(S: Tensor, k: Sequence[int], weight: Weight) -> Tensor:
     """Symmetric (Σk, Σk): weight(k_i, k_j) over the number of pairs on the blocks i < j and j > i, 0 on their own."""
-    table = np.zeros((len(k), len(k)))
+    table = [[0.0] * len(k) for _ in k]
     for i, j in combinations(range(len(k)), 2):
-        table[i, j] = table[j, i] = weight(k[i], k[j]) / math.comb(len(k), 2)
-    return table.repeat(k, axis=0).repeat(k, axis=1)
+        table[i][j] = table[j][i] = weight(k[i], k[j]) / math.comb(len(k), 2)
+    block = torch.tensor([i for i, size in enumerate(k) for _ in range(size)], device=S.device)
+    return torch.tensor(table, dtype=S.dtype, device=S.device)[block][:, block]
 
 
 def _by_first(k_i: int, k_j: int) -> float:
