@@ -38,7 +38,7 @@ class Summit(Protocol):
         ...
 
     def precondition(self, gradient: Tensor) -> Tensor:
-        """A positive definite map of tangents about 1 in size, near the inverse of the negative Hessian but for a factor."""
+        """A positive definite map of tangents, about 1 in size, near the inverse of the negative Hessian in shape."""
         ...
 
 

@@ -28,8 +28,8 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
         k: how many, at most min(D, P).
 
     Returns:
-        W (k, D) with orthonormal rows, to eps (s_1/s_k)² where s_k is above a thousandth of s_1 and to eps elsewhere, and
-        s (k,), descending. Signs are not fixed. No gradient.
+        W (k, D) with orthonormal rows, to eps (s_1/s_k)² where s_k is above a thousandth of s_1 and to eps elsewhere,
+        and s (k,), descending. Signs are not fixed. No gradient.
 
     Raises:
         NonFiniteError: C contains NaN or infinity.
