@@ -13,7 +13,7 @@ class ChangeOfBasis(Constants):
     r"""Coordinates in the basis in which the group acts by irreps, :math:`z = Q^\top x` with Q the change of basis.
 
     Coordinates are ordered as ``rep.isotypic`` says: all copies of one irrep follow one another, the trivial first. The
-    product is computed block by block. Autocast does not lower its precision.
+    product is computed block by block, and irreps stay as they are. Autocast does not lower its precision.
 
     Args:
         rep: how the group acts on x.
@@ -49,9 +49,10 @@ class ChangeOfBasis(Constants):
         self.rep_in = rep
         self._sizes = arrays.sizes
         self._size = rep.size
-        self._bases = [f"basis_{i}" for i in range(len(arrays.bases))]
+        self._bases = [None if basis is None else f"basis_{i}" for i, basis in enumerate(arrays.bases)]
         for name, basis in zip(self._bases, arrays.bases, strict=True):
-            self.register_constant(name, basis)
+            if name is not None:
+                self.register_constant(name, basis)
         self.register_order("block_order", arrays.block_order)
         self.register_order("from_block", arrays.from_block)
         self.register_order("spectral_order", arrays.spectral_order)
@@ -77,7 +78,7 @@ class ChangeOfBasis(Constants):
 
     def _tensors(self, like: Tensor) -> SpectralArrays:
         """The buffers in the precision of the data, which autocast may have lowered."""
-        bases = tuple(getattr(self, name).to(like.dtype) for name in self._bases)
+        bases = tuple(None if name is None else getattr(self, name).to(like.dtype) for name in self._bases)
         orders = self.block_order, self.from_block, self.spectral_order, self.from_spectral
         return SpectralArrays(bases, *orders, self._sizes)
 

@@ -17,12 +17,12 @@ class SpectralArrays(NamedTuple):
     """What the change of basis multiplies by and reorders with; numpy arrays, or the same as tensors.
 
     Attributes:
-        bases: orthogonal (n, n) of every block.
+        bases: orthogonal (n, n) of every block; None for neighbouring blocks whose bases are the identity, as one.
         block_order: coordinates (D,) in the order of the blocks, copy after copy.
         from_block: the inverse of that order.
         spectral_order: the blocks' transformed coordinates (D,) in the order of the spectral basis.
         from_spectral: the inverse of that order.
-        sizes: number of coordinates of every block, all its copies together.
+        sizes: number of coordinates that belong to each of the bases, all copies together.
 
     As tensors, an order may be None where it leaves all as it is.
     """
@@ -37,34 +37,46 @@ class SpectralArrays(NamedTuple):
     @classmethod
     def of(cls, rep: Representation) -> SpectralArrays:
         """The arrays of a representation, in float64 and int64."""
+        bases, sizes = zip(*_pieces(rep), strict=True)
         return cls(
-            tuple(block.basis for block in rep.blocks),
+            bases,
             rep.block_order,
             np.argsort(rep.block_order),
             rep.spectral_order,
             np.argsort(rep.spectral_order),
-            tuple(block.indices.size for block in rep.blocks),
+            sizes,
         )
 
     def to(self, dtype: torch.dtype, device: torch.device) -> SpectralArrays:
         """Tensors of one precision on one device."""
-        bases = tuple(torch.tensor(basis, dtype=dtype, device=device) for basis in self.bases)
+        bases = tuple(None if Q is None else torch.tensor(Q, dtype=dtype, device=device) for Q in self.bases)
         orders = self.block_order, self.from_block, self.spectral_order, self.from_spectral
         to_b, from_b, to_s, from_s = (torch.tensor(order, device=device) for order in orders)
         return SpectralArrays(bases, to_b, from_b, to_s, from_s, self.sizes)
 
 
+def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:
+    """Bases, and how many coordinates belong to each."""
+    pieces: list[tuple[np.ndarray | None, int]] = []
+    for block in rep.blocks:
+        basis = None if np.array_equal(block.basis, np.eye(block.size)) else block.basis
+        before = pieces.pop()[1] if pieces and pieces[-1][0] is basis is None else 0
+        pieces.append((basis, before + block.indices.size))
+    return pieces
+
+
 def to_spectral(x: Tensor, tensors: SpectralArrays) -> Tensor:
     """Spectral coordinates x Q of vectors x (..., D): plain operations on tensors."""
-    pieces = _ordered(x, tensors.block_order).split(tensors.sizes, dim=-1)
+    pieces = _split(_ordered(x, tensors.block_order), tensors.sizes)
     moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
     return _ordered(_joined(moved), tensors.spectral_order)
 
 
 def from_spectral(z: Tensor, tensors: SpectralArrays) -> Tensor:
     """Vectors z Qᵀ with spectral coordinates z (..., D): plain operations on tensors."""
-    pieces = _ordered(z, tensors.from_spectral).split(tensors.sizes, dim=-1)
-    moved = [_each_copy(piece, basis.mT) for piece, basis in zip(pieces, tensors.bases, strict=True)]
+    pieces = _split(_ordered(z, tensors.from_spectral), tensors.sizes)
+    bases = [None if basis is None else basis.mT for basis in tensors.bases]
+    moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, bases, strict=True)]
     return _ordered(_joined(moved), tensors.from_block)
 
 
@@ -72,14 +84,19 @@ def _ordered(x: Tensor, order: Tensor | None) -> Tensor:
     return x if order is None else x.index_select(-1, order)
 
 
+def _split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+    """The pieces of the last axis; a single one is all of it."""
+    return [x] if len(sizes) == 1 else x.split(list(sizes), dim=-1)
+
+
 def _joined(pieces: Sequence[Tensor]) -> Tensor:
     """The pieces side by side; a single one needs no copy."""
     return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces), dim=-1)
 
 
-def _each_copy(x: Tensor, basis: Tensor) -> Tensor:
+def _each_copy(x: Tensor, basis: Tensor | None) -> Tensor:
     """Multiply every copy of a block, which follow one another in the last axis, by its basis."""
-    return (x.unflatten(-1, (-1, basis.shape[0])) @ basis).flatten(-2)
+    return x if basis is None else (x.unflatten(-1, (-1, basis.shape[0])) @ basis).flatten(-2)
 
 
 class SpectralTransform:
