@@ -21,7 +21,7 @@ OPTIONS = {
     r"\(lr=([^)]*)\)": r"(--learning-rate \1)",
     r"latent='auto'": "--latent auto",
     r"^latent must": "--latent must",
-    r"^(epochs|device|batch_size|strength) must": lambda found: f"--{found[1].replace('_', '-')} must",
+    r"^(epochs|device|batch_size|strength|out) must": lambda found: f"--{found[1].replace('_', '-')} must",
     r"\bsample_dim\b": "--sample-dim",
     r"\b(bin|k)_thresholds?\b": r"--\1-threshold",
     r"\bn_thresholds\b": "--bin-threshold",

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from isospan.errors import OptionError
+from isospan.errors import FileFormatError, OptionError
 from isospan.experiment import TrainConfig, train
 from isospan.experiment.lock import only_run
 
@@ -48,3 +48,27 @@ def test_where_there_are_no_locks_the_run_goes_on(tmp_path, monkeypatch, caplog)
     with only_run(tmp_path):
         pass
     assert "cannot be locked ([Errno 38] Function not implemented): start no other run" in caplog.text
+
+
+def test_where_the_system_has_no_locks_the_run_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("isospan.experiment.lock.fcntl", None)  # as on Windows
+    with only_run(tmp_path):
+        pass
+    assert "cannot be locked (the operating system has no such locks): start no other run" in caplog.text
+
+
+def test_data_that_cannot_be_used_leave_no_directory_behind(tmp_path):
+    with pytest.raises(FileFormatError):
+        train(TrainConfig(quantities={"local_mean": ""}, files=[tmp_path / "none.npz"], out=tmp_path / "new"))
+    with pytest.raises(OptionError):
+        train(TrainConfig(quantities={"no_such": ""}, out=tmp_path / "new"), samples=torch.randn(16, 1, 4, 4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_cannot_be_made_is_an_error_that_says_what_to_do(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OptionError, match=r"out must be a directory .* got .*file \(.*File exists.*\)\. Take another"),
+        only_run(tmp_path / "file"),
+    ):
+        pass

@@ -127,6 +127,10 @@ def test_each_process_has_the_gpu_of_its_own_number(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(OptionError, match=r"process 1 of this machine, counted from 0, sees 1\. Start 1 on it"):
         own_device("cuda")
+    monkeypatch.delenv("LOCAL_RANK")
+    assert own_device("cpu") == "cpu"
+    with pytest.raises(OptionError, match=r"LOCAL_RANK must hold .* Start with torchrun, or set it"):
+        own_device("cuda")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert own_device("cuda:7") == "cuda:7"  # one process may have any
 
@@ -142,6 +146,13 @@ def test_a_directory_in_which_another_run_writes_is_refused_once(tmp_path):
         done = torchrun(2, "-m", "isospan", *together.command(tmp_path / "run"), directory=tmp_path)
     assert done.returncode != 0
     assert done.stderr.count("another is writing to") == 1, done.stderr
+
+
+def test_a_directory_that_cannot_be_made_ends_all_processes(tmp_path):
+    (tmp_path / "file").touch()
+    done = torchrun(2, "-m", "isospan", *together.command(tmp_path / "file"), directory=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("out must be a directory that can be made") == 1, done.stderr
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from isospan._distributed import Ranks
 from isospan.errors import OptionError
@@ -26,7 +27,7 @@ def only_run(out: str | os.PathLike[str]) -> Iterator[None]:
     stands in the way of the next. Where the file system has no locks, that is logged and the run goes on.
 
     Raises:
-        OptionError: another run has the directory.
+        OptionError: another run has the directory, or it cannot be written to.
 
     Example:
         >>> import tempfile
@@ -49,16 +50,30 @@ def only_run(out: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OptionError(
-                    f"One run at a time writes to a directory, and another is writing to {directory}. Wait for it to "
-                    "end, or take another directory."
-                ) from error
-            except OSError as error:
-                logger.warning("%s cannot be locked (%s): start no other run in it.", directory, error)
+    with _opened(directory) as file:
+        try:
+            _lock(file)
+        except BlockingIOError as error:
+            raise OptionError(
+                f"One run at a time writes to a directory, and another is writing to {directory}. Wait for it to "
+                "end, or take another directory."
+            ) from error
+        except OSError as error:
+            logger.warning("%s cannot be locked (%s): start no other run in it.", directory, error)
         yield
+
+
+def _opened(directory: Path) -> TextIO:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return (directory / ".lock").open("a")
+    except OSError as error:
+        raise OptionError(
+            f"out must be a directory that can be made and written to, got {directory} ({error}). Take another one."
+        ) from error
+
+
+def _lock(file: TextIO) -> None:
+    if fcntl is None:
+        raise OSError("the operating system has no such locks")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

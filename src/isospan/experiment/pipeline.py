@@ -61,8 +61,8 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     batches, without; evaluate both on the held-out samples; write the results to ``config.out``.
 
     Started by torchrun, or where ``torch.distributed`` is initialised, the processes train together: each calls this
-    with the same arguments, takes its part of every batch, and gets the result. The first one writes. Of another run in
-    the same directory at the same time, nothing is read or written: it is refused.
+    with the same arguments, takes its part of every batch, and gets the result. The first one writes. A second run in
+    the directory is refused before it changes anything.
 
     Args:
         config: the settings.
@@ -82,14 +82,16 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     """
     config = replace(config, device=own_device(config.device))
     check_device(config.device)
-    with joined(config.device), only_run(config.out):
-        return _train(config, samples, reporter or LoggingReporter())
+    with joined(config.device):
+        started = time.perf_counter()
+        source = _source(config, samples)
+        job = _job(config, source, reporter or LoggingReporter())
+        with only_run(config.out):  # data that cannot be used leave no directory behind
+            return _train(source, job, started)
 
 
-def _train(config: TrainConfig, samples: Samples | Tensor | None, reporter: Reporter) -> Result:
-    started = time.perf_counter()
-    source = _source(config, samples)
-    job = _job(config, source, reporter)
+def _train(source: Source, job: Job, started: float) -> Result:
+    config = job.config
     _tell_of_an_earlier_run(config, job.reporter)
     sizes = job.solve_sizes()
     job = replace(job, targets=job.targets.with_bins(sizes.bins))

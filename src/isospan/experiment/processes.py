@@ -18,8 +18,12 @@ RUNS = count()
 def own_device(device: str) -> str:
     """Return the device of this process: under torchrun ``"cuda"`` is the GPU of its number on its machine.
 
+    Where ``torch.distributed`` is initialised already, a device stays as it is: ``"cuda"`` is then torch's current GPU,
+    which each process chooses by ``torch.cuda.set_device``.
+
     Raises:
-        OptionError: the GPU is named, which would be that of all processes, or there are fewer than processes.
+        OptionError: the GPU is named, which would be that of all processes, or there are fewer than processes, or the
+            launcher does not say which number this one has.
 
     Example:
         >>> own_device("cuda")
@@ -28,6 +32,11 @@ def own_device(device: str) -> str:
     kind, _, index = device.partition(":")
     if kind != "cuda" or not _to_be_joined():
         return device
+    if "LOCAL_RANK" not in os.environ:
+        raise OptionError(
+            "LOCAL_RANK must hold the number of this process on its machine, which is that of its GPU, and is not set, "
+            "though RANK and WORLD_SIZE are. Start with torchrun, or set it."
+        )
     own, gpus = os.environ["LOCAL_RANK"], torch.cuda.device_count()
     if index not in ("", own):
         raise OptionError(
