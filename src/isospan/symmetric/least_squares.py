@@ -1,12 +1,11 @@
 """Least squares over equivariant maps."""
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from isospan.errors import NumericalWarning
+from isospan._warnings import warn
 from isospan.representations import Representation
 from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import check_number, hidden, paired_samples
@@ -84,11 +83,9 @@ def _warn_of_small(x: Tensor, rep: Representation, cutoff: Tensor) -> None:
         small = ((norms > 0) & (norms <= cutoff)).nonzero().flatten().tolist()
         if small:
             which, norm = block.indices[small[0]].tolist(), float(norms[small[0]])
-            warnings.warn(
+            warn(
                 f"Coordinates {which} of x, of norm {norm:.3g}, lie below rcond times the largest singular value of x, "
-                f"{float(cutoff):.3g}, and count as zero. Scale them, or pass a smaller rcond.",
-                NumericalWarning,
-                stacklevel=3,
+                f"{float(cutoff):.3g}, and count as zero. Scale them, or pass a smaller rcond."
             )
 
 
