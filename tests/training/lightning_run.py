@@ -52,6 +52,7 @@ def fit(
     callbacks=(),
     registered=True,
     validation=None,
+    network=Autoencoder,
     **options,
 ):
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
@@ -63,7 +64,7 @@ def fit(
         **quiet,
         **options,
     )
-    model = Autoencoder(guide)
+    model = network(guide)
     held_out = None if validation is None else DataLoader(validation, 16)
     loader = DataLoader(samples(), batch_size, sampler=sampler)
     trainer.fit(model, loader, held_out, ckpt_path=ckpt_path, weights_only=True)

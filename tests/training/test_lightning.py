@@ -116,6 +116,19 @@ def test_a_callback_that_the_trainer_does_not_have_is_refused(lightning):
         assert torch.isfinite(model.training_step(lightning.samples(16).tensors, 0))
 
 
+def test_after_an_error_the_callback_knows_that_its_trainer_is_gone(lightning):
+    class Fails(lightning.Autoencoder):
+        def training_step(self, batch, batch_idx):
+            super().training_step(batch, batch_idx)
+            raise ZeroDivisionError
+
+    under = guide(lightning)
+    with pytest.raises(ZeroDivisionError):
+        lightning.fit(1, under, network=Fails)
+    with pytest.raises(OptionError, match="callbacks of the Trainer that trains"):
+        lightning.fit(1, under, registered=False)
+
+
 def test_each_of_the_batches_whose_gradients_are_accumulated_counts(lightning):
     under = guide(lightning)
     lightning.fit(2, under, accumulate_grad_batches=3)

@@ -86,6 +86,10 @@ class GuideCallback(Callback):
         """Know that it is done."""
         self._attached = False
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Know that it has failed, which comes in the place of :meth:`teardown`."""
+        self._attached = False
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Count the epochs before this one; one that was resumed after its last step has no other beginning."""
         self._guide.epochs_done(trainer.current_epoch)
