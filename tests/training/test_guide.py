@@ -1,11 +1,19 @@
 """What the callbacks share: mode, epochs, means, and what latents are read from."""
 
+import json
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
 import pytest
 import torch
 
 from isospan.guided import EveryEpochs, EverySteps, SpaceObjective
 from isospan.training.guide import Guide
 from isospan.training.means import Means
+
+PROGRAM = Path(__file__).with_name("guide_ranks.py")
 
 
 def guide(schedule=None, **options):
@@ -51,6 +59,20 @@ def test_what_is_read_from_the_latents_weighs_as_much_as_the_task_there():
         (alone,) = torch.autograd.grad(task, tokens)
     # the same batch twice: the second time the ratio is measured; the loss with frozen moments is nearly the same
     assert float((both - alone).norm() / alone.norm()) == pytest.approx(0.5, rel=0.05)
+
+
+def test_means_of_two_processes_with_unequal_parts_are_those_of_one(tmp_path):
+    """Also where a process has none of the samples of a batch."""
+    ranks = [
+        subprocess.Popen([sys.executable, PROGRAM, str(rank), tmp_path], stdout=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    first, second = [json.loads(rank.communicate(timeout=200)[0]) for rank in ranks]
+    spec = spec_from_file_location("guide_ranks", PROGRAM)
+    spec.loader.exec_module(program := module_from_spec(spec))
+    one = program.means([slice(None)] * len(program.BATCHES))
+    assert first == second
+    assert first == pytest.approx(one, rel=1e-9)  # float64, of sums in another order
 
 
 def test_means_weigh_batches_by_their_samples():

@@ -87,19 +87,20 @@ class Guide:
 
     def _trained(self, *, samples: int) -> None:
         """Log the terms of a batch that was trained on."""
-        self.terms = self.objective.terms = self._of_all(self.objective.terms, samples)
-        self.training.add(self.terms, samples=samples)
+        self.terms, of_all = self._of_all(self.objective.terms, samples)
+        self.objective.terms = self.terms
+        self.training.add(self.terms, samples=of_all)
         self._follow()
 
     def _follow(self) -> None:
         if self.monitor is not None:
             self.monitor.update(self.objective)
 
-    def _of_all(self, terms: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
-        """The terms with the loss of the task, a mean over the samples of this process, as that over those of all."""
+    def _of_all(self, terms: Mapping[str, Tensor], samples: int) -> tuple[dict[str, Tensor], int]:
+        """The terms, with the loss of the task as a mean over the samples of all processes, and how many these are."""
         if "task" not in terms or self.objective.ranks.size == 1:
-            return dict(terms)
+            return dict(terms), samples
         task = terms["task"].double()
         total = torch.stack([samples * task if samples else task.new_zeros(()), task.new_tensor(float(samples))])
         self.objective.ranks.sum_([total])
-        return dict(terms) | {"task": (total[0] / total[1]).to(terms["task"].dtype)}
+        return dict(terms) | {"task": (total[0] / total[1]).to(terms["task"].dtype)}, int(total[1])
