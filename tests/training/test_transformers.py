@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from isospan.errors import FileFormatError, OptionError
 from isospan.guided import EveryEpochs, SpaceObjective, SubspaceMonitor
@@ -72,6 +73,36 @@ def test_the_task_is_felt_in_half_precision_too(trainer, tmp_path):
     assert weights == pytest.approx(full.to_dict()["terms"]["weight"][1:], rel=0.05)  # bfloat16 has three digits
 
 
+def test_a_model_that_was_trained_in_half_precision_is_guided_alike_again(trainer, tmp_path):
+    """By the same trainer and by the next, though the model stays as mixed precision has wrapped it."""
+    weights, model = [], None
+    for _ in range(2):
+        run = trainer(tmp_path, model=model, dropout=0.0, monitor=(record := SubspaceMonitor()), bf16=True)
+        run.train()
+        run.train()
+        weights.append(record.to_dict()["terms"]["weight"])
+        model = run.model
+    for first, *measured in weights:
+        assert min(measured) > 3 * first  # which is what it stays where the force of the task is not seen
+
+
+def test_the_model_is_given_back_as_it_was(trainer, tmp_path):
+    def fails(inputs):
+        raise ZeroDivisionError
+
+    run, failing = trainer(tmp_path), trainer(tmp_path, quantities=fails)
+    run.train()
+    with pytest.raises(ZeroDivisionError):
+        failing.train()
+    made = trainer(tmp_path, made=True)
+    assert not any("forward" in vars(trained.model) for trained in (run, failing, made))
+
+    given = trainer(tmp_path)
+    given.model.forward = own = given.model.forward
+    given.train()
+    assert vars(given.model)["forward"] == own
+
+
 def test_a_model_that_is_made_for_the_training_is_guided_alike(trainer, tmp_path):
     given, made = (trainer(tmp_path, dropout=0.0, bf16=True, made=made) for made in (False, True))
     for run in (given, made):
@@ -128,6 +159,43 @@ def test_a_column_that_was_left_out_is_named(trainer, tmp_path):
         trainer(tmp_path, quantities=energies).train()
     with pytest.raises(KeyError, match="energies"):  # what is not there for another reason
         trainer(tmp_path, quantities=energies, remove_unused_columns=False).train()
+
+
+class Named(Dataset):
+    """Samples whose columns are known."""
+
+    column_names = ("x", "labels", "power", "energies")
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, i):
+        return self.samples[i]
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "error"),
+    [
+        ("energies", False, OptionError),
+        ("energies", True, OptionError),
+        ("energy", True, KeyError),  # of another dictionary
+        ("power", True, KeyError),
+        (3, False, KeyError),
+        (None, False, KeyError),
+    ],
+)
+def test_only_what_may_be_a_column_is_called_one(trainer, tmp_path, key, known, error):
+    def quantities(inputs):
+        raise KeyError(*[key] if key else [])
+
+    run = trainer(tmp_path, quantities=quantities)
+    if known:
+        run.train_dataset = Named(run.train_dataset)
+    with pytest.raises(error):
+        run.train()
 
 
 def test_two_processes_are_one(tmp_path):

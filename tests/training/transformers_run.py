@@ -40,6 +40,7 @@ class Network(nn.Module):
 def trainer(
     directory,
     *,
+    model=None,
     schedule=None,
     epochs=3,
     dropout=0.1,
@@ -60,7 +61,7 @@ def trainer(
         seed=3,
     )
     return GuidedTrainer(
-        **({"model_init": lambda: Network(dropout)} if made else {"model": Network(dropout)}),
+        **({"model_init": lambda: Network(dropout)} if made else {"model": model or Network(dropout)}),
         args=arguments,
         train_dataset=Samples(),
         eval_dataset=Samples(16),

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
+from inspect import unwrap
 from types import MethodType
 from typing import Any
+from weakref import WeakSet
 
 from torch import nn
+
+CAUGHT: ContextVar[list[Any] | None] = ContextVar("CAUGHT", default=None)
+CATCHING = WeakSet[Callable[..., Any]]()
+"""The functions that catch, for good where mixed precision has wrapped one of them."""
 
 
 class RawOutputs:
@@ -23,31 +30,49 @@ class RawOutputs:
         ...     y = model(torch.ones(1, 3))
         >>> outputs[0] is y
         True
+        >>> raw.release()
+        >>> "forward" in vars(model)
+        False
     """
 
     def __init__(self) -> None:
-        self._caught: list[Any] | None = None
+        self._changed: list[tuple[nn.Module, Any]] = []
 
     def of(self, model: nn.Module) -> None:
         """Catch those of a model that is not wrapped yet; one whose ``forward`` is no method stays as it is."""
         forward: Callable[..., Any] | None = getattr(model.forward, "__func__", None)
-        if forward is None:
+        if forward is None or unwrap(forward, stop=CATCHING.__contains__) in CATCHING:
             return
 
         @wraps(forward)
         def catching(*args: Any, **options: Any) -> Any:
             outputs = forward(*args, **options)
-            if self._caught is not None:
-                self._caught.append(outputs)
+            caught = CAUGHT.get()
+            if caught is not None:
+                caught.append(outputs)
             return outputs
 
+        CATCHING.add(catching)
+        self._changed.append((model, vars(model).get("forward")))
         model.forward = MethodType(catching, model)
+
+    def release(self) -> None:
+        """Give the models their ``forward`` back, but where mixed precision has wrapped it, which nothing takes off."""
+        for model, before in self._changed:
+            if getattr(model.forward, "__func__", None) not in CATCHING:
+                continue
+            if before is None:
+                del model.forward
+            else:
+                model.forward = before
+        self._changed.clear()
 
     @contextmanager
     def caught(self) -> Iterator[list[Any]]:
         """Catch inside the block; the list is in the order of calls."""
-        outputs = self._caught = []
+        outputs: list[Any] = []
+        token = CAUGHT.set(outputs)
         try:
             yield outputs
         finally:
-            self._caught = None
+            CAUGHT.reset(token)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -48,7 +48,8 @@ class GuidedTrainer(Trainer):
         latents: from the hidden state and the inputs to latents (B, D); tokens that are padded may be left out.
         quantities: from the inputs to {name: (B, ...)}. It is called first. Columns of a data set that are named like
             quantities are kept for it, and the model is not given them. Others that the model does not take need
-            ``TrainingArguments(remove_unused_columns=False)``, and to be taken out by ``pop``.
+            ``TrainingArguments(remove_unused_columns=False)``; then the model is given all columns, and those that it
+            does not take, also those that are named like quantities, are to be taken out by ``pop``.
         hidden: from the outputs of the model to the tensor that its head reads on; by default the last of the
             ``hidden_states``, which a model returns whose config has ``output_hidden_states=True``.
         monitor: records how the subspaces move, and is saved with the guidance; every process has the same record,
@@ -80,8 +81,7 @@ class GuidedTrainer(Trainer):
         self._guide, self._raw, self._columns = Guide(objective, monitor), RawOutputs(), list[str]()
         self._hidden, self._latents, self._quantities = hidden, latents, quantities
         super().__init__(*args, **options)
-        if self.model_init is None:
-            self._raw.of(cast("nn.Module", self.model))
+        self._raw.release()  # a model that was made is one to look at, and training makes another
         if self.args.n_gpu > 1:
             raise OptionError(
                 f"Guidance needs one process for each device, got one for {self.args.n_gpu} of them. Start with "
@@ -100,7 +100,12 @@ class GuidedTrainer(Trainer):
         directory = get_last_checkpoint(str(self.args.output_dir)) if last else resume_from_checkpoint
         if directory:
             self._guide.load_state_dict(_saved(directory))
-        return super().train(resume_from_checkpoint, *args, **options)
+        if self.model_init is None:
+            self._raw.of(self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
+        try:
+            return super().train(resume_from_checkpoint, *args, **options)
+        finally:
+            self._raw.release()
 
     def call_model_init(self, *args: Any, **options: Any) -> nn.Module:
         """Make the model, whose outputs guidance reads before mixed precision and DDP copy them."""
@@ -154,7 +159,7 @@ class GuidedTrainer(Trainer):
         try:
             y = self._quantities(inputs)
         except KeyError as error:
-            if not self.args.remove_unused_columns or error.args[0] in inputs:
+            if not self.args.remove_unused_columns or not self._may_be_left_out(error.args, inputs):
                 raise
             raise OptionError(
                 f"The quantities need the column {error}, and the inputs are {', '.join(inputs)}. Of a data set those "
@@ -164,6 +169,16 @@ class GuidedTrainer(Trainer):
         for name in self._columns:
             inputs.pop(name, None)
         return y
+
+    def _may_be_left_out(self, missing: tuple[Any, ...], inputs: Mapping[str, Any]) -> bool:
+        """Whether a key that is missing is the name of a column, of a data set that names them of one of its own."""
+        match missing:
+            case (str(name),) if name not in inputs:
+                held_out = self.eval_dataset
+                data = [self.train_dataset, *(held_out.values() if isinstance(held_out, dict) else [held_out])]
+                columns = [getattr(part, "column_names", None) or [] for part in data]
+                return not any(columns) or any(name in named for named in columns)
+        return False
 
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
