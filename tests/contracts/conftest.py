@@ -24,7 +24,7 @@ GROUPS = {
     "SO3": SO3(),
 }
 TRACED_GROUPS = ("D6", "SO2")
-"""Groups of the traced contracts in the default run; the slow run has all."""
+"""Groups of the traced contracts in the default run, and of large networks; the slow run has all of the others."""
 
 
 def some_irreps(group):
@@ -104,7 +104,7 @@ class Entry:
     scale: float = 1.0  # of the data
     buffers: tuple[str, ...] = ()  # last names of those that the state holds besides parameters
     trains_otherwise: bool = False  # computes other things in training than in evaluation
-    slow_to_trace: bool = False  # in the slow run alone
+    slow_to_trace: bool = False  # in the slow run alone, and for two groups
     has: Callable[[str, str], bool] = lambda group, basis: True  # which groups and bases it is for
     exports: Callable[[str], bool] = lambda group: True  # for which groups, if it has an ``export()``
 
@@ -219,6 +219,15 @@ LAYERS = {
         slow_to_trace=True,
         has=lambda group, basis: basis == "turned",
     ),
+    # a single level is traced in a fraction of the time
+    "ShallowUNet1d": Entry(
+        models.UNet1d,
+        lambda rep: models.UNet1d(rep, rep, rep, hidden_units=(8,), kernel_size=3, cond_units=8),
+        shape=SERIES,
+        second=lambda layer: layer.rep_cond,
+        any_batch=False,
+        has=lambda group, basis: basis == "turned",
+    ),
 }
 
 
@@ -272,6 +281,8 @@ class Case:
 CASES = [Case(name, *where) for name, entry in LAYERS.items() for where in REPS if entry.has(*where)]
 ONE_BASIS = list({(case.name, case.group): case for case in reversed(CASES)}.values())[::-1]
 """Every layer for every group, in the random basis where it takes one."""
+TRACED = [case for case in ONE_BASIS if case.group in TRACED_GROUPS or not case.entry.slow_to_trace]
+"""Those that are traced: large networks for two groups alone, since small ones of their kind are for all."""
 EXPORTED = [case for case in ONE_BASIS if hasattr(case.make(), "export") and case.entry.exports(case.group)]
 """Those that become a plain module of torch."""
 

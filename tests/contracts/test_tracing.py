@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 import torch
 
-from .conftest import EXPORTED, ONE_BASIS, TRACED_GROUPS, params
+from .conftest import EXPORTED, ONE_BASIS, TRACED, TRACED_GROUPS, params
 
 # torch's own tracing of a function with its own gradient instantiates the class, which torch deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
@@ -27,7 +27,7 @@ def assert_compiles(case, backend):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("case", params(ONE_BASIS, TRACED_GROUPS))
+@pytest.mark.parametrize("case", params(TRACED, TRACED_GROUPS))
 def test_compiles_without_a_graph_break(case):
     assert_compiles(case, "aot_eager")
 
@@ -63,7 +63,7 @@ def test_compiles_to_machine_code(case):
     assert_compiles(case, "inductor")
 
 
-@pytest.mark.parametrize("case", params(ONE_BASIS, TRACED_GROUPS))
+@pytest.mark.parametrize("case", params(TRACED, TRACED_GROUPS))
 def test_exports_with_any_batch_size(case):
     layer = case.make().eval()
     batch = torch.export.Dim("batch", min=2, max=1024)
