@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import wraps
 from inspect import unwrap
 from types import MethodType
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakSet
 
 from torch import nn
 
-CAUGHT: ContextVar[list[Any] | None] = ContextVar("CAUGHT", default=None)
 CATCHING = WeakSet[Callable[..., Any]]()
 """The functions that catch, for good where mixed precision has wrapped one of them."""
 
@@ -35,6 +33,8 @@ class RawOutputs:
         False
     """
 
+    _caught: ClassVar[list[Any] | None] = None  # of all, since mixed precision may keep a function of another one
+
     def __init__(self) -> None:
         self._changed: list[tuple[nn.Module, Any]] = []
 
@@ -47,9 +47,8 @@ class RawOutputs:
         @wraps(forward)
         def catching(*args: Any, **options: Any) -> Any:
             outputs = forward(*args, **options)
-            caught = CAUGHT.get()
-            if caught is not None:
-                caught.append(outputs)
+            if RawOutputs._caught is not None:
+                RawOutputs._caught.append(outputs)
             return outputs
 
         CATCHING.add(catching)
@@ -70,9 +69,8 @@ class RawOutputs:
     @contextmanager
     def caught(self) -> Iterator[list[Any]]:
         """Catch inside the block; the list is in the order of calls."""
-        outputs: list[Any] = []
-        token = CAUGHT.set(outputs)
+        outputs = RawOutputs._caught = []
         try:
             yield outputs
         finally:
-            CAUGHT.reset(token)
+            RawOutputs._caught = None
