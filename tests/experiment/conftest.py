@@ -19,13 +19,6 @@ def smooth_fields(n: int = 40, *, channels: int = 1, size: tuple[int, int] = (16
     return F.interpolate(noise, size=size, mode="bilinear")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The runs here are so short that probes of the whole latent have too few samples, which is tested by itself."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore:Probes are fitted on"))
-
-
 @pytest.fixture(autouse=True)
 def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than these runs; the tests of what a run writes ask for ``figures``."""

@@ -12,6 +12,8 @@ from isospan.experiment import NetworkDescription, TrainedRun, load_network, siz
 from isospan.guided.latent_space import LatentSpace
 from isospan.training import Samples
 
+few_samples = pytest.mark.filterwarnings("ignore:Probes are fitted on")  # 8 are held out, too few for all of the latent
+
 
 class Linear(nn.Module):
     def __init__(self, channels, size, latent_dim):
@@ -49,6 +51,7 @@ def weights(path):
 
 
 @pytest.mark.usefixtures("figures")
+@few_samples
 def test_it_writes_all_that_was_promised(config, fields, tmp_path):
     result = train(config(), samples=fields())
     out = tmp_path / "run"
@@ -65,6 +68,7 @@ def test_it_writes_all_that_was_promised(config, fields, tmp_path):
     assert 'src="http' not in html
 
 
+@few_samples
 def test_a_reporter_hears_of_everything(config, fields):
     reporter = Recording()
     train(config(), samples=fields(), reporter=reporter)
@@ -76,6 +80,7 @@ def test_a_reporter_hears_of_everything(config, fields):
 
 
 @pytest.mark.usefixtures("figures")
+@few_samples
 def test_the_drift_of_the_subspaces_is_recorded_and_reported_also_over_an_interruption(config, fields, tmp_path):
     class Interrupting(Recording):
         def stepped(self, network, epoch, step, total, losses):
@@ -110,6 +115,7 @@ def test_guidance_makes_a_nonlinear_quantity_readable(config):
     assert result.guided.nmse < 0.1
 
 
+@few_samples
 def test_one_seed_gives_one_result(config, fields, tmp_path):
     for name in "ab":
         train(config(out=tmp_path / name, baseline=False), samples=fields())
@@ -123,6 +129,7 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("interrupted_at", [("guided", 6), ("unguided", 7)])
+@few_samples
 def test_an_interrupted_run_is_resumed_to_the_same_result(config, fields, tmp_path, interrupted_at):
     class Interrupting(Recording):
         def stepped(self, network, epoch, step, total, losses):
@@ -140,6 +147,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_result(config, fields, tmp_pa
     assert resumed.unguided.nmse == whole.unguided.nmse
 
 
+@few_samples
 def test_a_run_with_other_settings_is_not_resumed(config, fields):
     train(config(baseline=False), samples=fields())
     with pytest.raises(OptionError, match="epochs: 2 then, 3 now"):
@@ -170,6 +178,7 @@ def test_vector_fields_and_odd_sizes(config, fields):
     assert result.model(x[:2])[0].shape == (2, 2, 13, 18)
 
 
+@few_samples
 def test_orthogonal_subspaces_are_orthogonal(config, fields):
     result = train(config(orthogonal=True, baseline=False), samples=fields())
     W = torch.cat([result.space.W[name] for name in result.space.names])
@@ -191,12 +200,14 @@ def test_an_encoder_of_ones_own(config, fields, encoder, tmp_path):
         )
 
 
+@few_samples
 def test_sizing_alone_trains_nothing(config, fields, tmp_path):
     sizes = size(config(), samples=fields())
     assert sizes.dims == train(config(), samples=fields()).sizes.dims
     assert NetworkDescription(1, (16, 16), sizes.latent_dim).build().latent_dim == sizes.latent_dim
 
 
+@few_samples
 def test_the_saved_space_belongs_to_the_saved_network(config, fields, tmp_path):
     x = fields()
     result = train(config(baseline=False), samples=x)
@@ -208,6 +219,7 @@ def test_the_saved_space_belongs_to_the_saved_network(config, fields, tmp_path):
     assert np.isfinite(decoded.numpy()).all()
 
 
+@few_samples
 def test_a_run_is_not_resumed_with_other_samples_of_the_same_mean_and_deviation(config, fields):
     train(config(baseline=False), samples=fields())
     with pytest.raises(OptionError, match="checksum of the samples"):

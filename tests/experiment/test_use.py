@@ -1,5 +1,6 @@
 """Reading and editing quantities of files with what was trained."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -32,7 +33,8 @@ def flow(tmp_path_factory):
 def run(flow, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     settings = {"epochs": 2, "batch_size": 8, "width": 4, "max_bins": 3, "orthogonal": True, "baseline": False}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Probes are fitted on")  # 8 samples are held out
         patch.setattr("isospan.reports.write_report", lambda summary, out: out)
         quantities = {"local_mean": "", "gradient_x": ""}
         train(TrainConfig(files=[flow], variable="u", quantities=quantities, out=out, **settings))
