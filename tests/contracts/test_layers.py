@@ -118,6 +118,20 @@ def test_what_layers_share_ends_with_them():
     assert not len(group.regular_representation.in_use)
 
 
+def test_what_is_hung_on_a_layer_stays_with_it():
+    regular = DihedralGroup(3).regular_representation
+    first = nn.Linear(regular, regular)
+    for part in first.modules():
+        part.note = "of the first"
+        part.forward = None
+        part.__class__ = type("Wrapped", (type(part),), {})
+    second = nn.Linear(regular, regular)
+    assert second(torch.randn(2, 6)).shape == (2, 6)
+    for part in second.modules():
+        assert not hasattr(part, "note")
+        assert type(part).__name__ != "Wrapped"
+
+
 def test_representations_whose_blocks_are_ordered_otherwise_share_nothing():
     rep = DihedralGroup(3).regular_representation + DihedralGroup(3).irreps()[1]
     other = Representation.from_blocks(rep.group, rep.blocks[::-1], name=rep.name)

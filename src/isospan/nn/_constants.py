@@ -37,6 +37,8 @@ class Constants(torch.nn.Module):
         if first is not None:
             return _twin(first)
         in_use[key] = made = cls(*arguments)
+        for part in made.modules():
+            vars(part)["_as_made"] = type(part), tuple(vars(part))
         return made
 
     def register_constant(self, name: str, values: np.ndarray) -> None:
@@ -63,10 +65,11 @@ class Constants(torch.nn.Module):
 
 
 def _twin(module: torch.nn.Module) -> Any:
-    """A module of the same constants with buffers of its own, and so its parts."""
-    twin: Any = type(module).__new__(type(module))
+    """A module of the same constants with buffers of its own, and so its parts; nothing that was hung on it later."""
+    kind, names = as_made = vars(module)["_as_made"]
+    twin: Any = kind.__new__(kind)
     (Constants if isinstance(module, Constants) else torch.nn.Module).__init__(twin)
-    vars(twin).update({name: value for name, value in vars(module).items() if name not in vars(twin)})
+    vars(twin).update({name: vars(module)[name] for name in names if name not in vars(twin)}, _as_made=as_made)
     if isinstance(module, Constants):
         for name, values in module._exact.items():
             twin.register_constant(name, values)
