@@ -20,10 +20,9 @@ ROUNDING = 1e3 * torch.finfo(torch.float64).eps
 """A gain below this part of the value is lost in the sums that make the value."""
 NOTHING = 1e-20
 """A gain that is the square of a step of 1e-10."""
-
 SMALLEST = torch.finfo(torch.float64).tiny
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("isospan")
 
 
 class Summit(Protocol):

@@ -1,7 +1,7 @@
 """Linear functions whose gradients are computed as they say."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,11 @@ def _rows(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
 
 def _rows_back(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
     return x.index_select(0, back)
+
+
+def joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
+    """The parts one after another; a single one as it is, without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def picked(x: Tensor, order: Tensor | None) -> Tensor:

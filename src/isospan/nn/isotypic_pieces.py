@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._constants import Constants
-from isospan.nn._linear_function import reordered
+from isospan.nn._linear_function import joined, reordered
 from isospan.representations import Representation
 from isospan.representations.isotypic import Source
 
@@ -75,7 +75,7 @@ class IsotypicPieces(Constants):
             for number, (part, (n, c)) in enumerate(zip(parts, self._sizes, strict=True))
         ]
         return [
-            _joined([z[r.block][r.start : r.stop].view(r.dim, r.copies, samples, length) for r in rows], dim=1)
+            joined([z[r.block][r.start : r.stop].view(r.dim, r.copies, samples, length) for r in rows], dim=1)
             for rows in self._rows
         ]
 
@@ -88,15 +88,11 @@ class IsotypicPieces(Constants):
                 columns = self._sizes[r.block][1] * samples * length
                 parts[r.block].append(part.reshape(r.stop - r.start, columns))
         h = [self._basis(number, part[0]) @ torch.cat(part) for number, part in enumerate(parts)]
-        h = _joined([part.view(n * c, samples, length) for part, (n, c) in zip(h, self._sizes, strict=True)], dim=0)
+        h = joined([part.view(n * c, samples, length) for part, (n, c) in zip(h, self._sizes, strict=True)], dim=0)
         return reordered(h, self.order_back, self.order).transpose(0, 1).contiguous()
 
     def _basis(self, number: int, like: Tensor) -> Tensor:
         return getattr(self, f"basis_{number}").to(like.dtype)
-
-
-def _joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def _dimensions_first(source: Source, dim: int) -> np.ndarray:

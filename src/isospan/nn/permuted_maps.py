@@ -5,11 +5,10 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from isospan.nn._constants import Constants, full_precision
-from isospan.nn._linear_function import linear_function
+from isospan.nn._linear_function import joined, linear_function
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
 
@@ -47,6 +46,7 @@ class PermutedMaps(Constants):
         basis: of maps between permutation representations.
 
     Example:
+        >>> import torch
         >>> from isospan.groups import CyclicGroup
         >>> regular = CyclicGroup(2).regular_representation
         >>> PermutedMaps(HomBasis(regular, regular))(torch.tensor([1.0, 1.0])).round(decimals=4)
@@ -97,7 +97,7 @@ def _maps(c: Tensor, shape: Shape, order: Order, rows: Order, rows_back: Order, 
     c = c if order is None else c.index_select(1, order)
     orbits = _by_orbit(shape, tensors)
     parts = _split(c, [sum(map(prod, _sizes(orbit))) for orbit in orbits], dim=1)
-    W = _joined([_rows(part, orbit) for part, orbit in zip(parts, orbits, strict=True)], dim=0)
+    W = joined([_rows(part, orbit) for part, orbit in zip(parts, orbits, strict=True)], dim=0)
     return (W if rows is None else W.index_select(0, rows)).permute(2, 0, 1)
 
 
@@ -107,7 +107,7 @@ def _maps_back(W: Tensor, shape: Shape, order: Order, rows: Order, rows_back: Or
     W = W if rows_back is None else W.index_select(0, rows_back)
     orbits = _by_orbit(shape, tensors)
     parts = _split(W, [orbit.copies * len(orbit.moved) for orbit in orbits], dim=0)
-    c = _joined([_rows_back(part, orbit) for part, orbit in zip(parts, orbits, strict=True)], dim=1)
+    c = joined([_rows_back(part, orbit) for part, orbit in zip(parts, orbits, strict=True)], dim=1)
     return c if order is None else c.index_copy(1, order.long(), c)
 
 
@@ -129,7 +129,7 @@ def _rows(c: Tensor, orbit: Orbit) -> Tensor:
     """Rows (c_o n, n_in, N) of all copies of an orbit, of its coefficients (N, m)."""
     parts = _split(c, [prod(size) for size in _sizes(orbit)], dim=1)
     products = [part.reshape(-1, len(F)) @ F for part, F in zip(parts, orbit.factors, strict=True)]
-    first = _joined([product.view(len(c), orbit.copies, -1) for product in products], dim=2)
+    first = joined([product.view(len(c), orbit.copies, -1) for product in products], dim=2)
     rows = first.permute(1, 2, 0).index_select(1, orbit.moved_from.int())
     return rows.view(-1, first.shape[2], len(c))
 
@@ -140,15 +140,11 @@ def _rows_back(W: Tensor, orbit: Orbit) -> Tensor:
     first = entries.view(orbit.copies, *orbit.moved.shape, -1).sum(1).permute(2, 0, 1)
     parts = _split(first, [n * F.shape[1] for n, F in zip(orbit.copies_in, orbit.factors, strict=True)], dim=2)
     products = [part.reshape(-1, F.shape[1]) @ F.mT for part, F in zip(parts, orbit.factors, strict=True)]
-    return _joined([product.view(len(first), -1) for product in products], dim=1)
+    return joined([product.view(len(first), -1) for product in products], dim=1)
 
 
 def _split(x: Tensor, sizes: Sequence[int], *, dim: int) -> Sequence[Tensor]:
     return [x] if len(sizes) == 1 else x.split(list(sizes), dim)
-
-
-def _joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def _coefficients(basis: HomBasis, o: int, i: int) -> np.ndarray:
