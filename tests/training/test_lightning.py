@@ -21,14 +21,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def lightning():
-    sys.path.insert(0, str(PROGRAM.parent))
-    try:
-        import lightning_run
-
-        return lightning_run
-    finally:
-        sys.path.remove(str(PROGRAM.parent))
+def lightning(program):
+    return program("lightning_run")
 
 
 def guide(lightning, *, monitor=None, **options):

@@ -18,14 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as 
 
 
 @pytest.fixture(scope="module")
-def trainer():
-    sys.path.insert(0, str(PROGRAM.parent))
-    try:
-        from transformers_run import trainer
-
-        return trainer
-    finally:
-        sys.path.remove(str(PROGRAM.parent))
+def trainer(program):
+    return program("transformers_run").trainer
 
 
 def assert_same(first, second):
