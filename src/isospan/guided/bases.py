@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.nn.utils.rnn import pad_sequence
 
 from isospan._checks import check_bases, check_names
 from isospan._warnings import warn
 from isospan.errors import ShapeError
+from isospan.guided.by_shape import by_shape
 from isospan.guided.criteria import Criterion, whitener
 from isospan.guided.space import Space
 from isospan.linalg import complete_rows, eigh, fix_signs, nested_frame, procrustes_rotation, top_left_singular
@@ -48,9 +48,12 @@ def oriented(W: Mapping[str, Tensor], previous: Space | Mapping[str, Tensor] | N
 
 def leading_targets(WC: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Leading right singular vector of each X = W C (k, P), from the k x k side; zero where X is."""
-    leading = [eigh(X @ X.mT)[1][:, -1] for X in WC.values()]
-    signed = fix_signs(pad_sequence(leading, batch_first=True))
-    return {name: unit_rows(x[: len(X)] @ X) for x, (name, X) in zip(signed, WC.items(), strict=True)}
+
+    def leading(X: Tensor) -> Tensor:
+        x = fix_signs(eigh(X @ X.mT)[1][..., -1])
+        return unit_rows(torch.einsum("nk,nkp->np", x, X))
+
+    return by_shape(leading, WC)
 
 
 def unit_rows(x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class Criterion:
     ============== ======================= =========================================
     method         G                       T
     ============== ======================= =========================================
-    covariance     I                       C_zy
+    covariance     I                       n C_zy
     regression     C_zz + λI               C_zy
     correlation    C_zz + λI               C_zy (C_yy + λ_y I)^{-1/2}
     ============== ======================= =========================================
@@ -39,15 +39,17 @@ class Criterion:
 
     metric: Tensor | None
     cross: dict[str, Tensor]
-    scale: dict[str, float]
+    scale: dict[str, Tensor | float]
 
     @classmethod
     def of(cls, moments: Moments, method: Method, ridge: float) -> "Criterion":
         """Return the criterion of a method; the ridge is relative to the mean variance."""
-        cross, variance = moments.cov_zy, {name: float(var.sum()) for name, var in moments.var_y.items()}
+        variance: dict[str, Tensor | float] = {name: var.sum() for name, var in moments.var_y.items()}
         if method == "covariance":
-            in_latents = float(moments.cov_zz.trace())
-            return cls(None, cross, {name: in_latents * var for name, var in variance.items()})
+            in_latents = moments.count * moments.scatter_zz.trace()
+            scale = {name: in_latents * var for name, var in variance.items()}
+            return cls(None, moments.split(moments.scatter_zy), scale)
+        cross = moments.cov_zy
         metric = ridged(moments.cov_zz, ridge)
         if method == "regression":
             return cls(metric, cross, variance)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import check_bases, check_latents, check_names, check_ridge, check_targets, working_dtype
+from isospan.guided.by_shape import by_shape
 from isospan.linalg import solve_gram, svd
 from isospan.moments import Moments
 
@@ -96,7 +97,9 @@ def least_squares(
     moments: Moments, W: Mapping[str, Tensor], WS: Mapping[str, Tensor], *, ridge: float = 0.0
 ) -> dict[str, Tensor]:
     """Decoders from projected cross-scatters W S_zy; the count cancels, as the ridge is relative."""
-    return {name: solve_gram(W_q @ moments.scatter_zz @ W_q.mT, WS[name], ridge=ridge) for name, W_q in W.items()}
+    WZ = (torch.cat(list(W.values())) @ moments.scatter_zz).split([len(W_q) for W_q in W.values()])
+    decode = lambda W, WZ, WS: solve_gram(WZ @ W.mT, WS, ridge=ridge)  # noqa: E731
+    return by_shape(decode, W, dict(zip(W, WZ, strict=True)), WS)
 
 
 def _ridge_solution(S: Tensor, Y: Tensor, ridge: float) -> Tensor:

@@ -23,7 +23,7 @@ from isospan.guided.partition import joint_frame
 from isospan.guided.space import Space
 from isospan.guided.trust_region import MAX_STEPS
 from isospan.linalg import fix_signs, top_left_singular
-from isospan.moments import Moments, varies
+from isospan.moments import Moments, varies, varying
 
 __all__ = ["Method", "Space", "principal_directions", "solve_from_moments", "solve_subspaces", "subspaces"]
 
@@ -236,14 +236,14 @@ def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict
 
 def _check_informative(moments: Moments) -> None:
     """Require latents and quantities that vary by more than the rounding of their means."""
-    if not varies(moments.cov_zz.diagonal(), moments.z_mean):
+    varying_targets = moments.split(varying(moments.target_variance, moments.target_mean).cpu())
+    if not varies(moments.scatter_zz.diagonal() / moments.count, moments.z_mean):
         raise DegenerateDataError(
             f"The latents are constant over {float(moments.count):g} samples, so no subspace can be solved. "
             "Check the encoder, or pass more than one sample."
         )
-    mean = moments.y_mean
-    for name, variance in moments.var_y.items():
-        if not varies(variance, mean[name]):
+    for name, where in varying_targets.items():
+        if not where.any():
             raise DegenerateDataError(
                 f"Quantity {name!r} is constant (zero variance) over {float(moments.count):g} samples, so it has no "
                 "subspace. Leave it out, or check how it is computed."

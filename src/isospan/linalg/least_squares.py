@@ -15,12 +15,12 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
     Cholesky factor shows that none are, it solves the equations.
 
     Args:
-        G: symmetric positive semi-definite (k, k).
-        C: right-hand sides (k, P).
+        G: symmetric positive semi-definite (..., k, k).
+        C: right-hand sides (..., k, P).
         ridge: weight relative to the mean variance, at least 0.
 
     Returns:
-        A (k, P), in the dtype of G.
+        A (..., k, P), in the dtype of G.
 
     Example:
         >>> import torch
@@ -28,18 +28,28 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
         tensor([[2.],
                 [0.]])
     """
-    shifted = G.clone()
-    shifted.diagonal().add_(ridge * G.diagonal().mean())
+    shifted = G
+    if ridge:
+        shifted = G.clone()
+        diagonal = shifted.diagonal(dim1=-2, dim2=-1)
+        diagonal += ridge * diagonal.mean(-1, keepdim=True)
     L = torch.linalg.cholesky_ex(shifted)[0]
-    if _well_conditioned(L):
+    by_pivots = _well_conditioned(L)
+    if by_pivots.all():
         return torch.cholesky_solve(C, L)
+    by_spectrum = _spectral_solution(G, C, ridge)
+    return torch.where(by_pivots[..., None, None], torch.cholesky_solve(C, L), by_spectrum)
+
+
+def _spectral_solution(G: Tensor, C: Tensor, ridge: float) -> Tensor:
     eigenvalues, Q = eigh(G)
-    cutoff = len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1].clamp(min=0)
-    inverse = torch.where(eigenvalues > cutoff, 1 / (eigenvalues + ridge * eigenvalues.mean()), 0.0)
+    cutoff = G.shape[-1] * torch.finfo(G.dtype).eps * eigenvalues[..., -1:].clamp(min=0)
+    ridged = eigenvalues + ridge * eigenvalues.mean(-1, keepdim=True)
+    inverse = torch.where(eigenvalues > cutoff, 1 / ridged, 0.0)
     return Q @ (inverse.unsqueeze(-1) * (Q.mT @ C))
 
 
-def _well_conditioned(L: Tensor) -> bool:
-    """Whether the pivots of a Cholesky factor show full rank beyond doubt (NaN, after a failure, does not)."""
-    smallest, largest = L.diagonal().aminmax()
-    return bool(smallest > torch.finfo(L.dtype).eps ** 0.375 * largest)
+def _well_conditioned(L: Tensor) -> Tensor:
+    """Where the pivots of a Cholesky factor show full rank beyond doubt (NaN, after a failure, does not)."""
+    smallest, largest = L.diagonal(dim1=-2, dim2=-1).aminmax(dim=-1)
+    return smallest > torch.finfo(L.dtype).eps ** 0.375 * largest

@@ -9,8 +9,8 @@ from isospan.settings import config
 
 SMALLEST_RATIO = 1e-3
 """Ratio of singular values below which squaring them costs too many digits."""
-LEAST_SQUARED = 1e-100
-"""Entries between this and its inverse can be squared and summed within the range of float64."""
+LEAST_SQUARED = 1e-200
+"""A sum of squares between this and its inverse keeps its digits within the range of float64."""
 
 
 @decomposition
@@ -54,33 +54,48 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """Leading left singular vectors from the shorter side, or None where they would not be exact."""
-    smallest, largest = C.aminmax()
-    scale = max(-float(smallest), float(largest))
-    if not 0 < scale < float("inf"):
-        return None
-    wide = C.shape[0] <= C.shape[1]
+    wide, scale = C.shape[0] <= C.shape[1], 1.0
     A = C if wide else C.mT
-    if LEAST_SQUARED < scale < 1 / LEAST_SQUARED:
-        scale = 1.0
-    else:
+    G = _gram(A)
+    if not LEAST_SQUARED < float(G.trace()) < 1 / LEAST_SQUARED:
+        scale = float(A.abs().max())
+        if not 0 < scale < float("inf"):
+            return None
         A = A / scale
-    V = _leading_eigenvectors(A, k).mT.flip(0)
-    VA = V @ A
-    s = torch.linalg.vector_norm(VA, dim=1)
-    smallest, largest = s.aminmax()
-    if not float(smallest) > SMALLEST_RATIO * float(largest):
+        G = _gram(A)
+    squares, V = _leading_eigenpairs(G, k)
+    smallest, largest = float(squares[-1]), float(squares[0])
+    if not smallest > SMALLEST_RATIO**2 * largest:
         return None
-    return V if wide else VA / s.unsqueeze(1), s * scale
+    if wide:
+        return V, squares.sqrt() * scale
+    VA = V @ A
+    s = torch.linalg.vector_norm(VA, dim=1, keepdim=True)
+    return VA / s, s.squeeze(1) * scale
 
 
-def _leading_eigenvectors(A: Tensor, k: int) -> Tensor:
-    """The k leading eigenvectors of A Aᵀ as columns, ascending, A (n, m), n ≤ m."""
+def _gram(A: Tensor) -> Tensor:
+    """A Aᵀ, of which the lower triangle is meaningful."""
     if A.device.type != "cpu":
-        return eigh(A @ A.mT)[1][:, len(A) - k :]
-    from scipy.linalg import get_blas_funcs, get_lapack_funcs
+        return A @ A.mT
+    from scipy.linalg import get_blas_funcs
 
-    a, n = A.numpy(), len(A)
-    (syrk,), (syevr,) = get_blas_funcs(("syrk",), (a,)), get_lapack_funcs(("syevr",), (a,))
-    G = syrk(1.0, a, lower=1) if a.flags.f_contiguous else syrk(1.0, a.T, trans=1, lower=1)
-    _, V, _, _, failed = syevr(G, range="I", il=n - k + 1, iu=n, lower=1, overwrite_a=1)
-    return eigh(A @ A.mT)[1][:, n - k :] if failed else torch.from_numpy(V[:, :k])
+    a = A.numpy()
+    (syrk,) = get_blas_funcs(("syrk",), (a,))
+    by_columns = a.strides[0] <= a.strides[1]  # a copy, where the wrapper needs one, is then made in order
+    return torch.from_numpy(syrk(1.0, a, lower=1) if by_columns else syrk(1.0, a.T, trans=1, lower=1))
+
+
+def _leading_eigenpairs(G: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k leading eigenvalues, descending, and eigenvectors, as rows, of a symmetric G (n, n), from its lower half."""
+    n, failed = len(G), True
+    if G.device.type == "cpu":
+        from scipy.linalg import get_lapack_funcs
+
+        g = G.numpy()
+        (syevr,) = get_lapack_funcs(("syevr",), (g,))
+        w, v, _, _, failed = syevr(g, range="I", il=n - k + 1, iu=n, lower=1)
+        eigenvalues, vectors = torch.from_numpy(w[:k]), torch.from_numpy(v[:, :k])
+    if failed:
+        eigenvalues, vectors = (part[..., n - k :] for part in eigh(G))
+    return eigenvalues.flip(0), vectors.mT.flip(0)

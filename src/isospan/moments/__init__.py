@@ -4,6 +4,6 @@ from isospan.moments.chunks import merged
 from isospan.moments.moments import Moments
 from isospan.moments.precision import KeepsPrecision
 from isospan.moments.ranks import sum_over_ranks_
-from isospan.moments.variation import varies
+from isospan.moments.variation import varies, varying
 
-__all__ = ["KeepsPrecision", "Moments", "merged", "sum_over_ranks_", "varies"]
+__all__ = ["KeepsPrecision", "Moments", "merged", "sum_over_ranks_", "varies", "varying"]

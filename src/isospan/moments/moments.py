@@ -253,8 +253,13 @@ class Moments(KeepsPrecision):
     @property
     def var_y(self) -> dict[str, Tensor]:
         """Variance (P,) of each entry of each quantity."""
+        return self.split(self.target_variance)
+
+    @property
+    def target_variance(self) -> Tensor:
+        """Variance of each entry of all quantities (ΣP,), beside ``target_mean``."""
         diagonal = self.scatter_yy.diagonal() if self.target_covariance else self.scatter_yy
-        return self.split(diagonal / self._positive_count())
+        return diagonal / self._positive_count()
 
     @property
     def y_mean(self) -> dict[str, Tensor]:

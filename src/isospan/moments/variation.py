@@ -16,4 +16,14 @@ def varies(variance: Tensor, mean: Tensor) -> bool:
         >>> varies(mean * 1e-32, mean), varies(mean * 1e-12, mean)
         (False, True)
     """
-    return bool((variance > ROUNDING**2 * mean.square()).any())
+    return bool(varying(variance, mean).any())
+
+
+def varying(variance: Tensor, mean: Tensor) -> Tensor:
+    """Where an entry varies by more than the rounding of its mean.
+
+    Example:
+        >>> varying(torch.tensor([1e-32, 1e-12], dtype=torch.float64), torch.ones(2, dtype=torch.float64))
+        tensor([False,  True])
+    """
+    return variance > ROUNDING**2 * mean.square()
