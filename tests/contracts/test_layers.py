@@ -7,12 +7,15 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isospan import models, nn
 from isospan.groups import DihedralGroup
 from isospan.nn import ChangeOfBasis
+from isospan.nn._constants import IN_USE
 from isospan.nn.dense_map import DenseMap
+from isospan.nn.equivariant_maps import EquivariantMaps
 from isospan.nn.invariant_vectors import InvariantVectors
 from isospan.nn.isotypic_maps import IsotypicMaps
 from isospan.nn.isotypic_pieces import IsotypicPieces
@@ -23,7 +26,7 @@ from isospan.testing import assert_equivariant
 
 from .conftest import CASES, EXPORTED, LAYERS, ONE_BASIS, axis
 
-SHARED = (ChangeOfBasis, InvariantVectors, IsotypicMaps, IsotypicPieces, PermutedMaps, SpectralMaps)
+SHARED = (ChangeOfBasis, EquivariantMaps, InvariantVectors, IsotypicMaps, IsotypicPieces, PermutedMaps, SpectralMaps)
 """Modules of constants that are computed of representations alone."""
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -109,13 +112,46 @@ def test_layers_of_one_representation_share_exact_arrays_alone(case):
     assert not tensors[0] & tensors[1]
 
 
-def test_what_layers_share_ends_with_them():
-    group = DihedralGroup(3)
-    layer = nn.Linear(group.regular_representation, group.regular_representation)
-    assert len(group.regular_representation.in_use)
-    del layer
-    gc.collect()
-    assert not len(group.regular_representation.in_use)
+def test_what_layers_share_ends_with_the_last_of_them():
+    group = DihedralGroup(29)  # of which no other test makes a layer
+    regular = group.regular_representation
+    first, second = nn.Linear(regular, regular), nn.Linear(regular, regular)
+
+    def kept():
+        gc.collect()
+        return sum(regular.name in key and group in key for _, _, _, _, *keys in IN_USE for key in keys)
+
+    several = kept()
+    assert several
+    del first
+    assert kept() == several
+    copied = pickle.loads(pickle.dumps(second)), copy.deepcopy(second)
+    del second
+    assert not kept()
+    assert not any("_twins" in vars(part) for layer in copied for part in layer.modules())
+    same(copied[0].weight, copied[1].weight)
+
+
+@pytest.mark.parametrize("make", [lambda: torch.device("meta"), FakeTensorMode], ids=["meta", "fake"])
+def test_layers_share_nothing_with_those_that_were_made_without_memory(make):
+    rep = DihedralGroup(3).regular_representation + DihedralGroup(3).irreps()[2]
+    with make():
+        empty = nn.Linear(rep, rep)
+        assert empty(torch.randn(5, rep.size)).shape == (5, rep.size)
+    layer = nn.Linear(rep, rep)
+    assert {(type(t), t.device.type) for t in layer.buffers()} == {(torch.Tensor, "cpu")}
+    assert_equivariant(layer, rep, rep)
+    with make():
+        assert nn.Linear(rep, rep)(torch.randn(5, rep.size)).shape == (5, rep.size)
+
+
+def test_layers_of_several_default_precisions_are_each_exact():
+    rep = DihedralGroup(3).regular_representation + DihedralGroup(3).irreps()[2]
+    single = nn.Linear(rep, rep)
+    with default_dtype(torch.float64):
+        double = nn.Linear(rep, rep)
+    assert_equivariant(double, rep, rep, x=torch.randn(5, rep.size, dtype=torch.float64))
+    assert_equivariant(single, rep, rep)
 
 
 def test_what_is_hung_on_a_layer_stays_with_it():
@@ -140,7 +176,6 @@ def test_representations_whose_blocks_are_ordered_otherwise_share_nothing():
     same(second(x), nn.ChangeOfBasis(other)(x))
     same(first(x), nn.ChangeOfBasis(rep)(x))
     assert rep == other
-    assert rep.structure != other.structure
 
 
 @each_case_once

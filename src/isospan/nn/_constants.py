@@ -1,8 +1,9 @@
 """Constants of a module: buffers in its precision, exact in every one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ class Constants(torch.nn.Module):
     has lost its digits, so wherever it is made anew, the array itself is written to it.
     """
 
+    _twins: "_Twins | None" = None
+
     def __init__(self) -> None:
         super().__init__()
         self._exact: dict[str, np.ndarray] = {}
@@ -29,17 +32,18 @@ class Constants(torch.nn.Module):
 
         It is for modules without parameters, all of whose parts are such modules, and that nothing changes.
         """
-        for argument in arguments:
-            if not isinstance(argument, HomBasis):
-                check_representation(argument)
-        in_use, key = arguments[0].in_use, (cls, *(argument.structure for argument in arguments))
-        first = in_use.get(key)
-        if first is not None:
-            return _twin(first)
-        in_use[key] = made = cls(*arguments)
-        for part in made.modules():
-            vars(part)["_as_made"] = type(part), tuple(vars(part))
+        new = torch.empty(0)  # of the default precision and device, or of a mode that fakes tensors
+        key = cls, type(new), new.dtype, new.device, *map(_key, arguments)
+        twins = IN_USE.get(key)
+        if twins is not None:
+            return twins.make()
+        made = cls(*arguments)
+        if type(new) is Tensor:
+            IN_USE[key] = vars(made)["_twins"] = _Twins(made)
         return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_twins"}
 
     def register_constant(self, name: str, values: np.ndarray) -> None:
         """Make ``self.<name>`` a buffer with these values, real numbers in the default precision."""
@@ -64,18 +68,44 @@ class Constants(torch.nn.Module):
         return self
 
 
-def _twin(module: torch.nn.Module) -> Any:
-    """A module of the same constants with buffers of its own, and so its parts; nothing that was hung on it later."""
-    kind, names = as_made = vars(module)["_as_made"]
-    twin: Any = kind.__new__(kind)
-    (Constants if isinstance(module, Constants) else torch.nn.Module).__init__(twin)
-    vars(twin).update({name: vars(module)[name] for name in names if name not in vars(twin)}, _as_made=as_made)
-    if isinstance(module, Constants):
-        for name, values in module._exact.items():
-            twin.register_constant(name, values)
-    for name, part in module.named_children():
-        twin.add_module(name, _twin(part))
-    return twin
+class _Twins:
+    """Makes modules of the same constants with buffers of their own, and so their parts.
+
+    Args:
+        module: as it was just made, before anything is hung on it.
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        plain = vars(torch.nn.Module())
+        self.kind = type(module)
+        self.fields = {name: value for name, value in vars(module).items() if name not in plain}
+        self.buffers = dict(module.named_buffers(recurse=False))
+        self.parts = {name: getattr(part, "_twins", None) or _Twins(part) for name, part in module.named_children()}
+
+    def make(self) -> Any:
+        """Return one more."""
+        twin = self.kind.__new__(self.kind)
+        torch.nn.Module.__init__(twin)
+        vars(twin).update(self.fields)
+        for name, buffer in self.buffers.items():
+            twin.register_buffer(name, buffer.clone(), persistent=False)
+        for name, part in self.parts.items():
+            twin.add_module(name, part.make())
+        if isinstance(twin, Constants):
+            vars(twin)["_twins"] = self
+        return twin
+
+
+IN_USE: WeakValueDictionary[tuple[Hashable, ...], _Twins] = WeakValueDictionary()
+"""What modules are made of, by their class and what it depends on, as long as there is one."""
+
+
+def _key(argument: Any) -> tuple[Hashable, ...]:
+    """What two representations share exactly if they have one group, one name and equal blocks in one order."""
+    if isinstance(argument, HomBasis):
+        return _key(argument.rep_in), _key(argument.rep_out)
+    check_representation(argument)
+    return argument.group, argument.name, *((b.action.key, b.indices.tobytes()) for b in argument.blocks)
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:

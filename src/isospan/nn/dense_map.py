@@ -30,7 +30,7 @@ class DenseMap(Freezable):
 
     def __init__(self, rep_in: Representation, rep_out: Representation, *, taps: tuple[int, ...], bias: bool) -> None:
         super().__init__(rep_in, rep_out)
-        self.maps = EquivariantMaps(rep_in, rep_out)
+        self.maps = EquivariantMaps.shared(rep_in, rep_out)
         self.coefficients = torch.nn.Parameter(torch.empty(*taps, self.maps.dimension))
         self.invariants = InvariantVectors.shared(rep_out)
         biased = bias and self.invariants.dimension

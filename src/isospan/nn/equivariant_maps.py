@@ -1,15 +1,15 @@
 """Equivariant maps from their coefficients, as a module without parameters."""
 
-import torch
 from torch import Tensor
 
 from isospan.errors import RepresentationError
+from isospan.nn._constants import Constants
 from isospan.nn.permuted_maps import PermutedMaps
 from isospan.nn.spectral_maps import SpectralMaps
 from isospan.representations import HomBasis, Representation
 
 
-class EquivariantMaps(torch.nn.Module):
+class EquivariantMaps(Constants):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in the basis of :class:`HomBasis`.
 
     It holds what this takes as buffers, so that it moves with the module that owns it and traces to plain operations:
@@ -44,7 +44,7 @@ class EquivariantMaps(torch.nn.Module):
         self.basis = basis
         self.dimension = basis.dimension
         self.is_gathered = rep_in.is_permutation and rep_out.is_permutation
-        self.synthesis = PermutedMaps.shared(basis) if self.is_gathered else SpectralMaps.shared(basis)
+        self.synthesis = PermutedMaps(basis) if self.is_gathered else SpectralMaps(basis)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""

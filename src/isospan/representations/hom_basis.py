@@ -2,11 +2,10 @@ r"""The space of equivariant maps between two representations."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -134,16 +133,6 @@ class HomBasis:
     def dimension(self) -> int:
         """Number of coefficients, Σ m_out m_in s over the irreps that both share."""
         return self.blocks[-1].slice.stop if self.blocks else 0
-
-    @property
-    def structure(self) -> tuple[Hashable, ...]:
-        """Those of both representations."""
-        return self.rep_in.structure, self.rep_out.structure
-
-    @property
-    def in_use(self) -> WeakValueDictionary[tuple[Hashable, ...], Any]:
-        """That of ``rep_in``."""
-        return self.rep_in.in_use
 
     @property
     def units(self) -> list[np.ndarray]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -69,9 +68,7 @@ class Representation(Immutable):
     name: str
     size: int
     blocks: tuple[Block, ...]
-    _transient = frozenset(
-        {"isotypic", "block_order", "spectral_order", "change_of_basis", "table", "structure", "_in_use"}
-    )
+    _transient = frozenset({"isotypic", "block_order", "spectral_order", "change_of_basis", "table"})
 
     def __init__(
         self,
@@ -124,20 +121,6 @@ class Representation(Immutable):
     def is_orthogonal(self) -> bool:
         """Whether every matrix is orthogonal; a representation that is not cannot be built."""
         return True
-
-    @cached_property
-    def structure(self) -> tuple[Hashable, ...]:
-        """What two representations of one group share exactly if they have one name and equal blocks in one order."""
-        return self.name, *((block.action.key, block.indices.tobytes()) for block in self.blocks)
-
-    @property
-    def in_use(self) -> WeakValueDictionary[tuple[Hashable, ...], Any]:
-        """What is made of the group's representations, by what it is and of which, as long as somebody holds it."""
-        return self.group.trivial_representation._in_use
-
-    @cached_property
-    def _in_use(self) -> WeakValueDictionary[tuple[Hashable, ...], Any]:
-        return WeakValueDictionary()
 
     @cached_property
     def isotypic(self) -> tuple[IsotypicComponent, ...]:
