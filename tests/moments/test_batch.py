@@ -22,7 +22,8 @@ def assert_equals_numpy(m, z, y, cross):
     stacked = np.concatenate([z, *(t.reshape(len(z), -1) for t in y.values())], 1).astype(np.float64)
     mean, covariance = stacked.mean(0), np.cov(stacked.T, bias=True)
     means = torch.cat([m.z_mean, *m.y_mean.values()])
-    np.testing.assert_allclose(means, mean, rtol=1e-12, atol=1e-3 * cross)
+    # a mean of 500 numbers of size 1, each rounded
+    np.testing.assert_allclose(means, mean, rtol=1e-12, atol=1e-2 * cross)
     np.testing.assert_allclose(m.cov_zz, covariance[:6, :6], rtol=0, atol=1e-11)
     np.testing.assert_allclose(torch.cat(list(m.cov_zy.values()), 1), covariance[:6, 6:], rtol=0, atol=cross)
     np.testing.assert_allclose(torch.cat(list(m.var_y.values())), np.diag(covariance)[6:], rtol=max(cross, 1e-11))

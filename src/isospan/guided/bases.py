@@ -22,7 +22,8 @@ def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, T
     for name, T in criterion.cross.items():
         k = sizes[name]
         U, s = top_left_singular(T if F is None else F @ T, min(k, len(T if F is None else F)))
-        rank = sum(value > max(T.shape) * torch.finfo(s.dtype).eps * float(s[0]) for value in s.tolist())
+        values, cutoff = s.tolist(), max(T.shape) * torch.finfo(s.dtype).eps
+        rank = sum(value > cutoff * values[0] for value in values)
         if rank < k:
             _warn_of_rank(name, rank, k)
         W[name] = complete_rows(U[:rank] if F is None else nested_frame(U[:rank] @ F), k)

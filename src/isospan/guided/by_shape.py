@@ -22,7 +22,7 @@ def by_shape(function: Callable[..., Tensor], *operands: Mapping[str, Tensor]) -
     alike: dict[tuple[torch.Size, ...], list[str]] = defaultdict(list)
     for name in operands[0]:
         alike[tuple(operand[name].shape for operand in operands)].append(name)
-    results = {}
+    results: dict[str, Tensor] = {}
     for names in alike.values():
         stacks = (torch.stack([operand[name] for name in names]) for operand in operands)
         results.update(zip(names, function(*stacks).unbind(), strict=True))

@@ -1,5 +1,6 @@
 """What a basis shall maximise: the covariance, regression and correlation criteria in one form."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,12 +40,12 @@ class Criterion:
 
     metric: Tensor | None
     cross: dict[str, Tensor]
-    scale: dict[str, Tensor | float]
+    scale: Mapping[str, Tensor | float]
 
     @classmethod
     def of(cls, moments: Moments, method: Method, ridge: float) -> "Criterion":
         """Return the criterion of a method; the ridge is relative to the mean variance."""
-        variance: dict[str, Tensor | float] = {name: var.sum() for name, var in moments.var_y.items()}
+        variance = {name: var.sum() for name, var in moments.var_y.items()}
         if method == "covariance":
             in_latents = moments.count * moments.scatter_zz.trace()
             scale = {name: in_latents * var for name, var in variance.items()}

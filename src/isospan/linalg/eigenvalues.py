@@ -88,7 +88,9 @@ def add_gram_(G: Tensor, x: Tensor) -> Tensor:
 def mirror_(G: Tensor) -> Tensor:
     """Copy the upper triangle of G (P, P) onto the lower one, in place."""
     for start in range(0, len(G), BLOCK):
-        rows = slice(start, min(start + BLOCK, len(G)))
-        G[rows.stop :, rows] = G[rows, rows.stop :].mT
-        G[rows, rows] = G[rows, rows].triu() + G[rows, rows].triu(1).mT
+        rows = slice(start, start + BLOCK)
+        if rows.stop < len(G):
+            G[rows.stop :, rows] = G[rows, rows.stop :].mT
+        square = G[rows, rows].triu_()
+        square += square.triu(1).mT
     return G

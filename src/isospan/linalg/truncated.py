@@ -54,48 +54,42 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """Leading left singular vectors from the shorter side, or None where they would not be exact."""
-    wide, scale = C.shape[0] <= C.shape[1], 1.0
+    wide = C.shape[0] <= C.shape[1]
     A = C if wide else C.mT
-    G = _gram(A)
-    if not LEAST_SQUARED < float(G.trace()) < 1 / LEAST_SQUARED:
-        scale = float(A.abs().max())
-        if not 0 < scale < float("inf"):
-            return None
-        A = A / scale
-        G = _gram(A)
-    squares, V = _leading_eigenpairs(G, k)
-    smallest, largest = float(squares[-1]), float(squares[0])
+    pairs = (_by_lapack if A.device.type == "cpu" else _by_torch)(A, k)
+    if pairs is None:
+        return None
+    squares, V = pairs
+    largest, *_, smallest = squares.tolist() * 2
     if not smallest > SMALLEST_RATIO**2 * largest:
         return None
     if wide:
-        return V, squares.sqrt() * scale
+        return V, squares.sqrt()
     VA = V @ A
     s = torch.linalg.vector_norm(VA, dim=1, keepdim=True)
-    return VA / s, s.squeeze(1) * scale
+    return VA / s, s.squeeze(1)
 
 
-def _gram(A: Tensor) -> Tensor:
-    """A Aᵀ, of which the lower triangle is meaningful."""
-    if A.device.type != "cpu":
-        return A @ A.mT
-    from scipy.linalg import get_blas_funcs
+def _by_torch(A: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """The k leading eigenvalues of A Aᵀ, descending, and eigenvectors, as rows; None where squares lose digits."""
+    G = A @ A.mT
+    if not LEAST_SQUARED < float(G.trace()) < 1 / LEAST_SQUARED:
+        return None
+    squares, V = eigh(G)
+    return squares[-k:].flip(0), V[:, -k:].mT.flip(0)
 
-    a = A.numpy()
-    (syrk,) = get_blas_funcs(("syrk",), (a,))
+
+def _by_lapack(A: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """The same in half of the time; None also where it doesn't converge."""
+    from scipy.linalg import get_blas_funcs, get_lapack_funcs
+
+    a, n = A.numpy(), len(A)
+    (syrk,), (syevr,) = get_blas_funcs(("syrk",), (a,)), get_lapack_funcs(("syevr",), (a,))
     by_columns = a.strides[0] <= a.strides[1]  # a copy, where the wrapper needs one, is then made in order
-    return torch.from_numpy(syrk(1.0, a, lower=1) if by_columns else syrk(1.0, a.T, trans=1, lower=1))
-
-
-def _leading_eigenpairs(G: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k leading eigenvalues, descending, and eigenvectors, as rows, of a symmetric G (n, n), from its lower half."""
-    n, failed = len(G), True
-    if G.device.type == "cpu":
-        from scipy.linalg import get_lapack_funcs
-
-        g = G.numpy()
-        (syevr,) = get_lapack_funcs(("syevr",), (g,))
-        w, v, _, _, failed = syevr(g, range="I", il=n - k + 1, iu=n, lower=1)
-        eigenvalues, vectors = torch.from_numpy(w[:k]), torch.from_numpy(v[:, :k])
+    G = syrk(1.0, a, lower=1) if by_columns else syrk(1.0, a.T, trans=1, lower=1)
+    if not LEAST_SQUARED < G.trace() < 1 / LEAST_SQUARED:  # syevr may not end where there is NaN
+        return None
+    w, v, _, _, failed = syevr(G, range="I", il=n - k + 1, iu=n, lower=1, overwrite_a=1)
     if failed:
-        eigenvalues, vectors = (part[..., n - k :] for part in eigh(G))
-    return eigenvalues.flip(0), vectors.mT.flip(0)
+        return None
+    return torch.from_numpy(w[k - 1 :: -1].copy()), torch.from_numpy(v[:, k - 1 :: -1].T.copy())

@@ -1,6 +1,6 @@
 """Taking one batch, held in memory, into running moments."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import frexp
 
 import torch
@@ -9,45 +9,52 @@ from torch import Tensor
 from isospan.linalg import add_gram_, mirror_
 
 SINGLE = torch.finfo(torch.float32)
+ROOM = 2**16
+"""Numbers that are centred at a time, so that they stay where the processor reaches them fast."""
 
 
 def add_batch_(
-    state: Mapping[str, Tensor],
-    z: Tensor,
-    y: Mapping[str, Tensor],
-    *,
-    target_covariance: bool,
-    precision: torch.dtype = torch.float64,
+    state: Mapping[str, Tensor], z: Tensor, y: Mapping[str, Tensor], *, precision: torch.dtype = torch.float64
 ) -> None:
     r"""Add latents z (B, D) and flattened quantities {name: (B, P)} to the buffers of :class:`Moments`, in place.
 
     Sums are float64. The products of latents and quantities are taken in ``precision``, of centred data, each in a unit
     in which float32 neither overflows nor underflows: since the latents are centred in float64, a rest r of the mean in
-    the quantities does no harm, :math:`Z_c^\top (Y_c + 1 r^\top) = Z_c^\top Y_c`. One quantity is converted at a time,
-    in the same room.
+    the quantities does no harm, :math:`Z_c^\top (Y_c + 1 r^\top) = Z_c^\top Y_c`.
     """
-    z_mean, unit_z = z.mean(0, dtype=torch.float64), _unit(z, precision)
-    zc = z - z_mean
-    factor, means, squares = _in_units(zc, unit_z).to(precision), [], []
-    room = z.new_empty(max(q.numel() for q in y.values()), dtype=precision)
-    columns = state["scatter_zy"].split([q.shape[1] for q in y.values()], dim=1)
-    for q, cross in zip(y.values(), columns, strict=True):
-        unit = _unit(q, precision)
-        yc, shift, rest = _centred(_in_units(q, unit), out=room[: q.numel()].view_as(q))
-        if precision == torch.float64:
-            cross.addmm_(factor.mT, yc, alpha=unit_z * unit)
-        else:
-            cross.add_(factor.mT @ yc, alpha=unit_z * unit)
-        if not target_covariance:
-            squares.append((yc.square_().sum(0).double() - len(q) * rest**2) * unit**2)
-        means.append((shift + rest) * unit)
-    y_mean = torch.cat(means)
-    if target_covariance:
-        add_gram_(state["scatter_yy"], torch.cat([q.double() for q in y.values()], 1) - y_mean)
+    parts, unit = z.split(_rows(z)), _unit(z, precision)
+    z_mean = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0) / len(z)
+    zc = z.new_empty(z.shape, dtype=precision)
+    for part, out in zip(parts, zc.split(_rows(z)), strict=True):
+        centred = part - z_mean
+        add_gram_(state["scatter_zz"], centred)
+        out.copy_(_in_units(centred, unit))
+    squares, start, means = state["scatter_yy"], 0, []
+    for together in [list(y.values())] if squares.dim() == 2 else _chunks(y.values()):
+        columns = slice(start, start + sum(q.shape[1] for q in together))
+        means.append(_add_quantities_(state["scatter_zy"][:, columns], squares[columns], zc, unit, together))
+        start = columns.stop
+    add_means_(state, z_mean, torch.cat(means), float(len(z)))
+
+
+def _add_quantities_(cross: Tensor, squares: Tensor, zc: Tensor, unit_z: float, y: Sequence[Tensor]) -> Tensor:
+    """Add what some quantities {(B, P)} contribute to the scatters of their columns; returns their means (ΣP,)."""
+    units, widths, count = [_unit(q, zc.dtype) for q in y], [q.shape[1] for q in y], len(zc)
+    yc, shift = _centred([_in_units(q, unit) for q, unit in zip(y, units, strict=True)], zc.dtype)
+    rest = yc.sum(0).double() / count
+    if squares.dim() == 2:
+        add_gram_(squares, yc)
+        squares.addr_(rest, rest, alpha=-count)
+    if zc.dtype == torch.float64:
+        cross.addmm_(zc.mT, yc)
     else:
-        state["scatter_yy"].add_(torch.cat(squares))
-    add_gram_(state["scatter_zz"], zc)
-    add_means_(state, z_mean, y_mean, float(len(z)))
+        product = zc.mT @ yc
+        for block, part, unit in zip(cross.split(widths, 1), product.split(widths, 1), units, strict=True):
+            block.add_(part, alpha=unit_z * unit)
+    in_units = torch.cat([rest.new_full((P,), unit) for P, unit in zip(widths, units, strict=True)])
+    if squares.dim() == 1:
+        squares += (yc.square_().sum(0) - count * rest**2) * in_units**2
+    return (shift + rest) * in_units
 
 
 def add_means_(state: Mapping[str, Tensor], z_mean: Tensor, y_mean: Tensor, count: float) -> None:
@@ -71,11 +78,34 @@ def add_means_(state: Mapping[str, Tensor], z_mean: Tensor, y_mean: Tensor, coun
     state["count"].add_(count)
 
 
-def _centred(y: Tensor, *, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Y minus its mean to rounding, and the mean as that shift plus a rest: so an offset costs no digits."""
-    shift = y.mean(0)
-    yc = torch.sub(y, shift.to(torch.promote_types(y.dtype, out.dtype)), out=out)
-    return yc, shift.double(), yc.mean(0).double()
+def _rows(x: Tensor) -> int:
+    """How many rows fit into the room."""
+    return max(ROOM // x.shape[1], 1)
+
+
+def _chunks(y: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Quantities in their order, as many at a time as fit into the room, and at least one."""
+    chunk: list[Tensor] = []
+    for q in y:
+        if chunk and sum(x.numel() for x in (*chunk, q)) > ROOM:
+            yield chunk
+            chunk = []
+        chunk.append(q)
+    yield chunk
+
+
+def _centred(y: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Quantities next to each other (B, ΣP) minus a shift, and the shift (ΣP,) in float64.
+
+    It is their mean to rounding, so an offset costs no digits.
+    """
+    widths, in_float64 = [q.shape[1] for q in y], dtype == torch.float64
+    yc, shifts = y[0].new_empty(len(y[0]), sum(widths), dtype=dtype), []
+    for q, out in zip(y, yc.split(widths, 1), strict=True):
+        shift = q.mean(0, dtype=dtype if in_float64 else None)  # a mean in float64 takes thrice the time
+        torch.sub(q, shift.to(torch.promote_types(q.dtype, dtype)), out=out)
+        shifts.append(shift)
+    return yc, torch.cat(shifts).double()
 
 
 def _unit(x: Tensor, precision: torch.dtype) -> float:
@@ -83,7 +113,7 @@ def _unit(x: Tensor, precision: torch.dtype) -> float:
 
     Dividing by it is exact. What varies is at least eps of the largest entry; sums of 2⁴⁰ squares of it shall fit.
     """
-    if x.dtype == precision == torch.float64:
+    if precision == torch.float64:
         return 1.0
     largest = max(abs(float(bound)) for bound in x.aminmax())
     fits = SINGLE.tiny**0.5 / torch.finfo(x.dtype).eps < largest < (SINGLE.max / 2**40) ** 0.5

@@ -87,16 +87,16 @@ class Moments(KeepsPrecision):
     ) -> Self:
         """Return the moments of one data set held in memory, on its device.
 
-        ``precision`` is that of the products of latents and quantities. With ``torch.float32`` they take less than
-        half of the time, and a cross-covariance has an error of about 1e-7 of the product of the standard deviations,
-        as the rounding of float32 data has. All else is float64.
+        ``precision`` is that of the products of latents and quantities, without ``target_covariance``. With
+        ``torch.float32`` they take less than half of the time, and a cross-covariance has an error of about 1e-7 of the
+        product of the standard deviations, as the rounding of float32 data has. All else is float64.
         """
         check_latents(z)
         flat = check_targets(y, batch=len(z), device=z.device)
         dims = {name: t.shape[1] for name, t in flat.items()}
         moments = cls(z.shape[1], dims, target_covariance=target_covariance).to(z.device)
         state = dict(moments.named_buffers())
-        add_batch_(state, z.detach(), flat, target_covariance=target_covariance, precision=precision)
+        add_batch_(state, z.detach(), flat, precision=torch.float64 if target_covariance else precision)
         return moments
 
     @classmethod
@@ -172,7 +172,7 @@ class Moments(KeepsPrecision):
         flat = check_targets(y, batch=len(z), device=z.device)
         self._check_dims(z, flat)
         ordered = {name: flat[name] for name in self.target_dims}
-        add_batch_(dict(self.named_buffers()), z.detach(), ordered, target_covariance=self.target_covariance)
+        add_batch_(dict(self.named_buffers()), z.detach(), ordered)
         return self
 
     @torch.no_grad()
