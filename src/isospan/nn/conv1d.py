@@ -1,7 +1,5 @@
 """Equivariant convolutions over time."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, pad
@@ -11,8 +9,9 @@ from isospan.nn._conv_arguments import PADDING_MODES, PaddingMode, padding_sides
 from isospan.nn._convolution import Convolution
 from isospan.representations import Representation
 
-MANY_TAPS = 9
-"""Taps from which torch convolves faster on a CPU where the channels of the input are next to each other in memory."""
+SOME_TAPS, SHORT, MANY_TAPS = 9, 128, 15
+"""Taps of short signals, the longest of these, and taps of any, from which torch convolves faster on a CPU by weights
+whose channels of the input are next to each other in memory."""
 
 
 class Conv1d(Convolution):
@@ -81,8 +80,23 @@ class Conv1d(Convolution):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = pad(x, (left, right), mode=mode)
         padding = left if symmetric else 0
-        convolve = partial(conv1d, stride=self.stride, padding=padding, dilation=self.dilation)
+        side_by_side = self._is_side_by_side(x)
+
+        def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            if not side_by_side:
+                weight = weight.contiguous()
+            elif weight.stride(1) != 1:
+                weight = weight.mT.contiguous().mT
+            return conv1d(x, weight, bias, self.stride, padding, self.dilation)
+
         return self._convolved(x, convolve).contiguous()  # the memory of the weight decides that of the output
+
+    def _is_side_by_side(self, x: Tensor) -> bool:
+        """Whether the weight is to be laid out with the channels of the input next to each other."""
+        if x.device.type != "cpu" or self.kernel_size < SOME_TAPS:
+            return False
+        # a graph that asks for the length holds for this one alone
+        return self.kernel_size >= MANY_TAPS or (not torch.compiler.is_compiling() and x.shape[-1] <= SHORT)
 
     def export(self) -> torch.nn.Conv1d:
         """Return a plain convolution of the same map that shares nothing with this one."""
@@ -101,8 +115,8 @@ class Conv1d(Convolution):
         return self._filled(plain)
 
     def _laid_out(self, maps: Tensor) -> Tensor:
-        side_by_side = self.kernel_size >= MANY_TAPS and maps.device.type == "cpu"
-        return maps.transpose(0, 1).contiguous().mT if side_by_side else maps.movedim(0, -1).contiguous()
+        weight = maps.permute(1, 2, 0)
+        return weight if self.kernel_size >= SOME_TAPS else weight.contiguous()
 
     def extra_repr(self) -> str:
         """What was asked for."""

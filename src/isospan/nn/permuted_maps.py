@@ -1,36 +1,27 @@
 """Equivariant maps between permutation representations: every row is another one, reordered."""
 
 from collections.abc import Sequence
-from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from isospan.nn._constants import Constants, full_precision
-from isospan.nn._linear_function import joined, linear_function
+from isospan.nn._linear_function import joined
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
 
-Order = Tensor | None
-
-
-class Shape(NamedTuple):
-    """Copies of every block of the output and of the input."""
-
-    copies_out: tuple[int, ...]
-    copies_in: tuple[int, ...]
+SHORT = np.uint8, np.int16, np.int32
+"""What indices are held as: the first that reaches far enough, or they would outweigh small maps."""
 
 
 class Orbit(NamedTuple):
-    """A block of the output: its copies, those of the blocks of the input, and what takes first rows to all."""
+    """A block of the output: its copies, and the coefficients and the factor of each block of the input."""
 
     copies: int
-    copies_in: tuple[int, ...]
-    moved_from: Tensor  # which entry of the first row stands at each place of each row, (n n_in,)
-    moved: Tensor  # at which place of each row the entries of the first stand, (n, n_in)
-    starts: Tensor  # of the rows, (n, 1)
-    factors: Sequence[Tensor]
+    counts: list[int]
+    moved: str
+    factors: list[str]
 
 
 class PermutedMaps(Constants):
@@ -38,9 +29,8 @@ class PermutedMaps(Constants):
 
     Since :math:`W_{gi, gj} = W_{ij}`, one row for each orbit of the output determines all the others. These rows are
     the product of the coefficients with one small matrix for each pair of orbits, F (dimension of the maps between
-    both, coordinates of the orbit of the input). Then each row is another one with its entries moved: two tables say
-    where, from and to, for all copies of an orbit at once. Nothing is scattered, in the gradient either. W is laid out
-    in memory with the leading axes last, as the weight of a convolution is.
+    both, coordinates of the orbit of the input). Then each row is another one with its entries moved: one table for all
+    copies of an orbit says where from. W is laid out in memory as (n_out, ..., n_in): leading axes follow the rows.
 
     Args:
         basis: of maps between permutation representations.
@@ -54,97 +44,68 @@ class PermutedMaps(Constants):
                 [0., 1.]])
     """
 
-    order: Order
-    rows: Order
-    rows_back: Order
+    order: Tensor | None
+    rows: Tensor | None
 
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
         targets, sources = basis.rep_out.blocks, basis.rep_in.blocks
-        copies = [tuple(block.copies for block in blocks) for blocks in (targets, sources)]
-        self._sizes, self._shape = (basis.rep_out.size, basis.rep_in.size), Shape(*copies)
-        orders = [_coefficients(basis, o, i).ravel() for o in range(len(targets)) for i in range(len(sources))]
-        self.register_order("order", np.concatenate(orders))
-        rows = _coordinates(basis.rep_out)
-        self.register_order("rows", np.argsort(rows))
-        self.register_order("rows_back", rows)
-        coordinates, moves = _coordinates(basis.rep_in), _moves(basis.rep_in)
-        short = np.int16 if basis.rep_in.size < 2**15 else np.int32  # indices of 32 bits would outweigh small maps
-        self._names: list[str] = []
+        self._sizes = basis.rep_out.size, basis.rep_in.size
+        orders = [_coefficients(basis, o, i) for o in range(len(targets)) for i in range(len(sources))]
+        counts = [order.size for order in orders]
+        self._register_short("order", np.concatenate([order.ravel() for order in orders]))
+        self._register_short("rows", np.argsort(np.concatenate([_sorted(block).ravel() for block in targets])))
+        coordinates, moves = np.concatenate([block.indices.ravel() for block in sources]), _moves(basis.rep_in)
+        self._orbits: list[Orbit] = []
         for o, block in enumerate(targets):
-            moved = np.ascontiguousarray(_moved(block, moves)[:, coordinates])
-            constants = {"moved_from": np.argsort(moved, axis=1).ravel().astype(short), "moved": moved.astype(short)}
-            constants["starts"] = np.arange(0, moved.size, basis.rep_in.size, dtype=np.int32)[:, None]
-            constants |= {f"factor_{i}": _factor(basis, o, i) for i in range(len(sources))}
-            for name, values in constants.items():
-                self.register_constant(f"{name}_of_{o}", values)
-            self._names += [f"{name}_of_{o}" for name in constants]
+            names = [f"factor_{i}_of_{o}" for i in range(len(sources))]
+            for i, name in enumerate(names):
+                self.register_constant(name, _factor(basis, o, i))
+            moved = _moved(block, moves)[np.argsort(block.indices[0])][:, coordinates]
+            self.register_constant(f"moved_of_{o}", _short(np.argsort(moved, axis=1)[:, None]))
+            ours = counts[o * len(sources) : (o + 1) * len(sources)]
+            self._orbits.append(Orbit(block.copies, ours, f"moved_of_{o}", names))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
-        is_flat = coefficients.dim() == 2
-        taps = coefficients if is_flat else coefficients.reshape(-1, coefficients.shape[-1])
-        tensors = [getattr(self, name) for name in self._names]
-        tensors = [t.to(taps.dtype) if t.is_floating_point() else t for t in tensors]
-        orders = self.order, self.rows, self.rows_back
+        taps = coefficients if coefficients.dim() == 2 else coefficients.reshape(-1, coefficients.shape[-1])
         with full_precision(taps):
-            W = linear_function(taps, _maps, _maps_back, self._shape, *orders, *tensors)
-        return W if is_flat else W.view(*coefficients.shape[:-1], *self._sizes)
+            c = taps if self.order is None else taps.gather(1, self.order.long().expand_as(taps))
+            parts = _split(c, [sum(orbit.counts) for orbit in self._orbits])
+            W = joined([self._rows(part, orbit) for part, orbit in zip(parts, self._orbits, strict=True)], dim=0)
+            W = W if self.rows is None else W.index_select(0, self.rows.int())
+        W = W.transpose(0, 1)
+        return W if coefficients.dim() == 2 else W.view(*coefficients.shape[:-1], *self._sizes)
+
+    def _rows(self, c: Tensor, orbit: Orbit) -> Tensor:
+        """Rows (c_o n, N, n_in) of all copies of an orbit, of its coefficients (N, m): the first ones, moved."""
+        held: dict[str, Any] = self._buffers  # as attributes they are found last
+        factors = [held[name].to(c.dtype) for name in orbit.factors]
+        products = [part.reshape(-1, len(F)) @ F for part, F in zip(_split(c, orbit.counts), factors, strict=True)]
+        first = joined([product.view(len(c), orbit.copies, 1, -1) for product in products], dim=3)
+        moved = held[orbit.moved].long()
+        shape = orbit.copies, len(moved), len(c), moved.shape[2]
+        return first.permute(1, 2, 0, 3).expand(shape).gather(3, moved.expand(shape)).flatten(0, 1)
+
+    def _register_short(self, name: str, order: np.ndarray) -> None:
+        """Make ``self.<name>`` a buffer with an order, or None where it leaves all as it is."""
+        if (order == np.arange(len(order))).all():
+            setattr(self, name, None)
+        else:
+            self.register_constant(name, _short(order))
 
 
-def _maps(c: Tensor, shape: Shape, order: Order, rows: Order, rows_back: Order, *tensors: Tensor) -> Tensor:
-    """W (N, n_out, n_in) of coefficients (N, dimension)."""
-    c = c if order is None else c.index_select(1, order)
-    orbits = _by_orbit(shape, tensors)
-    parts = _split(c, [sum(map(prod, _sizes(orbit))) for orbit in orbits], dim=1)
-    W = joined([_rows(part, orbit) for part, orbit in zip(parts, orbits, strict=True)], dim=0)
-    return (W if rows is None else W.index_select(0, rows)).permute(2, 0, 1)
+def _short(indices: np.ndarray) -> np.ndarray:
+    return indices.astype(next(dtype for dtype in SHORT if indices.max() <= np.iinfo(dtype).max))
 
 
-def _maps_back(W: Tensor, shape: Shape, order: Order, rows: Order, rows_back: Order, *tensors: Tensor) -> Tensor:
-    """The coefficients (N, dimension) that the adjoint makes of W (N, n_out, n_in)."""
-    W = W.permute(1, 2, 0)
-    W = W if rows_back is None else W.index_select(0, rows_back)
-    orbits = _by_orbit(shape, tensors)
-    parts = _split(W, [orbit.copies * len(orbit.moved) for orbit in orbits], dim=0)
-    c = joined([_rows_back(part, orbit) for part, orbit in zip(parts, orbits, strict=True)], dim=1)
-    return c if order is None else c.index_copy(1, order.long(), c)
+def _split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+    return [x] if len(sizes) == 1 else x.split(list(sizes), 1)
 
 
-def _by_orbit(shape: Shape, tensors: Sequence[Tensor]) -> list[Orbit]:
-    size = len(tensors) // len(shape.copies_out)
-    parts = [tensors[start : start + size] for start in range(0, len(tensors), size)]
-    return [
-        Orbit(copies, shape.copies_in, part[0], part[1], part[2], part[3:])
-        for copies, part in zip(shape.copies_out, parts, strict=True)
-    ]
-
-
-def _sizes(orbit: Orbit) -> list[tuple[int, int, int]]:
-    """Of the coefficients (c_o, c_i, k) of the maps from every block."""
-    return [(orbit.copies, n, len(F)) for n, F in zip(orbit.copies_in, orbit.factors, strict=True)]
-
-
-def _rows(c: Tensor, orbit: Orbit) -> Tensor:
-    """Rows (c_o n, n_in, N) of all copies of an orbit, of its coefficients (N, m)."""
-    parts = _split(c, [prod(size) for size in _sizes(orbit)], dim=1)
-    products = [part.reshape(-1, len(F)) @ F for part, F in zip(parts, orbit.factors, strict=True)]
-    first = joined([product.view(len(c), orbit.copies, -1) for product in products], dim=2)
-    rows = first.permute(1, 2, 0).index_select(1, orbit.moved_from.int())
-    return rows.view(-1, first.shape[2], len(c))
-
-
-def _rows_back(W: Tensor, orbit: Orbit) -> Tensor:
-    """The adjoint: coefficients (N, m) of rows (c_o n, n_in, N)."""
-    entries = W.reshape(orbit.copies, orbit.moved.numel(), -1).index_select(1, (orbit.moved + orbit.starts).view(-1))
-    first = entries.view(orbit.copies, *orbit.moved.shape, -1).sum(1).permute(2, 0, 1)
-    parts = _split(first, [n * F.shape[1] for n, F in zip(orbit.copies_in, orbit.factors, strict=True)], dim=2)
-    products = [part.reshape(-1, F.shape[1]) @ F.mT for part, F in zip(parts, orbit.factors, strict=True)]
-    return joined([product.view(len(first), -1) for product in products], dim=1)
-
-
-def _split(x: Tensor, sizes: Sequence[int], *, dim: int) -> Sequence[Tensor]:
-    return [x] if len(sizes) == 1 else x.split(list(sizes), dim)
+def _sorted(block: Block) -> np.ndarray:
+    """The coordinates (c, n) of the copies of a block, in the order in which those of the first are sorted."""
+    return block.indices[:, np.argsort(block.indices[0])]
 
 
 def _coefficients(basis: HomBasis, o: int, i: int) -> np.ndarray:
@@ -188,11 +149,6 @@ def _factor(basis: HomBasis, o: int, i: int) -> np.ndarray:
 def _by_irrep(block: Block, rows: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
     """Columns (rows, p, d) of a block's basis by the key of their irrep."""
     return {p.irrep.key: rows[:, p.columns].reshape(len(rows), p.multiplicity, p.irrep.size) for p in block.parts}
-
-
-def _coordinates(rep: Representation) -> np.ndarray:
-    """The coordinates (D,) of all blocks, copy by copy."""
-    return np.concatenate([block.indices.ravel() for block in rep.blocks])
 
 
 def _moves(rep: Representation) -> np.ndarray:
