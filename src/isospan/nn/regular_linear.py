@@ -95,13 +95,19 @@ class RegularLinear(Freezable):
 
 def _places(rep_in: Representation, rep_out: Representation) -> tuple[np.ndarray, np.ndarray]:
     """Number of the coefficient at every entry of the dense weight, flat, and of the one at every entry of the bias."""
-    rows, columns = element_places(rep_out), element_places(rep_in)
-    (n, m_out), m_in = rows.shape, columns.shape[1]
-    coefficients = np.arange(n * m_out * m_in, dtype=np.int32).reshape(n, m_out, m_in)
-    weight, bias = np.empty((rows.size, columns.size), dtype=np.int32), np.empty(rows.size, dtype=np.int32)
-    weight[rows[:, None, :, None], columns[None, :, None, :]] = coefficients[quotients(rep_in.group)]
-    bias[rows] = np.arange(m_out)
-    return weight.ravel(), bias
+    (g, o), (h, i) = _elements_and_copies(rep_out), _elements_and_copies(rep_in)
+    m_out, m_in = o.max() + 1, i.max() + 1
+    places = (quotients(rep_in.group).astype(np.int32) * (m_out * m_in))[g][:, h]
+    places += (o * m_in)[:, None]
+    places += i
+    return places.ravel(), o
+
+
+def _elements_and_copies(rep: Representation) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the element and number of the copy at every coordinate, both (D,)."""
+    places = element_places(rep)
+    elements, copies = np.divmod(np.argsort(places, axis=None).astype(np.int32), places.shape[1])
+    return elements, copies
 
 
 def is_regular(rep: Representation) -> bool:
