@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from math import prod
+from math import isfinite, prod
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -91,12 +91,15 @@ class Moments(KeepsPrecision):
         ``torch.float32`` they take less than half of the time, and a cross-covariance has an error of about 1e-7 of the
         product of the standard deviations, as the rounding of float32 data has. All else is float64.
         """
-        check_latents(z)
-        flat = check_targets(y, batch=len(z), device=z.device)
+        check_latents(z, finite=False)
+        flat = check_targets(y, batch=len(z), device=z.device, finite=False)
         dims = {name: t.shape[1] for name, t in flat.items()}
         moments = cls(z.shape[1], dims, target_covariance=target_covariance).to(z.device)
         state = dict(moments.named_buffers())
         add_batch_(state, z.detach(), flat, precision=torch.float64 if target_covariance else precision)
+        if not isfinite(float(moments.z_mean.sum() + moments.target_mean.sum())):
+            check_latents(z)
+            check_targets(y, batch=len(z), device=z.device)
         return moments
 
     @classmethod
