@@ -97,7 +97,7 @@ def _places(rep_in: Representation, rep_out: Representation) -> tuple[np.ndarray
     """Number of the coefficient at every entry of the dense weight, flat, and of the one at every entry of the bias."""
     (g, o), (h, i) = _elements_and_copies(rep_out), _elements_and_copies(rep_in)
     m_out, m_in = o.max() + 1, i.max() + 1
-    places = (quotients(rep_in.group).astype(np.int32) * (m_out * m_in))[g][:, h]
+    places = (quotients(rep_in.group).astype(np.int32) * (m_out * m_in)).take(g, axis=0).take(h, axis=1)
     places += (o * m_in)[:, None]
     places += i
     return places.ravel(), o
