@@ -12,6 +12,8 @@ SMALLEST_RATIO = 1e-3
 """Ratio of singular values below which squaring them costs too many digits."""
 LEAST_SQUARED = 1e-200
 """A sum of squares between this and its inverse keeps its digits within the range of float64."""
+FEW = 4
+"""Part of all eigenvectors up to which LAPACK finds these alone in less time than all."""
 PANEL = 64
 """Columns that LAPACK reduces together: as many as it asks for on any machine."""
 BY_INDEX = 2
@@ -61,7 +63,8 @@ def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """Leading left singular vectors from the shorter side, or None where they would not be exact."""
     wide = C.shape[0] <= C.shape[1]
     A = C if wide else C.mT
-    V = (_by_lapack if A.device.type == "cpu" else _by_torch)(A, k)
+    few = A.device.type == "cpu" and k * FEW <= len(A)
+    V = (_by_lapack if few else _by_torch)(A, k)
     if V is None:
         return None
     VA = V @ A
@@ -95,6 +98,5 @@ def _by_lapack(A: Tensor, k: int) -> Tensor | None:
     _, _, v, failed = stemr(diagonal, np.append(beside, 0.0), BY_INDEX, 0.0, 0.0, n - k + 1, n)
     if failed:
         return None
-    if n > 1:
-        v[1:, :k] = ormqr("L", "N", reflectors[1:, :-1], factors, v[1:, :k], PANEL * k)[0]
+    v[1:, :k] = ormqr("L", "N", reflectors[1:, :-1], factors, v[1:, :k], PANEL * k)[0]
     return torch.from_numpy(v[:, k - 1 :: -1].T.copy())

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -126,8 +127,8 @@ def _pair_weights(S: Tensor, k: Sequence[int], weight: Weight) -> Tensor:
     table = [[0.0] * len(k) for _ in k]
     for i, j in combinations(range(len(k)), 2):
         table[i][j] = table[j][i] = weight(k[i], k[j]) / math.comb(len(k), 2)
-    block = torch.tensor([i for i, size in enumerate(k) for _ in range(size)], device=S.device)
-    return torch.tensor(table, dtype=S.dtype, device=S.device)[block][:, block]
+    weights = np.repeat(np.repeat(table, k, axis=0), k, axis=1)
+    return torch.from_numpy(weights).to(S)
 
 
 def _by_first(k_i: int, k_j: int) -> float:

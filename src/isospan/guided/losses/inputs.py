@@ -42,7 +42,8 @@ def centred(Z: Tensor, whole: Moments | None = None) -> Tensor:
 def checked_bases(W: Mapping[str, Tensor], Z: Tensor) -> dict[str, Tensor]:
     """Bases (k, D) of the latents Z, in the precision of the loss."""
     check_bases(W, latent_dim=Z.shape[1], device=Z.device)
-    return {name: W_q.to(working_dtype(Z)) for name, W_q in W.items()}
+    dtype = working_dtype(Z)
+    return {name: W_q.to(dtype) for name, W_q in W.items()}
 
 
 def checked_decoders(A: Mapping[str, Tensor], W: Mapping[str, Tensor], Y: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,7 +65,8 @@ def checked_quantities(Y: Mapping[str, Tensor], W: Mapping[str, Tensor], Z: Tens
     """Targets flattened to (B, P), in the precision of the loss."""
     check_names(W, Y, what="Y", against="W")
     flat = check_targets(Y, batch=len(Z), device=Z.device, finite=False, what="Y")
-    return {name: y.to(working_dtype(Z)) for name, y in flat.items()}
+    dtype = working_dtype(Z)
+    return {name: y.to(dtype) for name, y in flat.items()}
 
 
 def sizes(W: Mapping[str, Tensor]) -> list[int]:
