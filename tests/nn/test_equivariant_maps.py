@@ -18,6 +18,8 @@ from isospan.nn import Conv1d, ConvTranspose1d, EquivariantMaps, Linear
 from isospan.nn.permuted_maps import PermutedMaps
 from isospan.representations import Representation, conjugate_by, directsum
 
+from .conftest import turned
+
 GROUPS = {
     "C1": CyclicGroup(1),
     "C4": CyclicGroup(4),
@@ -128,39 +130,53 @@ LAYERS = {
     "ConvTranspose1d": lambda *reps: ConvTranspose1d(*reps, 3),
 }
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
-all_groups = pytest.mark.parametrize(
-    "group",
-    [CyclicGroup(4), DihedralGroup(6), AlternatingGroup(4), QuaternionGroup(), IcosahedralGroup(), SO2(), SO3()],
-    ids=str,
-)
-
-
-def small(group):
-    """The irreps in a random basis, and what permutes coordinates."""
-    irreps = directsum(group.irreps() if group.order() else group.irreps(2))
-    Q = np.linalg.qr(np.random.default_rng(0).normal(size=(irreps.size, irreps.size)))[0]
-    reps = [conjugate_by(irreps, Q)]
-    return [*reps, group.regular_representation + group.trivial_representation] if group.order() else reps
 
 
 def taken(tensors):
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
+FINITE = [CyclicGroup(4), DihedralGroup(6), AlternatingGroup(4), QuaternionGroup(), IcosahedralGroup()]
+
+
 @each_layer
-@all_groups
-def test_buffers_of_many_copies_take_less_than_the_dense_weight(group, make):
-    for rep in small(group):
-        layer = make(10 * rep, 10 * rep)
+@pytest.mark.parametrize("copies", [1, 2, 3, 10])
+@pytest.mark.parametrize("group", FINITE, ids=str)
+def test_buffers_of_permuted_layers_take_less_than_the_dense_weight(group, copies, make):
+    """A single copy takes a transform as large as its map, of four bytes an entry, and one that says where from."""
+    regular, n = copies * group.regular_representation, group.order()
+    layer = make(regular, regular)
+    assert taken(layer.buffers()) <= max(taken([layer.weight]), 5 * n * n)
+    several = make(regular + copies * group.trivial_representation, regular)
+    assert copies == 1 or taken(several.buffers()) <= taken([several.weight])
+
+
+@each_layer
+@pytest.mark.parametrize("copies", [1, 2, 3])
+@pytest.mark.parametrize("group", FINITE, ids=str)
+def test_buffers_of_turned_layers_are_the_changes_of_basis(group, copies, make):
+    """And the endomorphisms of the irreps: nothing that grows with the number of copies."""
+    rep, wide = (turned(n * group.regular_representation) for n in (copies, copies + 1))
+    units = 4 * sum(irrep.endomorphism_basis.size for irrep in group.irreps())
+    assert taken(make(rep, rep).buffers()) <= 4 * rep.size**2 + units
+    assert taken(make(rep, wide).buffers()) <= 4 * (rep.size**2 + wide.size**2) + units
+
+
+@each_layer
+@pytest.mark.parametrize("group", [*FINITE, SO2(), SO3()], ids=str)
+def test_buffers_of_irreps_in_many_copies_take_less_than_the_dense_weight(group, make):
+    irreps = directsum(group.irreps() if group.order() else group.irreps(2))
+    for rep in (10 * irreps, 10 * turned(irreps)):
+        layer = make(rep, rep)
         assert taken(layer.buffers()) <= taken([layer.weight])
 
 
-@each_layer
-@all_groups
-def test_buffers_of_single_blocks_take_two_changes_of_basis_besides(group, make):
-    """The basis of a single block is as large as the map."""
-    for rep in small(group):
-        layer = make(rep, rep)
-        bases = 2 * sum(4 * block.size**2 for block in rep.blocks)
-        numbers = 16 * 8 * rep.size  # a few for every coordinate
-        assert taken(layer.buffers()) <= taken([layer.weight]) + bases + numbers
+@pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
+def test_layers_computed_by_irrep_hold_no_more_for_the_dense_weight(make):
+    rep = 128 * CyclicGroup(2).regular_representation
+    layer = make(rep, rep, 3)
+    assert layer.by_irrep is not None
+    assert taken(layer.buffers()) <= taken([layer.weight]) / 10
+    maps = layer.maps.basis.synthesize(layer.coefficients)
+    expected = maps.movedim(0, -1) if make is Conv1d else maps.permute(2, 1, 0)
+    torch.testing.assert_close(layer.weight, expected)

@@ -8,7 +8,8 @@ import torch
 
 from isospan.errors import DtypeError, FrozenError, GroupMismatchError, RepresentationError, ShapeError
 from isospan.groups import SO3, CyclicGroup, DihedralGroup, IcosahedralGroup
-from isospan.nn import Linear, linear
+from isospan.nn import Linear, dense_map, linear
+from isospan.nn.invariant_vectors import InvariantVectors
 from isospan.representations import directsum
 
 from .conftest import turned
@@ -43,15 +44,19 @@ def test_bias_is_made_of_the_invariant_columns_of_the_change_of_basis(reps):
     layer = Linear(rep, rep).double()
     torch.nn.init.normal_(layer.bias_coefficients)
     columns = rep.change_of_basis[:, : len(layer.bias_coefficients)]  # the trivial irrep leads
+    expected = columns @ layer.bias_coefficients.detach().numpy()
     # float64 rounding of sums of a few terms
-    np.testing.assert_allclose(layer.bias.detach(), columns @ layer.bias_coefficients.detach().numpy(), atol=1e-13)
-    assert sum(buffer.numel() for buffer in Linear(64 * reps[0], rep).invariants.buffers()) < 5 * rep.size
+    np.testing.assert_allclose(layer.bias.detach(), expected, rtol=0, atol=1e-13)
+    assert not hasattr(layer, "invariants")  # the change of basis holds these columns
+    alone = InvariantVectors(rep).double()  # what layers have that hold no change of basis
+    np.testing.assert_allclose(alone(layer.bias_coefficients).detach(), expected, rtol=0, atol=1e-13)
+    assert sum(buffer.numel() for buffer in alone.buffers()) < 5 * rep.size
 
 
 def test_products_irrep_by_irrep_are_those_of_the_dense_weight(reps, monkeypatch):
     """Complex and quaternionic irreps, irreps that one side lacks, and several blocks of several copies."""
     monkeypatch.setattr(linear, "WIDE", 1)
-    monkeypatch.setattr(linear, "saves_time", lambda basis, taps: True)
+    monkeypatch.setattr(dense_map, "saves_time", lambda *reps, taps: True)
     for pair in [reps, reps[::-1], (3 * reps[0] + reps[1], reps[1] + reps[0])]:
         layer = Linear(*pair).double()
         assert layer.by_irrep is not None

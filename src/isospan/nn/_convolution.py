@@ -8,7 +8,6 @@ from isospan.errors import ShapeError
 from isospan.nn._conv_arguments import whole
 from isospan.nn._inputs import check_features
 from isospan.nn.dense_map import DenseMap
-from isospan.nn.isotypic_maps import IsotypicMaps, saves_time
 from isospan.representations import Representation
 
 
@@ -43,15 +42,14 @@ class Convolution(DenseMap):
         self.in_channels, self.out_channels = rep_in.size, rep_out.size
         self.stride = whole(stride, least=1, what="stride")
         self.dilation = whole(dilation, least=1, what="dilation")
-        by_irrep = saves_time(self.maps.basis, taps=taps)
-        self.by_irrep = IsotypicMaps.shared(self.maps.basis) if by_irrep else None
 
     def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
         """The convolution of signals (B, rep_in.size, T), or without B, by a function of them, a weight and a bias."""
-        if self.by_irrep is None or self.is_frozen:
+        by_irrep = self.by_irrep
+        if by_irrep is None or self.is_frozen:
             return convolve(x, *self.dense())
         signals, bias = x if x.dim() == 3 else x.unsqueeze(0), self.bias
-        y = self.by_irrep(signals, self.coefficients, lambda piece, maps: convolve(piece, self._laid_out(maps), None))
+        y = by_irrep.image(signals, self.coefficients, lambda piece, maps: convolve(piece, self._laid_out(maps), None))
         y = y if x.dim() == 3 else y.squeeze(0)
         return y if bias is None else y + bias.to(y.dtype).unsqueeze(-1)  # autocast lowers y alone
 

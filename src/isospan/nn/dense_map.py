@@ -1,12 +1,18 @@
 """What linear and convolutional layers share: coefficients of equivariant maps that make a dense weight."""
 
+from math import prod
+
 import torch
 from torch import Tensor
 
+from isospan.nn._copies import copies_of, trivial_copies
 from isospan.nn.equivariant_maps import EquivariantMaps
 from isospan.nn.freezable import Freezable
 from isospan.nn.invariant_vectors import InvariantVectors
+from isospan.nn.isotypic_maps import IsotypicMaps, saves_time
+from isospan.nn.spectral_maps import SpectralMaps
 from isospan.representations import Representation
+from isospan.representations.representation import check_same_group
 
 
 class DenseMap(Freezable):
@@ -25,17 +31,34 @@ class DenseMap(Freezable):
 
     coefficients: torch.nn.Parameter
     bias_coefficients: torch.nn.Parameter | None
+    invariants: InvariantVectors
     _tap_gain: float = 1.0
     """Standard deviation of what one tap contributes: an output is the sum of several."""
 
     def __init__(self, rep_in: Representation, rep_out: Representation, *, taps: tuple[int, ...], bias: bool) -> None:
         super().__init__(rep_in, rep_out)
-        self.maps = EquivariantMaps.shared(rep_in, rep_out)
+        check_same_group(rep_in, rep_out)
+        self.maps = (IsotypicMaps if self._saves_time(prod(taps)) else EquivariantMaps).shared(rep_in, rep_out)
         self.coefficients = torch.nn.Parameter(torch.empty(*taps, self.maps.dimension))
-        self.invariants = InvariantVectors.shared(rep_out)
-        biased = bias and self.invariants.dimension
-        parameter = torch.nn.Parameter(torch.empty(self.invariants.dimension)) if biased else None
-        self.register_parameter("bias_coefficients", parameter)
+        m = trivial_copies(copies_of(rep_out)).multiplicity if bias else 0
+        self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
+        if m and self._spectral is None:  # else the change of basis that the maps hold contains these vectors
+            self.invariants = InvariantVectors.shared(rep_out)
+
+    @property
+    def by_irrep(self) -> IsotypicMaps | None:
+        """What multiplies irrep by irrep; None where the dense weight does."""
+        return self.maps if isinstance(self.maps, IsotypicMaps) else None
+
+    @property
+    def _spectral(self) -> SpectralMaps | None:
+        """What makes the dense weight by a change of basis, where this does."""
+        synthesis = None if isinstance(self.maps, IsotypicMaps) else self.maps.synthesis
+        return synthesis if isinstance(synthesis, SpectralMaps) else None
+
+    def _saves_time(self, taps: int) -> bool:
+        """Whether to multiply irrep by irrep."""
+        return saves_time(self.rep_in, self.rep_out, taps=taps)
 
     def reset_parameters(self, *, gain: float = 1.0, generator: torch.Generator | None = None) -> None:
         """Draw coefficients that preserve the variance of white inputs times gain², and set the bias to zero."""
@@ -56,4 +79,7 @@ class DenseMap(Freezable):
         return self.maps(self.coefficients)
 
     def _spread_bias(self) -> Tensor | None:
-        return None if self.bias_coefficients is None else self.invariants(self.bias_coefficients)
+        b, spectral = self.bias_coefficients, self._spectral
+        if b is None:
+            return None
+        return self.invariants(b) if spectral is None else spectral.invariant(b)

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from isospan.errors import RepresentationError
 from isospan.nn._constants import Constants
+from isospan.nn._some_maps import basis_of_maps
 from isospan.nn.permuted_maps import PermutedMaps
 from isospan.nn.spectral_maps import SpectralMaps
-from isospan.representations import HomBasis, Representation
+from isospan.representations import Representation
 
 
 class EquivariantMaps(Constants):
@@ -39,22 +39,11 @@ class EquivariantMaps(Constants):
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         super().__init__()
-        basis = HomBasis(rep_in, rep_out)
-        _check_shared(basis)
-        self.basis = basis
-        self.dimension = basis.dimension
+        self.basis = basis_of_maps(rep_in, rep_out)
+        self.dimension = self.basis.dimension
         self.is_gathered = rep_in.is_permutation and rep_out.is_permutation
-        self.synthesis = PermutedMaps(basis) if self.is_gathered else SpectralMaps(basis)
+        self.synthesis = PermutedMaps(self.basis) if self.is_gathered else SpectralMaps(self.basis)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
         return self.synthesis(coefficients)
-
-
-def _check_shared(basis: HomBasis) -> None:
-    if not basis.dimension:
-        ours, theirs = ([c.irrep.name for c in rep.isotypic] for rep in (basis.rep_in, basis.rep_out))
-        raise RepresentationError(
-            f"Equivariant maps need an irrep that both representations contain, got {ours} in {basis.rep_in.name!r} "
-            f"and {theirs} in {basis.rep_out.name!r}: only the zero map commutes. Add copies of the missing irreps."
-        )

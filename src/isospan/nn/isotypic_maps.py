@@ -10,9 +10,11 @@ from torch import Tensor
 
 from isospan.nn._constants import Constants, full_precision
 from isospan.nn._linear_function import picked
+from isospan.nn._some_maps import basis_of_maps
 from isospan.nn.isotypic_pieces import IsotypicPieces
-from isospan.representations import HomBasis
+from isospan.representations import Representation
 from isospan.representations.hom_basis import HomBlock
+from isospan.representations.isotypic import IsotypicComponent
 
 WIDE = 128
 """Channels, in and out, from which smaller products outweigh that there are several of them, on a CPU."""
@@ -39,40 +41,64 @@ class IsotypicMaps(Constants):
     irrep of real type the same C acts on each of its d dimensions, which join the samples, so that it takes 1 / d of
     the operations of a dense product of its channels, and no dense weight is made.
 
+    Called on coefficients it makes the dense map W (..., n_out, n_in) after all, the image of the identity.
+
     Args:
+        rep_in: how the group acts on what W maps.
+        rep_out: how it acts on what W maps to.
+
+    Attributes:
         basis: of the maps.
+        dimension: number of coefficients.
+
+    Raises:
+        GroupMismatchError, RepresentationError: as for :class:`EquivariantMaps`.
 
     Example:
         A single tap:
 
         >>> from isospan.groups import CyclicGroup
         >>> regular = CyclicGroup(2).regular_representation
-        >>> maps, x = IsotypicMaps(HomBasis(regular, regular)), torch.tensor([[[1.0], [2.0]]])
-        >>> maps(x, torch.tensor([1.0, 1.0]), lambda x, W: W @ x).round(decimals=4)
+        >>> maps, coefficients = IsotypicMaps(regular, regular), torch.tensor([1.0, 1.0])
+        >>> maps.image(torch.tensor([[[1.0], [2.0]]]), coefficients, lambda x, W: W @ x).round(decimals=4)
         tensor([[[1.],
                  [2.]]])
+        >>> maps(coefficients).round(decimals=4)
+        tensor([[1., 0.],
+                [0., 1.]])
     """
 
     order: Tensor | None
 
-    def __init__(self, basis: HomBasis) -> None:
+    def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         super().__init__()
-        self.source = IsotypicPieces.shared(basis.rep_in)
+        self.basis = basis = basis_of_maps(rep_in, rep_out)
+        self.dimension = basis.dimension
+        self._sizes = rep_out.size, rep_in.size
+        self.source = IsotypicPieces.shared(rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        self.target = None if basis.rep_out == basis.rep_in else IsotypicPieces.shared(basis.rep_out)
-        self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in basis.rep_out.isotypic]
+        self.target = None if rep_out == rep_in else IsotypicPieces.shared(rep_out)
+        self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in rep_out.isotypic]
         copies = []
         for number, block in enumerate(basis.blocks):
-            target, source = basis.rep_out.isotypic.index(block.target), basis.rep_in.isotypic.index(block.source)
+            target, source = rep_out.isotypic.index(block.target), rep_in.isotypic.index(block.source)
             self._shared.append(Shared(target, source, block.irrep.size, block.shape))
             copies.append((self._target.copies[target], self.source.copies[source]))
-            self.register_constant(f"units_{number}", block.units)
+            if block.shape[2] > 1:
+                self.register_constant(f"units_{number}", block.units)
         if all((np.diff(numbers) == 1).all() for pair in copies for numbers in pair):
             self.order = None
         else:
             self.register_order("order", _order(basis.blocks, copies))
 
-    def forward(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """Return W (..., n_out, n_in)."""
+        taps = coefficients.reshape(-1, self.dimension)
+        identity = torch.eye(self._sizes[1], dtype=taps.dtype, device=taps.device)
+        W = self.image(identity.expand(len(taps), -1, -1), taps, _each_tap)
+        return W.view(*coefficients.shape[:-1], *self._sizes)
+
+    def image(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
         """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (..., rows, columns) to signals."""
         with full_precision(x):
             pieces = self.source(x)
@@ -116,20 +142,29 @@ def _applied(product: Product, piece: Tensor, weight: Tensor) -> Tensor:
     return image.reshape(d, repeats * rows // d, samples, image.shape[-1])
 
 
+def _each_tap(pieces: Tensor, maps: Tensor) -> Tensor:
+    """Products (repeats N, rows, T) of pieces (repeats N, columns, T), where piece i has the map i modulo N."""
+    return (maps @ pieces.unflatten(0, (-1, len(maps)))).flatten(0, 1)
+
+
 def _order(blocks: Sequence[HomBlock], copies: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Numbers (dimension,) of the coefficients in the order of the copies on both sides."""
     numbers = [np.arange(block.slice.start, block.slice.stop).reshape(block.shape) for block in blocks]
     return np.concatenate([part[np.ix_(*pair)].ravel() for part, pair in zip(numbers, copies, strict=True)])
 
 
-def saves_time(basis: HomBasis, *, taps: int) -> bool:
+def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int) -> bool:
     """Whether products irrep by irrep, with the change of basis, take less time than dense ones of as many taps."""
-    n_out, n_in = basis.rep_out.size, basis.rep_in.size
-    operations = taps * sum(_operations(block) for block in basis.blocks)
-    change = sum(block.indices.size * block.size for rep in (basis.rep_in, basis.rep_out) for block in rep.blocks)
-    return min(n_in, n_out) >= WIDE and operations + change <= FEW * taps * n_out * n_in
+    if min(rep_in.size, rep_out.size) < WIDE:
+        return False
+    sources = {component.irrep.key: component for component in rep_in.isotypic}
+    shared = [(target, sources[target.irrep.key]) for target in rep_out.isotypic if target.irrep.key in sources]
+    operations = taps * sum(target.multiplicity * _operations(source) for target, source in shared)
+    change = sum(block.indices.size * block.size for rep in (rep_in, rep_out) for block in rep.blocks)
+    return operations + change <= FEW * taps * rep_out.size * rep_in.size
 
 
-def _operations(block: HomBlock) -> int:
-    m_out, m_in, s = block.shape
-    return m_out * m_in * block.irrep.size ** (1 if s == 1 else 2)
+def _operations(source: IsotypicComponent) -> int:
+    """Of one copy of the output, for all copies of the input."""
+    is_real = len(source.irrep.endomorphism_basis) == 1
+    return source.multiplicity * source.irrep.size ** (1 if is_real else 2)

@@ -6,7 +6,6 @@ from torch import Tensor
 from isospan.nn._inputs import check_features
 from isospan.nn._plain_linear import plain_linear
 from isospan.nn.dense_map import DenseMap
-from isospan.nn.isotypic_maps import IsotypicMaps, saves_time
 from isospan.representations import Representation
 
 WIDE = 256
@@ -61,24 +60,26 @@ class Linear(DenseMap):
     ) -> None:
         super().__init__(rep_in, rep_out, taps=(), bias=bias)
         self.in_features, self.out_features = rep_in.size, rep_out.size
-        by_irrep = min(rep_in.size, rep_out.size) >= WIDE and not self.maps.is_gathered
-        by_irrep = by_irrep and saves_time(self.maps.basis, taps=1)
-        self.by_irrep = IsotypicMaps.shared(self.maps.basis) if by_irrep else None
         self._start(device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., rep_out.size)."""
         check_features(x, self.in_features)
-        if self.by_irrep is None or self.is_frozen:
+        by_irrep = self.by_irrep
+        if by_irrep is None or self.is_frozen:
             return torch.nn.functional.linear(x, *self.dense())
         samples = x.reshape(-1, self.in_features).mT.unsqueeze(0)  # at the place of times of one signal
-        y = self.by_irrep(samples, self.coefficients, lambda piece, maps: maps @ piece).squeeze(0)
+        y = by_irrep.image(samples, self.coefficients, lambda piece, maps: maps @ piece).squeeze(0)
         y, bias = y.mT.contiguous().view(*x.shape[:-1], self.out_features), self.bias
         return y if bias is None else y + bias.to(y.dtype)  # autocast lowers y alone
 
     def export(self) -> torch.nn.Linear:
         """Return a plain linear layer of the same map that shares nothing with this one."""
         return plain_linear(*self.dense()).train(self.training)
+
+    def _saves_time(self, taps: int) -> bool:
+        is_gathered = self.rep_in.is_permutation and self.rep_out.is_permutation
+        return min(self.rep_in.size, self.rep_out.size) >= WIDE and not is_gathered and super()._saves_time(taps)
 
     def extra_repr(self) -> str:
         """The sizes of input and output."""

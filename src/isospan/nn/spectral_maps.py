@@ -1,8 +1,10 @@
 """Equivariant maps between any representations, from their spectral bases."""
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from isospan.nn._constants import Constants, full_precision
+from isospan.nn._copies import copies_of, trivial_copies
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import HomBasis
 from isospan.representations.hom_basis import spectral_map
@@ -24,11 +26,19 @@ class SpectralMaps(Constants):
         self.source = ChangeOfBasis.shared(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
         self.target = None if basis.rep_out == basis.rep_in else ChangeOfBasis.shared(basis.rep_out)
+        self._size, self._trivial = basis.rep_out.size, trivial_copies(copies_of(basis.rep_out))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
         with full_precision(coefficients):
             units = [getattr(self, name).to(coefficients.dtype) for name in self._units]
             spectral = spectral_map(coefficients, self._bands, units)
-        target = self.source if self.target is None else self.target
-        return target.inverse(self.source.inverse(spectral).mT).mT
+        return self._target.inverse(self.source.inverse(spectral).mT).mT
+
+    def invariant(self, coefficients: Tensor) -> Tensor:
+        """The vector (n_out,) that the group leaves as it is, of the coefficients (m,) of the trivial irreps."""
+        return self._target.inverse(pad(coefficients, (self._trivial.start, self._size - self._trivial.stop)))
+
+    @property
+    def _target(self) -> ChangeOfBasis:
+        return self.source if self.target is None else self.target
