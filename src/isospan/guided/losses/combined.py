@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, get_args, overload
 
+import torch
 from torch import Tensor
 
 from isospan._checks import check_choice
@@ -131,7 +132,7 @@ def combined_loss(
         if weight["stability"] and W_prev is not None:
             change = drift(W, W_prev, metric)
             terms["stability"] = change.detach()
-            total = total + weight["stability"] * change
+            total = torch.add(total, change, alpha=weight["stability"])
     return {"total": total} | terms if return_terms else total
 
 

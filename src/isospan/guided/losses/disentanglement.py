@@ -106,7 +106,7 @@ def _weighted_correlation(
     r"""Mean over pairs of blocks i < j of weight(k_i, k_j) Σ C_ab².
 
     With M = SᵀS and c = (1 - 1/B)², C_ab² = c M_ab²/(M_aa M_bb). With the weights U_ab of both orders of a pair,
-    N = c U_ab M_ab/(M_aa M_bb) and t = (N∘M) 1, the value is Σ t / 2 and the gradient 2 S (N - diag(t_a/M_aa)). A
+    N = 2c U_ab M_ab/(M_aa M_bb) and t = (N∘M) 1, the value is Σ t / 4 and the gradient S (N - diag(t_a/M_aa)). A
     column without variance correlates with nothing.
     """
     scatter = M.diagonal()
@@ -115,18 +115,18 @@ def _weighted_correlation(
     scaled = inverse * (1 - 1 / B)
     N = _pair_weights(S, k, weight).mul_(M).mul_(scaled).mul_(scaled.unsqueeze(1))
     t = (N * M).sum(1)
-    value = t.sum() / 2
+    value = t.sum() / 4
     if not needed[0]:
         return value, (None,)
     N.diagonal().sub_(t.mul_(inverse))
-    return value, ((S @ N).mul_(2),)
+    return value, (S @ N,)
 
 
 def _pair_weights(S: Tensor, k: Sequence[int], weight: Weight) -> Tensor:
-    """Symmetric (Σk, Σk): weight(k_i, k_j) over the number of pairs on the blocks i < j and j > i, 0 on their own."""
+    """Symmetric (Σk, Σk): twice weight(k_i, k_j) over the number of pairs on the blocks i ≠ j, 0 on their own."""
     table = [[0.0] * len(k) for _ in k]
     for i, j in combinations(range(len(k)), 2):
-        table[i][j] = table[j][i] = weight(k[i], k[j]) / math.comb(len(k), 2)
+        table[i][j] = table[j][i] = 2 * weight(k[i], k[j]) / math.comb(len(k), 2)
     weights = np.repeat(np.repeat(table, k, axis=0), k, axis=1)
     return torch.from_numpy(weights).to(S)
 

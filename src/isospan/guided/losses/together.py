@@ -57,21 +57,30 @@ def together(
     }
     results = {term: calls[term]() for term in calls if weight[term]}
     terms.update({term: value for term, (value, _) in results.items()})
-    total = sum((weight[term] * value for term, (value, _) in results.items()), start=Zc.new_zeros(()))
-
-    gradient = {term: parts[0] for term, (_, parts) in results.items() if parts[0] is not None}
-    dT, dZ, dW = torch.zeros_like(T), None, None
-    for term, part in (("alignment", dT[:, :K]), ("disentanglement", dT[:, :K]), ("isotropy", dT[:, K:])):
-        if term in gradient and (singular or term != "isotropy"):
-            part.add_(gradient[term], alpha=weight[term])
+    total = Zc.new_zeros(())
+    for term, (value, _) in results.items():
+        total.add_(value, alpha=weight[term])
+    gradient = {term: parts[0] for term, (_, parts) in results.items()}
+    dS = _weighted_sum([(weight[term], gradient.get(term)) for term in ("alignment", "disentanglement")])
+    free, dZ = gradient.get("isotropy"), None
     if for_Z:
-        dZ = dT @ frame
-        if "isotropy" in gradient and not singular:
-            dZ.add_(gradient["isotropy"], alpha=weight["isotropy"])
-    if for_W:
-        dW = dT[:, :K].mT @ Zc
+        through_U = free @ frame[K:] if singular and free is not None else free
+        dZ = _weighted_sum([(1.0, None if dS is None else dS @ W_all), (weight["isotropy"], through_U)])
+    dW = dS.mT @ Zc if for_W and dS is not None else None
     rest = results["alignment"][1][1:] if weight["alignment"] else [None] * len(A_and_Y)
     return total, (dZ, dW, *(None if part is None else weight["alignment"] * part for part in rest))
+
+
+def _weighted_sum(parts: Sequence[tuple[float, Tensor | None]]) -> Tensor | None:
+    """Σ weight · part of the parts that there are, written over the first of them; None without any."""
+    total = None
+    for weight, part in parts:
+        if part is not None:
+            if total is None:
+                total = part if weight == 1 else part.mul_(weight)
+            else:
+                total.add_(part, alpha=weight)
+    return total
 
 
 def loss_of_batch(
