@@ -9,7 +9,7 @@ from torch import Tensor
 from isospan.groups import FiniteGroup
 from isospan.nn._constants import Constants
 from isospan.nn.regular_linear import quotients
-from isospan.representations import Irrep, Representation
+from isospan.representations import IsotypicComponent, Representation
 
 
 class IsotypicBlocks(Constants):
@@ -26,28 +26,28 @@ class IsotypicBlocks(Constants):
     Example:
         >>> from isospan.groups import CyclicGroup
         >>> blocks = IsotypicBlocks(CyclicGroup(3))
-        >>> blocks(torch.randn(3, 4, 2), torch.randn(3, 2, 10)).shape
+        >>> blocks(torch.randn(3, 4, 2), None, torch.randn(3, 2, 10)).shape
         torch.Size([3, 4, 10])
     """
 
     basis: Tensor
     fourier: Tensor
+    invariant: Tensor
 
     def __init__(self, group: FiniteGroup) -> None:
         super().__init__()
         regular = group.regular_representation
-        order = np.argsort(regular.blocks[0].indices[0])
-        places = regular.blocks[0].indices[0][order]
-        Q = regular.change_of_basis[places][:, _dimensions_first(regular)]
-        irreps = [(component.irrep, component.multiplicity) for component in regular.isotypic]
-        self._blocks = [IrrepBlock(irrep, multiplicity) for irrep, multiplicity in irreps]
+        self._blocks = _alike(regular)
+        Q = regular.change_of_basis[:, np.concatenate([block.columns for block in self._blocks])]
         self.register_constant("basis", Q)
         self.register_constant("fourier", _fourier(Q, quotients(group), self._blocks))
+        # the vector of ones is a multiple of the trivial irrep, one of those of dimension 1, which come first
+        self.register_constant("invariant", Q.sum(0)[: self._blocks[0].size, None, None])
         for i, block in enumerate(self._blocks):
-            self.register_constant(f"endomorphisms_{i}", block.irrep.endomorphism_basis)
+            self.register_constant(f"endomorphisms_{i}", block.endomorphisms)
 
-    def forward(self, coefficients: Tensor, x: Tensor) -> Tensor:
-        """Return y (|G|, m_out, B) of x (|G|, m_in, B) and coefficients (|G|, m_out, m_in)."""
+    def forward(self, coefficients: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+        """Return y (|G|, m_out, B) of x (|G|, m_in, B), coefficients (|G|, m_out, m_in) and bias (m_out,)."""
         n, m_out, m_in = coefficients.shape
         basis, B = self.basis.to(x.dtype), x.shape[2]
         rows = (self.fourier.to(coefficients.dtype) @ coefficients.flatten(1)).view(n, m_out, m_in)
@@ -59,42 +59,54 @@ class IsotypicBlocks(Constants):
                 zip(self._blocks, rows.split(sizes), z.split(sizes), strict=True)
             )
         ]
+        if bias is not None:
+            parts[0] = parts[0] + (self.invariant.to(bias.dtype) * bias.unsqueeze(1)).to(z.dtype)
         return (basis @ torch.cat(parts).view(n, m_out * B)).view(n, m_out, B)
 
 
-class IrrepBlock:
-    r"""The coordinates of one irrep in the regular representation: p copies of d dimensions, the dimensions leading.
+class IrrepBlocks:
+    r"""The coordinates of k irreps alike in the regular representation: of each p copies of d dimensions.
 
-    The weight is :math:`\sum_s E_s \otimes C_s` with the endomorphisms E_s of the irrep and one matrix C_s each,
-    (p m_out, p m_in); for irreps of real type that is one matrix for all dimensions.
+    The weight of an irrep is :math:`\sum_s E_s \otimes C_s` with its endomorphisms E_s and one matrix C_s each,
+    (p m_out, p m_in); for irreps of real type that is one matrix for all dimensions. Products of irreps whose d and s
+    are the same are taken together. The coordinates are (k, d, p), those of coefficients (k, s, p, p).
+
+    Args:
+        components: those of the irreps in the regular representation.
+
+    Attributes:
+        columns: their coordinates in the spectral basis, (k d p,).
+        endomorphisms: E (k, s, d, d).
     """
 
-    def __init__(self, irrep: Irrep, multiplicity: int) -> None:
-        self.irrep, self.p = irrep, multiplicity
-
-    @property
-    def size(self) -> int:
-        """Number of coordinates d p, which is also that of coefficients, s p²."""
-        return self.irrep.size * self.p
+    def __init__(self, components: Sequence[IsotypicComponent]) -> None:
+        starts, self.p = np.array([c.slice.start for c in components]), components[0].multiplicity
+        self.endomorphisms = np.stack([c.irrep.endomorphism_basis for c in components])
+        k, _, d, _ = self.endomorphisms.shape
+        self.columns = (starts[:, None, None] + np.arange(self.p * d).reshape(self.p, d).T).ravel()
+        self.size = k * d * self.p
 
     def product(self, rows: Tensor, z: Tensor, E: Tensor) -> Tensor:
-        """Product (d p, m_out, B) of coefficients (s p², m_out, m_in) with coordinates (d p, m_in, B)."""
-        (_, m_out, m_in), (s, d, _), p, B = rows.shape, E.shape, self.p, z.shape[2]
-        C = rows.view(s, p, p, m_out, m_in).transpose(2, 3).reshape(s, p * m_out, p * m_in)
+        """Product (k d p, m_out, B) of coefficients (k s p², m_out, m_in) with coordinates (k d p, m_in, B)."""
+        (_, m_out, m_in), (k, s, d, _), p, B = rows.shape, E.shape, self.p, z.shape[2]
+        C = rows.view(k, s, p, p, m_out, m_in).transpose(3, 4).reshape(k, s, p * m_out, p * m_in)
         if s == 1:
-            return torch.bmm(C.expand(d, -1, -1), z.view(d, p * m_in, B)).view(self.size, m_out, B)
-        weight = torch.einsum("sab,sij->aibj", E.to(C.dtype), C).reshape(d * p * m_out, d * p * m_in)
-        return (weight @ z.view(d * p * m_in, B)).view(self.size, m_out, B)
+            weight = C.expand(k, d, -1, -1).reshape(k * d, p * m_out, p * m_in)
+        else:
+            weight = torch.einsum("ksab,ksij->kaibj", E.to(C.dtype), C).reshape(k, d * p * m_out, d * p * m_in)
+        return torch.bmm(weight, z.view(len(weight), weight.shape[2], B)).view(self.size, m_out, B)
 
 
-def _dimensions_first(rep: Representation) -> np.ndarray:
-    """Spectral coordinates with the dimensions of each irrep before its copies."""
-    components = [(c.slice.start, c.multiplicity, c.irrep.size) for c in rep.isotypic]
-    return np.concatenate([start + np.arange(p * d).reshape(p, d).T.ravel() for start, p, d in components])
+def _alike(regular: Representation) -> list[IrrepBlocks]:
+    """The irreps of a regular representation, those with as many dimensions and endomorphisms together, small first."""
+    alike: dict[tuple[int, int], list[IsotypicComponent]] = {}
+    for component in regular.isotypic:
+        alike.setdefault((component.irrep.size, component.multiplicity), []).append(component)
+    return [IrrepBlocks(alike[key]) for key in sorted(alike)]
 
 
-def _fourier(Q: np.ndarray, quotients: np.ndarray, blocks: Sequence[IrrepBlock]) -> np.ndarray:
-    """The rows C_s (p², of every block) that each coefficient contributes, (|G|, |G|).
+def _fourier(Q: np.ndarray, quotients: np.ndarray, blocks: Sequence[IrrepBlocks]) -> np.ndarray:
+    """The rows C_s (p², of every irrep) that each coefficient contributes, (|G|, |G|).
 
     Coefficient u alone makes the matrix with ones where g⁻¹ h = u; in the basis Q the block of an irrep in it is
     Σ_s E_s ⊗ C_s.
@@ -102,8 +114,10 @@ def _fourier(Q: np.ndarray, quotients: np.ndarray, blocks: Sequence[IrrepBlock])
     images = np.stack([Q.T @ (quotients == u) @ Q for u in range(len(Q))])
     rows, start = [], 0
     for block in blocks:
-        stop, d, p = start + block.size, block.irrep.size, block.p
-        part = images[:, start:stop, start:stop].reshape(-1, d, p, d, p)
-        rows.append(np.einsum("sab,uaibj->siju", block.irrep.endomorphism_basis / d, part).reshape(block.size, -1))
-        start = stop
+        k, _, d, _ = block.endomorphisms.shape
+        for E in block.endomorphisms:
+            stop = start + block.size // k
+            part = images[:, start:stop, start:stop].reshape(-1, d, block.p, d, block.p)
+            rows.append(np.einsum("sab,uaibj->siju", E / d, part).reshape(stop - start, -1))
+            start = stop
     return np.concatenate(rows)

@@ -12,8 +12,9 @@ from torch.nn.functional import linear
 from isospan.nn._activations import check_elementwise
 from isospan.nn._constants import Constants
 from isospan.nn._inputs import check_features
+from isospan.nn._linear_function import reordered
 from isospan.nn.isotypic_blocks import IsotypicBlocks
-from isospan.nn.regular_linear import RegularLinear, element_places
+from isospan.nn.regular_linear import RegularLinear, element_places, quotients
 from isospan.representations import Representation
 
 WIDE = 320
@@ -24,8 +25,9 @@ class RegularNetwork(Constants):
     r"""Group convolutions with an activation of every number between them, and none after the last.
 
     Where a layer maps at least ``WIDE`` numbers to as many, the chain is computed in isotypic blocks, with samples as
-    the last axis from the first layer to the last, so that every block is contiguous in memory. Narrower networks
-    multiply dense weights.
+    the last axis from the first layer to the last, so that every block is contiguous in memory; only layers of so few
+    copies that the changes of basis alone would take as many products multiply dense weights. Narrower networks do so
+    throughout.
 
     Args:
         reps: two or more representations of regular copies: input, hidden layers, output.
@@ -44,8 +46,10 @@ class RegularNetwork(Constants):
         >>> assert_equivariant(network, regular, 2 * regular)
     """
 
-    places: Tensor
-    places_back: Tensor
+    places_in: Tensor | None
+    places_in_back: Tensor | None
+    places_out: Tensor | None
+    places_out_back: Tensor | None
 
     def __init__(
         self, reps: Sequence[Representation], activation: Callable[[Tensor], Tensor], *, bias: bool = True
@@ -57,10 +61,16 @@ class RegularNetwork(Constants):
         self.layers = torch.nn.ModuleList(
             RegularLinear(*pair, bias=bias, hold_places=not self.is_wide) for pair in pairwise(reps)
         )
-        if self.is_wide:
-            first, last = element_places(reps[0]), element_places(reps[-1])
-            self.register_constant("places", first.ravel())
-            self.register_constant("places_back", np.argsort(last.ravel()))
+        if not self.is_wide:
+            return
+        for name, rep in (("in", self.rep_in), ("out", self.rep_out)):
+            places = element_places(rep).ravel()
+            self.register_order(f"places_{name}", places)
+            self.register_order(f"places_{name}_back", np.argsort(places))
+        for number, layer in enumerate(self._chain):
+            if _is_dense(layer):
+                self.register_constant(f"weight_{number}", _places_by_element(layer))
+        if not all(map(_is_dense, self._chain)):
             self.blocks = IsotypicBlocks(self.rep_in.group)
 
     @property
@@ -82,21 +92,37 @@ class RegularNetwork(Constants):
         yield self._chain[-1]
 
     def _by_blocks(self, x: Tensor) -> Tensor:
-        *first, last = self._chain
-        h = x.mT.index_select(0, self.places).view(
-            len(last.coefficients), self._chain[0].coefficients.shape[2], x.shape[0]
-        )
-        for layer in first:
-            h = self.activation(self._convolved(layer, h))
-        return self._convolved(last, h).flatten(0, 1).index_select(0, self.places_back).mT
+        h = reordered(x.mT, self.places_in, self.places_in_back)
+        *first, last = range(len(self._chain))
+        for number in first:
+            h = self.activation(self._convolved(number, h))
+        return reordered(self._convolved(last, h), self.places_out_back, self.places_out).mT
 
-    def _convolved(self, layer: RegularLinear, h: Tensor) -> Tensor:
-        """The layer's affine map of h (|G|, m_in, B)."""
-        y = self.blocks(layer.coefficients, h)
-        return y if layer.bias_coefficients is None else y + layer.bias_coefficients.to(y.dtype).unsqueeze(1)
+    def _convolved(self, number: int, h: Tensor) -> Tensor:
+        """The affine map of a layer of h (|G| m_in, B), elements before copies."""
+        layer = self._chain[number]
+        coefficients, bias = layer.coefficients, layer.bias_coefficients
+        n, m_out, m_in = coefficients.shape
+        if not _is_dense(layer):
+            return self.blocks(coefficients, bias, h.unflatten(0, (n, m_in))).flatten(0, 1)
+        places = self.get_buffer(f"weight_{number}")
+        weight = coefficients.flatten().index_select(0, places).view(n * m_out, n * m_in)
+        return weight @ h if bias is None else torch.addmm(bias.repeat(n).unsqueeze(1), weight, h)
 
     def _dense(self, x: Tensor) -> Tensor:
         *first, last = self._chain
         for layer in first:
             x = self.activation(linear(x, *layer.dense()))
         return linear(x, *last.dense())
+
+
+def _is_dense(layer: RegularLinear) -> bool:
+    """Whether the dense product takes no more multiplications than the changes of basis alone."""
+    _, m_out, m_in = layer.coefficients.shape
+    return m_out * m_in <= m_out + m_in
+
+
+def _places_by_element(layer: RegularLinear) -> np.ndarray:
+    """Number of the coefficient at every entry of the dense weight, flat, of coordinates by element, then copy."""
+    coefficients = np.arange(layer.coefficients.numel(), dtype=np.int32).reshape(layer.coefficients.shape)
+    return coefficients[quotients(layer.rep_in.group)].transpose(0, 2, 1, 3).ravel()
