@@ -43,3 +43,12 @@ def test_badly_conditioned_but_of_full_rank():
         G = (Q * torch.tensor([1.0, 1, 1, smallest])) @ Q.T
         C = G @ randn(4, 2)
         torch.testing.assert_close(G @ solve_gram(G, C), C, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.1])
+def test_a_stack_of_full_and_deficient_rank(ridge):
+    """Each of a stack is solved as it would be alone, by whichever way fits it."""
+    S = torch.stack([randn(30, rank) @ randn(rank, 4) for rank in (4, 2, 4, 0)])
+    G, C = S.mT @ S, S.mT @ randn(4, 30, 3)
+    for i, A in enumerate(solve_gram(G, C, ridge=ridge)):
+        torch.testing.assert_close(A, solve_gram(G[i], C[i], ridge=ridge), rtol=0, atol=1e-13)

@@ -39,6 +39,19 @@ def test_float32_products(data):
     assert_equals_numpy(Moments.of(*data, precision=torch.float32), *data, cross=1e-6)
 
 
+@pytest.mark.parametrize("target_covariance", [False, True])
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@pytest.mark.parametrize("room", [1, 100, 6 * 500, 2**30])
+def test_whatever_there_is_room_for(data, room, precision, target_covariance, monkeypatch):
+    """Blocks of one sample and of all, quantities one at a time and together."""
+    monkeypatch.setattr("isospan.moments.batch.ROOM", room)
+    z, y = data[0], data[1] | {"c": torch.randn(500, 3, 2).double() * 1e3}
+    m = Moments.of(z, y, precision=precision, target_covariance=target_covariance)
+    assert_equals_numpy(
+        m, z, {"a": y["a"], "b": y["b"], "c": y["c"]}, cross=1e-3 if precision == torch.float32 else 1e-8
+    )
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("power", [-110, -86, -41, 42, 66, 110])
