@@ -1,15 +1,16 @@
 """Sums and products of representations, block by block, so that equal blocks stay one."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from isospan.representations.blocks import Action, Block, merge, split
+from isospan.representations.entries import Entries
 from isospan.representations.symmetry import SymmetryGroup
 
-Matrices = tuple[list[Any], list[Any]]
-"""The sparse matrices of the algebra and of the generators."""
+Matrices = tuple[list[Entries], list[Entries]]
+"""The matrices of the algebra and of the generators."""
 Space = tuple[tuple[Block, ...], int]
 """Blocks of a representation and its size."""
 
@@ -66,20 +67,19 @@ def _pairs(rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def _place(group: SymmetryGroup, matrices: Matrices, grid: np.ndarray) -> list[Block]:
     """Split one product of blocks, and put every part at its copies' coordinates: grid (copies, n)."""
-    parts = split(group, *matrices, size=grid.shape[1])
-    return [Block(part.action, grid[:, part.indices].reshape(-1, part.size)) for part in parts]
+    return [Block(part.action, grid[:, part.indices].reshape(-1, part.size)) for part in split(group, *matrices)]
 
 
 def _kronecker(a: Action, b: Action) -> Matrices:
-    """dρ ⊗ 1 + 1 ⊗ dσ for the algebra, ρ ⊗ σ for the generators: sparse, as permutations and their products are."""
-    from scipy.sparse import csc_array, eye_array, kron
+    """dρ ⊗ 1 + 1 ⊗ dσ for the algebra, ρ ⊗ σ for the generators."""
+    (algebra_a, generators_a), (algebra_b, generators_b) = _entries(a), _entries(b)
+    left, right = Entries.of(np.eye(a.size)), Entries.of(np.eye(b.size))
+    algebra = [X.kron(right) + left.kron(Y) for X, Y in zip(algebra_a, algebra_b, strict=True)]
+    return algebra, [M.kron(N) for M, N in zip(generators_a, generators_b, strict=True)]
 
-    def product(X: Any, Y: Any) -> Any:
-        return kron(csc_array(X), csc_array(Y), format="csc")
 
-    left, right = eye_array(a.size), eye_array(b.size)
-    algebra = [product(X, right) + product(left, Y) for X, Y in zip(a.algebra, b.algebra, strict=True)]
-    return algebra, [product(M, N) for M, N in zip(a.generators, b.generators, strict=True)]
+def _entries(a: Action) -> Matrices:
+    return [Entries.of(X) for X in a.algebra], [Entries.of(M) for M in a.generators]
 
 
 def _symmetric(a: Action) -> Matrices:
@@ -88,19 +88,17 @@ def _symmetric(a: Action) -> Matrices:
     The coordinate of an entry and its mirror image is their sum times √½, that of a diagonal entry itself. Scaled as a
     whole, and not from both sides, permutations keep entries that are exactly one.
     """
-    from scipy.sparse import csc_array
+    n = a.size
+    upper = np.triu_indices(n)
+    is_diagonal, coordinate = upper[0] == upper[1], np.empty((n, n), dtype=np.int64)
+    coordinate[upper] = coordinate.T[upper] = np.arange(len(upper[0]))
+    coordinate, scales = coordinate.ravel(), np.array([0.5, np.sqrt(0.5), 1.0])
 
-    rows, columns = np.triu_indices(a.size)
-    k, is_diagonal = np.arange(len(rows)), rows == columns
-    upper, lower = rows * a.size + columns, columns * a.size + rows
-    places = np.concatenate([upper, lower[~is_diagonal]]), np.concatenate([k, k[~is_diagonal]])
-    both = csc_array((np.ones(len(places[0])), places), shape=(a.size**2, len(k)))
-    scales = np.array([0.5, np.sqrt(0.5), 1.0])
-
-    def within(K: csc_array) -> csc_array:
-        sums = (both.T @ K @ both).tocoo()
-        scaled = sums.data * scales[is_diagonal[sums.row].astype(int) + is_diagonal[sums.col]]
-        return csc_array((scaled, (sums.row, sums.col)), shape=sums.shape)
+    def within(K: Entries) -> Entries:
+        sums = Entries.summed(coordinate[K.rows], coordinate[K.columns], K.values, len(is_diagonal))
+        return replace(
+            sums, values=sums.values * scales[is_diagonal[sums.rows].astype(int) + is_diagonal[sums.columns]]
+        )
 
     algebra, generators = _kronecker(a, a)
     return [within(K) for K in algebra], [within(K) for K in generators]

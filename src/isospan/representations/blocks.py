@@ -11,13 +11,9 @@ import numpy as np
 
 from isospan._immutable import Immutable
 from isospan.representations.decomposition import Part, decompose
+from isospan.representations.entries import Entries, neighbours
 from isospan.representations.matrices import exponential
 from isospan.representations.symmetry import SymmetryGroup
-
-Matrices = Sequence[Any] | np.ndarray
-"""Matrices (n, n), dense or of scipy.sparse."""
-COUPLED = 1e-12
-"""Least entry of a matrix that counts as a coupling of two coordinates."""
 
 
 class Action(Immutable):
@@ -121,46 +117,34 @@ class Block(Immutable):
         return self.action.parts
 
 
-def split(group: SymmetryGroup, algebra: Matrices, generators: Matrices, *, size: int) -> tuple[Block, ...]:
+def split(group: SymmetryGroup, algebra: Sequence[Entries], generators: Sequence[Entries]) -> tuple[Block, ...]:
     """Split the coordinates into the connected components of the joint sparsity pattern; equal ones share a block.
 
     Args:
         group: the group that acts.
-        algebra: matrices (size, size), dense or of scipy.sparse.
+        algebra: matrices of one size.
         generators: the same.
-        size: number of coordinates.
     """
-    couplings = [_couplings(matrix) for matrix in (*generators, *algebra)]
-    placed = []
-    for component in _components(couplings, size):
-        action = Action(group, _within(algebra, component), _within(generators, component))
-        placed.append(Block(action, component[None]))
-    return merge(placed)
+    components = _components(neighbours([*generators, *algebra]))
+    parts = zip(components, _within(algebra, components), _within(generators, components), strict=True)
+    return merge([Block(Action(group, a, k), component[None]) for component, a, k in parts])
 
 
-def _couplings(matrix: Any) -> list[np.ndarray]:
-    """The rows of the entries of every column."""
-    if isinstance(matrix, np.ndarray):
-        return [np.flatnonzero(column) for column in (abs(matrix) > COUPLED).T]
-    coupled = (abs(matrix) > COUPLED).tocsc().sorted_indices()
-    return np.split(coupled.indices, coupled.indptr[1:-1])
+def _within(matrices: Sequence[Entries], components: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The entries between the coordinates of every component, (k, n, n)."""
+    if not matrices:
+        return [np.empty((0, len(component), len(component))) for component in components]
+    return [np.stack(parts) for parts in zip(*(M.within(components) for M in matrices), strict=True)]
 
 
-def _within(matrices: Matrices, component: np.ndarray) -> np.ndarray:
-    """The entries between the coordinates of a component, (k, n, n)."""
-    rows, columns, n = component[:, None], component, len(component)
-    parts = [M[rows, columns] if isinstance(M, np.ndarray) else M[:, columns][columns].toarray() for M in matrices]
-    return np.stack(parts) if parts else np.empty((0, n, n))
-
-
-def _components(couplings: list[list[np.ndarray]], size: int) -> list[np.ndarray]:
+def _components(neighbours: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Components in the order of their first coordinate, each in the order in which the generators reach them.
 
     This order depends on the action alone where the generators permute coordinates up to sign, so that orbits of one
     kind become equal however the user has numbered them. Matrices are invertible and of finite order or the closure of
     such, so that following columns alone reaches the whole component.
     """
-    neighbours = [np.concatenate([columns[i] for columns in couplings]) for i in range(size)]
+    size = len(neighbours)
     seen, components = np.zeros(size, dtype=bool), []
     for start in range(size):
         if seen[start]:

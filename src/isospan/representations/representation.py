@@ -13,6 +13,7 @@ from isospan.errors import GroupMismatchError, RepresentationError
 from isospan.representations import _products, _text
 from isospan.representations.blocks import Block, split
 from isospan.representations.checks import check_given, check_orthogonal, check_relations
+from isospan.representations.entries import Entries
 from isospan.representations.isotypic import IsotypicComponent, isotypic_components, spectral_order
 from isospan.representations.matrices import Matrices, read_matrices
 from isospan.representations.symmetry import SymmetryGroup
@@ -81,8 +82,8 @@ class Representation(Immutable):
         a, k = read_matrices(group, matrices, algebra)
         check_orthogonal(group, a, k)
         check_relations(group, a, k)
-        size = k.shape[-1]
-        self._set(group=group, name=name or "representation", size=size, blocks=split(group, a, k, size=size))
+        blocks = split(group, [Entries.of(X) for X in a], [Entries.of(M) for M in k])
+        self._set(group=group, name=name or "representation", size=k.shape[-1], blocks=blocks)
         check_given(group, matrices, self)
 
     @classmethod

@@ -1,0 +1,72 @@
+"""Matrices by their entries: products of permutations have few that are not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+COUPLED = 1e-12
+"""Least entry of a matrix that counts as a coupling of two coordinates."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """A square matrix: ``values[k]`` at ``rows[k]`` and ``columns[k]``, in any order, and zero elsewhere.
+
+    Example:
+        >>> swap = Entries.of(np.array([[0.0, 1], [1, 0]]))
+        >>> swap.kron(Entries.of(np.eye(2))).columns
+        array([2, 3, 0, 1])
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    size: int
+
+    @classmethod
+    def of(cls, matrix: np.ndarray) -> Entries:
+        """Those of a dense matrix (n, n)."""
+        rows, columns = np.nonzero(matrix)
+        return cls(rows, columns, matrix[rows, columns], len(matrix))
+
+    @classmethod
+    def summed(cls, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, size: int) -> Entries:
+        """The sum of entries of which several may have one place."""
+        places, numbers = np.unique(rows * size + columns, return_inverse=True)
+        return cls(*np.divmod(places, size), np.bincount(numbers, values, len(places)), size)
+
+    def kron(self, other: Entries) -> Entries:
+        """The Kronecker product, as ``numpy.kron`` orders it."""
+        rows = self.rows[:, None] * other.size + other.rows
+        columns = self.columns[:, None] * other.size + other.columns
+        values = self.values[:, None] * other.values
+        return Entries(rows.ravel(), columns.ravel(), values.ravel(), self.size * other.size)
+
+    def __add__(self, other: Entries) -> Entries:
+        rows, columns = np.append(self.rows, other.rows), np.append(self.columns, other.columns)
+        return Entries.summed(rows, columns, np.append(self.values, other.values), self.size)
+
+    def within(self, components: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Dense matrices (n, n) of disjoint sets of coordinates, all together."""
+        owner, place = np.empty(self.size, dtype=np.int64), np.empty(self.size, dtype=np.int64)
+        for number, component in enumerate(components):
+            owner[component], place[component] = number, np.arange(len(component))
+        number, row, column = owner[self.columns], place[self.rows], place[self.columns]
+        sizes = np.array([len(component) for component in components])
+        starts = np.cumsum(sizes**2) - sizes**2
+        flat, inside = np.zeros((sizes**2).sum()), number == owner[self.rows]
+        flat[(starts[number] + row * sizes[number] + column)[inside]] = self.values[inside]
+        return [flat[start : start + n * n].reshape(n, n) for start, n in zip(starts, sizes, strict=True)]
+
+
+def neighbours(matrices: Sequence[Entries]) -> list[np.ndarray]:
+    """For each coordinate those that matrices couple it to: the rows of its column in one matrix after another."""
+    coupled = [abs(M.values) > COUPLED for M in matrices]
+    rows = np.concatenate([M.rows[kept] for M, kept in zip(matrices, coupled, strict=True)])
+    columns = np.concatenate([M.columns[kept] for M, kept in zip(matrices, coupled, strict=True)])
+    matrix = np.repeat(np.arange(len(matrices)), [kept.sum() for kept in coupled])
+    order = np.lexsort((rows, matrix, columns))
+    return np.split(rows[order], np.searchsorted(columns[order], np.arange(1, matrices[0].size)))
