@@ -298,7 +298,8 @@ class SpaceObjective(KeepsPrecision):
             self.latent_dim,
             {name: torch.Size(shape).numel() for name, shape in shapes.items()},
             target_covariance=needs_target_covariance(self.method, self.separation),
-        ).to(self.step.device)
+            device=self.step.device,
+        )
 
     def _make_solution(self) -> Solution:
         return Solution(self.k, self.latent_dim, self.moments.target_dims).to(self.step.device)

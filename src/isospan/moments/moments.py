@@ -35,6 +35,7 @@ class Moments(KeepsPrecision):
         latent_dim: D.
         target_dims: entries P of each flattened quantity, by name.
         target_covariance: also keep the covariance of all targets with each other, (ΣP, ΣP).
+        device: of the buffers.
 
     Raises:
         ShapeError: a dimension is below 1.
@@ -56,7 +57,14 @@ class Moments(KeepsPrecision):
     scatter_zy: Tensor
     scatter_yy: Tensor
 
-    def __init__(self, latent_dim: int, target_dims: Mapping[str, int], *, target_covariance: bool = False) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        target_dims: Mapping[str, int],
+        *,
+        target_covariance: bool = False,
+        device: torch.device | str | None = None,
+    ) -> None:
         super().__init__()
         check_not_empty(target_dims, what="target_dims")
         if latent_dim < 1 or min(target_dims.values()) < 1:
@@ -73,7 +81,7 @@ class Moments(KeepsPrecision):
             "scatter_yy": (total, total) if target_covariance else (total,),
         }
         for name, shape in shapes.items():
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64, device=device))
 
     @classmethod
     @torch.no_grad()
@@ -94,7 +102,7 @@ class Moments(KeepsPrecision):
         check_latents(z, finite=False)
         flat = check_targets(y, batch=len(z), device=z.device, finite=False)
         dims = {name: t.shape[1] for name, t in flat.items()}
-        moments = cls(z.shape[1], dims, target_covariance=target_covariance).to(z.device)
+        moments = cls(z.shape[1], dims, target_covariance=target_covariance, device=z.device)
         state = dict(moments.named_buffers())
         add_batch_(state, z.detach(), flat, precision=torch.float64 if target_covariance else precision)
         if not isfinite(float(moments.z_mean.sum() + moments.target_mean.sum())):
@@ -118,7 +126,7 @@ class Moments(KeepsPrecision):
                 check_latents(z, min_samples=1)
                 flat = check_targets(y, batch=len(z), device=z.device)
                 dims = {name: t.shape[1] for name, t in flat.items()}
-                moments = cls(z.shape[1], dims, target_covariance=target_covariance).to(z.device)
+                moments = cls(z.shape[1], dims, target_covariance=target_covariance, device=z.device)
             moments.update(z, y)
         if moments is None:
             raise DegenerateDataError("The stream of batches is empty. Pass at least one (z, y) batch.")
