@@ -16,6 +16,7 @@ from isospan.nn import ChangeOfBasis
 from isospan.nn._constants import IN_USE
 from isospan.nn.dense_map import DenseMap
 from isospan.nn.equivariant_maps import EquivariantMaps
+from isospan.nn.grouped_maps import GroupedMaps
 from isospan.nn.invariant_vectors import InvariantVectors
 from isospan.nn.isotypic_maps import IsotypicMaps
 from isospan.nn.isotypic_pieces import IsotypicPieces
@@ -26,7 +27,16 @@ from isospan.testing import assert_equivariant
 
 from .conftest import CASES, EXPORTED, LAYERS, ONE_BASIS, axis
 
-SHARED = (ChangeOfBasis, EquivariantMaps, InvariantVectors, IsotypicMaps, IsotypicPieces, PermutedMaps, SpectralMaps)
+SHARED = (
+    ChangeOfBasis,
+    EquivariantMaps,
+    GroupedMaps,
+    InvariantVectors,
+    IsotypicMaps,
+    IsotypicPieces,
+    PermutedMaps,
+    SpectralMaps,
+)
 """Modules of constants that are computed of representations alone."""
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)

@@ -6,7 +6,8 @@ import torch
 
 from isospan.errors import OptionError, ShapeError
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.nn import Conv1d, ConvTranspose1d, isotypic_maps
+from isospan.nn import Conv1d, ConvTranspose1d, grouped_maps, isotypic_maps
+from isospan.nn.grouped_maps import GroupedMaps
 from isospan.representations import conjugate_by, directsum
 from isospan.testing import assert_equivariant
 
@@ -16,11 +17,13 @@ PADDINGS = [0, 2, (1,), "valid", "same"]
 MODES = ["zeros", "reflect", "replicate", "circular"]
 
 
-@pytest.fixture(params=["dense", "by irrep"])
+@pytest.fixture(params=["dense", "by irrep", "in groups"])
 def way(request, monkeypatch):
-    """Both ways to compute a convolution, whatever the sizes."""
-    monkeypatch.setattr(isotypic_maps, "WIDE", 10**9 if request.param == "dense" else 1)
+    """All ways to compute a convolution, whatever the sizes; transposed ones know two."""
+    monkeypatch.setattr(isotypic_maps, "WIDE", 1 if request.param == "by irrep" else 10**9)
     monkeypatch.setattr(isotypic_maps, "FEW", 10**9)
+    monkeypatch.setattr(grouped_maps, "FEW", 10**9 if request.param == "in groups" else 0)
+    return request.param
 
 
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
@@ -163,6 +166,32 @@ def test_wide_convolutions_are_computed_by_irrep():
     # nothing is saved where all irreps are one
     trivial = 144 * DihedralGroup(6).trivial_representation
     assert Conv1d(trivial, trivial, 3).by_irrep is None
+
+
+def test_convolutions_of_few_channels_and_many_taps_are_computed_in_groups():
+    many, few = IcosahedralGroup().regular_representation, 12 * CyclicGroup(4).regular_representation
+    assert isinstance(Conv1d(many, many, 9).maps, GroupedMaps)
+    assert isinstance(Conv1d(turned(many), many, 9).maps, GroupedMaps)
+    assert Conv1d(many, many, 3).by_irrep is None
+    assert Conv1d(few, few, 9).by_irrep is None
+    assert ConvTranspose1d(many, many, 9).by_irrep is None
+
+
+def test_groups_hold_blocks_of_all_irreps_side_by_side():
+    """Blocks of 1, 3, 3, 4 and 5 rows, each as often, fill seven groups of 8 and half of another."""
+    rep = IcosahedralGroup().regular_representation
+    layer, x = Conv1d(rep, rep, 9).double(), torch.randn(2, rep.size, 20, dtype=torch.float64)
+    seen = []
+
+    def product(z, maps, groups):
+        seen.append((z.shape, maps.shape, groups))
+        return torch.nn.functional.conv1d(z, maps.permute(1, 2, 0), groups=groups)
+
+    y = layer.maps.image(x, layer.coefficients, product)
+    assert seen == [((2, 64, 20), (9, 64, 8), 8)]
+    maps = layer.maps.basis.synthesize(layer.coefficients)
+    torch.testing.assert_close(layer.maps(layer.coefficients), maps, rtol=0, atol=1e-13)
+    torch.testing.assert_close(y, torch.nn.functional.conv1d(x, maps.permute(1, 2, 0)), rtol=0, atol=1e-12)
 
 
 def test_wide_convolutions_share_exact_arrays_and_keep_no_order_that_changes_nothing():

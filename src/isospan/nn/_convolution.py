@@ -14,8 +14,8 @@ from isospan.representations import Representation
 class Convolution(DenseMap):
     """Base of convolutions each of whose taps is an equivariant map.
 
-    Where channels are many, and irreps save most of the operations, the signals are convolved irrep by irrep; else,
-    and where the layer is frozen, with the dense weight.
+    Where channels are many, and irreps save most of the operations, the signals are convolved irrep by irrep, or in
+    groups of channels where these are few and taps many; else, and where the layer is frozen, with the dense weight.
 
     Args:
         rep_in: how the group acts on the channels of the input.
@@ -43,13 +43,22 @@ class Convolution(DenseMap):
         self.stride = whole(stride, least=1, what="stride")
         self.dilation = whole(dilation, least=1, what="dilation")
 
-    def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
-        """The convolution of signals (B, rep_in.size, T), or without B, by a function of them, a weight and a bias."""
+    def _convolved(self, x: Tensor, convolve: Callable[..., Tensor]) -> Tensor:
+        """The convolution of signals (B, rep_in.size, T), or without B.
+
+        Args:
+            x: the signals.
+            convolve: the function of signals, a weight, a bias and ``groups=1``.
+        """
         by_irrep = self.by_irrep
         if by_irrep is None or self.is_frozen:
             return convolve(x, *self.dense())
         signals, bias = x if x.dim() == 3 else x.unsqueeze(0), self.bias
-        y = by_irrep.image(signals, self.coefficients, lambda piece, maps: convolve(piece, self._laid_out(maps), None))
+
+        def product(piece: Tensor, maps: Tensor, groups: int = 1) -> Tensor:
+            return convolve(piece, self._laid_out(maps), None, groups=groups)
+
+        y = by_irrep.image(signals, self.coefficients, product)
         y = y if x.dim() == 3 else y.squeeze(0)
         return y if bias is None else y + bias.to(y.dtype).unsqueeze(-1)  # autocast lowers y alone
 

@@ -5,8 +5,12 @@ from torch import Tensor
 from torch.nn.functional import conv1d, pad
 
 from isospan._checks import check_choice
+from isospan.nn import grouped_maps
 from isospan.nn._conv_arguments import PADDING_MODES, PaddingMode, padding_sides
 from isospan.nn._convolution import Convolution
+from isospan.nn.dense_map import Kind
+from isospan.nn.equivariant_maps import EquivariantMaps
+from isospan.nn.grouped_maps import GroupedMaps
 from isospan.representations import Representation
 
 SOME_TAPS, SHORT, MANY_TAPS = 9, 128, 15
@@ -82,12 +86,12 @@ class Conv1d(Convolution):
         padding = left if symmetric else 0
         side_by_side = self._is_side_by_side(x)
 
-        def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-            if not side_by_side:
+        def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
+            if not side_by_side and groups == 1:
                 weight = weight.contiguous()
             elif weight.stride(1) != 1:
                 weight = weight.mT.contiguous().mT
-            return conv1d(x, weight, bias, self.stride, padding, self.dilation)
+            return conv1d(x, weight, bias, self.stride, padding, self.dilation, groups)
 
         return self._convolved(x, convolve).contiguous()  # the memory of the weight decides that of the output
 
@@ -117,6 +121,11 @@ class Conv1d(Convolution):
     def _laid_out(self, maps: Tensor) -> Tensor:
         weight = maps.permute(1, 2, 0)
         return weight if self.kernel_size >= SOME_TAPS else weight.contiguous()
+
+    def _kind(self, taps: int) -> Kind:
+        kind = super()._kind(taps)
+        in_groups = kind is EquivariantMaps and grouped_maps.saves_time(self.rep_in, self.rep_out, taps=taps)
+        return GroupedMaps if in_groups else kind
 
     def extra_repr(self) -> str:
         """What was asked for."""

@@ -8,11 +8,14 @@ from torch import Tensor
 from isospan.nn._copies import copies_of, trivial_copies
 from isospan.nn.equivariant_maps import EquivariantMaps
 from isospan.nn.freezable import Freezable
+from isospan.nn.grouped_maps import GroupedMaps
 from isospan.nn.invariant_vectors import InvariantVectors
 from isospan.nn.isotypic_maps import IsotypicMaps, saves_time
 from isospan.nn.spectral_maps import SpectralMaps
 from isospan.representations import Representation
 from isospan.representations.representation import check_same_group
+
+Kind = type[EquivariantMaps] | type[IsotypicMaps] | type[GroupedMaps]
 
 
 class DenseMap(Freezable):
@@ -38,7 +41,7 @@ class DenseMap(Freezable):
     def __init__(self, rep_in: Representation, rep_out: Representation, *, taps: tuple[int, ...], bias: bool) -> None:
         super().__init__(rep_in, rep_out)
         check_same_group(rep_in, rep_out)
-        self.maps = (IsotypicMaps if self._saves_time(prod(taps)) else EquivariantMaps).shared(rep_in, rep_out)
+        self.maps = self._kind(prod(taps)).shared(rep_in, rep_out)
         self.coefficients = torch.nn.Parameter(torch.empty(*taps, self.maps.dimension))
         m = trivial_copies(copies_of(rep_out)).multiplicity if bias else 0
         self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
@@ -46,19 +49,19 @@ class DenseMap(Freezable):
             self.invariants = InvariantVectors.shared(rep_out)
 
     @property
-    def by_irrep(self) -> IsotypicMaps | None:
+    def by_irrep(self) -> IsotypicMaps | GroupedMaps | None:
         """What multiplies irrep by irrep; None where the dense weight does."""
-        return self.maps if isinstance(self.maps, IsotypicMaps) else None
+        return None if isinstance(self.maps, EquivariantMaps) else self.maps
 
     @property
     def _spectral(self) -> SpectralMaps | None:
         """What makes the dense weight by a change of basis, where this does."""
-        synthesis = None if isinstance(self.maps, IsotypicMaps) else self.maps.synthesis
+        synthesis = self.maps.synthesis if isinstance(self.maps, EquivariantMaps) else None
         return synthesis if isinstance(synthesis, SpectralMaps) else None
 
-    def _saves_time(self, taps: int) -> bool:
-        """Whether to multiply irrep by irrep."""
-        return saves_time(self.rep_in, self.rep_out, taps=taps)
+    def _kind(self, taps: int) -> Kind:
+        """How to multiply in the least time."""
+        return IsotypicMaps if saves_time(self.rep_in, self.rep_out, taps=taps) else EquivariantMaps
 
     def reset_parameters(self, *, gain: float = 1.0, generator: torch.Generator | None = None) -> None:
         """Draw coefficients that preserve the variance of white inputs times gain², and set the bias to zero."""

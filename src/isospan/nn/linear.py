@@ -5,7 +5,8 @@ from torch import Tensor
 
 from isospan.nn._inputs import check_features
 from isospan.nn._plain_linear import plain_linear
-from isospan.nn.dense_map import DenseMap
+from isospan.nn.dense_map import DenseMap, Kind
+from isospan.nn.equivariant_maps import EquivariantMaps
 from isospan.representations import Representation
 
 WIDE = 256
@@ -77,9 +78,10 @@ class Linear(DenseMap):
         """Return a plain linear layer of the same map that shares nothing with this one."""
         return plain_linear(*self.dense()).train(self.training)
 
-    def _saves_time(self, taps: int) -> bool:
+    def _kind(self, taps: int) -> Kind:
         is_gathered = self.rep_in.is_permutation and self.rep_out.is_permutation
-        return min(self.rep_in.size, self.rep_out.size) >= WIDE and not is_gathered and super()._saves_time(taps)
+        is_wide = min(self.rep_in.size, self.rep_out.size) >= WIDE
+        return super()._kind(taps) if is_wide and not is_gathered else EquivariantMaps
 
     def extra_repr(self) -> str:
         """The sizes of input and output."""

@@ -1,0 +1,182 @@
+"""Equivariant maps of few channels, as one product of several small groups of them."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan.nn._constants import Constants, full_precision
+from isospan.nn._some_maps import basis_of_maps
+from isospan.representations import HomBasis, Representation
+from isospan.representations.hom_basis import HomBlock
+
+WIDTH = 8
+"""Of what groups have a multiple of channels: numbers that a processor takes at once."""
+FEW = 0.5
+"""Part of the dense operations up to which those of the groups are the faster ones."""
+
+Product = Callable[..., Tensor]
+"""Signals (B, n_out, T') of signals (B, n_in, T), maps (N, n_out, n_in / groups), and the number of groups."""
+
+
+class Part(NamedTuple):
+    """A block of a map in the spectral bases: its coordinates, and where in the map of one irrep it stands."""
+
+    irrep: HomBlock
+    rows: np.ndarray
+    columns: np.ndarray
+    of: tuple[np.ndarray, np.ndarray]
+
+
+class Layout(NamedTuple):
+    """Parts in groups of equal shape (n_out, n_in)."""
+
+    groups: list[list[Part]]
+    shape: tuple[int, int]
+
+
+class GroupedMaps(Constants):
+    r"""A linear map of signals whose taps are equivariant, with the coefficients (..., dimension) of :class:`HomBasis`.
+
+    In the spectral bases a tap has a block for every dimension of an irrep of real type, and one for every other irrep.
+    Where these are small, several share a group, and one product of all groups takes the place of one for each. The
+    change of basis on either side is one product too, which sorts the coordinates by groups; those that fill a group up
+    are zero.
+
+    Called on coefficients it makes the dense map W (..., n_out, n_in).
+
+    Args:
+        rep_in: how the group acts on what W maps.
+        rep_out: how it acts on what W maps to.
+
+    Attributes:
+        basis: of the maps.
+        dimension: number of coefficients.
+
+    Raises:
+        GroupMismatchError, RepresentationError: as for :class:`EquivariantMaps`.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> regular = CyclicGroup(2).regular_representation
+        >>> GroupedMaps(regular, regular)(torch.tensor([1.0, 1.0])).round(decimals=4) + 0.0
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    source: Tensor
+    target: Tensor
+    numbers: Tensor
+    factors: Tensor
+
+    def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
+        super().__init__()
+        self.basis = basis_of_maps(rep_in, rep_out)
+        self.dimension = self.basis.dimension
+        layout = _layout(_parts(self.basis))
+        self._groups, self._shape = len(layout.groups), layout.shape
+        target, source = (_change(rep, layout, side) for side, rep in enumerate((rep_out, rep_in)))
+        self.register_constant("source", source)
+        self.register_constant("target", target)
+        numbers, factors = _entries(layout)
+        self.register_constant("numbers", numbers.astype(np.int16 if self.dimension < 2**15 else np.int32))
+        self.register_constant("factors", factors)
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """Return W (..., n_out, n_in)."""
+        with full_precision(coefficients):
+            maps = self._maps(coefficients.reshape(-1, self.dimension)).unflatten(1, (self._groups, -1))
+            source, target = (Q.to(maps.dtype).unflatten(1, (self._groups, -1)) for Q in (self.source, self.target))
+            W = torch.einsum("pgo,ngoi,qgi->npq", target, maps, source)
+        return W.view(*coefficients.shape[:-1], *W.shape[1:])
+
+    def image(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
+        """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (N, rows, columns) to signals."""
+        with full_precision(x):
+            z = (x.mT @ self.source.to(x.dtype)).mT  # channels side by side in memory, as products of groups take them
+            maps = self._maps(coefficients)
+        y = product(z, maps, self._groups)
+        with full_precision(x):
+            return self.target.to(y.dtype) @ y
+
+    def _maps(self, taps: Tensor) -> Tensor:
+        """The maps (N, n_out, n_in / groups) of all groups."""
+        numbers = self.numbers.long().expand(len(taps), -1, -1)
+        terms = taps.unsqueeze(1).expand(-1, numbers.shape[1], -1).gather(2, numbers)
+        return (terms * self.factors.to(taps.dtype)).sum(1).unflatten(1, (-1, self._shape[1]))
+
+
+def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int) -> bool:
+    """Whether products of groups, with the change of basis, take less time than dense ones of as many taps."""
+    if rep_out.size**2 + rep_in.size**2 > FEW * taps * rep_out.size * rep_in.size:
+        return False
+    layout = _layout(_parts(HomBasis(rep_in, rep_out)))
+    n_out, n_in = (len(layout.groups) * n for n in layout.shape)
+    operations = taps * n_out * layout.shape[1] + n_out * rep_out.size + n_in * rep_in.size
+    return operations <= FEW * taps * rep_out.size * rep_in.size
+
+
+def _parts(basis: HomBasis) -> list[Part]:
+    """The blocks of the maps, for an irrep of real type one for each of its dimensions."""
+    parts = []
+    for block in basis.blocks:
+        d, (m_out, m_in, s) = block.irrep.size, block.shape
+        places = [np.arange(m * d).reshape(m, d) for m in (m_out, m_in)]
+        chosen = [[p[:, a] for p in places] for a in range(d)] if s == 1 else [[p.ravel() for p in places]]
+        rows, columns = block.target.slice.start, block.source.slice.start
+        parts += [Part(block, rows + o, columns + i, (o, i)) for o, i in chosen]
+    return parts
+
+
+def _layout(parts: Sequence[Part]) -> Layout:
+    """Each part, the largest first, in the first group that has room."""
+    sizes = [(len(part.rows), len(part.columns)) for part in parts]
+    n_out, n_in = (-(-max(side) // WIDTH) * WIDTH for side in zip(*sizes, strict=True))
+    groups: list[list[Part]] = []
+    for part in sorted(parts, key=lambda part: -len(part.rows) * len(part.columns)):
+        group = next((group for group in groups if _fits([*group, part], n_out, n_in)), None)
+        if group is None:
+            groups.append([part])
+        else:
+            group.append(part)
+    return Layout(groups, (n_out, n_in))
+
+
+def _fits(parts: Sequence[Part], n_out: int, n_in: int) -> bool:
+    return sum(len(part.rows) for part in parts) <= n_out and sum(len(part.columns) for part in parts) <= n_in
+
+
+def _change(rep: Representation, layout: Layout, side: int) -> np.ndarray:
+    """Columns (D, groups n) of the change of basis, in the order of the groups; zero where a group has none."""
+    Q = np.zeros((rep.size, len(layout.groups), layout.shape[side]))
+    for number, group in enumerate(layout.groups):
+        coordinates = np.concatenate([part.columns if side else part.rows for part in group])
+        Q[:, number, : len(coordinates)] = rep.change_of_basis[:, coordinates]
+    return Q.reshape(rep.size, -1)
+
+
+def _entries(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Which coefficients each entry of the groups is a sum of, and times what: (terms, entries) each."""
+    terms = max(np.count_nonzero(part.irrep.units, axis=0).max() for group in layout.groups for part in group)
+    numbers = np.zeros((terms, len(layout.groups), *layout.shape), dtype=np.int64)
+    factors = np.zeros(numbers.shape)
+    for number, group in enumerate(layout.groups):
+        row = column = 0
+        for part in group:
+            ours = np.s_[:, number, row : row + len(part.rows), column : column + len(part.columns)]
+            numbers[ours], factors[ours] = _terms(part, terms)
+            row, column = row + len(part.rows), column + len(part.columns)
+    return numbers.reshape(terms, -1), factors.reshape(terms, -1)
+
+
+def _terms(part: Part, terms: int) -> tuple[np.ndarray, np.ndarray]:
+    """The terms (terms, rows, columns) of a part: the coefficients of those E_s that are not zero there."""
+    block, (o, i) = part.irrep, np.ix_(*part.of)
+    d, numbers = block.irrep.size, np.arange(block.slice.start, block.slice.stop).reshape(block.shape)
+    units = block.units[:, o % d, i % d]  # (s, rows, columns)
+    first = np.argsort(units == 0, axis=0, kind="stable")[:terms]
+    found = np.take_along_axis(numbers[o // d, i // d].transpose(2, 0, 1), first, axis=0)
+    missing = ((0, terms - len(first)), (0, 0), (0, 0))
+    return np.pad(found, missing), np.pad(np.take_along_axis(units, first, axis=0), missing)
