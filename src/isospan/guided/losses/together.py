@@ -61,18 +61,18 @@ def together(
     for term, (value, _) in results.items():
         total.add_(value, alpha=weight[term])
     gradient = {term: parts[0] for term, (_, parts) in results.items()}
-    dS = _weighted_sum([(weight[term], gradient.get(term)) for term in ("alignment", "disentanglement")])
-    free, dZ = gradient.get("isotropy"), None
+    dS = _weighted_sum(S, [(weight[term], gradient.get(term)) for term in ("alignment", "disentanglement")])
+    dW, dZ = dS.mT @ Zc if for_W else None, None
     if for_Z:
+        free = gradient.get("isotropy")
         through_U = free @ frame[K:] if singular and free is not None else free
-        dZ = _weighted_sum([(1.0, None if dS is None else dS @ W_all), (weight["isotropy"], through_U)])
-    dW = dS.mT @ Zc if for_W and dS is not None else None
+        dZ = _weighted_sum(Zc, [(1.0, dS @ W_all), (weight["isotropy"], through_U)])
     rest = results["alignment"][1][1:] if weight["alignment"] else [None] * len(A_and_Y)
     return total, (dZ, dW, *(None if part is None else weight["alignment"] * part for part in rest))
 
 
-def _weighted_sum(parts: Sequence[tuple[float, Tensor | None]]) -> Tensor | None:
-    """Σ weight · part of the parts that there are, written over the first of them; None without any."""
+def _weighted_sum(like: Tensor, parts: Sequence[tuple[float, Tensor | None]]) -> Tensor:
+    """Σ weight · part of the parts that there are, written over the first of them; zero without any."""
     total = None
     for weight, part in parts:
         if part is not None:
@@ -80,7 +80,7 @@ def _weighted_sum(parts: Sequence[tuple[float, Tensor | None]]) -> Tensor | None
                 total = part if weight == 1 else part.mul_(weight)
             else:
                 total.add_(part, alpha=weight)
-    return total
+    return torch.zeros_like(like) if total is None else total
 
 
 def loss_of_batch(
