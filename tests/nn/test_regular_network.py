@@ -9,6 +9,7 @@ from isospan.groups import AlternatingGroup, CyclicGroup, DihedralGroup, Icosahe
 from isospan.nn import regular_network
 from isospan.nn.regular_linear import RegularLinear
 from isospan.nn.regular_network import RegularNetwork
+from isospan.representations import conjugate_by
 from isospan.testing import assert_equivariant
 
 GROUPS = {
@@ -27,9 +28,20 @@ def regular(request):
     return GROUPS[request.param].regular_representation
 
 
-@pytest.fixture(params=["dense", "blocks"])
-def network(request, regular, monkeypatch):
-    monkeypatch.setattr(regular_network, "WIDE", 0 if request.param == "blocks" else 10**6)
+# for a network that is narrow, and for a wide one whose layers are all blocks, blocks and dense, or all dense
+WAYS = {"narrow": (10**6, 0), "blocks": (0, -(10**6)), "mixed": (0, 0), "dense": (0, 10**6)}
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    wide, moves = WAYS[request.param]
+    monkeypatch.setattr(regular_network, "WIDE", wide)
+    monkeypatch.setattr(regular_network, "MOVES", moves)
+    return request.param
+
+
+@pytest.fixture
+def network(way, regular):
     reps = [2 * regular, 3 * regular, 4 * regular, regular]
     return RegularNetwork(reps, torch.nn.Tanh()).double()
 
@@ -50,6 +62,31 @@ def test_equals_its_layers(network):
     got = torch.autograd.grad((y * weights).sum(), inputs)
     for a, b in zip(got, torch.autograd.grad((expected * weights).sum(), inputs), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+
+
+def test_without_bias(way, regular):
+    network = RegularNetwork([regular, 2 * regular, 3 * regular], torch.nn.Tanh(), bias=False).double()
+    x = torch.randn(5, regular.size, dtype=torch.float64)
+    torch.testing.assert_close(network(x), one_after_the_other(network, x), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("way", ["mixed"], indirect=True)
+def test_layers_of_few_copies_multiply_dense_weights(network):
+    """From 2 to 3 and from 3 to 4 copies there are blocks, and to one copy the dense weight."""
+    names = {name for name, _ in network.named_buffers(recurse=False) if name.startswith("weight")}
+    assert names == {"weight_2"}
+
+
+def test_any_order_of_coordinates(way, regular):
+    rng = np.random.default_rng(0)
+    ends = [conjugate_by(m * regular, np.eye(m * regular.size)[rng.permutation(m * regular.size)]) for m in (2, 3)]
+    network = RegularNetwork([ends[0], 4 * regular, ends[1]], torch.nn.Tanh()).double()
+    x = torch.randn(5, network.rep_in.size, dtype=torch.float64, requires_grad=True)
+    y, expected = network(x), one_after_the_other(network, x)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-13)
+    (got,), (by_layers,) = (torch.autograd.grad(values.square().sum(), x) for values in (y, expected))
+    torch.testing.assert_close(got, by_layers, rtol=0, atol=1e-11)
+    assert_equivariant(network, *ends)
 
 
 def test_equivariant(network):

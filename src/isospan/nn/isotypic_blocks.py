@@ -52,6 +52,9 @@ class IsotypicBlocks(Constants):
         basis, B = self.basis.to(x.dtype), x.shape[2]
         rows = (self.fourier.to(coefficients.dtype) @ coefficients.flatten(1)).view(n, m_out, m_in)
         z = (basis.mT @ x.reshape(n, m_in * B)).view(n, m_in, B)
+        return (basis @ self._products(rows, bias, z).view(n, m_out * B)).view(n, m_out, B)
+
+    def _products(self, rows: Tensor, bias: Tensor | None, z: Tensor) -> Tensor:
         sizes = [block.size for block in self._blocks]
         parts = [
             block.product(rows_of, z_of, getattr(self, f"endomorphisms_{i}"))
@@ -61,7 +64,7 @@ class IsotypicBlocks(Constants):
         ]
         if bias is not None:
             parts[0] = parts[0] + (self.invariant.to(bias.dtype) * bias.unsqueeze(1)).to(z.dtype)
-        return (basis @ torch.cat(parts).view(n, m_out * B)).view(n, m_out, B)
+        return torch.cat(parts)
 
 
 class IrrepBlocks:

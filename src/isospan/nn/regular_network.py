@@ -20,13 +20,16 @@ from isospan.representations import Representation
 WIDE = 320
 """Width of a layer, in and out, from which products of isotypic blocks take less time than dense ones on a CPU."""
 
+MOVES = 32
+"""Multiplications in the time in which a number is read and written, as often as a change of basis does, on a CPU."""
+
 
 class RegularNetwork(Constants):
     r"""Group convolutions with an activation of every number between them, and none after the last.
 
     Where a layer maps at least ``WIDE`` numbers to as many, the chain is computed in isotypic blocks, with samples as
-    the last axis from the first layer to the last, so that every block is contiguous in memory; only layers of so few
-    copies that the changes of basis alone would take as many products multiply dense weights. Narrower networks do so
+    the last axis from the first layer to the last, so that every block is contiguous in memory; layers of so few
+    copies that the changes of basis alone would take as long multiply dense weights there. Narrower networks do so
     throughout.
 
     Args:
@@ -67,10 +70,11 @@ class RegularNetwork(Constants):
             places = element_places(rep).ravel()
             self.register_order(f"places_{name}", places)
             self.register_order(f"places_{name}_back", np.argsort(places))
+        self._are_dense = [_is_dense(layer) for layer in self._chain]
         for number, layer in enumerate(self._chain):
-            if _is_dense(layer):
+            if self._are_dense[number]:
                 self.register_constant(f"weight_{number}", _places_by_element(layer))
-        if not all(map(_is_dense, self._chain)):
+        if not all(self._are_dense):
             self.blocks = IsotypicBlocks(self.rep_in.group)
 
     @property
@@ -103,7 +107,7 @@ class RegularNetwork(Constants):
         layer = self._chain[number]
         coefficients, bias = layer.coefficients, layer.bias_coefficients
         n, m_out, m_in = coefficients.shape
-        if not _is_dense(layer):
+        if not self._are_dense[number]:
             return self.blocks(coefficients, bias, h.unflatten(0, (n, m_in))).flatten(0, 1)
         places = self.get_buffer(f"weight_{number}")
         weight = coefficients.flatten().index_select(0, places).view(n * m_out, n * m_in)
@@ -117,9 +121,9 @@ class RegularNetwork(Constants):
 
 
 def _is_dense(layer: RegularLinear) -> bool:
-    """Whether the dense product takes no more multiplications than the changes of basis alone."""
-    _, m_out, m_in = layer.coefficients.shape
-    return m_out * m_in <= m_out + m_in
+    """Whether the dense product takes no longer than the changes of basis, there and back, alone."""
+    n, m_out, m_in = layer.coefficients.shape
+    return n * m_out * m_in <= (n + MOVES) * (m_out + m_in)
 
 
 def _places_by_element(layer: RegularLinear) -> np.ndarray:
