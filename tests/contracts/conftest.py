@@ -128,6 +128,14 @@ LAYERS = {
         shape=SERIES,
         any_batch=False,
     ),
+    # channels of many irreps are convolved in groups by many taps
+    "LongConv1d": Entry(
+        nn.Conv1d,
+        lambda rep: nn.Conv1d(6 * rep, 6 * rep, 9, padding=4),
+        shape=SERIES,
+        any_batch=False,
+        has=lambda group, basis: group in ("D6", "A4"),
+    ),
     "ConvTranspose1d": Entry(
         nn.ConvTranspose1d, lambda rep: nn.ConvTranspose1d(rep, rep, 3, stride=2), shape=SERIES, any_batch=False
     ),

@@ -22,6 +22,7 @@ def way(request, monkeypatch):
     """All ways to compute a convolution, whatever the sizes; transposed ones know two."""
     monkeypatch.setattr(isotypic_maps, "WIDE", 1 if request.param == "by irrep" else 10**9)
     monkeypatch.setattr(isotypic_maps, "FEW", 10**9)
+    monkeypatch.setattr(grouped_maps, "CHANNELS", 1)
     monkeypatch.setattr(grouped_maps, "FEW", 10**9 if request.param == "in groups" else 0)
     return request.param
 
@@ -169,10 +170,11 @@ def test_wide_convolutions_are_computed_by_irrep():
 
 
 def test_convolutions_of_few_channels_and_many_taps_are_computed_in_groups():
-    many, few = IcosahedralGroup().regular_representation, 12 * CyclicGroup(4).regular_representation
+    many, few = IcosahedralGroup().regular_representation, 6 * CyclicGroup(8).regular_representation
     assert isinstance(Conv1d(many, many, 9).maps, GroupedMaps)
     assert isinstance(Conv1d(turned(many), many, 9).maps, GroupedMaps)
     assert Conv1d(many, many, 3).by_irrep is None
+    assert Conv1d(many, 24 * many.group.trivial_representation, 99).by_irrep is None
     assert Conv1d(few, few, 9).by_irrep is None
     assert ConvTranspose1d(many, many, 9).by_irrep is None
 

@@ -87,10 +87,7 @@ class Conv1d(Convolution):
         side_by_side = self._is_side_by_side(x)
 
         def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
-            if not side_by_side and groups == 1:
-                weight = weight.contiguous()
-            elif weight.stride(1) != 1:
-                weight = weight.mT.contiguous().mT
+            weight = weight if side_by_side or groups > 1 else weight.contiguous()
             return conv1d(x, weight, bias, self.stride, padding, self.dilation, groups)
 
         return self._convolved(x, convolve).contiguous()  # the memory of the weight decides that of the output
@@ -120,7 +117,7 @@ class Conv1d(Convolution):
 
     def _laid_out(self, maps: Tensor) -> Tensor:
         weight = maps.permute(1, 2, 0)
-        return weight if self.kernel_size >= SOME_TAPS else weight.contiguous()
+        return weight.mT.contiguous().mT if self.kernel_size >= SOME_TAPS else weight.contiguous()
 
     def _kind(self, taps: int) -> Kind:
         kind = super()._kind(taps)

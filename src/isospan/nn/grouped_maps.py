@@ -14,8 +14,11 @@ from isospan.representations.hom_basis import HomBlock
 
 WIDTH = 8
 """Of what groups have a multiple of channels: numbers that a processor takes at once."""
-FEW = 0.5
-"""Part of the dense operations up to which those of the groups are the faster ones."""
+CHANNELS = 32
+"""Channels, in and out, from which groups outweigh the change of basis, on a CPU."""
+FEW, OF_CHANGE = 0.85, 1.5
+"""Part of the dense operations up to which those of the groups are the faster ones, on a CPU, and what one operation of
+the change of basis counts, whose matrices are smaller."""
 
 Product = Callable[..., Tensor]
 """Signals (B, n_out, T') of signals (B, n_in, T), maps (N, n_out, n_in / groups), and the number of groups."""
@@ -90,7 +93,7 @@ class GroupedMaps(Constants):
             maps = self._maps(coefficients.reshape(-1, self.dimension)).unflatten(1, (self._groups, -1))
             source, target = (Q.to(maps.dtype).unflatten(1, (self._groups, -1)) for Q in (self.source, self.target))
             W = torch.einsum("pgo,ngoi,qgi->npq", target, maps, source)
-        return W.view(*coefficients.shape[:-1], *W.shape[1:])
+        return W.reshape(*coefficients.shape[:-1], *W.shape[1:])
 
     def image(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
         """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (N, rows, columns) to signals."""
@@ -110,12 +113,12 @@ class GroupedMaps(Constants):
 
 def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int) -> bool:
     """Whether products of groups, with the change of basis, take less time than dense ones of as many taps."""
-    if rep_out.size**2 + rep_in.size**2 > FEW * taps * rep_out.size * rep_in.size:
+    most = FEW * taps * rep_out.size * rep_in.size
+    if min(rep_in.size, rep_out.size) < CHANNELS or OF_CHANGE * (rep_out.size**2 + rep_in.size**2) > most:
         return False
     layout = _layout(_parts(HomBasis(rep_in, rep_out)))
     n_out, n_in = (len(layout.groups) * n for n in layout.shape)
-    operations = taps * n_out * layout.shape[1] + n_out * rep_out.size + n_in * rep_in.size
-    return operations <= FEW * taps * rep_out.size * rep_in.size
+    return taps * n_out * layout.shape[1] + OF_CHANGE * (n_out * rep_out.size + n_in * rep_in.size) <= most
 
 
 def _parts(basis: HomBasis) -> list[Part]:
