@@ -67,10 +67,10 @@ class Irrep(Representation):
         """The algebra of the matrices that commute with it."""
         return TYPES[len(self.endomorphism_basis)]
 
-    @property
+    @cached_property
     def is_trivial(self) -> bool:
         """Whether every element acts as 1."""
-        return self.size == 1 and bool((self.generators == 1).all()) and not self.algebra.any()
+        return self.size == 1 and bool((self.action.generators == 1).all()) and not self.action.algebra.any()
 
     @cached_property
     def table(self) -> np.ndarray:
