@@ -15,6 +15,7 @@ from isospan.groups import (
     SymmetricGroup,
 )
 from isospan.nn import Conv1d, ConvTranspose1d, EquivariantMaps, Linear
+from isospan.nn.invariant_vectors import InvariantVectors
 from isospan.nn.permuted_maps import PermutedMaps
 from isospan.representations import Representation, conjugate_by, directsum
 
@@ -109,6 +110,15 @@ def test_permuted_layers_trace():
     torch.testing.assert_close(layer.coefficients.grad, ours.coefficients.grad)
     program = torch.export.export(layer, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=2)},))
     torch.testing.assert_close(program.module()(x[:3]), layer(x[:3]))
+
+
+def test_invariant_vectors_of_permutations_are_columns_of_the_change_of_basis(group):
+    for rep in (orbits(group)[1], 3 * group.regular_representation, orbits(group)[1] + 2 * orbits(group)[0]):
+        vectors = InvariantVectors(rep).double()
+        b = torch.randn(vectors.dimension, dtype=torch.float64)
+        expected = rep.change_of_basis[:, : len(b)] @ b.numpy()  # the trivial irrep leads
+        np.testing.assert_allclose(vectors(b), expected, rtol=0, atol=1e-13)
+        assert all(buffer.numel() <= rep.size for buffer in vectors.buffers())
 
 
 def test_groups_without_generators():
