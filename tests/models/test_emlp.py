@@ -10,6 +10,7 @@ import torch
 from isospan.errors import FrozenError, GroupMismatchError, OptionError, RepresentationError, ShapeError
 from isospan.groups import O3, SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.models import EMLP, IMLP, TransformerEncoder
+from isospan.models.hidden import hidden_representations
 from isospan.models.network import equivariant_network
 from isospan.models.norm_gates import NormGates
 from isospan.nn.freezable import Freezable
@@ -295,3 +296,10 @@ class TestBadInput:
     def test_groups(self):
         with pytest.raises(GroupMismatchError):
             EMLP(self.vector, CyclicGroup(4).regular_representation)
+
+
+def test_hidden_layers_of_lie_groups_take_no_reordering():
+    """Their coordinates stand irrep by irrep; the widths are whole copies of all irreps up to frequency 2."""
+    (hidden,) = hidden_representations(SO3().irrep(1), (128,), None)
+    assert hidden.size == 135
+    np.testing.assert_array_equal(hidden.change_of_basis, np.eye(135))

@@ -28,7 +28,12 @@ def hidden_representations(
     if len(units) == 0:
         raise OptionError("hidden_units is empty. Pass at least one width, or use isospan.nn.Linear.")
     widths = [check_count(width, what="A hidden width") for width in units]
-    unit = _default(rep_in.group) if hidden_rep is None else hidden_rep
+    if hidden_rep is None and rep_in.group.order() is None:
+        irreps = rep_in.group.irreps(FREQUENCY)
+        size = sum(irrep.size for irrep in irreps)
+        # irrep by irrep, as in the spectral basis, which then takes no reordering
+        return [directsum([-(-width // size) * irrep for irrep in irreps]) for width in widths]
+    unit = rep_in.group.regular_representation if hidden_rep is None else hidden_rep
     return [-(-width // unit.size) * unit for width in widths]
 
 
@@ -67,7 +72,3 @@ def check_reach(rep_in: Representation, hidden: Representation, rep_out: Represe
         f"output {rep_out.name!r} would be zero, since the input {rep_in.name!r} has no irrep of it. Add products of "
         "features to the input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
     )
-
-
-def _default(group) -> Representation:  # noqa: ANN001
-    return directsum(group.irreps(FREQUENCY)) if group.order() is None else group.regular_representation

@@ -31,6 +31,15 @@ def copies_of(rep: Representation) -> tuple[Copies, ...]:
     )
 
 
+def each_irrep(z: Tensor, copies: Sequence[Copies]) -> list[Tensor]:
+    """The copies (..., multiplicity, dim) of every irrep in spectral coordinates z (..., D).
+
+    They are cut apart at once: the gradients of slices would be added up, each as large as z.
+    """
+    parts = z.split([part.stop - part.start for part in copies], dim=-1)
+    return [z.unflatten(-1, (part.multiplicity, part.dim)) for z, part in zip(parts, copies, strict=True)]
+
+
 def copy_numbers(rep: Representation) -> np.ndarray:
     """The number of the copy that each spectral coordinate belongs to, (D,)."""
     return np.repeat(np.arange(len(rep.irreps)), [irrep.size for irrep in rep.irreps])
@@ -38,11 +47,13 @@ def copy_numbers(rep: Representation) -> np.ndarray:
 
 def mean_over_copies(values: Tensor, copies: Sequence[Copies]) -> Tensor:
     """Means (..., number of copies) over the coordinates (..., D) of each copy."""
-    return torch.cat([part.of(values).mean(-1) for part in copies], dim=-1)
+    return torch.cat([part.mean(-1) for part in each_irrep(values, copies)], dim=-1)
 
 
 def norms(X: Tensor) -> Tensor:
     """Norms (..., m) of copies (..., m, d); every derivative at a copy that is zero is zero."""
+    if X.shape[-1] == 1:
+        return X.squeeze(-1).abs()
     is_zero = (X == 0).all(-1)
     return torch.linalg.vector_norm(X.masked_fill(is_zero.unsqueeze(-1), 1.0), dim=-1).masked_fill(is_zero, 0.0)
 

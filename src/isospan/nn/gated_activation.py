@@ -53,12 +53,8 @@ class GatedActivation(GatedCopies):
         """Return the gated features (..., rep.size)."""
         check_features(x, sum(self._sizes))
         features, gates = x.split(self._sizes, dim=-1)
-        z, start, invariants = self.change(features), 0, []
-        for part in self._copies:
-            if part.is_trivial:
-                invariants.append(part.of(z).squeeze(-1))
-            else:
-                invariants.append(gates.narrow(-1, start, part.multiplicity))
-                start += part.multiplicity
+        z = self.change(features)
+        of_gates = iter(gates.split([part.multiplicity for part in self._copies if not part.is_trivial], dim=-1))
+        invariants = [part.of(z).squeeze(-1) if part.is_trivial else next(of_gates) for part in self._copies]
         with full_precision(z):
             return self.gated(z, torch.cat(invariants, dim=-1))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._constants import full_precision
-from isospan.nn._copies import copies_of, norms
+from isospan.nn._copies import copies_of, each_irrep, norms
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import Representation
 
@@ -44,4 +44,4 @@ class IrrepNorm(torch.nn.Module):
         """Return the norms (..., number of copies)."""
         z = self.change(x)
         with full_precision(z):
-            return torch.cat([norms(part.of(z)) for part in self._copies], dim=-1)
+            return torch.cat([norms(part) for part in each_irrep(z, self._copies)], dim=-1)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from isospan.nn._constants import Constants, full_precision
-from isospan.nn._copies import copies_of
+from isospan.nn._copies import copies_of, each_irrep
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import Irrep, IsotypicComponent, Representation
 
@@ -67,7 +67,7 @@ class IsotypicBasis(torch.nn.Module):
 
     def split(self, z: Tensor) -> tuple[Tensor, ...]:
         """The copies (..., m, d) of every irrep in coordinates z, in the order of ``rep.isotypic``."""
-        return tuple(part.of(z) for part in self._copies)
+        return tuple(each_irrep(z, self._copies))
 
 
 def _is_free(component: IsotypicComponent) -> bool:

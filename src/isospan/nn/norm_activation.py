@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isospan.nn._activations import Activation
 from isospan.nn._constants import full_precision
-from isospan.nn._copies import norms
+from isospan.nn._copies import each_irrep, norms
 from isospan.nn._gates import GatedCopies
 from isospan.representations import Representation
 
@@ -52,7 +52,8 @@ class NormActivation(GatedCopies):
         """Return x (..., rep.size) with every copy rescaled."""
         z = self.change(x)
         with full_precision(z):
-            sizes = [_size(part.of(z), signed=part.is_trivial) for part in self._copies]
+            parts = zip(each_irrep(z, self._copies), self._copies, strict=True)
+            sizes = [_size(X, signed=part.is_trivial) for X, part in parts]
             invariants = torch.cat(sizes, dim=-1)
             invariants = invariants if self.bias is None else invariants + self.bias.to(z.dtype)
             return self.gated(z, invariants)
