@@ -7,7 +7,14 @@ import torch
 from torch._dynamo.utils import counters
 
 from isospan.errors import NumericalWarning
-from isospan.guided import EverySteps, SpaceObjective, combined_loss, solve_subspaces
+from isospan.guided import (
+    EverySteps,
+    SpaceObjective,
+    combined_loss,
+    disentanglement_loss,
+    disentanglement_loss_original,
+    solve_subspaces,
+)
 from isospan.moments import Moments
 
 # Dynamo looks at the gradient of all that enters a graph. It hides this warning, but cannot where warnings are errors.
@@ -149,3 +156,11 @@ def test_a_step_compiled_as_a_whole_is_told_that_no_force_is_seen():
 
     with pytest.warns(NumericalWarning, match="no force of the task on the latents was seen"):
         train(compiled(step), objective, list(encoder.parameters()), n_steps=14)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by Dynamo itself
+@pytest.mark.parametrize("loss", [disentanglement_loss, disentanglement_loss_original])
+def test_disentanglement_in_one_graph(loss):
+    z, _ = batch()
+    W = {"b": torch.eye(D)[:2], "a": torch.eye(D)[1:4]}
+    torch.testing.assert_close(compiled(loss, fullgraph=True)(z, W), loss(z, W))

@@ -369,3 +369,15 @@ def test_warnings_name_the_line_of_the_user():
         with pytest.warns(NumericalWarning, match="k is at most min") as caught:
             call()
         assert [w.filename for w in caught] == [__file__]
+
+
+@pytest.mark.parametrize("method", ["covariance", "regression", "correlation"])
+def test_autocast_does_not_reach_a_solve(method):
+    z = torch.randn(200, 12)
+    y = {"a": z[:, :4] @ torch.randn(4, 6), "b": z[:, 2:5] ** 2}
+    expected = solve_subspaces(z, y, k=3, method=method)
+    with torch.autocast("cpu", torch.bfloat16):
+        space = solve_subspaces(z, y, k=3, method=method)
+    for name in y:
+        assert torch.equal(space.W[name], expected.W[name])
+        assert torch.equal(space.A[name], expected.A[name])

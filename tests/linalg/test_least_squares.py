@@ -52,3 +52,10 @@ def test_a_stack_of_full_and_deficient_rank(ridge):
     G, C = S.mT @ S, S.mT @ randn(4, 30, 3)
     for i, A in enumerate(solve_gram(G, C, ridge=ridge)):
         torch.testing.assert_close(A, solve_gram(G[i], C[i], ridge=ridge), rtol=0, atol=1e-13)
+
+
+def test_the_gradient_to_the_right_hand_side_is_finite_where_rank_lacks():
+    C = randn(2, 1).requires_grad_()
+    G = torch.diag(torch.tensor([2.0, 0.0], dtype=torch.float64))
+    solve_gram(G, C).sum().backward()
+    torch.testing.assert_close(C.grad, torch.tensor([[0.5], [0.0]], dtype=torch.float64))

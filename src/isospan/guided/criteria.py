@@ -27,9 +27,9 @@ class Criterion:
     correlation    C_zz + λI               C_zy (C_yy + λ_y I)^{-1/2}
     ============== ======================= =========================================
 
-    With G = I it is :math:`\|W C_{zy}\|_F^2` over orthonormal rows (partial least squares); with G = C_zz the variance
-    of y that the best decoder of W z explains (reduced-rank regression); with whitened targets the sum of squared
-    canonical correlations.
+    With G = I it is :math:`\|n W C_{zy}\|_F^2` over orthonormal rows (partial least squares), in the units of sums over
+    all n samples; with G = C_zz the variance of y that the best decoder of W z explains (reduced-rank regression); with
+    whitened targets the sum of squared canonical correlations.
 
     Attributes:
         metric: G (D, D), or None for the identity.

@@ -98,8 +98,11 @@ def least_squares(
 ) -> dict[str, Tensor]:
     """Decoders from projected cross-scatters W S_zy; the count cancels, as the ridge is relative."""
     WZ = (torch.cat(list(W.values())) @ moments.scatter_zz).split([len(W_q) for W_q in W.values()])
-    decode = lambda W, WZ, WS: solve_gram(WZ @ W.mT, WS, ridge=ridge)  # noqa: E731
-    return by_shape(decode, W, dict(zip(W, WZ, strict=True)), WS)
+
+    def decoders(basis: Tensor, cross_z: Tensor, cross_y: Tensor) -> Tensor:
+        return solve_gram(cross_z @ basis.mT, cross_y, ridge=ridge)
+
+    return by_shape(decoders, W, dict(zip(W, WZ, strict=True)), WS)
 
 
 def _ridge_solution(S: Tensor, Y: Tensor, ridge: float) -> Tensor:

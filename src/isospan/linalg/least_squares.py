@@ -37,8 +37,9 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
     by_pivots = _well_conditioned(L)
     if by_pivots.all():
         return torch.cholesky_solve(C, L)
-    by_spectrum = _spectral_solution(G, C, ridge)
-    return torch.where(by_pivots[..., None, None], torch.cholesky_solve(C, L), by_spectrum)
+    A = _spectral_solution(G, C, ridge)
+    A[by_pivots] = torch.cholesky_solve(C[by_pivots], L[by_pivots])
+    return A
 
 
 def _spectral_solution(G: Tensor, C: Tensor, ridge: float) -> Tensor:

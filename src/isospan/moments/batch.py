@@ -6,11 +6,12 @@ from math import frexp
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan.linalg import add_gram_, mirror_
 
 SINGLE = torch.finfo(torch.float32)
 ROOM = 2**16
-"""Numbers that are centred at a time, so that they stay where the processor reaches them fast."""
+"""Numbers of the latents, or of small quantities, that are centred at a time: so many stay near the processor."""
 
 
 def add_batch_(
@@ -22,10 +23,11 @@ def add_batch_(
     in which float32 neither overflows nor underflows: since the latents are centred in float64, a rest r of the mean in
     the quantities does no harm, :math:`Z_c^\top (Y_c + 1 r^\top) = Z_c^\top Y_c`.
     """
-    parts, unit = z.split(_rows(z)), _unit(z, precision)
+    rows = _rows(z)
+    parts, unit = z.split(rows), _unit(z, precision)
     z_mean = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0) / len(z)
     zc = z.new_empty(z.shape, dtype=precision)
-    for part, out in zip(parts, zc.split(_rows(z)), strict=True):
+    for part, out in zip(parts, zc.split(rows), strict=True):
         centred = part - z_mean
         add_gram_(state["scatter_zz"], centred)
         out.copy_(_in_units(centred, unit))
@@ -38,7 +40,7 @@ def add_batch_(
 
 
 def _add_quantities_(cross: Tensor, squares: Tensor, zc: Tensor, unit_z: float, y: Sequence[Tensor]) -> Tensor:
-    """Add what some quantities {(B, P)} contribute to the scatters of their columns; returns their means (ΣP,)."""
+    """Add what some quantities (B, P) contribute to the scatters of their columns; returns their means (ΣP,)."""
     units, widths, count = [_unit(q, zc.dtype) for q in y], [q.shape[1] for q in y], len(zc)
     yc, shift = _centred([_in_units(q, unit) for q, unit in zip(y, units, strict=True)], zc.dtype)
     rest = yc.sum(0).double() / count
@@ -48,7 +50,8 @@ def _add_quantities_(cross: Tensor, squares: Tensor, zc: Tensor, unit_z: float, 
     if zc.dtype == torch.float64:
         cross.addmm_(zc.mT, yc)
     else:
-        product = zc.mT @ yc
+        with full_precision(zc):
+            product = zc.mT @ yc
         for block, part, unit in zip(cross.split(widths, 1), product.split(widths, 1), units, strict=True):
             block.add_(part, alpha=unit_z * unit)
     in_units = torch.cat([rest.new_full((P,), unit) for P, unit in zip(widths, units, strict=True)])
@@ -79,17 +82,19 @@ def add_means_(state: Mapping[str, Tensor], z_mean: Tensor, y_mean: Tensor, coun
 
 
 def _rows(x: Tensor) -> int:
-    """How many rows fit into the room."""
-    return max(ROOM // x.shape[1], 1)
+    """How many rows are centred at a time: so many that adding their products up does not count."""
+    return max(ROOM // x.shape[1], x.shape[1]) if x.device.type == "cpu" else len(x)
 
 
 def _chunks(y: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """Quantities in their order, as many at a time as fit into the room, and at least one."""
     chunk: list[Tensor] = []
+    size = 0
     for q in y:
-        if chunk and sum(x.numel() for x in (*chunk, q)) > ROOM:
+        size += q.numel()
+        if chunk and size > ROOM:
             yield chunk
-            chunk = []
+            chunk, size = [], q.numel()
         chunk.append(q)
     yield chunk
 

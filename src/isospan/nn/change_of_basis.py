@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from isospan.nn._constants import Constants, full_precision
+from isospan._autocast import full_precision
+from isospan.nn._constants import Constants
 from isospan.nn._inputs import check_features
 from isospan.representations import Representation, directsum
 from isospan.representations.representation import check_representation

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan.errors import OptionError
 from isospan.nn._activations import Activation, activation_name, as_activation
-from isospan.nn._constants import Constants, full_precision
+from isospan.nn._constants import Constants
 from isospan.nn._grids import Grid, default_grid_size, grid_of
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan.nn._activations import Activation
-from isospan.nn._constants import full_precision
 from isospan.nn._gates import GatedCopies
 from isospan.nn._inputs import check_features
 from isospan.representations import Representation

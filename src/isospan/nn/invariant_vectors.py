@@ -3,7 +3,8 @@
 import numpy as np
 from torch import Tensor
 
-from isospan.nn._constants import Constants, full_precision
+from isospan._autocast import full_precision
+from isospan.nn._constants import Constants
 from isospan.nn._linear_function import joined
 from isospan.representations import Representation
 from isospan.representations.blocks import Block

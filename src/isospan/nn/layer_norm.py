@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan.errors import RepresentationError
-from isospan.nn._constants import full_precision
 from isospan.nn._inputs import check_features
 from isospan.nn._normalization import Normalization
 from isospan.representations import Representation

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan._checks import check_choice
-from isospan.nn._constants import Constants, full_precision
+from isospan.nn._constants import Constants
 from isospan.nn._copies import copy_numbers
 from isospan.nn._inputs import check_features
 from isospan.nn.change_of_basis import ChangeOfBasis

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan.errors import RepresentationError, ShapeError
-from isospan.nn._constants import Constants, full_precision
+from isospan.nn._constants import Constants
 from isospan.nn._inputs import check_features
 from isospan.representations import Representation
 from isospan.representations.representation import check_representation

@@ -6,13 +6,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import (
     centred,
     checked_bases,
     checked_decoders,
     checked_quantities,
-    exact_products,
     sizes,
     stacked,
 )
@@ -44,7 +44,7 @@ def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], 
         >>> alignment_loss(z, W, {"a": torch.tensor([[2.0]])}, {"a": 2 * z[:, :1] + 7}).round(decimals=4)
         tensor(0.)
     """
-    with exact_products(Z):
+    with full_precision(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
         Y = checked_quantities(Y, W, Z)
         A = checked_decoders(A, W, Y)

@@ -6,13 +6,13 @@ from typing import Literal, get_args, overload
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan._checks import check_choice
 from isospan.guided.losses.inputs import (
     centred,
     checked_bases,
     checked_decoders,
     checked_quantities,
-    exact_products,
     sizes,
     stacked,
 )
@@ -121,7 +121,7 @@ def combined_loss(
     weight = checked_weights(weights)
     check_isotropy_options(isotropy, n_dir)
     check_choice(metric, get_args(Metric), what="stability metric")
-    with exact_products(Z):
+    with full_precision(Z):
         Zc, W = centred(Z, whole), checked_bases(W, Z)
         Y = checked_quantities(Y, W, Z)
         A = checked_decoders(A, W, Y)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan.errors import DegenerateDataError
 from isospan.guided.losses.fused import Gradients, with_gradient
-from isospan.guided.losses.inputs import centred, checked_bases, exact_products, sizes, stacked
+from isospan.guided.losses.inputs import centred, checked_bases, sizes, stacked
 
 Weight = Callable[[int, int], float]
 
@@ -55,7 +55,7 @@ def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool =
         >>> disentanglement_loss(z, {"a": e[:1], "b": e[:1]}, unbiased=True).round(decimals=4)
         tensor(1.)
     """
-    with exact_products(Z):
+    with full_precision(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
         return with_gradient(partial(squared_correlation, sizes(W), unbiased), Zc @ stacked(W).mT)
 
@@ -73,7 +73,7 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
         >>> disentanglement_loss_original(z, {"a": e[:1]})
         tensor(0.)
     """
-    with exact_products(Z):
+    with full_precision(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
         kernel = partial(_weighted_correlation, sizes(W), _by_both)
         S = Zc @ stacked(W).mT
@@ -127,8 +127,8 @@ def _pair_weights(S: Tensor, k: Sequence[int], weight: Weight) -> Tensor:
     table = [[0.0] * len(k) for _ in k]
     for i, j in combinations(range(len(k)), 2):
         table[i][j] = table[j][i] = 2 * weight(k[i], k[j]) / math.comb(len(k), 2)
-    weights = np.repeat(np.repeat(table, k, axis=0), k, axis=1)
-    return torch.from_numpy(weights).to(S)
+    block = torch.tensor([i for i, size in enumerate(k) for _ in range(size)], device=S.device)
+    return torch.tensor(table, dtype=S.dtype, device=S.device)[block][:, block]
 
 
 def _by_first(k_i: int, k_j: int) -> float:

@@ -4,7 +4,6 @@ The values are not looked at: a NaN in Z or Y makes a loss NaN, and no check wai
 """
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -20,12 +19,6 @@ from isospan._checks import (
 )
 from isospan.errors import ShapeError
 from isospan.moments import Moments
-
-
-def exact_products(Z: Tensor) -> AbstractContextManager[object]:
-    """Keep autocast from rounding the products of a loss to half precision."""
-    autocast = torch.is_autocast_enabled(Z.device.type)
-    return torch.autocast(Z.device.type, enabled=False) if autocast else nullcontext()
 
 
 def centred(Z: Tensor, whole: Moments | None = None) -> Tensor:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from isospan._autocast import full_precision
 from isospan._checks import check_choice
 from isospan.errors import OptionError
 from isospan.guided.losses.fused import Gradients, with_gradient
-from isospan.guided.losses.inputs import centred, checked_bases, exact_products, stacked
+from isospan.guided.losses.inputs import centred, checked_bases, stacked
 from isospan.guided.losses.whole import Whole
 from isospan.linalg import add_gram_, eigh, orthogonal_complement, orthonormal_rows
 
@@ -53,7 +54,7 @@ def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectr
         (tensor(0., dtype=torch.float64), tensor(True))
     """
     check_isotropy_options(spectrum, n_dir)
-    with exact_products(Z):
+    with full_precision(Z):
         Zc = centred(Z)
         return unevenness(Zc, stacked(checked_bases(W, Z)), n_dir=n_dir, spectrum=spectrum)
 

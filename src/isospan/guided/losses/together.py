@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from isospan._autocast import full_precision
 from isospan.guided.losses.alignment import decoding_error
 from isospan.guided.losses.disentanglement import squared_correlation
 from isospan.guided.losses.fused import Gradients, with_gradient
-from isospan.guided.losses.inputs import exact_products
 from isospan.guided.losses.isotropy import Spectrum, leading_free_directions, singular_spread, variance_spread
 from isospan.guided.losses.whole import Whole
 
@@ -121,7 +121,7 @@ def _as_one_operation(
     plan = Plan(k, dict(zip(BATCH_TERMS, weight, strict=True)), unbiased, n_dir, isotropy)  # pyright: ignore
     whole = Whole(count, sums[:-2], *sums[-2:]) if sums else None
     terms = dict.fromkeys(BATCH_TERMS, Zc.new_zeros(()))
-    with exact_products(Zc):
+    with full_precision(Zc):
         total, gradients = together(plan, whole, terms, needed, Zc, W_all, *A_and_Y)
     wanted = [(t, g) for t, g, wants in zip((Zc, W_all, *A_and_Y), gradients, needed, strict=True) if wants]
     in_full = [t.new_zeros(t.shape) if g is None else g.contiguous() for t, g in wanted]

@@ -1,0 +1,20 @@
+"""Autocast, where it must not lower the precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Context in which autocast is off: constants, statistics and losses keep the precision that they are held in.
+
+    Example:
+        >>> x = torch.ones(2, 2)
+        >>> with torch.autocast("cpu", torch.bfloat16), full_precision(x):
+        ...     (x @ x).dtype
+        torch.float32
+    """
+    device = like.device.type
+    is_lowered = not like.is_meta and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if is_lowered else nullcontext()
