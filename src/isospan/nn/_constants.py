@@ -1,7 +1,6 @@
 """Constants of a module: buffers in its precision, exact in every one."""
 
 from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 from weakref import WeakValueDictionary
 
@@ -11,6 +10,9 @@ from torch import Tensor
 
 from isospan.representations import HomBasis, Representation
 from isospan.representations.representation import check_representation
+
+SHORT = np.uint8, np.int16, np.int32
+"""What many indices are held as, or they would outweigh what they lead to; where they are used, they are cast."""
 
 
 class Constants(torch.nn.Module):
@@ -58,6 +60,10 @@ class Constants(torch.nn.Module):
         else:
             self.register_constant(name, order.astype(np.int32))
 
+    def register_indices(self, name: str, indices: np.ndarray) -> None:
+        """Make ``self.<name>`` a buffer with indices, of the shortest of :data:`SHORT` that reaches far enough."""
+        self.register_constant(name, indices.astype(next(t for t in SHORT if indices.max() <= np.iinfo(t).max)))
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self._buffers)
         super()._apply(fn, recurse)
@@ -70,6 +76,8 @@ class Constants(torch.nn.Module):
 
 class _Twins:
     """Makes modules of the same constants with buffers of their own, and so their parts.
+
+    It copies the buffers that the module was made with, in less time than from the arrays: nothing may write to them.
 
     Args:
         module: as it was just made, before anything is hung on it.
@@ -101,15 +109,16 @@ IN_USE: WeakValueDictionary[tuple[Hashable, ...], _Twins] = WeakValueDictionary(
 
 
 def _key(argument: Any) -> tuple[Hashable, ...]:
-    """What two representations share exactly if they have one group, one name and equal blocks in one order."""
+    """What two representations share exactly if they have one group, one name and one spectral basis."""
     if isinstance(argument, HomBasis):
         return _key(argument.rep_in), _key(argument.rep_out)
     check_representation(argument)
-    return argument.group, argument.name, *((b.action.key, b.indices.tobytes()) for b in argument.blocks)
+    return argument.group, argument.group.name, argument.name, basis_key(argument)
 
 
-def full_precision(like: Tensor) -> AbstractContextManager[object]:
-    """Context in which autocast is off: constants and statistics keep the precision that they are held in."""
-    device = like.device.type
-    is_lowered = not like.is_meta and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if is_lowered else nullcontext()
+def basis_key(rep: Representation) -> Hashable:
+    """What two representations of one group share exactly if they have the same blocks and one spectral basis.
+
+    Equal ones may not: a block of the same matrices is an irrep as it is, or was decomposed into one.
+    """
+    return tuple((block.action.key, block.indices.tobytes(), block.action.basis_key) for block in rep.blocks)

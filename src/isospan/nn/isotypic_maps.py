@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.nn._constants import Constants, full_precision
+from isospan._autocast import full_precision
+from isospan.nn._constants import Constants, basis_key
 from isospan.nn._linear_function import picked
 from isospan.nn._some_maps import basis_of_maps
 from isospan.nn.isotypic_pieces import IsotypicPieces
@@ -77,7 +78,7 @@ class IsotypicMaps(Constants):
         self._sizes = rep_out.size, rep_in.size
         self.source = IsotypicPieces.shared(rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        self.target = None if rep_out == rep_in else IsotypicPieces.shared(rep_out)
+        self.target = None if basis_key(rep_out) == basis_key(rep_in) else IsotypicPieces.shared(rep_out)
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in rep_out.isotypic]
         copies = []
         for number, block in enumerate(basis.blocks):

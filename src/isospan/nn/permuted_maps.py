@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from isospan.nn._constants import Constants, full_precision
+from isospan._autocast import full_precision
+from isospan.nn._constants import Constants
 from isospan.nn._linear_function import joined
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
-
-SHORT = np.uint8, np.int16, np.int32
-"""What indices are held as: the first that reaches far enough, or they would outweigh small maps."""
 
 
 class Orbit(NamedTuple):
@@ -53,8 +51,8 @@ class PermutedMaps(Constants):
         self._sizes = basis.rep_out.size, basis.rep_in.size
         orders = [_coefficients(basis, o, i) for o in range(len(targets)) for i in range(len(sources))]
         counts = [order.size for order in orders]
-        self._register_short("order", np.concatenate([order.ravel() for order in orders]))
-        self._register_short("rows", np.argsort(np.concatenate([_sorted(block).ravel() for block in targets])))
+        self.register_order("order", np.concatenate([order.ravel() for order in orders]))
+        self.register_order("rows", np.argsort(np.concatenate([_sorted(block).ravel() for block in targets])))
         coordinates, moves = np.concatenate([block.indices.ravel() for block in sources]), _moves(basis.rep_in)
         self._orbits: list[Orbit] = []
         for o, block in enumerate(targets):
@@ -62,7 +60,7 @@ class PermutedMaps(Constants):
             for i, name in enumerate(names):
                 self.register_constant(name, _factor(basis, o, i))
             moved = _moved(block, moves)[np.argsort(block.indices[0])][:, coordinates]
-            self.register_constant(f"moved_of_{o}", _short(np.argsort(moved, axis=1)[:, None]))
+            self.register_indices(f"moved_of_{o}", np.argsort(moved, axis=1)[:, None])
             ours = counts[o * len(sources) : (o + 1) * len(sources)]
             self._orbits.append(Orbit(block.copies, ours, f"moved_of_{o}", names))
 
@@ -73,7 +71,7 @@ class PermutedMaps(Constants):
             c = taps if self.order is None else taps.gather(1, self.order.long().expand_as(taps))
             parts = _split(c, [sum(orbit.counts) for orbit in self._orbits])
             W = joined([self._rows(part, orbit) for part, orbit in zip(parts, self._orbits, strict=True)], dim=0)
-            W = W if self.rows is None else W.index_select(0, self.rows.int())
+            W = W if self.rows is None else W.index_select(0, self.rows)
         W = W.transpose(0, 1)
         return W if coefficients.dim() == 2 else W.view(*coefficients.shape[:-1], *self._sizes)
 
@@ -86,17 +84,6 @@ class PermutedMaps(Constants):
         moved = held[orbit.moved].long()
         shape = orbit.copies, len(moved), len(c), moved.shape[2]
         return first.permute(1, 2, 0, 3).expand(shape).gather(3, moved.expand(shape)).flatten(0, 1)
-
-    def _register_short(self, name: str, order: np.ndarray) -> None:
-        """Make ``self.<name>`` a buffer with an order, or None where it leaves all as it is."""
-        if (order == np.arange(len(order))).all():
-            setattr(self, name, None)
-        else:
-            self.register_constant(name, _short(order))
-
-
-def _short(indices: np.ndarray) -> np.ndarray:
-    return indices.astype(next(dtype for dtype in SHORT if indices.max() <= np.iinfo(dtype).max))
 
 
 def _split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:

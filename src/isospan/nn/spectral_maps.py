@@ -3,7 +3,8 @@
 from torch import Tensor
 from torch.nn.functional import pad
 
-from isospan.nn._constants import Constants, full_precision
+from isospan._autocast import full_precision
+from isospan.nn._constants import Constants, basis_key
 from isospan.nn._copies import copies_of, trivial_copies
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import HomBasis
@@ -25,7 +26,8 @@ class SpectralMaps(Constants):
             self.register_constant(name, E)
         self.source = ChangeOfBasis.shared(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        self.target = None if basis.rep_out == basis.rep_in else ChangeOfBasis.shared(basis.rep_out)
+        is_one = basis_key(basis.rep_out) == basis_key(basis.rep_in)
+        self.target = None if is_one else ChangeOfBasis.shared(basis.rep_out)
         self._size, self._trivial = basis.rep_out.size, trivial_copies(copies_of(basis.rep_out))
 
     def forward(self, coefficients: Tensor) -> Tensor:

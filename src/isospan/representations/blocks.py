@@ -28,6 +28,7 @@ class Action(Immutable):
     group: SymmetryGroup
     algebra: np.ndarray
     generators: np.ndarray
+    _transient = frozenset({"basis_key"})
 
     def __init__(self, group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
         # adding zero makes -0.0 and 0.0 one value, so that equal matrices have equal bytes
@@ -52,6 +53,11 @@ class Action(Immutable):
     def basis(self) -> np.ndarray:
         """Columns of :attr:`decomposition`."""
         return self.decomposition[0]
+
+    @cached_property
+    def basis_key(self) -> bytes:
+        """What two equal actions share exactly if their bases are equal too."""
+        return self.basis.tobytes()
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -1,0 +1,62 @@
+"""Constants of modules are shared exactly where they are equal, and held in few bytes."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.groups import CyclicGroup, FiniteGroup, QuaternionGroup
+from isospan.nn import ChangeOfBasis, EquivariantMaps, Linear
+from isospan.nn._constants import Constants
+from isospan.nn.grouped_maps import GroupedMaps
+from isospan.nn.isotypic_maps import IsotypicMaps
+from isospan.representations import Representation, directsum
+
+IRREP = QuaternionGroup().irreps()[-1]
+GIVEN = Representation(IRREP.group, list(IRREP.generators), name="given")
+"""The same matrices, decomposed: in another basis than the irrep itself."""
+
+
+@pytest.mark.parametrize("kind", [EquivariantMaps, GroupedMaps, IsotypicMaps])
+def test_equal_representations_may_have_two_bases(kind):
+    point = IRREP.group.trivial_representation
+    first, second = GIVEN + point + IRREP, IRREP + point + GIVEN
+    assert first == second
+    assert not np.allclose(first.change_of_basis, second.change_of_basis)
+    for pair in [(first, second), (second, first), (first, first)]:
+        maps = kind(*pair).double()
+        taps = torch.randn(3, maps.dimension, dtype=torch.float64)
+        torch.testing.assert_close(maps(taps), maps.basis.synthesize(taps), rtol=0, atol=1e-13)
+
+
+def test_one_name_and_equal_matrices_in_two_bases_share_nothing():
+    first, second = directsum([IRREP, IRREP], name="latent"), (2 * GIVEN).renamed("latent")
+    assert first == second
+    held = Linear(first, first)
+    layer = Linear(second, second).double()
+    state, weight = layer.state_dict(), layer.weight
+    torch.testing.assert_close(weight, layer.maps.basis.synthesize(layer.coefficients), rtol=0, atol=1e-13)
+    del held, layer
+    gc.collect()
+    alone = Linear(second, second).double()
+    alone.load_state_dict(state)
+    torch.testing.assert_close(alone.weight, weight)
+
+
+def test_groups_of_another_name_share_nothing():
+    group = CyclicGroup(4)
+    other = FiniteGroup(group.graph.right, name="quarter turns")
+    assert group == other
+    held = ChangeOfBasis.shared(group.regular_representation)
+    for rep in (group.regular_representation, other.regular_representation):
+        assert ChangeOfBasis.shared(rep).rep_in.group.name == rep.group.name
+    assert held.rep_in.group.name == group.name
+
+
+def test_indices_are_held_in_the_shortest_type_that_reaches():
+    for largest, dtype in [(255, "uint8"), (256, "int16"), (2**15 - 1, "int16"), (2**15, "int32")]:
+        constants, indices = Constants(), np.array([0, largest, 3])
+        constants.register_indices("places", indices)
+        assert constants.places.dtype == getattr(torch, dtype)
+        assert constants.places.tolist() == indices.tolist()
