@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import OptionError, ShapeError
+from isospan.errors import OptionError, RepresentationError, ShapeError
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.nn import Conv1d, ConvTranspose1d, grouped_maps, isotypic_maps
 from isospan.nn.grouped_maps import GroupedMaps
@@ -177,6 +177,29 @@ def test_convolutions_of_few_channels_and_many_taps_are_computed_in_groups():
     assert Conv1d(many, 24 * many.group.trivial_representation, 99).by_irrep is None
     assert Conv1d(few, few, 9).by_irrep is None
     assert ConvTranspose1d(many, many, 9).by_irrep is None
+
+
+def test_strides_leave_too_few_outputs_for_groups():
+    """The input changes its basis for every entry, and an entry of the output takes several of them."""
+    rep = IcosahedralGroup().regular_representation
+    assert isinstance(Conv1d(rep, rep, 9, stride=1).maps, GroupedMaps)
+    assert Conv1d(rep, rep, 9, stride=4).by_irrep is None
+
+
+@pytest.mark.parametrize("taps", [1, 9])
+def test_representations_without_a_shared_irrep_are_refused(taps):
+    trivial, sign = CyclicGroup(2).irreps()
+    with pytest.raises(RepresentationError, match="an irrep that both representations contain"):
+        Conv1d(40 * trivial, 40 * sign, taps)
+
+
+def test_groups_of_many_coefficients_are_those_of_the_dense_weight():
+    """More than two bytes count."""
+    regular = 130 * CyclicGroup(2).regular_representation
+    maps = GroupedMaps(regular, regular).double()
+    assert maps.dimension > 2**15
+    coefficients = torch.randn(maps.dimension, dtype=torch.float64)
+    torch.testing.assert_close(maps(coefficients), maps.basis.synthesize(coefficients), rtol=0, atol=1e-12)
 
 
 def test_groups_hold_blocks_of_all_irreps_side_by_side():

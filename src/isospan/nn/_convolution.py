@@ -37,10 +37,10 @@ class Convolution(DenseMap):
         bias: bool,
     ) -> None:
         taps = whole(kernel_size, least=1, what="kernel_size")
-        super().__init__(rep_in, rep_out, taps=(taps,), bias=bias)
-        self.kernel_size = taps
+        step = whole(stride, least=1, what="stride")
+        super().__init__(rep_in, rep_out, taps=(taps,), bias=bias, stride=step)
+        self.kernel_size, self.stride = taps, step
         self.in_channels, self.out_channels = rep_in.size, rep_out.size
-        self.stride = whole(stride, least=1, what="stride")
         self.dilation = whole(dilation, least=1, what="dilation")
 
     def _convolved(self, x: Tensor, convolve: Callable[..., Tensor]) -> Tensor:

@@ -119,10 +119,11 @@ class Conv1d(Convolution):
         weight = maps.permute(1, 2, 0)
         return weight.mT.contiguous().mT if self.kernel_size >= SOME_TAPS else weight.contiguous()
 
-    def _kind(self, taps: int) -> Kind:
-        kind = super()._kind(taps)
-        in_groups = kind is EquivariantMaps and grouped_maps.saves_time(self.rep_in, self.rep_out, taps=taps)
-        return GroupedMaps if in_groups else kind
+    def _kind(self, taps: int, stride: int) -> Kind:
+        kind = super()._kind(taps, stride)
+        if kind is EquivariantMaps and grouped_maps.saves_time(self.rep_in, self.rep_out, taps=taps, stride=stride):
+            return GroupedMaps
+        return kind
 
     def extra_repr(self) -> str:
         """What was asked for."""

@@ -26,6 +26,7 @@ class DenseMap(Freezable):
         rep_out: how it acts on the output.
         taps: number of maps: () for one, (kernel_size,) for a convolution.
         bias: whether there is one, where the output has invariant vectors.
+        stride: of a convolution.
 
     Attributes:
         coefficients: parameter ``(*taps, dimension)``, see :class:`isospan.representations.HomBasis`.
@@ -38,10 +39,12 @@ class DenseMap(Freezable):
     _tap_gain: float = 1.0
     """Standard deviation of what one tap contributes: an output is the sum of several."""
 
-    def __init__(self, rep_in: Representation, rep_out: Representation, *, taps: tuple[int, ...], bias: bool) -> None:
+    def __init__(
+        self, rep_in: Representation, rep_out: Representation, *, taps: tuple[int, ...], bias: bool, stride: int = 1
+    ) -> None:
         super().__init__(rep_in, rep_out)
         check_same_group(rep_in, rep_out)
-        self.maps = self._kind(prod(taps)).shared(rep_in, rep_out)
+        self.maps = self._kind(prod(taps), stride).shared(rep_in, rep_out)
         self.coefficients = torch.nn.Parameter(torch.empty(*taps, self.maps.dimension))
         m = trivial_copies(copies_of(rep_out)).multiplicity if bias else 0
         self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
@@ -59,7 +62,7 @@ class DenseMap(Freezable):
         synthesis = self.maps.synthesis if isinstance(self.maps, EquivariantMaps) else None
         return synthesis if isinstance(synthesis, SpectralMaps) else None
 
-    def _kind(self, taps: int) -> Kind:
+    def _kind(self, taps: int, stride: int) -> Kind:
         """How to multiply in the least time."""
         return IsotypicMaps if saves_time(self.rep_in, self.rep_out, taps=taps) else EquivariantMaps
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.nn._constants import Constants, full_precision
+from isospan._autocast import full_precision
+from isospan.nn._constants import Constants
 from isospan.nn._some_maps import basis_of_maps
 from isospan.representations import HomBasis, Representation
 from isospan.representations.hom_basis import HomBlock
@@ -84,7 +85,7 @@ class GroupedMaps(Constants):
         self.register_constant("source", source)
         self.register_constant("target", target)
         numbers, factors = _entries(layout)
-        self.register_constant("numbers", numbers.astype(np.int16 if self.dimension < 2**15 else np.int32))
+        self.register_indices("numbers", numbers)
         self.register_constant("factors", factors)
 
     def forward(self, coefficients: Tensor) -> Tensor:
@@ -111,14 +112,21 @@ class GroupedMaps(Constants):
         return (terms * self.factors.to(taps.dtype)).sum(1).unflatten(1, (-1, self._shape[1]))
 
 
-def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int) -> bool:
-    """Whether products of groups, with the change of basis, take less time than dense ones of as many taps."""
+def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int, stride: int) -> bool:
+    """Whether products of groups, with the change of basis, take less time than dense ones of as many taps.
+
+    For each entry of the output, ``stride`` of the input change their basis.
+    """
     most = FEW * taps * rep_out.size * rep_in.size
-    if min(rep_in.size, rep_out.size) < CHANNELS or OF_CHANGE * (rep_out.size**2 + rep_in.size**2) > most:
+    if min(rep_in.size, rep_out.size) < CHANNELS or OF_CHANGE * (rep_out.size**2 + stride * rep_in.size**2) > most:
         return False
-    layout = _layout(_parts(HomBasis(rep_in, rep_out)))
+    basis = HomBasis(rep_in, rep_out)
+    if basis.dimension == 0:
+        return False
+    layout = _layout(_parts(basis))
     n_out, n_in = (len(layout.groups) * n for n in layout.shape)
-    return taps * n_out * layout.shape[1] + OF_CHANGE * (n_out * rep_out.size + n_in * rep_in.size) <= most
+    change = OF_CHANGE * (n_out * rep_out.size + stride * n_in * rep_in.size)
+    return taps * n_out * layout.shape[1] + change <= most
 
 
 def _parts(basis: HomBasis) -> list[Part]:

@@ -78,10 +78,10 @@ class Linear(DenseMap):
         """Return a plain linear layer of the same map that shares nothing with this one."""
         return plain_linear(*self.dense()).train(self.training)
 
-    def _kind(self, taps: int) -> Kind:
+    def _kind(self, taps: int, stride: int) -> Kind:
         is_gathered = self.rep_in.is_permutation and self.rep_out.is_permutation
         is_wide = min(self.rep_in.size, self.rep_out.size) >= WIDE
-        return super()._kind(taps) if is_wide and not is_gathered else EquivariantMaps
+        return super()._kind(taps, stride) if is_wide and not is_gathered else EquivariantMaps
 
     def extra_repr(self) -> str:
         """The sizes of input and output."""
