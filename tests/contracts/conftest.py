@@ -134,7 +134,7 @@ LAYERS = {
         lambda rep: nn.Conv1d(6 * rep, 6 * rep, 9, padding=4),
         shape=SERIES,
         any_batch=False,
-        has=lambda group, basis: group in ("D6", "A4"),
+        has=lambda group, basis: group == "A4" or (group, basis) == ("D6", "permuted"),
     ),
     "ConvTranspose1d": Entry(
         nn.ConvTranspose1d, lambda rep: nn.ConvTranspose1d(rep, rep, 3, stride=2), shape=SERIES, any_batch=False
