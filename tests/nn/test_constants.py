@@ -60,3 +60,14 @@ def test_indices_are_held_in_the_shortest_type_that_reaches():
         constants.register_indices("places", indices)
         assert constants.places.dtype == getattr(torch, dtype)
         assert constants.places.tolist() == indices.tolist()
+
+
+def test_what_is_written_to_the_constants_of_one_module_reaches_no_other():
+    first = ChangeOfBasis.shared(GIVEN)
+    x, expected = torch.randn(3, 4), ChangeOfBasis(GIVEN)
+    for buffer in first.buffers():
+        buffer.data = torch.zeros_like(buffer)
+    torch.testing.assert_close(ChangeOfBasis.shared(GIVEN)(x), expected(x))
+    for buffer in ChangeOfBasis.shared(GIVEN).buffers():
+        buffer.zero_()
+    torch.testing.assert_close(ChangeOfBasis.shared(GIVEN)(x), expected(x))

@@ -77,7 +77,7 @@ class Constants(torch.nn.Module):
 class _Twins:
     """Makes modules of the same constants with buffers of their own, and so their parts.
 
-    It copies the buffers that the module was made with, in less time than from the arrays: nothing may write to them.
+    It holds a copy of the buffers that the module was made with, from which others are made sooner than from the arrays.
 
     Args:
         module: as it was just made, before anything is hung on it.
@@ -87,7 +87,7 @@ class _Twins:
         plain = vars(torch.nn.Module())
         self.kind = type(module)
         self.fields = {name: value for name, value in vars(module).items() if name not in plain}
-        self.buffers = dict(module.named_buffers(recurse=False))
+        self.buffers = {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
         self.parts = {name: getattr(part, "_twins", None) or _Twins(part) for name, part in module.named_children()}
 
     def make(self) -> Any:
