@@ -77,7 +77,7 @@ class Constants(torch.nn.Module):
 class _Twins:
     """Makes modules of the same constants with buffers of their own, and so their parts.
 
-    It holds a copy of the buffers that the module was made with, from which others are made sooner than from the arrays.
+    It holds a copy of the buffers that the module was made with: copies of these take less time than the arrays do.
 
     Args:
         module: as it was just made, before anything is hung on it.
