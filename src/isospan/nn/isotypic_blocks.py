@@ -27,7 +27,7 @@ class IsotypicBlocks(Constants):
         >>> from isospan.groups import CyclicGroup
         >>> blocks = IsotypicBlocks(CyclicGroup(3))
         >>> blocks(torch.randn(3, 4, 2), None, torch.randn(3, 2, 10)).shape
-        torch.Size([3, 4, 10])
+        torch.Size([3, 40])
     """
 
     basis: Tensor
@@ -47,12 +47,12 @@ class IsotypicBlocks(Constants):
             self.register_constant(f"endomorphisms_{i}", block.endomorphisms)
 
     def forward(self, coefficients: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-        """Return y (|G|, m_out, B) of x (|G|, m_in, B), coefficients (|G|, m_out, m_in) and bias (m_out,)."""
+        """Return y (|G|, m_out B) of x (|G|, m_in, B), coefficients (|G|, m_out, m_in) and bias (m_out,)."""
         n, m_out, m_in = coefficients.shape
         basis, B = self.basis.to(x.dtype), x.shape[2]
         rows = (self.fourier.to(coefficients.dtype) @ coefficients.flatten(1)).view(n, m_out, m_in)
         z = (basis.mT @ x.reshape(n, m_in * B)).view(n, m_in, B)
-        return (basis @ self._products(rows, bias, z).view(n, m_out * B)).view(n, m_out, B)
+        return basis @ self._products(rows, bias, z).view(n, m_out * B)
 
     def _products(self, rows: Tensor, bias: Tensor | None, z: Tensor) -> Tensor:
         sizes = [block.size for block in self._blocks]

@@ -97,18 +97,24 @@ class RegularNetwork(Constants):
 
     def _by_blocks(self, x: Tensor) -> Tensor:
         h = reordered(x.mT, self.places_in, self.places_in_back)
+        # what a layer gives is no one else's, so an activation may overwrite it
+        activation = torch.relu_ if type(self.activation) is torch.nn.ReLU else self.activation
         *first, last = range(len(self._chain))
         for number in first:
-            h = self.activation(self._convolved(number, h))
-        return reordered(self._convolved(last, h), self.places_out_back, self.places_out).mT
+            h = activation(self._convolved(number, h)).view(self._chain[number].rep_out.size, len(x))
+        y = self._convolved(last, h).view(self.rep_out.size, len(x))
+        return reordered(y, self.places_out_back, self.places_out).mT
 
     def _convolved(self, number: int, h: Tensor) -> Tensor:
-        """The affine map of a layer of h (|G| m_in, B), elements before copies."""
+        """The affine map of a layer of h (|G| m_in, B), elements before copies; (|G|, m_out B) or (|G| m_out, B).
+
+        It is a result and not a view, whose gradient would be copied where it is overwritten.
+        """
         layer = self._chain[number]
         coefficients, bias = layer.coefficients, layer.bias_coefficients
         n, m_out, m_in = coefficients.shape
         if not self._are_dense[number]:
-            return self.blocks(coefficients, bias, h.unflatten(0, (n, m_in))).flatten(0, 1)
+            return self.blocks(coefficients, bias, h.view(n, m_in, h.shape[1]))
         places = self.get_buffer(f"weight_{number}")
         weight = coefficients.flatten().index_select(0, places).view(n * m_out, n * m_in)
         return weight @ h if bias is None else torch.addmm(bias.repeat(n).unsqueeze(1), weight, h)
