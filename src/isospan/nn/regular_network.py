@@ -101,8 +101,8 @@ class RegularNetwork(Constants):
         activation = torch.relu_ if type(self.activation) is torch.nn.ReLU else self.activation
         *first, last = range(len(self._chain))
         for number in first:
-            h = activation(self._convolved(number, h)).view(self._chain[number].rep_out.size, len(x))
-        y = self._convolved(last, h).view(self.rep_out.size, len(x))
+            h = activation(self._convolved(number, h)).view(self._chain[number].rep_out.size, x.shape[0])
+        y = self._convolved(last, h).view(self.rep_out.size, x.shape[0])
         return reordered(y, self.places_out_back, self.places_out).mT
 
     def _convolved(self, number: int, h: Tensor) -> Tensor:
