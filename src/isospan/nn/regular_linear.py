@@ -25,8 +25,8 @@ class RegularLinear(Freezable):
         rep_in: copies of the group's regular representation.
         rep_out: the same.
         bias: add an invariant vector, one number a copy.
-        hold_places: keep the number of the coefficient at every entry of the dense weight, as large as that in float32,
-            for a layer that needs its weight at every call. Else it is found anew.
+        hold_places: keep the number of the coefficient at every entry of the dense weight, at most as large as that in
+            float32, for a layer that needs its weight at every call. Else it is found anew.
 
     Raises:
         RepresentationError: a representation is not made of regular copies.
@@ -54,8 +54,9 @@ class RegularLinear(Freezable):
         self._holds_places = hold_places
         if hold_places:
             weight, of_bias = _places(rep_in, rep_out)
-            self.register_constant("places", weight)
-            self.register_constant("bias_places", of_bias if bias else of_bias[:0])
+            self.register_indices("places", weight)
+            if bias:
+                self.register_indices("bias_places", of_bias)
         self.reset_parameters()
 
     def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
@@ -79,14 +80,14 @@ class RegularLinear(Freezable):
         return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:
-        places = self.places if self._holds_places else self._anew()[0]
+        places = self.places.int() if self._holds_places else self._anew()[0]
         # one gather, whose gradient is a sum over the places of every coefficient
         return self.coefficients.flatten().index_select(0, places).view(self.rep_out.size, self.rep_in.size)
 
     def _spread_bias(self) -> Tensor | None:
         if self.bias_coefficients is None:
             return None
-        return self.bias_coefficients.index_select(0, self.bias_places if self._holds_places else self._anew()[1])
+        return self.bias_coefficients.index_select(0, self.bias_places.int() if self._holds_places else self._anew()[1])
 
     def _anew(self) -> list[Tensor]:
         found = _places(self.rep_in, self.rep_out)
