@@ -361,8 +361,7 @@ class SpaceObjective(KeepsPrecision):
         if not inputs:
             self.terms = {}
             return (z * 0).sum()
-        with torch.autocast(z.device.type, enabled=False):
-            terms = combined_loss(**inputs, weights=self.weights, return_terms=True)
+        terms = combined_loss(**inputs, weights=self.weights, return_terms=True)
         self.terms = {name: value.detach() for name, value in terms.items()}
         return terms["total"]
 
