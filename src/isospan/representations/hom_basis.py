@@ -59,25 +59,31 @@ class Band(NamedTuple):
     units: int
 
 
-def spectral_map(coefficients: Tensor, bands: Sequence[Band], units: Sequence[Tensor]) -> Tensor:
+def spectral_map(coefficients: Tensor, bands: Sequence[Band], units: Sequence[Tensor | None]) -> Tensor:
     """The map in the spectral bases (..., n_out, n_in) of coefficients: plain operations on tensors.
 
     Args:
         coefficients: (..., dimension).
         bands: of every isotypic component of the output.
-        units: E_s / √d (s, d, d) of every irrep that both share.
+        units: E_s / √d (s, d, d) of every irrep that both share; not looked at for those of real type, where it is
+            the identity over √d.
     """
     return torch.cat([_band(coefficients, band, units) for band in bands], dim=-2)
 
 
-def _band(coefficients: Tensor, band: Band, units: Sequence[Tensor]) -> Tensor:
+def _band(coefficients: Tensor, band: Band, units: Sequence[Tensor | None]) -> Tensor:
     """Σ_s C_s ⊗ E_s / √d between zeros, (..., rows, n_in)."""
     count = prod(band.shape)
     if not count:
         return coefficients.new_zeros((*coefficients.shape[:-1], band.rows, band.left + band.right))
     C = coefficients.narrow(-1, band.start, count).unflatten(-1, band.shape)
-    filled = torch.einsum("...ois,sab->...oaib", C, units[band.units]).flatten(-4, -3).flatten(-2)
-    return torch.nn.functional.pad(filled, (band.left, band.right))
+    m_out, _, s = band.shape
+    if s == 1:
+        d = band.rows // m_out
+        filled = torch.diag_embed(C.expand(*C.shape[:-1], d) * d**-0.5, dim1=-3, dim2=-1)
+    else:
+        filled = torch.einsum("...ois,sab->...oaib", C, units[band.units])
+    return torch.nn.functional.pad(filled.flatten(-4, -3).flatten(-2), (band.left, band.right))
 
 
 class HomBasis:
