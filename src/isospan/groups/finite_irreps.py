@@ -15,9 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from isospan.errors import GroupError
-from isospan.groups.canonical_basis import canonical_basis
+from isospan.groups.canonical_basis import canonical_basis, snapped
 from isospan.groups.cayley_graph import CayleyGraph
-from isospan.groups.endomorphisms import endomorphism_basis
+from isospan.groups.endomorphisms import endomorphism_basis, standard_basis
+from isospan.representations.division_algebras import endomorphisms
 
 ATTEMPTS = 5
 SEPARATED = 1e-8
@@ -50,7 +51,8 @@ def real_irreps(group: CayleyGraph, *, name: str) -> list[tuple[np.ndarray, np.n
     irreps = []
     for (U, _), s in ordered:
         matrices = canonical_basis(group.tree, _matrices(group, U), U[group.root])
-        irreps.append((matrices, endomorphism_basis(group.tree.evaluate(matrices), s)))
+        Q = standard_basis(endomorphism_basis(group.tree.evaluate(matrices), s))
+        irreps.append((snapped(Q.T @ matrices @ Q), endomorphisms(len(Q), s)))
     return irreps
 
 

@@ -24,7 +24,9 @@ import numpy as np
 
 from isospan.errors import GroupError
 from isospan.groups.canonical_basis import snapped
+from isospan.groups.endomorphisms import standard_basis
 from isospan.groups.finite_irreps import sort_key
+from isospan.representations.division_algebras import endomorphisms
 
 if TYPE_CHECKING:
     from isospan.groups.finite import FiniteGroup
@@ -37,6 +39,12 @@ def outer_subspaces(E: np.ndarray, F: np.ndarray) -> list[tuple[np.ndarray, np.n
         For each irrep an isometry (d e, n) on its space and its endomorphism basis; an irrep that has several copies
         is there once.
     """
+    found = [(A @ standard_basis(units), len(units)) for A, units in _subspaces(E, F)]
+    return [(A, endomorphisms(A.shape[1], s)) for A, s in found]
+
+
+def _subspaces(E: np.ndarray, F: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same in any basis of the irreps."""
     s, t = len(E), len(F)
     left, right = np.eye(E.shape[-1]), np.eye(F.shape[-1])
     whole = np.eye(len(left) * len(right))

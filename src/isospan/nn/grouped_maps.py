@@ -44,7 +44,7 @@ class Layout(NamedTuple):
 class GroupedMaps(Constants):
     r"""A linear map of signals whose taps are equivariant, with the coefficients (..., dimension) of :class:`HomBasis`.
 
-    In the spectral bases a tap has a block for every dimension of an irrep of real type, and one for every other irrep.
+    In the spectral bases an irrep acts on real numbers, complex numbers or quaternions, and a tap has a block for each.
     Where these are small, several share a group, and one product of all groups takes the place of one for each. The
     change of basis on either side is one product too, which sorts the coordinates by groups; those that fill a group up
     are zero.
@@ -107,9 +107,8 @@ class GroupedMaps(Constants):
 
     def _maps(self, taps: Tensor) -> Tensor:
         """The maps (N, n_out, n_in / groups) of all groups."""
-        numbers = self.numbers.long().expand(len(taps), -1, -1)
-        terms = taps.unsqueeze(1).expand(-1, numbers.shape[1], -1).gather(2, numbers)
-        return (terms * self.factors.to(taps.dtype)).sum(1).unflatten(1, (-1, self._shape[1]))
+        entries = taps.gather(1, self.numbers.long().expand(len(taps), -1))
+        return (entries * self.factors.to(taps.dtype)).unflatten(1, (-1, self._shape[1]))
 
 
 def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int, stride: int) -> bool:
@@ -130,12 +129,12 @@ def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int, st
 
 
 def _parts(basis: HomBasis) -> list[Part]:
-    """The blocks of the maps, for an irrep of real type one for each of its dimensions."""
+    """The blocks of the maps: for an irrep one for each of the d / s numbers that it acts on."""
     parts = []
     for block in basis.blocks:
         d, (m_out, m_in, s) = block.irrep.size, block.shape
         places = [np.arange(m * d).reshape(m, d) for m in (m_out, m_in)]
-        chosen = [[p[:, a] for p in places] for a in range(d)] if s == 1 else [[p.ravel() for p in places]]
+        chosen = [[p[:, a : a + s].ravel() for p in places] for a in range(0, d, s)]
         rows, columns = block.target.slice.start, block.source.slice.start
         parts += [Part(block, rows + o, columns + i, (o, i)) for o, i in chosen]
     return parts
@@ -169,25 +168,21 @@ def _change(rep: Representation, layout: Layout, side: int) -> np.ndarray:
 
 
 def _entries(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Which coefficients each entry of the groups is a sum of, and times what: (terms, entries) each."""
-    terms = max(np.count_nonzero(part.irrep.units, axis=0).max() for group in layout.groups for part in group)
-    numbers = np.zeros((terms, len(layout.groups), *layout.shape), dtype=np.int64)
+    """Which coefficient stands at each entry of the groups, and times what."""
+    numbers = np.zeros((len(layout.groups), *layout.shape), dtype=np.int64)
     factors = np.zeros(numbers.shape)
     for number, group in enumerate(layout.groups):
         row = column = 0
         for part in group:
-            ours = np.s_[:, number, row : row + len(part.rows), column : column + len(part.columns)]
-            numbers[ours], factors[ours] = _terms(part, terms)
+            ours = np.s_[number, row : row + len(part.rows), column : column + len(part.columns)]
+            numbers[ours], factors[ours] = _coefficients(part)
             row, column = row + len(part.rows), column + len(part.columns)
-    return numbers.reshape(terms, -1), factors.reshape(terms, -1)
+    return numbers.ravel(), factors.ravel()
 
 
-def _terms(part: Part, terms: int) -> tuple[np.ndarray, np.ndarray]:
-    """The terms (terms, rows, columns) of a part: the coefficients of those E_s that are not zero there."""
+def _coefficients(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """The coefficient of each entry (rows, columns) of a part, that of the only E_s which is not zero there."""
     block, (o, i) = part.irrep, np.ix_(*part.of)
     d, numbers = block.irrep.size, np.arange(block.slice.start, block.slice.stop).reshape(block.shape)
     units = block.units[:, o % d, i % d]  # (s, rows, columns)
-    first = np.argsort(units == 0, axis=0, kind="stable")[:terms]
-    found = np.take_along_axis(numbers[o // d, i // d].transpose(2, 0, 1), first, axis=0)
-    missing = ((0, terms - len(first)), (0, 0), (0, 0))
-    return np.pad(found, missing), np.pad(np.take_along_axis(units, first, axis=0), missing)
+    return numbers[o // d, i // d, abs(units).argmax(0)], units.sum(0)

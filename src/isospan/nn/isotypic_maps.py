@@ -14,6 +14,7 @@ from isospan.nn._linear_function import picked
 from isospan.nn._some_maps import basis_of_maps
 from isospan.nn.isotypic_pieces import IsotypicPieces
 from isospan.representations import Representation
+from isospan.representations.division_algebras import left_multiplication
 from isospan.representations.hom_basis import HomBlock
 from isospan.representations.isotypic import IsotypicComponent
 
@@ -38,9 +39,10 @@ class Shared(NamedTuple):
 class IsotypicMaps(Constants):
     r"""A linear map of signals whose taps are equivariant, with the coefficients (..., dimension) of :class:`HomBasis`.
 
-    In the spectral bases the taps are :math:`\bigoplus_\sigma \sum_s C^\sigma_s \otimes E_s / \sqrt{d_\sigma}`. For an
-    irrep of real type the same C acts on each of its d dimensions, which join the samples, so that it takes 1 / d of
-    the operations of a dense product of its channels, and no dense weight is made.
+    In the spectral bases the taps are :math:`\bigoplus_\sigma \sum_s C^\sigma_s \otimes E_s / \sqrt{d_\sigma}`. The
+    d dimensions of an irrep are d / s real numbers, complex numbers or quaternions, on each of which the same C acts.
+    These join the samples, so that it takes s / d of the operations of a dense product of its channels, and no dense
+    weight is made.
 
     Called on coefficients it makes the dense map W (..., n_out, n_in) after all, the image of the identity.
 
@@ -81,12 +83,10 @@ class IsotypicMaps(Constants):
         self.target = None if basis_key(rep_out) == basis_key(rep_in) else IsotypicPieces.shared(rep_out)
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in rep_out.isotypic]
         copies = []
-        for number, block in enumerate(basis.blocks):
+        for block in basis.blocks:
             target, source = rep_out.isotypic.index(block.target), rep_in.isotypic.index(block.source)
             self._shared.append(Shared(target, source, block.irrep.size, block.shape))
             copies.append((self._target.copies[target], self.source.copies[source]))
-            if block.shape[2] > 1:
-                self.register_constant(f"units_{number}", block.units)
         if all((np.diff(numbers) == 1).all() for pair in copies for numbers in pair):
             self.order = None
         else:
@@ -120,17 +120,17 @@ class IsotypicMaps(Constants):
         return self.source if self.target is None else self.target
 
     def _weights(self, coefficients: Tensor) -> list[Tensor]:
-        """Maps (..., m_out, m_in) of every irrep of real type, and (..., d m_out, d m_in) of every other."""
+        """Maps (..., s m_out, s m_in) of every irrep."""
         parts = picked(coefficients, self.order).split([prod(shared.shape) for shared in self._shared], dim=-1)
-        return [self._weight(part, number) for number, part in enumerate(parts)]
+        return [_weight(part, shared) for part, shared in zip(parts, self._shared, strict=True)]
 
-    def _weight(self, coefficients: Tensor, number: int) -> Tensor:
-        dim, (m_out, m_in, s) = self._shared[number].dim, self._shared[number].shape
-        if s == 1:
-            return coefficients.unflatten(-1, (m_out, m_in)) * dim**-0.5
-        units = getattr(self, f"units_{number}").to(coefficients.dtype)
-        C = coefficients.unflatten(-1, (m_out, m_in, s))
-        return torch.einsum("sab,...ois->...aobi", units, C).flatten(-4, -3).flatten(-2)
+
+def _weight(coefficients: Tensor, shared: Shared) -> Tensor:
+    """The map (..., s m_out, s m_in) between numbers of s coordinates, coordinates before copies."""
+    C = coefficients.unflatten(-1, shared.shape) * shared.dim**-0.5
+    if shared.shape[2] == 1:
+        return C.squeeze(-1)
+    return left_multiplication(C.unbind(-1)).movedim((0, 1), (-4, -2)).flatten(-4, -3).flatten(-2)
 
 
 def _applied(product: Product, piece: Tensor, weight: Tensor) -> Tensor:
@@ -167,5 +167,4 @@ def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int) ->
 
 def _operations(source: IsotypicComponent) -> int:
     """Of one copy of the output, for all copies of the input."""
-    is_real = len(source.irrep.endomorphism_basis) == 1
-    return source.multiplicity * source.irrep.size ** (1 if is_real else 2)
+    return source.multiplicity * source.irrep.size * len(source.irrep.endomorphism_basis)

@@ -21,11 +21,6 @@ class SpectralMaps(Constants):
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
         self._bands = basis.bands
-        # those of irreps of real type are multiples of the identity
-        self._units = [None if len(E) == 1 else f"units_{i}" for i, E in enumerate(basis.units)]
-        for name, E in zip(self._units, basis.units, strict=True):
-            if name is not None:
-                self.register_constant(name, E)
         self.source = ChangeOfBasis.shared(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
         is_one = basis_key(basis.rep_out) == basis_key(basis.rep_in)
@@ -35,8 +30,7 @@ class SpectralMaps(Constants):
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
         with full_precision(coefficients):
-            units = [None if name is None else getattr(self, name).to(coefficients.dtype) for name in self._units]
-            spectral = spectral_map(coefficients, self._bands, units)
+            spectral = spectral_map(coefficients, self._bands)
         return self._target.inverse(self.source.inverse(spectral).mT).mT
 
     def invariant(self, coefficients: Tensor) -> Tensor:

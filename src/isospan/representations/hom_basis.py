@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isospan._checks import check_floating
 from isospan.errors import OptionError, ShapeError
+from isospan.representations.division_algebras import left_multiplication, left_multiplication_adjoint
 from isospan.representations.irrep import Irrep
 from isospan.representations.isotypic import IsotypicComponent
 from isospan.representations.representation import Representation, check_same_group
@@ -48,7 +49,6 @@ class Band(NamedTuple):
         right: columns of zeros after them.
         start: first of the irrep's coefficients.
         shape: of the coefficients (m_out, m_in, s); m_in = 0 where the input lacks the irrep.
-        units: which of the irreps that both share, in their order.
     """
 
     rows: int
@@ -56,34 +56,31 @@ class Band(NamedTuple):
     right: int
     start: int
     shape: tuple[int, int, int]
-    units: int
 
 
-def spectral_map(coefficients: Tensor, bands: Sequence[Band], units: Sequence[Tensor | None]) -> Tensor:
+def spectral_map(coefficients: Tensor, bands: Sequence[Band]) -> Tensor:
     """The map in the spectral bases (..., n_out, n_in) of coefficients: plain operations on tensors.
 
     Args:
         coefficients: (..., dimension).
         bands: of every isotypic component of the output.
-        units: E_s / √d (s, d, d) of every irrep that both share; not looked at for those of real type, where it is
-            the identity over √d.
     """
-    return torch.cat([_band(coefficients, band, units) for band in bands], dim=-2)
+    return torch.cat([_band(coefficients, band) for band in bands], dim=-2)
 
 
-def _band(coefficients: Tensor, band: Band, units: Sequence[Tensor | None]) -> Tensor:
-    """Σ_s C_s ⊗ E_s / √d between zeros, (..., rows, n_in)."""
-    count = prod(band.shape)
-    if not count:
+def _band(coefficients: Tensor, band: Band) -> Tensor:
+    """Σ_s C_s ⊗ E_s / √d between zeros, (..., rows, n_in): d / s times the numbers that C stands for."""
+    m_out, m_in, s = band.shape
+    if not m_in:
         return coefficients.new_zeros((*coefficients.shape[:-1], band.rows, band.left + band.right))
-    C = coefficients.narrow(-1, band.start, count).unflatten(-1, band.shape)
-    m_out, _, s = band.shape
-    if s == 1:
-        d = band.rows // m_out
-        filled = torch.diag_embed(C.expand(*C.shape[:-1], d) * d**-0.5, dim1=-3, dim2=-1)
-    else:
-        filled = torch.einsum("...ois,sab->...oaib", C, units[band.units])
-    return torch.nn.functional.pad(filled.flatten(-4, -3).flatten(-2), (band.left, band.right))
+    C = coefficients.narrow(-1, band.start, prod(band.shape)).unflatten(-1, band.shape)
+    d = band.rows // m_out
+    C = C if d == 1 else C * d**-0.5
+    map_ = C.unsqueeze(-3) if s == 1 else left_multiplication(C.unbind(-1)).movedim((0, 1), (-3, -1))
+    if d > s:  # (..., m_out, s, m_in, s) to (..., m_out, d / s, s, m_in, d / s, s)
+        map_ = torch.diag_embed(map_.unsqueeze(-1).expand(*map_.shape, d // s), dim1=-5, dim2=-2)
+    map_ = map_.reshape(*coefficients.shape[:-1], band.rows, m_in * d)
+    return torch.nn.functional.pad(map_, (band.left, band.right)) if band.left or band.right else map_
 
 
 class HomBasis:
@@ -132,18 +129,12 @@ class HomBasis:
         self.rep_in, self.rep_out = rep_in, rep_out
         self.blocks = _shared(rep_in, rep_out)
         self.bands = _bands(self.blocks, rep_in, rep_out)
-        self._units: dict[tuple[torch.dtype, torch.device], dict[tuple[int, ...], Tensor]] = {}
         self._from_in, self._from_out = SpectralTransform(rep_in), SpectralTransform(rep_out)
 
     @property
     def dimension(self) -> int:
         """Number of coefficients, Σ m_out m_in s over the irreps that both share."""
         return self.blocks[-1].slice.stop if self.blocks else 0
-
-    @property
-    def units(self) -> list[np.ndarray]:
-        """E_s / √d (s, d, d), of norm 1, of every irrep that both share."""
-        return [block.units for block in self.blocks]
 
     def synthesize(self, coefficients: Tensor | np.ndarray) -> Any:
         """The map W (..., n_out, n_in) of coefficients (..., dimension).
@@ -158,7 +149,7 @@ class HomBasis:
             raise ShapeError(
                 f"Coefficients must have {self.dimension} entries in the last axis, got {tuple(coefficients.shape)}."
             )
-        spectral = spectral_map(coefficients, self.bands, list(self._endomorphisms(coefficients).values()))
+        spectral = spectral_map(coefficients, self.bands)
         return self._from_out.inverse(self._from_in.inverse(spectral).mT).mT
 
     def coefficients(self, matrix: Tensor | np.ndarray) -> Any:
@@ -218,25 +209,14 @@ class HomBasis:
         return coefficients
 
     def _inner_products(self, spectral: Tensor, block: HomBlock) -> Tensor:
-        """Coefficients of one irrep from a map in the spectral bases."""
-        m_out, m_in, _ = block.shape
+        """Coefficients of one irrep from a map in the spectral bases: the adjoint of :func:`_band`."""
+        m_out, m_in, s = block.shape
         d = block.irrep.size
         part = spectral[..., block.target.slice, block.source.slice]
-        part = part.unflatten(-1, (m_in, d)).unflatten(-3, (m_out, d))
-        return torch.einsum("...oaib,sab->...ois", part, self._endomorphisms(spectral)[block.irrep.key]).flatten(-3)
-
-    def _endomorphisms(self, like: Tensor) -> dict[tuple[int, ...], Tensor]:
-        """E_s / √d of every irrep, of norm 1, by its key; made once for every dtype and device."""
-        place = like.dtype, like.device
-        if place not in self._units:
-            # under inference_mode they could not take part in training later
-            with torch.inference_mode(False):
-                units = [torch.tensor(block.units, dtype=like.dtype, device=like.device) for block in self.blocks]
-                self._units[place] = {block.irrep.key: E for block, E in zip(self.blocks, units, strict=True)}
-        return self._units[place]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_units": {}}
+        part = part.unflatten(-1, (m_in, d // s, s)).unflatten(-4, (m_out, d // s, s))
+        sums = part.diagonal(dim1=-5, dim2=-2).sum(-1)  # (..., m_out, s, m_in, s)
+        C = torch.stack(left_multiplication_adjoint(sums.movedim((-3, -1), (0, 1))), dim=-1)
+        return (C * d**-0.5).flatten(-3)
 
     def __repr__(self) -> str:
         return f"HomBasis({self.rep_in.name} -> {self.rep_out.name}, dimension={self.dimension})"
@@ -257,16 +237,16 @@ def _shared(rep_in: Representation, rep_out: Representation) -> tuple[HomBlock, 
 
 def _bands(blocks: Sequence[HomBlock], rep_in: Representation, rep_out: Representation) -> tuple[Band, ...]:
     """The bands of all components of the output, in the order of its spectral basis."""
-    places = {block.irrep.key: (number, block) for number, block in enumerate(blocks)}
+    shared = {block.irrep.key: block for block in blocks}
     bands = []
     for component in rep_out.isotypic:
-        if component.irrep.key not in places:
-            bands.append(Band(component.size, rep_in.size, 0, 0, (component.multiplicity, 0, 0), 0))
-            continue
-        number, block = places[component.irrep.key]
-        columns = block.source.slice
-        left, right = columns.start, rep_in.size - columns.stop
-        bands.append(Band(component.size, left, right, block.slice.start, block.shape, number))
+        block = shared.get(component.irrep.key)
+        if block is None:
+            bands.append(Band(component.size, rep_in.size, 0, 0, (component.multiplicity, 0, 0)))
+        else:
+            columns = block.source.slice
+            left, right = columns.start, rep_in.size - columns.stop
+            bands.append(Band(component.size, left, right, block.slice.start, block.shape))
     return tuple(bands)
 
 

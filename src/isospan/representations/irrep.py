@@ -18,11 +18,13 @@ TYPES: dict[int, Literal["real", "complex", "quaternionic"]] = {1: "real", 2: "c
 
 
 class Irrep(Representation):
-    """A representation without a proper invariant subspace, with the matrices that commute with it.
+    r"""A representation without a proper invariant subspace, with the matrices that commute with it.
 
     Those form the real numbers, the complex numbers or the quaternions (Schur, Frobenius), and are the multiples and
     sums of ``endomorphism_basis`` (s, d, d): s = 1, 2 or 4 orthogonal matrices that are orthogonal to each other, the
-    identity first. Groups build their irreps; users get them from ``group.irreps()``.
+    identity first. The coordinates are chosen such that they act on d / s numbers, one after another, each with s
+    coordinates: :math:`E_s = 1 \otimes L_s` with the matrices L_s (s, s) by which 1, i, j and k multiply. Groups build
+    their irreps; users get them from ``group.irreps()``.
 
     Attributes:
         key: what tells it from the group's other irreps; sorts in the order of ``group.irreps()``.
