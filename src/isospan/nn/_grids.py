@@ -9,9 +9,6 @@ from isospan.errors import GroupError
 from isospan.groups import O2, O3, SO2, SO3, FiniteGroup
 from isospan.representations import Irrep
 
-SMALL = 1e-6
-"""Squared norm below which a template lies in the span of those before it."""
-
 
 class Grid(NamedTuple):
     r"""Elements g_n with weights that integrate over the group.
@@ -52,22 +49,13 @@ def grid_of(group: Any, size: int) -> Grid:
     )
 
 
-def templates(irrep: Irrep) -> np.ndarray:
-    """Unit vectors (t, d), t = d/s, none in the span of the endomorphisms of the others: ⟨w, E_s w'⟩ = 0."""
-    E, found = irrep.endomorphism_basis, []
-    rest = np.eye(irrep.size)
-    while len(found) < irrep.size // len(E):
-        row = int(np.argmax((rest**2).sum(1) > SMALL))
-        w = rest[row] / np.linalg.norm(rest[row])
-        found.append(w)
-        span = E @ w
-        for _ in range(2):
-            rest = rest - (rest @ span.T) @ span
-    return np.stack(found)
+def _of_templates(irrep: Irrep, elements: np.ndarray) -> np.ndarray:
+    """Samples (t, N, d) at elements (N, d, d): of the d / s numbers that the irrep acts on, a template is each 1."""
+    return np.sqrt(irrep.size) * elements[:, :, :: len(irrep.endomorphism_basis)].transpose(2, 0, 1)
 
 
 def _finite_samples(irrep: Irrep) -> np.ndarray:
-    return np.sqrt(irrep.size) * np.einsum("nab,tb->tna", irrep.table, templates(irrep))
+    return _of_templates(irrep, irrep.table)
 
 
 def _circle(size: int, *, mirrored: bool) -> Grid:
@@ -76,7 +64,7 @@ def _circle(size: int, *, mirrored: bool) -> Grid:
     def samples(irrep: Irrep) -> np.ndarray:
         turns = _flow(irrep.action.algebra[0], 2 * np.pi / size * np.arange(size))
         turns = np.concatenate([turns, turns @ irrep.action.generators[0]]) if mirrored else turns
-        return np.sqrt(irrep.size) * np.einsum("nab,tb->tna", turns, templates(irrep))
+        return _of_templates(irrep, turns)
 
     count = 2 * size if mirrored else size
     return Grid(np.full(count, 1 / count), samples)

@@ -9,6 +9,7 @@ from isospan.nn._constants import Constants
 from isospan.nn._copies import Copies, copies_of
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
+from isospan.representations.division_algebras import left_multiplication_adjoint
 
 
 class IrrepInvariants(Constants):
@@ -49,15 +50,14 @@ class IrrepInvariants(Constants):
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         self.change = ChangeOfBasis.shared(rep)
-        self._parts: list[tuple[Copies, str]] = []
+        self._parts: list[tuple[Copies, int, str]] = []
         sizes = []
         for number, (copies, component) in enumerate(zip(copies_of(rep), rep.isotypic, strict=True)):
-            self._parts.append((copies, str(number)))
+            self._parts.append((copies, len(component.irrep.endomorphism_basis), f"pairs_{number}"))
             sizes.append(copies.multiplicity)
             if not copies.is_trivial:
                 pairs = _pairs(component)
                 self.register_constant(f"pairs_{number}", pairs)
-                self.register_constant(f"endomorphisms_{number}", np.array(component.irrep.endomorphism_basis))
                 sizes[-1] = len(pairs)
         self.rep_in, self.rep_out = rep, sum(sizes) * rep.group.trivial_representation
 
@@ -65,16 +65,20 @@ class IrrepInvariants(Constants):
         """Return the invariants (..., rep_out.size)."""
         z = self.change(x)
         with full_precision(z):
-            return torch.cat([self._of(part.of(z), part.is_trivial, number) for part, number in self._parts], dim=-1)
+            return torch.cat([self._of(part, part.of(z), s, pairs) for part, s, pairs in self._parts], dim=-1)
 
-    def _of(self, X: Tensor, is_trivial: bool, number: str) -> Tensor:
-        """Invariants of the copies (..., m, d) of one irrep."""
-        if is_trivial:
-            return X.squeeze(-1)
-        E = self.get_buffer(f"endomorphisms_{number}").to(X.dtype)
-        turned = torch.einsum("sab,...jb->...sja", E, X)
-        products = (X.unsqueeze(-3) @ turned.mT).flatten(-3)
-        return products.index_select(-1, self.get_buffer(f"pairs_{number}"))
+    def _of(self, part: Copies, X: Tensor, s: int, pairs: str) -> Tensor:
+        """Invariants of the copies (..., m, d) of one irrep with s endomorphisms."""
+        return X.squeeze(-1) if part.is_trivial else _products(X, s).index_select(-1, self.get_buffer(pairs))
+
+
+def _products(X: Tensor, s: int) -> Tensor:
+    """Products ⟨x_i, E_s x_j⟩ (..., s m²) of copies (..., m, d), which are d / s numbers of s coordinates."""
+    if s == 1:
+        return (X @ X.mT).flatten(-2)
+    numbers = X.unflatten(-1, (-1, s)).transpose(-3, -2).flatten(-2)  # (..., d / s, m s)
+    gram = (numbers.mT @ numbers).unflatten(-1, (-1, s)).unflatten(-3, (-1, s))  # (..., m, s, m, s)
+    return torch.stack(left_multiplication_adjoint(gram.movedim((-3, -1), (0, 1))), dim=-3).flatten(-3)
 
 
 def _pairs(component: IsotypicComponent) -> np.ndarray:

@@ -1,14 +1,13 @@
 """Isotypic coordinates whose copies may be mixed by a learned orthogonal map."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from isospan._autocast import full_precision
-from isospan.nn._constants import Constants
 from isospan.nn._copies import copies_of, each_irrep
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import Irrep, IsotypicComponent, Representation
+from isospan.representations.division_algebras import left_multiplication
 
 
 class IsotypicBasis(torch.nn.Module):
@@ -76,8 +75,11 @@ def _is_free(component: IsotypicComponent) -> bool:
     return component.multiplicity > 1 or component.irrep.type != "real"
 
 
-class CopyMixing(Constants):
+class CopyMixing(torch.nn.Module):
     """An orthogonal map of the m copies of one irrep that commutes with the group: a Lie exponential.
+
+    The irrep's d dimensions are d / s real numbers, complex numbers or quaternions with s coordinates, and the map is
+    a matrix (m, m) of such numbers, the same for all.
 
     Args:
         irrep: of dimension d with s endomorphisms.
@@ -93,35 +95,28 @@ class CopyMixing(Constants):
                 [1., 1., 1.]], grad_fn=...)
     """
 
-    endomorphisms: Tensor
-    products: Tensor
-
     def __init__(self, irrep: Irrep, multiplicity: int) -> None:
         super().__init__()
-        E = irrep.endomorphism_basis
-        self._shape = multiplicity, len(E)
-        self.mixing = torch.nn.Parameter(torch.zeros(multiplicity, multiplicity, len(E)))
-        self.register_constant("endomorphisms", np.array(E))
-        # E_s E_t = Σ_u γ_sut E_u: the algebra acts on itself by real matrices (s, s), smaller than (d, d)
-        self.register_constant("products", np.einsum("sab,tbc,uac->sut", E, E, E) / irrep.size)
+        self._s = len(irrep.endomorphism_basis)
+        self.mixing = torch.nn.Parameter(torch.zeros(multiplicity, multiplicity, self._s))
 
     @property
-    def coefficients(self) -> Tensor:
-        """C (m, m, s) of the orthogonal map Σ C_s ⊗ E_s."""
-        m, s = self._shape
+    def matrix(self) -> Tensor:
+        """The orthogonal map of m numbers as a real matrix (m s, m s), copies before coordinates."""
         with full_precision(self.mixing):
-            A = torch.einsum("ois,sut->ouit", self.mixing, self.products).reshape(m * s, m * s)
-            exponential = torch.linalg.matrix_exp(A - A.mT).unflatten(0, (m, s)).unflatten(-1, (m, s))
-        return exponential[..., 0].transpose(1, 2)
+            A = left_multiplication(self.mixing.unbind(-1)).permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
+            return torch.linalg.matrix_exp(A - A.mT)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix copies x (..., m, d)."""
         with full_precision(x):
-            C, E = self.coefficients.to(x.dtype), self.endomorphisms.to(x.dtype)
-            return torch.einsum("ois,sab,...ib->...oa", C, E, x)
+            return self._mixed(x, self.matrix.to(x.dtype))
 
     def inverse(self, x: Tensor) -> Tensor:
         """Undo :meth:`forward`, by the transpose."""
         with full_precision(x):
-            C, E = self.coefficients.to(x.dtype), self.endomorphisms.to(x.dtype)
-            return torch.einsum("ois,sab,...oa->...ib", C, E, x)
+            return self._mixed(x, self.matrix.to(x.dtype).mT)
+
+    def _mixed(self, x: Tensor, matrix: Tensor) -> Tensor:
+        numbers = x.unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)  # (..., d / s, m s)
+        return (numbers @ matrix.mT).unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)

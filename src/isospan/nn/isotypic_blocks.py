@@ -10,6 +10,7 @@ from isospan.groups import FiniteGroup
 from isospan.nn._constants import Constants
 from isospan.nn.regular_linear import quotients
 from isospan.representations import IsotypicComponent, Representation
+from isospan.representations.division_algebras import left_multiplication
 
 
 class IsotypicBlocks(Constants):
@@ -43,8 +44,6 @@ class IsotypicBlocks(Constants):
         self.register_constant("fourier", _fourier(Q, quotients(group), self._blocks))
         # the vector of ones is a multiple of the trivial irrep, one of those of dimension 1, which come first
         self.register_constant("invariant", Q.sum(0)[: self._blocks[0].size, None, None])
-        for i, block in enumerate(self._blocks):
-            self.register_constant(f"endomorphisms_{i}", block.endomorphisms)
 
     def forward(self, coefficients: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         """Return y (|G|, m_out B) of x (|G|, m_in, B), coefficients (|G|, m_out, m_in) and bias (m_out,)."""
@@ -56,12 +55,8 @@ class IsotypicBlocks(Constants):
 
     def _products(self, rows: Tensor, bias: Tensor | None, z: Tensor) -> Tensor:
         sizes = [block.size for block in self._blocks]
-        parts = [
-            block.product(rows_of, z_of, getattr(self, f"endomorphisms_{i}"))
-            for i, (block, rows_of, z_of) in enumerate(
-                zip(self._blocks, rows.split(sizes), z.split(sizes), strict=True)
-            )
-        ]
+        split = zip(self._blocks, rows.split(sizes), z.split(sizes), strict=True)
+        parts = [block.product(rows_of, z_of) for block, rows_of, z_of in split]
         if bias is not None:
             parts[0] = parts[0] + (self.invariant.to(bias.dtype) * bias.unsqueeze(1)).to(z.dtype)
         return torch.cat(parts)
@@ -71,32 +66,32 @@ class IrrepBlocks:
     r"""The coordinates of k irreps alike in the regular representation: of each p copies of d dimensions.
 
     The weight of an irrep is :math:`\sum_s E_s \otimes C_s` with its endomorphisms E_s and one matrix C_s each,
-    (p m_out, p m_in); for irreps of real type that is one matrix for all dimensions. Products of irreps whose d and s
-    are the same are taken together. The coordinates are (k, d, p), those of coefficients (k, s, p, p).
+    (p m_out, p m_in): a matrix of numbers with s coordinates, which acts on each of the d / s that the irrep has.
+    Products of irreps whose d and s are the same are taken together. The coordinates are (k, d, p), those of
+    coefficients (k, s, p, p).
 
     Args:
         components: those of the irreps in the regular representation.
 
     Attributes:
         columns: their coordinates in the spectral basis, (k d p,).
-        endomorphisms: E (k, s, d, d).
+        irreps: k, of d dimensions, with endomorphisms E (s, d, d) and p copies.
     """
 
     def __init__(self, components: Sequence[IsotypicComponent]) -> None:
         starts, self.p = np.array([c.slice.start for c in components]), components[0].multiplicity
-        self.endomorphisms = np.stack([c.irrep.endomorphism_basis for c in components])
-        k, _, d, _ = self.endomorphisms.shape
-        self.columns = (starts[:, None, None] + np.arange(self.p * d).reshape(self.p, d).T).ravel()
-        self.size = k * d * self.p
+        self.endomorphisms = components[0].irrep.endomorphism_basis
+        self.irreps, (self.s, self.d, _) = len(components), self.endomorphisms.shape
+        self.columns = (starts[:, None, None] + np.arange(self.p * self.d).reshape(self.p, self.d).T).ravel()
+        self.size = self.irreps * self.d * self.p
 
-    def product(self, rows: Tensor, z: Tensor, E: Tensor) -> Tensor:
+    def product(self, rows: Tensor, z: Tensor) -> Tensor:
         """Product (k d p, m_out, B) of coefficients (k s p², m_out, m_in) with coordinates (k d p, m_in, B)."""
-        (_, m_out, m_in), (k, s, d, _), p, B = rows.shape, E.shape, self.p, z.shape[2]
-        C = rows.view(k, s, p, p, m_out, m_in).transpose(3, 4).reshape(k, s, p * m_out, p * m_in)
-        if s == 1:
-            weight = C.expand(k, d, -1, -1).reshape(k * d, p * m_out, p * m_in)
-        else:
-            weight = torch.einsum("ksab,ksij->kaibj", E.to(C.dtype), C).reshape(k, d * p * m_out, d * p * m_in)
+        (_, m_out, m_in), (k, d, s, p), B = rows.shape, (self.irreps, self.d, self.s, self.p), z.shape[2]
+        C = rows.view(k, s, p, p, m_out, m_in).transpose(3, 4)
+        if s > 1:
+            C = left_multiplication(C.unbind(1)).movedim((0, 1), (1, 4))  # (k, s, p, m_out, s, p, m_in)
+        weight = C.reshape(k, 1, s * p * m_out, s * p * m_in).expand(-1, d // s, -1, -1).flatten(0, 1)
         return torch.bmm(weight, z.view(len(weight), weight.shape[2], B)).view(self.size, m_out, B)
 
 
@@ -117,10 +112,10 @@ def _fourier(Q: np.ndarray, quotients: np.ndarray, blocks: Sequence[IrrepBlocks]
     images = np.stack([Q.T @ (quotients == u) @ Q for u in range(len(Q))])
     rows, start = [], 0
     for block in blocks:
-        k, _, d, _ = block.endomorphisms.shape
-        for E in block.endomorphisms:
-            stop = start + block.size // k
-            part = images[:, start:stop, start:stop].reshape(-1, d, block.p, d, block.p)
-            rows.append(np.einsum("sab,uaibj->siju", E / d, part).reshape(stop - start, -1))
+        d, p = block.d, block.p
+        for _ in range(block.irreps):
+            stop = start + d * p
+            part = images[:, start:stop, start:stop].reshape(-1, d, p, d, p)
+            rows.append(np.einsum("sab,uaibj->siju", block.endomorphisms / d, part).reshape(stop - start, -1))
             start = stop
     return np.concatenate(rows)
