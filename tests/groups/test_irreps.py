@@ -135,6 +135,17 @@ def test_endomorphisms_commute_and_multiply_like_numbers(name):
             np.testing.assert_allclose(E[i] @ E[j], -E[j] @ E[i], atol=1e-12)
 
 
+@pytest.mark.parametrize("name", [*GROUPS, "Q8xD3"])
+def test_irreps_act_on_numbers_that_stand_one_after_another(name):
+    """What commutes is multiplication on the left of each number, by Hamilton's rule."""
+    group = GROUPS.get(name) or QuaternionGroup() * DihedralGroup(3)
+    L = [left_multiplication(*q) for q in np.eye(4)]
+    for irrep in group.irreps():
+        s = len(irrep.endomorphism_basis)
+        expected = [np.kron(np.eye(irrep.size // s), unit[:s, :s]) for unit in L[:s]]
+        np.testing.assert_array_equal(irrep.endomorphism_basis, expected)
+
+
 def test_character_table_of_s4():
     """Rows sorted as documented; columns by cycle type (James and Liebeck, 2001, chapter 18)."""
     G = GROUPS["S4"]

@@ -9,6 +9,7 @@ import pytest
 
 from isospan.errors import GroupError, GroupMismatchError
 from isospan.groups import O2, O3, SO2, SO3, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
+from isospan.representations.division_algebras import endomorphisms
 
 GROUPS = [SO2(), O2(), SO3(), O3(), SO2() * SO2(), SO3() * QuaternionGroup(), CyclicGroup(3) * O2()]
 
@@ -48,6 +49,9 @@ def test_irreps_are_irreducible_and_distinct(group):
         expected = len(a.endomorphism_basis) if a.key == b.key else 0
         assert (singular < 1e-10).sum() == expected
     for irrep in irreps:
+        np.testing.assert_array_equal(
+            irrep.endomorphism_basis, endomorphisms(irrep.size, len(irrep.endomorphism_basis))
+        )
         for E in irrep.endomorphism_basis:
             for M in [*irrep.algebra, *irrep.generators]:
                 np.testing.assert_allclose(E @ M, M @ E, atol=1e-12)

@@ -13,6 +13,8 @@ GROUPS = {
     "A4": AlternatingGroup(4),
     "Q8": QuaternionGroup(),
     "A5": IcosahedralGroup(),
+    "C4xD3": CyclicGroup(4) * DihedralGroup(3),  # has an irrep of two complex numbers
+    "Q8xD3": QuaternionGroup() * DihedralGroup(3),  # and one of two quaternions
     "SO2": SO2(),
     "SO3": SO3(),
 }
