@@ -135,6 +135,16 @@ def test_plain_networks_give_the_same(reps, norm, window):
     assert not {p.data_ptr() for p in plain.parameters()} & {p.data_ptr() for p in model.parameters()}
 
 
+@pytest.mark.parametrize("T", [23, 30, 31])
+def test_the_length_of_windows_stays_open_where_a_network_is_exported(T):
+    model = TemporalCNN(LEGS, LEGS, (4, 4), stride=2).eval().freeze()
+    assert model.receptive_field + model.latest.spacing <= T
+    shapes = ({2: torch.export.Dim.DYNAMIC},)
+    exported = torch.export.export(model, (torch.randn(2, 4, T),), dynamic_shapes=shapes).module()
+    for x in (torch.randn(2, 4, other) for other in range(23, 33)):
+        torch.testing.assert_close(exported(x), model(x))
+
+
 def test_vectors_alone_make_invariants_and_more_than_linear_maps():
     vectors, output = 2 * SO2().irrep(1), SO2().irrep(0) + SO2().irrep(1)
     for norm in ("batch", None):

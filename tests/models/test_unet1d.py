@@ -170,6 +170,14 @@ def test_frozen_networks_export():
     torch.testing.assert_close(torch.export.export(model, xs).module()(*xs), model(*xs))
 
 
+@pytest.mark.parametrize("T", [15, 16])
+def test_the_length_of_series_stays_open_where_a_network_is_exported(T):
+    model, length = small(LEGS).eval().freeze(), torch.export.Dim("T", min=3, max=64)
+    exported = torch.export.export(model, (torch.randn(2, 4, T),), dynamic_shapes=({2: length},)).module()
+    for x in (torch.randn(2, 4, other) for other in (3, 15, 16, 17, 63)):
+        torch.testing.assert_close(exported(x), model(x))
+
+
 class TestBadInput:
     x, c, step = torch.zeros(2, 4, 8), torch.zeros(2, 4), torch.zeros(2)
 

@@ -42,7 +42,9 @@ class LatestSteps(nn.Module):
                 f"Windows must have shape (B, D, T) with D = {self.channels} and T {self.lengths}, got "
                 f"{tuple(x.shape)}. Check the order of the axes, or build the network for these windows."
             )
-        return x[..., self.surplus(T) :]
+        return nn.functional.pad(
+            x, (-self.surplus(T), 0)
+        )  # a slice would be traced for lengths with a surplus, or none
 
     def takes(self, window: int) -> bool:
         """Whether windows may have so many steps."""

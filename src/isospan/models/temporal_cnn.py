@@ -27,6 +27,9 @@ class TemporalCNN(Freezes):
     steps, and neighbours are s^L steps apart. Where a window is not R plus a multiple of this, its oldest steps are
     left out, so that the newest always count.
 
+    ``torch.export.export`` takes the network after :meth:`freeze`, and leaves T open if it is ``Dim.DYNAMIC`` and the
+    example has two features at least, R + s^L steps, as all windows then must.
+
     Args:
         rep_in: how the group acts on the channels of the series.
         rep_out: how it acts on the vector.

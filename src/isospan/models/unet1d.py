@@ -32,8 +32,8 @@ class UNet1d(Freezes):
     Any length does: a level of odd length is doubled to one more and cut. Series are padded with zeros. A series that
     is moved by :math:`2^{L-1}` steps, with L widths, or a multiple of it, has moved values, but near its ends.
 
-    For other programs, ``torch.export.export`` and ``torch.onnx.export`` take the network after :meth:`freeze`; it is
-    no chain of layers, which alone torch has a module for.
+    For other programs, ``torch.export.export`` and ``torch.onnx.export`` take the network after :meth:`freeze`, with B
+    and T open if they are declared dynamic; it is no chain of layers, which alone torch has a module for.
 
     Args:
         rep_in: how the group acts on the channels of x.
@@ -120,8 +120,10 @@ class UNet1d(Freezes):
             h = shorten(h)
         h = self.middle(h, c)
         for level, lengthen in zip(self.up, self.lengthen, strict=True):
-            beside = held.pop()
-            h = level(torch.cat([lengthen(h)[..., : beside.shape[-1]], beside], dim=-2), c)
+            beside, h = held.pop(), lengthen(h)
+            # cut by a pad of -1 or 0 steps: a slice would be traced for odd lengths, or for even ones
+            h = nn.functional.pad(h, (0, beside.shape[-1] - h.shape[-1]))
+            h = level(torch.cat([h, beside], dim=-2), c)
         return self.head(self.last(h))
 
 
