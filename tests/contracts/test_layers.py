@@ -229,10 +229,12 @@ def test_layers_are_made_without_memory_and_filled_later(case):
     """As sharded training makes them: constants are no part of the state."""
     layer = case.make().eval()
     with torch.device("meta"):
-        other = case.make().eval()
+        other, assigned = case.make().eval(), case.make().eval()
     other.to_empty(device="cpu").load_state_dict(layer.state_dict())
+    assigned.load_state_dict(layer.state_dict(), assign=True)
     xs = case.inputs(layer)
     same(other(*xs), layer(*xs))
+    same(assigned(*xs), layer(*xs))
 
 
 @each_case_once

@@ -274,7 +274,7 @@ class TestBadInput:
             EMLP(self.vector, self.vector, activation="relu")
         with pytest.raises(OptionError, match=r"activation: 'relu'. Choose one of 'CELU', .*'ReLU'"):
             EMLP(SO2().irrep(1), SO2().irrep(1), activation="relu")
-        for name in ("MultiheadAttention", "Threshold", "Softmax", "Softmax2d", "GLU"):
+        for name in ("MultiheadAttention", "Threshold", "Softmax", "Softmax2d", "GLU", "RReLU"):
             with pytest.raises(OptionError, match=rf"activation: '{name}'. Choose one of .*'ReLU'"):
                 IMLP(self.vector, 2, activation=name)
         with pytest.raises(OptionError, match="must be at least 1, got 0"):

@@ -182,7 +182,7 @@ class TestBadInput:
             TemporalCNN(LEGS, LEGS, (4, 4), **{name: 0})
 
     def test_names(self):
-        with pytest.raises(OptionError, match=r"norm: 'layer'\. Choose one of 'batch', 'rms'"):
+        with pytest.raises(OptionError, match=r"norm other than None: 'layer'\. Choose one of 'batch', 'rms'"):
             TemporalCNN(LEGS, LEGS, norm="layer")
         for rep in (LEGS, PLANE):
             with pytest.raises(OptionError, match="activation: 'relu'"):

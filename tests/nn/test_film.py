@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.errors import GroupMismatchError, ShapeError
+from isospan.errors import GroupMismatchError, RepresentationError, ShapeError
 from isospan.groups import SO2, CyclicGroup, DihedralGroup
 from isospan.nn import FiLM, NormActivation, OverTime
 from isospan.testing import assert_equivariant
@@ -122,3 +122,5 @@ class TestBadInput:
     def test_series(self):
         with pytest.raises(ShapeError, match=r"\(B, D, T\) or \(D, T\) with D = 2"):
             OverTime(NormActivation(self.rep))(torch.zeros(3, 5, 2))
+        with pytest.raises(RepresentationError, match="got NoneType"):
+            OverTime(torch.nn.ReLU())

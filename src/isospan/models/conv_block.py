@@ -78,7 +78,7 @@ class ConvBlock(nn.Module):
 def _normalization(norm: Norm, rep: Representation) -> nn.Module:
     if norm is None:
         return nn.Identity()
-    check_choice(norm, ("batch", "rms"), what="norm")
+    check_choice(norm, ("batch", "rms"), what="norm other than None")
     return BatchNorm1d(rep) if norm == "batch" else OverTime(RMSNorm(rep, eps=1e-5, elementwise_affine=False))
 
 

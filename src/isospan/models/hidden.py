@@ -26,7 +26,7 @@ def hidden_representations(
     if not hasattr(units, "__len__"):
         raise OptionError(f"hidden_units are the widths of all hidden layers, got {units!r}. Pass them as (128, 128).")
     if len(units) == 0:
-        raise OptionError("hidden_units is empty. Pass at least one width, or use isospan.nn.Linear.")
+        raise OptionError("hidden_units is empty. Pass at least one width.")
     widths = [check_count(width, what="A hidden width") for width in units]
     if hidden_rep is None and rep_in.group.order() is None:
         irreps = rep_in.group.irreps(FREQUENCY)
@@ -52,7 +52,7 @@ def check_signal(rep_in: Representation, hidden: Representation, rep_out: Repres
         if missing:
             raise RepresentationError(
                 f"The hidden representation {hidden.name!r} must contain every irrep of the {role} {rep.name!r}, but "
-                f"lacks {missing}, which would be {fate}. Add copies of them to hidden_rep, or leave it out."
+                f"lacks {missing}, which would be {fate}. Pass a hidden_rep that contains them too."
             )
 
 

@@ -33,7 +33,7 @@ class UNet1d(Freezes):
     is moved by :math:`2^{L-1}` steps, with L widths, or a multiple of it, has moved values, but near its ends.
 
     For other programs, ``torch.export.export`` and ``torch.onnx.export`` take the network after :meth:`freeze`, with B
-    and T open if they are declared dynamic; it is no chain of layers, which alone torch has a module for.
+    and T open if they are ``Dim.DYNAMIC``; it is no chain of layers, which alone torch has a module for.
 
     Args:
         rep_in: how the group acts on the channels of x.

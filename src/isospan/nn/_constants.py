@@ -73,6 +73,15 @@ class Constants(torch.nn.Module):
                 buffer.copy_(torch.from_numpy(exact.copy()))
         return self
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any], *_: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, metadata, *_)
+        if not metadata.get("assign_to_params_buffers"):
+            return
+        for name, exact in self._exact.items():  # what was made without memory is not in the state
+            buffer = self.get_buffer(name)
+            if buffer.is_meta:
+                self.register_buffer(name, torch.tensor(exact, dtype=buffer.dtype), persistent=False)
+
 
 class _Twins:
     """Makes modules of the same constants with buffers of their own, and so their parts.

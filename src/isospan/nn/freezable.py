@@ -47,7 +47,10 @@ class Freezable(Constants):
 
     @property
     def weight(self) -> Tensor:
-        """The dense weight, laid out as torch's: the frozen one, or made of the coefficients with their gradient."""
+        """The dense weight, laid out as torch's: the frozen one, or made of the coefficients with their gradient.
+
+        Writing to it changes nothing: write to the parameters that it is made of.
+        """
         held = self.frozen_weight if self._holds() else None
         return self._synthesized() if held is None else held
 

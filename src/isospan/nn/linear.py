@@ -18,7 +18,8 @@ class Linear(DenseMap):
 
     Its parameters are the coefficients of W in an orthonormal basis of the equivariant maps, and those of b in one of
     the invariant vectors. Irreps of the output that the input lacks stay zero. At first W preserves the variance of
-    white inputs and b is zero.
+    white inputs and b is zero. ``weight`` and ``bias`` are made of them; to set W, write its coefficients,
+    ``layer.coefficients.data.copy_(HomBasis(rep_in, rep_out).coefficients(W))``.
 
     Where features are many, and irreps in bases that are quick to reach save most of the operations, it multiplies
     irrep by irrep; else, and where it is frozen or the group permutes all features, by the dense weight.

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from isospan.nn._inputs import check_features
 from isospan.nn.freezes import Freezes
+from isospan.representations.representation import check_representation
 
 
 class OverTime(Freezes):
@@ -21,6 +22,7 @@ class OverTime(Freezes):
         (..., rep_in.size, T) to (..., rep_out.size, T).
 
     Raises:
+        RepresentationError: the layer has none, as those of torch.nn.
         ShapeError, DtypeError: what the message says.
 
     Example:
@@ -35,6 +37,8 @@ class OverTime(Freezes):
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
+        for name in ("rep_in", "rep_out"):
+            check_representation(getattr(layer, name, None))
         self.rep_in, self.rep_out = layer.rep_in, layer.rep_out
         self.layer = layer
         self._size = self.rep_in.size
