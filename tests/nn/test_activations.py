@@ -1,5 +1,7 @@
 """Activations: which pairs are allowed, what they compute, and how equivariant grids are."""
 
+import copy
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from isospan.groups import (
     OctahedralGroup,
     QuaternionGroup,
 )
-from isospan.nn import FourierActivation, GatedActivation, NormActivation, Pointwise
+from isospan.nn import FourierActivation, GatedActivation, Linear, NormActivation, Pointwise
 from isospan.representations import Representation, directsum
 from isospan.testing import assert_equivariant
 
@@ -55,30 +57,114 @@ def test_mixed_coordinates_refuse_every_activation(rep):
         Pointwise(rep, "Tanh")
 
 
-def test_activations_that_tell_coordinates_apart_are_refused():
-    with pytest.raises(EquivarianceError, match="PReLU does not commute with r"):
-        Pointwise(PERMUTED, WeightedPReLU(8))
+def coordinatewise(size):
+    """Modules that tell coordinates apart once they are trained, or in training."""
+    return [
+        torch.nn.PReLU(size),
+        torch.nn.LayerNorm(size),
+        torch.nn.BatchNorm1d(size),
+        torch.nn.BatchNorm1d(size, affine=False),
+        torch.nn.Dropout(0.5),
+        torch.nn.RReLU(),
+        torch.nn.Sequential(torch.nn.SiLU(), torch.nn.Dropout(0.1)),
+        torch.nn.functional.dropout,
+    ]
+
+
+@pytest.mark.parametrize("activation", coordinatewise(8), ids=activation_name)
+def test_permutations_refuse_what_tells_coordinates_apart(activation):
+    with pytest.raises(EquivarianceError, match=rf"{activation_name(activation)} does not commute with r.*LeakyReLU"):
+        Pointwise(PERMUTED, activation)
+
+
+@pytest.mark.parametrize("activation", [*coordinatewise(3), torch.nn.PReLU(init=1.0)], ids=activation_name)
+def test_signed_permutations_refuse_what_is_odd_at_first(activation):
+    with pytest.raises(EquivarianceError, match=rf"must be odd.*but {activation_name(activation)} is not. Use Tanh"):
+        Pointwise(SIGNED, activation)
+
+
+@pytest.mark.parametrize("rep", [PERMUTED, SO2().irrep(1)], ids=["finite", "Lie"])
+@pytest.mark.parametrize("activation", [*coordinatewise(8), torch.nn.Softmax(-1), torch.sum], ids=activation_name)
+def test_grids_refuse_what_tells_samples_apart(rep, activation):
+    with pytest.raises(EquivarianceError, match=rf"{activation_name(activation)} must act on every number alone"):
+        FourierActivation(rep, activation)
+
+
+def test_other_functions_that_permute_nothing_are_refused():
     with pytest.raises(EquivarianceError, match="does not commute"):
         Pointwise(PERMUTED, lambda x: x.cumsum(-1))
     with pytest.raises(EquivarianceError, match="does not commute"):
         Pointwise(PERMUTED, torch.nn.GLU())
-    with pytest.raises(OptionError, match="'Swish'"):
-        Pointwise(PERMUTED, "Swish")
+    for name in ("Swish", "RReLU"):  # the latter draws a slope for every coordinate in training
+        with pytest.raises(OptionError, match=rf"'{name}'.*'LeakyReLU'"):
+            Pointwise(PERMUTED, name)
 
 
-class WeightedPReLU(torch.nn.PReLU):
-    def __init__(self, n):
-        super().__init__(n)
-        torch.nn.init.uniform_(self.weight)
+SYMMETRIC = [
+    torch.nn.PReLU(),
+    torch.nn.Softmax(-1),
+    torch.nn.LayerNorm(8, elementwise_affine=False),
+    lambda x: x / torch.linalg.vector_norm(x),
+]
 
 
-def test_checking_an_activation_leaves_it_alone():
-    counter = torch.nn.BatchNorm1d(8)
-    state = {name: value.clone() for name, value in counter.state_dict().items()}
-    Pointwise(PERMUTED, counter)
-    assert counter.training
-    for name, value in counter.state_dict().items():
+def trained(layer, rep_in, rep_out):
+    """After some steps, in training, with parameters that are no longer what they were."""
+    x, y = torch.randn(32, rep_in.size), torch.randn(32, rep_out.size)
+    before = [parameter.detach().clone() for parameter in layer.parameters()]
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (layer(x) - y).square().mean().backward()
+        optimizer.step()
+    assert all((new != old).any() for new, old in zip(layer.parameters(), before, strict=True))
+    return layer
+
+
+@pytest.mark.parametrize("activation", SYMMETRIC, ids=activation_name)
+@pytest.mark.parametrize("mode", [True, False], ids=["training", "evaluation"])
+def test_permutations_take_what_treats_coordinates_alike(activation, mode):
+    layer = torch.nn.Sequential(Linear(PERMUTED, PERMUTED), Pointwise(PERMUTED, copy.deepcopy(activation)))
+    assert_equivariant(trained(layer, PERMUTED, PERMUTED).train(mode), PERMUTED, PERMUTED)
+
+
+@pytest.mark.parametrize("make", [NormActivation, GatedActivation])
+@pytest.mark.parametrize("activation", ["softmax", "LayerNorm", "PReLU"])
+def test_any_function_of_invariants_is_equivariant(make, activation, reps):
+    rep = reps[0]
+    copies = len(rep.irreps)
+    modules = {
+        "softmax": torch.nn.Softmax(-1),
+        "LayerNorm": torch.nn.LayerNorm(copies),
+        "PReLU": torch.nn.PReLU(copies),
+    }
+    layer = make(rep, modules[activation])
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(5, layer.rep_in.size, dtype=torch.float64)
+    layer = layer.double()
+    assert_equivariant(layer, layer.rep_in, rep, x=x)
+
+
+@pytest.mark.parametrize(
+    "activation", [torch.nn.BatchNorm1d(8), torch.nn.PReLU(8), torch.nn.Dropout()], ids=activation_name
+)
+@pytest.mark.parametrize("layer", [Pointwise, FourierActivation])
+@pytest.mark.parametrize("training", [True, False])
+def test_checking_an_activation_leaves_it_alone(layer, activation, training):
+    activation.train(training)
+    state = {name: value.clone() for name, value in activation.state_dict().items()}
+    drawn = torch.get_rng_state()
+    with pytest.raises(EquivarianceError):
+        layer(PERMUTED, activation)
+    torch.testing.assert_close(torch.get_rng_state(), drawn, rtol=0, atol=0)
+    assert activation.training is training
+    for name, value in activation.state_dict().items():
         torch.testing.assert_close(value, state[name], rtol=0, atol=0)
+
+
+def test_an_activation_on_the_meta_device_is_checked_for_nothing():
+    assert Pointwise(PERMUTED, torch.nn.PReLU(8, device="meta")).activation.weight.is_meta
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -139,6 +225,16 @@ def test_default_grids_are_equivariant_to_one_part_in_a_thousand(group, most, ac
     assert error < (1e-3 if activation == "ReLU" else 1e-6)
 
 
+@pytest.mark.parametrize(
+    ("activation", "bound"),
+    [("ReLU", 1.5e-3), ("Tanh", 1e-5)] + [(name, 1e-6) for name in ("SiLU", "GELU", "Mish", "Sigmoid", "Softplus")],
+)
+@pytest.mark.parametrize("rep", [SO2().irrep(4), SO3().irrep(3), SO3().irrep(5), O3().irrep(2, 0)], ids=str)
+def test_default_grids_err_as_documented_on_single_irreps(rep, activation, bound):
+    """A single function of one frequency is what they resolve worst."""
+    assert FourierActivation(rep, activation).double().equivariance_error() < bound
+
+
 def test_error_falls_as_the_grid_grows():
     rep = directsum(SO2().irreps(2))
     errors = [FourierActivation(rep, "ReLU", grid_size=n).double().equivariance_error() for n in (16, 64, 256)]
@@ -173,7 +269,7 @@ def test_functions_have_the_variance_of_their_coefficients():
     rep = directsum([2 * irrep for irrep in SO3().irreps(2)])
     seen = []
     FourierActivation(rep, lambda values: seen.append(values) or values)(torch.randn(4000, rep.size))
-    torch.testing.assert_close(seen[0].var(0), torch.ones_like(seen[0][0]), rtol=0, atol=0.12)
+    torch.testing.assert_close(seen[-1].var(0), torch.ones_like(seen[-1][0]), rtol=0, atol=0.12)
 
 
 def test_grids_that_do_not_exist_are_named():

@@ -159,9 +159,19 @@ def test_an_empty_batch(network):
     assert network(torch.zeros(0, network.rep_in.size, dtype=torch.float64)).shape == (0, network.rep_out.size)
 
 
-@pytest.mark.parametrize("activation", [torch.nn.Softmax(-1), torch.nn.GLU(), lambda x: x - x.mean(-1, keepdim=True)])
-def test_activations_that_mix_numbers_are_refused(activation):
-    """In the layout of wide networks they would mix samples."""
+@pytest.mark.parametrize(
+    "activation",
+    [
+        torch.nn.Softmax(-1),
+        torch.nn.GLU(),
+        lambda x: x - x.mean(-1, keepdim=True),
+        torch.nn.PReLU(4),
+        torch.nn.Dropout(),
+        torch.nn.RReLU(),
+    ],
+)
+def test_activations_that_do_not_act_on_single_numbers_are_refused(activation):
+    """In the layout of wide networks they would mix samples, or tell them apart."""
     regular = DihedralGroup(4).regular_representation
     with pytest.raises(EquivarianceError, match="must act on every number alone"):
         RegularNetwork([regular, 64 * regular, 64 * regular], activation)

@@ -25,7 +25,6 @@ NAMES = (
     "LogSigmoid",
     "Mish",
     "PReLU",
-    "RReLU",
     "ReLU",
     "ReLU6",
     "SELU",
@@ -37,7 +36,7 @@ NAMES = (
     "Tanh",
     "Tanhshrink",
 )
-"""Activations of single numbers in torch.nn that need no argument."""
+"""Activations of single numbers in torch.nn that need no argument, and draw nothing at random in training."""
 
 
 def as_activation(activation: Activation) -> Callable[[Tensor], Tensor]:
@@ -62,46 +61,67 @@ def activation_name(activation: Callable[[Tensor], Tensor]) -> str:
     return getattr(activation, "__name__", type(activation).__name__)
 
 
-def _apart(activation: Callable[[Tensor], Tensor]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """The activation in evaluation, apart from the one in use, and a tensor of the precision and device it takes."""
-    like = torch.empty(0, dtype=torch.float64, device="cpu")
-    if not isinstance(activation, torch.nn.Module):
-        return activation, like
-    return deepcopy(activation).eval(), next(activation.parameters(), like)
-
-
 def check_elementwise(activation: Callable[[Tensor], Tensor]) -> None:
     """Require an activation of every number alone, which does the same in every layout of the data.
 
     Raises:
-        EquivarianceError: it mixes numbers, as a softmax does.
+        EquivarianceError: it mixes numbers, as a softmax does, or tells them apart in training or once trained.
     """
-    f, like = _apart(activation)
-    if like.is_meta:  # values that are not there yet
-        return
-    x = torch.linspace(-3, 3, 24, dtype=like.dtype, device=like.device).view(6, 4)
-    try:
-        with torch.no_grad():
-            together, alone = f(x.clone()), f(x.reshape(24, 1))
-        same = together.shape == x.shape and torch.allclose(together, alone.view(6, 4), rtol=1e-4, atol=1e-6)
-    except RuntimeError:  # a shape that it does not take
-        same = False
-    if not same:
+    if not _always(_is_elementwise, activation):
         raise EquivarianceError(
-            f"{activation_name(activation)} must act on every number alone, but what it does depends on the others or "
-            "on the shape of the data. Use an activation such as ReLU, SiLU or Tanh."
+            f"{activation_name(activation)} must act on every number alone and alike, with whatever parameters and in "
+            "training too, but what it does depends on the others, on chance or on the shape of the data. Use an "
+            "activation such as ReLU, LeakyReLU, SiLU or Tanh."
         )
 
 
-@torch.no_grad()
+def _is_elementwise(f: Callable[[Tensor], Tensor], like: Tensor) -> bool:
+    x = torch.linspace(-3, 3, 24, dtype=like.dtype, device=like.device).view(6, 4)
+    try:
+        together, alone = f(x.clone()), f(x.reshape(24, 1))
+        return together.shape == x.shape and torch.allclose(together, alone.view(6, 4), rtol=1e-4, atol=1e-6)
+    except RuntimeError:  # a shape that it does not take
+        return False
+
+
 def commutes(activation: Callable[[Tensor], Tensor], order: Tensor, signs: Tensor) -> bool:
-    """Whether f(signs · x[order]) = signs · f(x)[order], on random x of sizes from 0.01 to 100."""
-    f, like = _apart(activation)
+    """Whether always f(signs · x[order]) = signs · f(x)[order], on random x of sizes from 0.01 to 100."""
+    values = np.random.default_rng(0).standard_normal((64, len(order))) * np.logspace(-2, 2, 64)[:, None]
+
+    def move(x: Tensor) -> Tensor:
+        return x[:, order.to(x.device)] * signs.to(x)
+
+    def does(f: Callable[[Tensor], Tensor], like: Tensor) -> bool:
+        x = torch.tensor(values, dtype=like.dtype, device=like.device)
+        left, right = f(move(x)), f(x.clone())
+        return left.shape == right.shape == x.shape and torch.allclose(left, move(right), rtol=1e-4, atol=1e-6)
+
+    return _always(does, activation)
+
+
+@torch.no_grad()
+def _always(
+    holds: Callable[[Callable[[Tensor], Tensor], Tensor], bool], activation: Callable[[Tensor], Tensor]
+) -> bool:
+    """Whether an equation holds for whatever parameters, in training and in evaluation after it.
+
+    What holds for a copy whose parameters are moved at random does so for almost all of them. A copy that draws at
+    random in training fails there, and one that keeps statistics of each coordinate in evaluation.
+
+    Args:
+        holds: of a function, and a tensor of the precision and on the device that it takes.
+        activation: left as it is, as are torch's random numbers.
+    """
+    like = torch.empty(0, dtype=torch.float64, device="cpu")
+    if not isinstance(activation, torch.nn.Module):
+        with torch.random.fork_rng([]):
+            return holds(activation, like)
+    f, rng = deepcopy(activation), np.random.default_rng(0)
+    like = next((values for values in (*f.parameters(), *f.buffers()) if values.is_floating_point()), like)
     if like.is_meta:  # values that are not there yet
         return True
-    rng = np.random.default_rng(0)
-    values = rng.standard_normal((64, len(order))) * np.logspace(-2, 2, 64)[:, None]
-    x = torch.tensor(values, dtype=like.dtype, device=like.device)
-    signs, order = signs.to(x), order.to(x.device)
-    left, right = f(x[:, order] * signs), f(x.clone())
-    return left.shape == right.shape == x.shape and torch.allclose(left, right[:, order] * signs, rtol=1e-4, atol=1e-6)
+    for parameter in f.parameters():
+        noise = torch.tensor(0.1 * rng.random(parameter.shape), dtype=parameter.dtype, device=parameter.device)
+        parameter += noise * (1 + parameter.abs())
+    with torch.random.fork_rng([like.device] if like.is_cuda else []):
+        return all(holds(f.train(training), like) for training in (True, False))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from isospan._autocast import full_precision
 from isospan.errors import OptionError
-from isospan.nn._activations import Activation, activation_name, as_activation
+from isospan.nn._activations import Activation, activation_name, as_activation, check_elementwise
 from isospan.nn._constants import Constants
 from isospan.nn._grids import Grid, default_grid_size, grid_of
 from isospan.nn.change_of_basis import ChangeOfBasis
@@ -27,9 +27,11 @@ class FourierActivation(Constants):
 
     Args:
         rep: how the group acts.
-        activation: f, a name of a module of torch.nn, a module, or a function of single numbers.
-        grid_size: number of angles around the circle of a Lie group; by default enough to be equivariant to 1e-3 with
-            ReLU on white inputs, and to 1e-6 with smooth activations.
+        activation: f, a name of a module of torch.nn, a module, or a function of single numbers, which acts on every
+            sample alone and alike.
+        grid_size: number of angles around the circle of a Lie group. By default, up to frequency 5 and on white inputs,
+            the error is about 1e-3 with ReLU, at most 1e-5 with Tanh, and at most 1e-6 with SiLU, GELU, Mish, Sigmoid
+            and Softplus.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -40,6 +42,7 @@ class FourierActivation(Constants):
         x (..., rep.size) to the same.
 
     Raises:
+        EquivarianceError: the activation mixes samples, or tells them apart in training or once trained.
         GroupError: a product with a Lie group, whose grid is not known.
         OptionError: an unknown name, or a grid too coarse for the frequencies of rep.
         ShapeError, DtypeError: what the message says.
@@ -62,6 +65,8 @@ class FourierActivation(Constants):
         super().__init__()
         self.rep_in = self.rep_out = rep
         self.activation = as_activation(activation)
+        if not isinstance(activation, str):  # names are those of functions of single numbers
+            check_elementwise(self.activation)
         self.change = ChangeOfBasis.shared(rep)
         band = _band(rep)
         size = default_grid_size(rep.group, band) if grid_size is None else grid_size

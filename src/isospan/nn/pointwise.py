@@ -13,7 +13,9 @@ from isospan.representations.representation import check_representation
 class Pointwise(torch.nn.Module):
     r"""Any activation on coordinates that the group permutes, and odd ones on those that it permutes up to sign.
 
-    Both is checked when the layer is made, on the representation and by values of the activation.
+    Both is checked when the layer is made, on the representation and by values of the activation, with whatever
+    parameters and in training too: a slope for each coordinate, or a draw at random, would break the symmetry. What
+    looks at all coordinates alike, as a softmax of them does, keeps permutations.
 
     Args:
         rep: how the group acts; every element has to permute the coordinates, up to sign for odd activations.
@@ -85,9 +87,11 @@ def _refusal(name: str, element: object, rep: Representation, *, signed: bool) -
     if signed:
         return (
             f"Where {rep.group.name} changes signs of coordinates, as {element} does in {rep.name!r}, an activation "
-            f"must be odd, f(-x) = -f(x), but {name} is not. Use Tanh, Softsign or Hardtanh, or a NormActivation."
+            f"must be odd, f(-x) = -f(x), with whatever parameters and in training too, but {name} is not. Use Tanh, "
+            "Softsign or Hardtanh, or a NormActivation."
         )
     return (
-        f"The activation must act on every coordinate in the same way, but {name} does not commute with {element}, "
-        f"which permutes those of {rep.name!r}. Use one without parameters for each coordinate."
+        "The activation must act on every coordinate in the same way, with whatever parameters and in training too, "
+        f"but {name} does not commute with {element}, which permutes those of {rep.name!r}. Use one with neither "
+        "parameters, statistics nor random draws for each coordinate, such as ReLU, LeakyReLU or SiLU."
     )
