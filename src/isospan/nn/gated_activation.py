@@ -16,11 +16,11 @@ class GatedActivation(GatedCopies):
     .. math:: (x, a) \mapsto f(a_i) \, x_i, \qquad x_i \mapsto f(x_i) \, x_i \;\text{where trivial}
 
     Trivial features are their own gates. The gates a are the last coordinates of the input: the layer before maps to
-    ``rep_in``.
+    ``rep_in``. Gates are invariant, so any function of all of them is equivariant too, as a softmax of the copies is.
 
     Args:
         rep: how the group acts on x.
-        activation: f, a name of a module of torch.nn, a module, or a function of single numbers.
+        activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
 
     Attributes:
         rep_in: rep plus a trivial irrep for every copy of another one.

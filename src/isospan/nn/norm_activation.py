@@ -15,11 +15,12 @@ class NormActivation(GatedCopies):
 
     .. math:: x_i \mapsto f(\|x_i\| + b_i) \, x_i, \qquad x_i \mapsto f(x_i + b_i) \, x_i \;\text{where trivial}
 
-    With the sigmoid, trivial features pass through x · σ(x + b), the SiLU. Gradients are finite at zero.
+    With the sigmoid, trivial features pass through x · σ(x + b), the SiLU. Gradients are finite at zero. Norms are
+    invariant, so any function of all of them is equivariant too, as a softmax or a LayerNorm of the copies is.
 
     Args:
         rep: how the group acts.
-        activation: f, a name of a module of torch.nn, a module, or a function of single numbers.
+        activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
         bias: whether there is a parameter b for every copy, zero at first.
 
     Attributes:
