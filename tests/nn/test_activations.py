@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from isospan.errors import EquivarianceError, GroupError, OptionError
+from isospan.errors import EquivarianceError, GroupError, OptionError, ShapeError
 from isospan.groups import (
     O2,
     O3,
@@ -286,3 +286,11 @@ def test_what_is_no_activation_is_named(activation):
     for layer in (Pointwise, NormActivation, GatedActivation):
         with pytest.raises(OptionError, match=r"a module, as torch.nn.ReLU\(\)"):
             layer(rep, activation)
+
+
+@pytest.mark.parametrize("make", [NormActivation, GatedActivation])
+def test_gates_that_are_not_one_for_each_copy_are_refused(make):
+    rep = 2 * SO2().irrep(1) + 2 * SO2().irrep(0)
+    layer = make(rep, lambda norms: norms.sum(-1))
+    with pytest.raises(ShapeError, match=r"a factor, so tensors of shape \(8, 4\).*got \(8,\)"):
+        layer(torch.randn(8, layer.rep_in.size))

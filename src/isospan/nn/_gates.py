@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from isospan.errors import ShapeError
 from isospan.nn._activations import Activation, activation_name, as_activation
 from isospan.nn._constants import Constants
 from isospan.nn._copies import copies_of, copy_numbers
@@ -29,7 +30,13 @@ class GatedCopies(Constants):
 
     def gated(self, z: Tensor, invariants: Tensor) -> Tensor:
         """Spectral coordinates z times the activation of invariants (..., copies), in the user's basis."""
-        return self.change.inverse(z * self.activation(invariants).index_select(-1, self.copy_numbers))
+        factors = self.activation(invariants)
+        if factors.shape != invariants.shape:
+            raise ShapeError(
+                f"{activation_name(self.activation)} must give every copy of an irrep a factor, so tensors of shape "
+                f"{tuple(invariants.shape)} for such ones, got {tuple(factors.shape)}. Keep the last axis."
+            )
+        return self.change.inverse(z * factors.index_select(-1, self.copy_numbers))
 
     def extra_repr(self) -> str:
         """The activation, where it is a function."""
