@@ -98,6 +98,35 @@ def test_spread_variances_keep_their_digits_in_single_precision():
     torch.testing.assert_close(gaussian.float()(x).log_prob(torch.zeros(rep.size)).double(), exact, rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("spread", [0, 12, 30, 60])
+def test_full_covariance_is_right_at_any_spread_in_single_precision(rep, spread):
+    """Log-variances in double precision, in random directions."""
+    gaussian, n = MultivariateNormal(rep, "full"), rep.size
+    V = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64)).Q
+    M = V @ torch.diag(torch.linspace(-spread / 2, spread / 2, n, dtype=torch.float64)) @ V.T
+    rows, columns = np.triu_indices(n)
+    coordinates = M[rows, columns] * torch.where(torch.tensor(rows == columns), 1.0, 2**0.5)
+    x, y = torch.cat([torch.randn(n), coordinates.float()]), torch.randn(n)
+    values, V = torch.linalg.eigh(M)
+    distance = (V.T @ (y - x[:n]).double()).square() @ (-values).exp()
+    expected = -(distance + values.sum() + n * np.log(2 * np.pi)) / 2
+    torch.testing.assert_close(gaussian(x).log_prob(y).double(), expected, rtol=1e-4, atol=0)
+    mean, L = gaussian.mean_and_scale_tril(x)
+    factor = torch.distributions.MultivariateNormal(mean, scale_tril=L)
+    torch.testing.assert_close(factor.log_prob(y).double(), expected, rtol=1e-2, atol=0)
+
+
+def test_an_empty_batch_is_a_batch(gaussian):
+    x = parameters(gaussian, 0).requires_grad_()
+    y = torch.randn(0, gaussian.rep_out.size, dtype=torch.float64)
+    distribution = gaussian(x)
+    assert distribution.log_prob(y).shape == distribution.entropy().shape == (0,)
+    assert distribution.rsample((3,)).shape == (3, *y.shape)
+    assert distribution.covariance_matrix.shape == (*y.shape, y.shape[-1])
+    distribution.log_prob(y).sum().backward()
+    assert x.grad.shape == x.shape
+
+
 def test_what_cannot_be_is_named():
     rep = CyclicGroup(3).regular_representation
     with pytest.raises(OptionError, match=r"'isotropic'.*'diagonal', 'full'"):

@@ -12,6 +12,7 @@ from isospan.nn._constants import Constants
 from isospan.nn._copies import copy_numbers
 from isospan.nn._inputs import check_features
 from isospan.nn.change_of_basis import ChangeOfBasis
+from isospan.nn.log_covariance_normal import LogCovarianceNormal, cholesky_of_root, graded_root
 from isospan.representations import Representation, sym2
 from isospan.representations.representation import check_representation
 
@@ -27,8 +28,10 @@ class MultivariateNormal(torch.nn.Module):
               \qquad \text{or} \qquad \Sigma = \exp(M), \quad M = M^\top .
 
     ``"diagonal"`` takes a log-variance w, an invariant, for every copy of every irrep, so Σ is diagonal in the spectral
-    basis Q. ``"full"`` takes the symmetric matrix M, which transforms as ``sym2(rep_y)``: any positive Σ. Both are
-    computed in the user's basis as a whole, in float32 or float64, also under autocast.
+    basis Q. ``"full"`` takes the symmetric matrix M, which transforms as ``sym2(rep_y)``: any positive Σ, and its
+    distribution says up to which spread of variances there are how many digits
+    (:class:`~isospan.nn.log_covariance_normal.LogCovarianceNormal`). Both are computed in the user's basis as a whole,
+    in float32 or float64, also under autocast.
 
     Args:
         rep_y: how the group acts on y.
@@ -44,6 +47,7 @@ class MultivariateNormal(torch.nn.Module):
     Raises:
         OptionError: another covariance.
         ShapeError, DtypeError: what the message says.
+        NonFiniteError: the "full" covariance or its inverse overflows; the "diagonal" one is a ValueError of torch's.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -59,22 +63,35 @@ class MultivariateNormal(torch.nn.Module):
         check_representation(rep_y)
         check_choice(covariance, ("diagonal", "full"), what="covariance")
         self.covariance = covariance
-        self.roots = DiagonalRoot(rep_y) if covariance == "diagonal" else FullRoot(rep_y)
+        self.roots = DiagonalRoot(rep_y) if covariance == "diagonal" else LogCovariance(rep_y)
         self.rep_in, self.rep_out = rep_y + self.roots.rep_in, rep_y
         self._sizes = rep_y.size, self.roots.rep_in.size
 
     def forward(self, x: Tensor) -> torch.distributions.MultivariateNormal:
         """Return the Gaussian of parameters (..., rep_in.size)."""
-        mean, scale_tril = self.mean_and_scale_tril(x)
-        return torch.distributions.MultivariateNormal(mean, scale_tril=scale_tril)
+        mean, matrix = self._mean_and_matrix(x)
+        if not x.numel():  # torch's own checks and distances fail for an empty batch, where any M is as good
+            return LogCovarianceNormal(mean, matrix, validate_args=False)
+        if self.covariance == "full":
+            return LogCovarianceNormal(mean, matrix)
+        return torch.distributions.MultivariateNormal(mean, scale_tril=self._scale_tril(matrix))
 
     def mean_and_scale_tril(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean (..., D) and the Cholesky factor (..., D, D) of Σ: tensors alone, for tracing."""
+        mean, matrix = self._mean_and_matrix(x)
+        return mean, self._scale_tril(matrix)
+
+    def _mean_and_matrix(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean, and A with Σ = A Aᵀ or the logarithm M of Σ."""
         check_features(x, sum(self._sizes))
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         mean, parameters = x.split(self._sizes, dim=-1)
         with full_precision(x):
-            return mean, cholesky_of_root(self.roots(parameters))
+            return mean, self.roots(parameters)
+
+    def _scale_tril(self, matrix: Tensor) -> Tensor:
+        with full_precision(matrix):
+            return cholesky_of_root(graded_root(matrix) if self.covariance == "full" else matrix)
 
 
 class DiagonalRoot(Constants):
@@ -101,14 +118,14 @@ class DiagonalRoot(Constants):
         return self.change.inverse(torch.diag_embed(scales)).mT
 
 
-class FullRoot(Constants):
-    """A = exp(M/2) with Σ = A Aᵀ = exp(M), of the coordinates of M in sym2(rep).
+class LogCovariance(Constants):
+    """The symmetric matrix M (..., D, D) of coordinates in sym2(rep).
 
     Example:
         >>> from isospan.groups import SO2
-        >>> FullRoot(SO2().irrep(1))(torch.zeros(3))
+        >>> LogCovariance(SO2().irrep(1))(torch.tensor([1.0, 0.0, 2.0]))
         tensor([[1., 0.],
-                [0., 1.]])
+                [0., 2.]])
     """
 
     places: Tensor
@@ -124,19 +141,5 @@ class FullRoot(Constants):
         self.register_constant("weights", np.where(np.eye(rep.size), 1.0, np.sqrt(0.5)))
 
     def forward(self, coordinates: Tensor) -> Tensor:
-        """Return A (..., D, D)."""
-        M = coordinates[..., self.places] * self.weights.to(coordinates.dtype)
-        return torch.linalg.matrix_exp(M / 2)
-
-
-def cholesky_of_root(A: Tensor) -> Tensor:
-    """The Cholesky factor of A Aᵀ (..., D, D), from the QR decomposition of Aᵀ: no digits are lost by squaring.
-
-    Example:
-        >>> cholesky_of_root(torch.tensor([[0.0, -2.0], [1.0, 0.0]])).abs()
-        tensor([[2., 0.],
-                [0., 1.]])
-    """
-    R = torch.linalg.qr(A.mT).R
-    signs = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
-    return (R * signs.unsqueeze(-1)).mT.to(A.dtype)
+        """Return M."""
+        return coordinates[..., self.places] * self.weights.to(coordinates.dtype)
