@@ -1,8 +1,12 @@
 """The public check of equivariance tells equivariant maps from others, in every precision."""
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 
+from isospan import nn
 from isospan.errors import (
     DtypeError,
     EquivarianceError,
@@ -12,6 +16,8 @@ from isospan.errors import (
     ShapeError,
 )
 from isospan.groups import O3, CyclicGroup, DihedralGroup
+from isospan.models import TemporalCNN
+from isospan.representations import conjugate_by
 from isospan.symmetric import equivariant_projection
 from isospan.testing import assert_equivariant, equivariance_error
 
@@ -91,7 +97,7 @@ def test_several_inputs():
         assert_equivariant(at_times, (rotation, None, None), rotation, dim=(-2, -1, -1), x=(x, y, t))
 
 
-def test_the_precision_is_that_of_the_first_input_in_floating_point():
+def test_the_precision_is_that_of_the_inputs_that_the_group_moves():
     regular = CyclicGroup(3).regular_representation
     x, t = torch.randn(4, 3), torch.arange(4)
 
@@ -101,6 +107,201 @@ def test_the_precision_is_that_of_the_first_input_in_floating_point():
     assert_equivariant(f, (None, regular), regular, x=(t, x))
     with pytest.raises(EquivarianceError):
         assert_equivariant(f, (None, regular), regular, x=(t, x.double()))
+    with pytest.raises(EquivarianceError):
+        assert_equivariant(f, (None, regular), regular, x=(t.float(), x.double()))
+    assert_equivariant(lambda x, y: f(t, x + y), (regular, regular), regular, x=(x.double(), x))
+
+
+ROTATED = conjugate_by(
+    DihedralGroup(6).regular_representation, np.linalg.qr(np.random.default_rng(0).normal(size=(12, 12)))[0]
+)
+
+
+@pytest.mark.parametrize(
+    "make", [nn.ChangeOfBasis, nn.IrrepNorm, nn.GatedActivation, nn.PositionalEncoding, nn.IrrepInvariants]
+)
+def test_modules_of_buffers_alone_are_checked_in_their_precision(make):
+    layer = make(ROTATED)
+    assert not list(layer.parameters())
+    error = equivariance_error(layer, layer.rep_in, layer.rep_out)
+    assert 1e-10 < error < 1e-6  # rounding of float32 is 6e-8, and some layers add little to what they are given
+    assert_equivariant(layer, layer.rep_in, layer.rep_out)
+    x = torch.randn(5, layer.rep_in.size, dtype=torch.float64)
+    assert layer(x).dtype == torch.float64  # and still rounded to float32
+    assert_equivariant(layer, layer.rep_in, layer.rep_out, x=x)
+    assert equivariance_error(layer.double(), layer.rep_in, layer.rep_out) < 1e-13
+
+
+class Slanted(torch.nn.Module):
+    """The identity, off by 1e-6 at one entry, with whole numbers and a buffer in some precision."""
+
+    def __init__(self, size, dtype):
+        super().__init__()
+        self.register_parameter("order", torch.nn.Parameter(torch.arange(size), requires_grad=False))
+        if dtype is not None:
+            self.register_buffer("slant", (1e-6 * (torch.arange(size) == 0)).to(dtype))
+
+    def forward(self, x):
+        self.seen = x.dtype
+        return x + x * getattr(self, "slant", 1e-6 * (self.order == 0))
+
+
+def test_the_coarsest_precision_says_what_rounding_explains():
+    regular = CyclicGroup(4).regular_representation
+    single = Slanted(4, torch.float32)
+    assert_equivariant(single, regular, regular)
+    assert single.seen == torch.float32
+    assert_equivariant(single, regular, regular, x=torch.randn(5, 4, dtype=torch.float64))
+    with pytest.raises(EquivarianceError, match="above 1e-07"):
+        assert_equivariant(single, regular, regular, x=torch.randn(5, 4, dtype=torch.float64), tol=1e-7)
+    for double in (Slanted(4, torch.float64), Slanted(4, None)):
+        with pytest.raises(EquivarianceError, match="above 1e-09"):
+            assert_equivariant(double, regular, regular)
+        assert double.seen == torch.float64
+
+
+LEGS = CyclicGroup(4).regular_representation
+CHECKED = {
+    "torch": (lambda: torch.nn.BatchNorm1d(8), {"rep_in": 2 * LEGS, "rep_out": 2 * LEGS}, (8,)),
+    "isospan": (lambda: nn.BatchNorm1d(2 * LEGS), {"rep_in": 2 * LEGS, "rep_out": 2 * LEGS}, (8,)),
+    "network": (
+        lambda: TemporalCNN(2 * LEGS, LEGS, hidden_units=(16, 16)),
+        {"rep_in": 2 * LEGS, "rep_out": LEGS, "dim": 1, "dim_out": -1},
+        (8, 9),
+    ),
+}
+
+
+class TestTheModuleIsLeftAsItWas:
+    @pytest.fixture(params=CHECKED)
+    def case(self, request):
+        """A module in training that has seen data far from what is drawn, its action, and inputs."""
+        torch.manual_seed(0)
+        make, action, shape = CHECKED[request.param]
+        module = make()
+        for _ in range(5):
+            module(5 + 100 * torch.randn(32, *shape))
+        return module, action, torch.randn(16, *shape)
+
+    def unchanged(self, module, check):
+        before, x = copy.deepcopy(module), check()
+        assert module.training
+        for name, values in before.state_dict().items():
+            assert torch.equal(module.state_dict()[name], values), name
+        assert torch.equal(module.eval()(x), before.eval()(x))
+
+    def test_statistics(self, case):
+        module, action, x = case
+
+        def check():
+            assert_equivariant(module, x=x, **action)
+            return x
+
+        self.unchanged(module, check)
+
+    def test_where_the_check_fails(self, case):
+        module, action, x = case
+        other = conjugate_by(action["rep_in"], np.diag([-1.0] + 7 * [1.0]))
+
+        def check():
+            with pytest.raises(EquivarianceError, match="Check that the representations"):
+                assert_equivariant(module, x=x, **{**action, "rep_in": other})
+            return x
+
+        self.unchanged(module, check)
+
+    def test_where_the_module_fails(self, case):
+        module, action, x = case
+
+        def fail(*_):
+            raise ArithmeticError
+
+        def check():
+            hook = module.register_forward_hook(fail)
+            with pytest.raises(ArithmeticError):
+                assert_equivariant(module, x=x, **action)
+            hook.remove()
+            return x
+
+        self.unchanged(module, check)
+
+    def test_what_waits_for_its_gradient(self, case):
+        """Autograd refuses tensors that were written to since it saved them."""
+        module, action, x = case
+        loss = module(x).square().sum()
+        assert_equivariant(module, x=x, **action)
+        loss.backward()
+        assert all(p.grad is not None for p in module.parameters())
+
+    def test_buffers_of_every_kind(self):
+        class Counting(torch.nn.Module):
+            """A module whose value depends on its calls."""
+
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("written", torch.zeros(4))
+                self.register_buffer("hidden", torch.zeros(4), persistent=False)
+                self.register_buffer("replaced", torch.zeros(4))
+                self.register_buffer("first", None)
+                self.register_buffer("expanded", torch.zeros(1).expand(3, 4))
+                self.register_buffer("sparse", torch.eye(4).to_sparse())
+
+            def forward(self, x):
+                self.written += 1
+                self.hidden += 1
+                self.replaced = self.replaced + 1
+                self.first = x.mean(0) if self.first is None else self.first
+                return x * (self.written + self.hidden + self.replaced) @ self.sparse
+
+        module = Counting()
+        held, before = dict(module.named_buffers()), copy.deepcopy(module)
+        assert equivariance_error(module, LEGS, LEGS) < 1e-7  # every call is the first
+        assert module.first is None
+        for name, buffer in module.named_buffers():
+            assert buffer is held[name]
+            assert torch.equal(buffer.to_dense(), before.get_buffer(name).to_dense()), name
+
+    def test_a_frozen_weight_that_is_out_of_date_is_made_anew(self):
+        layer = nn.Linear(LEGS, LEGS).freeze()
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.mul_(3)
+        assert_equivariant(layer, LEGS, LEGS)
+        x = torch.randn(5, 4)
+        torch.testing.assert_close(layer(x), copy.deepcopy(layer).unfreeze()(x))
+
+    def test_buffers_made_for_inference(self):
+        with torch.inference_mode():
+            module = nn.BatchNorm1d(LEGS)
+            assert_equivariant(module, LEGS, LEGS)
+        assert module.num_batches_tracked == 0
+        assert_equivariant(module.eval(), LEGS, LEGS)
+
+    def test_lazy_modules(self):
+        assert equivariance_error(torch.nn.LazyLinear(4), LEGS, LEGS) > 0
+        with pytest.raises(ShapeError, match=r"got a lazy one.*Call the module once"):
+            assert_equivariant(torch.nn.LazyBatchNorm1d(), LEGS, LEGS)
+
+
+def test_maps_that_draw_at_random_are_told_from_wrong_ones():
+    dropout = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Dropout())
+    with pytest.raises(EquivarianceError, match=r"differ by [\d.]+, .* Call \.eval\(\)"):
+        assert_equivariant(dropout, LEGS, LEGS)
+    assert_equivariant(dropout.eval(), LEGS, LEGS)
+    # what is drawn explains less than is tolerated, so that the map itself is at fault
+    with pytest.raises(EquivarianceError, match="Check that the representations"):
+        assert_equivariant(lambda x: x.cumsum(-1) + 1e-12 * torch.randn(()), LEGS, LEGS)
+
+
+def test_a_check_that_passes_calls_the_map_once_an_element():
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        return x
+
+    assert_equivariant(f, LEGS, LEGS, elements=3)
+    assert len(calls) == 1 + len(LEGS.group.generators) + 3
 
 
 def test_one_seed_gives_one_answer():
@@ -150,9 +351,19 @@ class TestBadInput:
             assert_equivariant(lambda x, y: x, (self.regular, self.regular), self.regular, x=(x, x[:, :2]))
         with pytest.raises(RepresentationError, match="Pass the values of all inputs in x"):
             assert_equivariant(lambda x, y: x, (self.regular, None), self.regular)
-        for none in ((), (None,)):
+        for none in ((), (None,), None):
             with pytest.raises(RepresentationError, match="a group that acts on an input"):
                 assert_equivariant(lambda x: x, none, self.regular, x=x)
+        with pytest.raises(RepresentationError, match="a group that acts on an input"):
+            assert_equivariant(lambda x: x, None, None)
+        group = self.regular.group
+        for other in (group, "regular", np.eye(8), 8):
+            for reps in ((other, self.regular), (self.regular, other), ((self.regular, other), None)):
+                for check in (assert_equivariant, equivariance_error):
+                    with pytest.raises(
+                        RepresentationError, match=f"Expected a Representation, got {type(other).__name__}"
+                    ):
+                        check(lambda x: x, *reps)
 
 
 def test_a_default_device_does_not_matter():

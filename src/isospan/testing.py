@@ -1,15 +1,18 @@
 """Checks of equivariance for tests: of isospan's modules, and of a user's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from isospan._checks import check_finite, check_floating
 from isospan.errors import EquivarianceError, GroupMismatchError, RepresentationError, ShapeError
 from isospan.representations import Representation
+from isospan.representations.representation import check_representation
 from isospan.representations.symmetry import SymmetryGroup
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -42,7 +45,9 @@ def equivariance_error(
     .. math:: \max_g \frac{\| f(\rho_\text{in}(g) x) - \rho_\text{out}(g) f(x) \|_F}{\| f(x) \|_F}
 
     over the generators of the group, one element of each part of a Lie group's algebra, and some elements at random.
-    A map of several inputs is called with all of them, on each of which the group acts by its representation.
+    A map of several inputs is called with all of them, on each of which the group acts by its representation. A module
+    is called in the mode that it is in, each time with the buffers that it came with, and has these afterwards: batch
+    norms in training do not take in what is drawn here. What draws at random, as dropout in training, is no one map.
 
     Args:
         f: a module or function of tensors (..., rep_in.size), or of others with the channels elsewhere.
@@ -52,17 +57,19 @@ def equivariance_error(
         dim: axis on which the group acts, of every input or of each.
         dim_out: that of the output; by default the same as of the (first) input.
         x: inputs (N, ..., rep_in.size); by default drawn from a normal distribution, in the precision and on the device
-            of the module's parameters (float64 on the CPU for a function).
+            of the module's first parameter, or else buffer, in floating point (float64 on the CPU where it has neither,
+            and for a function).
         samples: how many to draw.
         elements: how many to draw besides the generators.
         generator: of the random numbers.
 
     Raises:
         GroupMismatchError: representations of two groups.
-        RepresentationError: no input has a representation, or one without it has to be drawn.
+        RepresentationError: what should be a representation is none, no input has one, or one without it has to be
+            drawn.
         NonFiniteError: x or a value of f contains NaN or infinity.
         ShapeError, DtypeError: x or a value of f is not a floating-point tensor of the representation's size, or there
-            are not as many inputs as representations.
+            are not as many inputs as representations, or the module is lazy and its buffers have no shape yet.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -75,7 +82,7 @@ def equivariance_error(
     reps = _each(rep_in)
     group = _one_group(reps, rep_out)
     dims = [dim] * len(reps) if isinstance(dim, int) else list(dim)
-    xs = [x] if isinstance(x, Tensor) else list(x or (_draw(f, rep, samples, generator) for rep in reps))
+    xs = _inputs(f, reps, x, samples, generator)
     _check_inputs(xs, reps, dims)
     dim_out = dims[0] if dim_out is None else dim_out
     y = _value(f, xs, rep_out, dim_out)
@@ -91,11 +98,14 @@ def equivariance_error(
 
 
 def _each(rep_in: Representations) -> tuple[Representation | None, ...]:
-    return (rep_in,) if isinstance(rep_in, Representation) else tuple(rep_in)
+    return tuple(rep_in) if isinstance(rep_in, Sequence) else (rep_in,)
 
 
-def _one_group(reps: Sequence[Representation | None], rep_out: Representation | None = None) -> SymmetryGroup:
-    groups = [rep.group for rep in (*reps, rep_out) if rep is not None]
+def _one_group(reps: Sequence[Representation | None], rep_out: Representation | None) -> SymmetryGroup:
+    given = [rep for rep in (*reps, rep_out) if rep is not None]
+    for rep in given:
+        check_representation(rep)
+    groups = [rep.group for rep in given]
     if all(rep is None for rep in reps):
         raise RepresentationError(
             "A map is equivariant for a group that acts on an input, got no representation of one. Pass it in rep_in."
@@ -109,15 +119,33 @@ def _one_group(reps: Sequence[Representation | None], rep_out: Representation | 
     return groups[0]
 
 
+def _inputs(
+    f: Map,
+    reps: Sequence[Representation | None],
+    x: Tensor | Sequence[Tensor] | None,
+    samples: int,
+    generator: torch.Generator | None,
+) -> list[Tensor]:
+    if x is None:
+        return [_draw(f, rep, samples, generator) for rep in reps]
+    return [x] if isinstance(x, Tensor) else list(x)
+
+
 def _draw(f: Map, rep: Representation | None, samples: int, generator: torch.Generator | None) -> Tensor:
     if rep is None:
         raise RepresentationError(
             "Inputs are drawn from their representations, but one has None. Pass the values of all inputs in x."
         )
-    like = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None
+    like = next(iter(_floats(f)), None)
     dtype, device = (torch.float64, "cpu") if like is None else (like.dtype, like.device)
     x = torch.randn(samples, rep.size, generator=generator, dtype=torch.float64, device=_device(generator))
     return x.to(device, dtype)
+
+
+def _floats(f: Map) -> list[Tensor]:
+    """The parameters of a module in floating point, then such buffers."""
+    tensors = (*f.parameters(), *f.buffers()) if isinstance(f, torch.nn.Module) else ()
+    return [tensor for tensor in tensors if tensor.is_floating_point()]
 
 
 def _device(generator: torch.Generator | None) -> torch.device | str:
@@ -137,9 +165,45 @@ def _check_inputs(xs: Sequence[Tensor], reps: Sequence[Representation | None], d
 
 
 def _value(f: Map, xs: Sequence[Tensor], rep_out: Representation | None, dim: int) -> Tensor:
-    y = f(*xs)
+    with _buffers_kept(f):
+        y = f(*xs)
     _check(y, rep_out, dim, what="The value f(x)")
     return y
+
+
+@contextmanager
+def _buffers_kept(f: Map) -> Iterator[None]:
+    """Give a module the buffers back that it had, and these their values, behind autograd, which may have saved them.
+
+    A buffer outside the state that the module has replaced is what it makes of its parameters: a frozen weight, which
+    would be out of date.
+    """
+    modules = f.modules() if isinstance(f, torch.nn.Module) else ()
+    before = [(m, name, buffer, _cloned(buffer)) for m in modules for name, buffer in m._buffers.items()]
+    try:
+        yield
+    finally:
+        for module, name, buffer, values in before:
+            if name not in module._non_persistent_buffers_set:
+                module._buffers[name] = buffer
+            if buffer is not None and values is not None and not _unchanged(buffer, values):
+                buffer.data.copy_(values)
+
+
+def _cloned(buffer: Tensor | None) -> Tensor | None:
+    if buffer is None:
+        return None
+    if is_lazy(buffer):
+        raise ShapeError(
+            "The buffers of a module must have a shape for it to be left as it was, got a lazy one that has not seen "
+            "an input. Call the module once before."
+        )
+    return buffer.clone()
+
+
+def _unchanged(buffer: Tensor, values: Tensor) -> bool:
+    """Whether a buffer need not be written to, as none can that is expanded; a sparse one is taken for a constant."""
+    return buffer.is_meta or buffer.layout != torch.strided or torch.equal(buffer, values)
 
 
 def _check(x: Tensor, rep: Representation | None, dim: int, *, what: str) -> None:
@@ -165,6 +229,7 @@ def _act(rep: Representation | None, g: Any, x: Tensor, dim: int) -> Tensor:
     return (x.movedim(dim, -1) @ matrix.mT).movedim(-1, dim)
 
 
+@torch.no_grad()
 def assert_equivariant(
     f: Map,
     rep_in: Representations,
@@ -180,8 +245,11 @@ def assert_equivariant(
 ) -> None:
     """Raise unless :func:`equivariance_error` is at most ``tol``, by default what rounding explains.
 
+    It is what the coarsest precision explains: of the module's parameters and buffers, and of the inputs that the
+    group moves.
+
     Raises:
-        EquivarianceError: it is larger; the message says by how much.
+        EquivarianceError: it is larger; the message says by how much, and whether the map draws at random.
         GroupMismatchError, RepresentationError, NonFiniteError, ShapeError, DtypeError: as there.
 
     Example:
@@ -192,21 +260,32 @@ def assert_equivariant(
         ...
         isospan.errors.EquivarianceError: ...
     """
-    options: dict[str, Any] = {"dim": dim, "dim_out": dim_out, "x": x, "samples": samples, "elements": elements}
-    error = equivariance_error(f, rep_in, rep_out, generator=generator, **options)
-    tol = _tolerance(f, x) if tol is None else tol
+    reps = _each(rep_in)
+    group = _one_group(reps, rep_out)
+    xs = _inputs(f, reps, x, samples, generator)
+    error = equivariance_error(f, reps, rep_out, dim=dim, dim_out=dim_out, x=xs, elements=elements, generator=generator)
+    tol = _tolerance(f, xs, reps) if tol is None else tol
     if not error <= tol:
-        group = _one_group(_each(rep_in))
         raise EquivarianceError(
             f"The map must commute with {group.name}, got a relative error of {error:.3g}, above {tol:.3g}. "
-            "Check that the representations are those of the data, and that every layer respects them."
+            + _what_to_do(f, xs, tol)
         )
 
 
-def _tolerance(f: Map, x: Tensor | Sequence[Tensor] | None) -> float:
-    """What rounding explains in the precision of the first input in floating point, or of the parameters."""
-    if x is None:
-        x = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None
-        x = torch.zeros((), dtype=torch.float64) if x is None else x
-    xs = (x,) if isinstance(x, Tensor) else x
-    return next(TOLERANCE[value.dtype] for value in xs if value.is_floating_point())
+def _what_to_do(f: Map, xs: Sequence[Tensor], tol: float) -> str:
+    first, second = (_value(f, xs, None, -1).double() for _ in range(2))
+    scale = float(torch.linalg.vector_norm(first)) or 1.0
+    change = float(torch.linalg.vector_norm(second - first)) / scale
+    if change > tol:
+        return (
+            f"Two calls with the same inputs differ by {change:.3g}, so that it is no one map: it draws at random, or "
+            "keeps a state. Call .eval() on modules with dropout."
+        )
+    return "Check that the representations are those of the data, and that every layer respects them."
+
+
+def _tolerance(f: Map, xs: Sequence[Tensor], reps: Sequence[Representation | None]) -> float:
+    """What rounding explains in the coarsest precision of the module and of the inputs on which the group acts."""
+    moved = [x for x, rep in zip(xs, reps, strict=True) if rep is not None]
+    precisions = {tensor.dtype for tensor in (*moved, *_floats(f))}
+    return max(TOLERANCE[dtype] for dtype in precisions if dtype in TOLERANCE)
