@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from isospan._autocast import full_precision
+from isospan.linalg.exponential import matrix_exp
 from isospan.nn._copies import copies_of, each_irrep
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import Irrep, IsotypicComponent, Representation
@@ -105,7 +106,7 @@ class CopyMixing(torch.nn.Module):
         """The orthogonal map of m numbers as a real matrix (m s, m s), copies before coordinates."""
         with full_precision(self.mixing):
             A = left_multiplication(self.mixing.unbind(-1)).permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
-            return torch.linalg.matrix_exp(A - A.mT)
+            return matrix_exp(A - A.mT)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix copies x (..., m, d)."""
