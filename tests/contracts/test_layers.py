@@ -16,6 +16,7 @@ from isospan.nn import ChangeOfBasis
 from isospan.nn._constants import IN_USE
 from isospan.nn.dense_map import DenseMap
 from isospan.nn.equivariant_maps import EquivariantMaps
+from isospan.nn.freezable import Freezable
 from isospan.nn.grouped_maps import GroupedMaps
 from isospan.nn.invariant_vectors import InvariantVectors
 from isospan.nn.isotypic_maps import IsotypicMaps
@@ -229,12 +230,17 @@ def test_layers_are_made_without_memory_and_filled_later(case):
     """As sharded training makes them: constants are no part of the state."""
     layer = case.make().eval()
     with torch.device("meta"):
-        other, assigned = case.make().eval(), case.make().eval()
+        other, assigned, frozen = (case.make().eval() for _ in range(3))
+        for part in frozen.modules():
+            if isinstance(part, Freezable):
+                part.freeze()
     other.to_empty(device="cpu").load_state_dict(layer.state_dict())
     assigned.load_state_dict(layer.state_dict(), assign=True)
+    frozen.load_state_dict(layer.state_dict(), assign=True)
     xs = case.inputs(layer)
     same(other(*xs), layer(*xs))
     same(assigned(*xs), layer(*xs))
+    torch.testing.assert_close(frozen(*xs), layer(*xs))
 
 
 @each_case_once

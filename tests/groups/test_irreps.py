@@ -31,6 +31,17 @@ def binary_tetrahedral():
     return FiniteGroup.from_matrices([left_multiplication(0, 1, 0, 0), left_multiplication(0.5, 0.5, 0.5, 0.5)])
 
 
+def binary_octahedral():
+    r = 0.5**0.5
+    return FiniteGroup.from_matrices([left_multiplication(r, r, 0, 0), left_multiplication(0.5, 0.5, 0.5, 0.5)])
+
+
+def binary_icosahedral():
+    golden = (1 + 5**0.5) / 4
+    turn = left_multiplication(golden, 0.5, golden - 0.5, 0)
+    return FiniteGroup.from_matrices([turn, left_multiplication(0.5, 0.5, 0.5, 0.5)])
+
+
 def frobenius_21():
     """The group of x -> a x + b mod 7 with a in {1, 2, 4}: complex irreps of dimension 3."""
     points = np.arange(7)
@@ -57,10 +68,14 @@ GROUPS = {
     "I": IcosahedralGroup(),
     "Q8": QuaternionGroup(),
     "2T": binary_tetrahedral(),
+    "2O": binary_octahedral(),
+    "2I": binary_icosahedral(),
     "F21": frobenius_21(),
     "C3xC5": DirectProductGroup(CyclicGroup(3), CyclicGroup(5)),
     "C3xQ8": DirectProductGroup(CyclicGroup(3), QuaternionGroup()),
     "Q8xQ8": DirectProductGroup(QuaternionGroup(), QuaternionGroup()),
+    "Q8xD3": QuaternionGroup() * DihedralGroup(3),
+    "Q8xD3 as a table": FiniteGroup.from_cayley_table((QuaternionGroup() * DihedralGroup(3)).table),
     "C4xS3xC2": CyclicGroup(4) * SymmetricGroup(3) * CyclicGroup(2),
 }
 DIMENSIONS = {  # (dimension, s) over the reals
@@ -72,6 +87,8 @@ DIMENSIONS = {  # (dimension, s) over the reals
     "I": [(1, 1), (3, 1), (3, 1), (4, 1), (5, 1)],
     "Q8": [(1, 1)] * 4 + [(4, 4)],
     "2T": [(1, 1), (2, 2), (3, 1), (4, 2), (4, 4)],
+    "2O": [(1, 1), (1, 1), (2, 1), (3, 1), (3, 1), (4, 4), (4, 4), (8, 4)],
+    "2I": [(1, 1), (3, 1), (3, 1), (4, 1), (4, 4), (4, 4), (5, 1), (8, 4), (12, 4)],
     "F21": [(1, 1), (2, 2), (6, 2)],
     # sums of the outer products of (1, 1, 1, 1, 4): 16 + 8 + the real 2 x 2 = 4
     "Q8xQ8": [(1, 1)] * 16 + [(4, 1)] + [(4, 4)] * 8,
@@ -135,12 +152,11 @@ def test_endomorphisms_commute_and_multiply_like_numbers(name):
             np.testing.assert_allclose(E[i] @ E[j], -E[j] @ E[i], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [*GROUPS, "Q8xD3"])
+@pytest.mark.parametrize("name", GROUPS)
 def test_irreps_act_on_numbers_that_stand_one_after_another(name):
     """What commutes is multiplication on the left of each number, by Hamilton's rule."""
-    group = GROUPS.get(name) or QuaternionGroup() * DihedralGroup(3)
     L = [left_multiplication(*q) for q in np.eye(4)]
-    for irrep in group.irreps():
+    for irrep in GROUPS[name].irreps():
         s = len(irrep.endomorphism_basis)
         expected = [np.kron(np.eye(irrep.size // s), unit[:s, :s]) for unit in L[:s]]
         np.testing.assert_array_equal(irrep.endomorphism_basis, expected)

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from isospan.groups import CyclicGroup, FiniteGroup, QuaternionGroup
-from isospan.nn import ChangeOfBasis, EquivariantMaps, Linear
+from isospan.nn import ChangeOfBasis, Conv1d, EquivariantMaps, Linear
 from isospan.nn._constants import Constants
 from isospan.nn.grouped_maps import GroupedMaps
 from isospan.nn.isotypic_maps import IsotypicMaps
 from isospan.representations import Representation, directsum
+
+from .conftest import turned
 
 IRREP = QuaternionGroup().irreps()[-1]
 GIVEN = Representation(IRREP.group, list(IRREP.generators), name="given")
@@ -71,3 +73,15 @@ def test_what_is_written_to_the_constants_of_one_module_reaches_no_other():
     for buffer in ChangeOfBasis.shared(GIVEN).buffers():
         buffer.zero_()
     torch.testing.assert_close(ChangeOfBasis.shared(GIVEN)(x), expected(x))
+
+
+@pytest.mark.parametrize("make", [Linear, lambda *reps: Conv1d(*reps, 3)], ids=["Linear", "Conv1d"])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_constants_follow_a_state_that_is_assigned(make, device):
+    rep = turned(2 * CyclicGroup(4).regular_representation)
+    layer = make(rep, rep).double()
+    with torch.device(device):
+        other = make(rep, rep)
+    other.load_state_dict(layer.state_dict(), assign=True)
+    assert {buffer.dtype for buffer in other.buffers() if buffer.is_floating_point()} == {torch.float64}
+    torch.testing.assert_close(other.weight, layer.weight, rtol=0, atol=0)

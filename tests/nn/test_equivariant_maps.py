@@ -16,6 +16,7 @@ from isospan.groups import (
 )
 from isospan.nn import Conv1d, ConvTranspose1d, EquivariantMaps, Linear
 from isospan.nn.invariant_vectors import InvariantVectors
+from isospan.nn.isotypic_maps import saves_time
 from isospan.nn.permuted_maps import PermutedMaps
 from isospan.representations import Representation, conjugate_by, directsum
 
@@ -166,13 +167,11 @@ def test_buffers_of_permuted_layers_take_less_than_the_dense_weight(group, copie
 @pytest.mark.parametrize("copies", [1, 2, 3])
 @pytest.mark.parametrize("group", FINITE, ids=str)
 def test_buffers_of_turned_layers_are_the_changes_of_basis(group, copies, make):
-    """And the endomorphisms of irreps of complex and quaternionic type: nothing that grows with the copies."""
     rep, wide = (turned(n * group.regular_representation) for n in (copies, copies + 1))
-    units = 4 * sum(irrep.endomorphism_basis.size for irrep in group.irreps() if irrep.type != "real")
     for pair in ((rep, rep), (rep, wide)):
         layer = make(*pair)
         bases = 4 * sum(one.size**2 for one in {id(one): one for one in pair}.values())
-        assert taken(layer.buffers()) <= max(bases + units, taken([layer.weight]) if layer.by_irrep else 0)
+        assert taken(layer.buffers()) <= max(bases, taken([layer.weight]) if layer.by_irrep else 0)
 
 
 @each_layer
@@ -193,3 +192,12 @@ def test_layers_computed_by_irrep_hold_no_more_for_the_dense_weight(make):
     maps = layer.maps.basis.synthesize(layer.coefficients)
     expected = maps.movedim(0, -1) if make is Conv1d else maps.permute(2, 1, 0)
     torch.testing.assert_close(layer.weight, expected)
+
+
+def test_products_irrep_by_irrep_save_what_an_irrep_has_of_numbers():
+    """A map of d real numbers does so d times, of d / s numbers of s coordinates d / s times."""
+    one_complex, two_quaternions = SO2().irrep(1), (QuaternionGroup() * DihedralGroup(3)).irreps()[-1]
+    assert (two_quaternions.size, two_quaternions.type) == (8, "quaternionic")
+    assert saves_time(32 * SO3().irrep(2), 32 * SO3().irrep(2), taps=1)
+    assert saves_time(16 * two_quaternions, 16 * two_quaternions, taps=1)
+    assert not saves_time(64 * one_complex, 64 * one_complex, taps=1)

@@ -51,8 +51,10 @@ def real_irreps(group: CayleyGraph, *, name: str) -> list[tuple[np.ndarray, np.n
     irreps = []
     for (U, _), s in ordered:
         matrices = canonical_basis(group.tree, _matrices(group, U), U[group.root])
-        Q = standard_basis(endomorphism_basis(group.tree.evaluate(matrices), s))
-        irreps.append((snapped(Q.T @ matrices @ Q), endomorphisms(len(Q), s)))
+        if s > 1:
+            Q = standard_basis(endomorphism_basis(group.tree.evaluate(matrices), s))
+            matrices = snapped(Q.T @ matrices @ Q)
+        irreps.append((matrices, endomorphisms(matrices.shape[-1], s)))
     return irreps
 
 

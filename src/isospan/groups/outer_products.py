@@ -39,26 +39,22 @@ def outer_subspaces(E: np.ndarray, F: np.ndarray) -> list[tuple[np.ndarray, np.n
         For each irrep an isometry (d e, n) on its space and its endomorphism basis; an irrep that has several copies
         is there once.
     """
-    found = [(A @ standard_basis(units), len(units)) for A, units in _subspaces(E, F)]
-    return [(A, endomorphisms(A.shape[1], s)) for A, s in found]
-
-
-def _subspaces(E: np.ndarray, F: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The same in any basis of the irreps."""
-    s, t = len(E), len(F)
-    left, right = np.eye(E.shape[-1]), np.eye(F.shape[-1])
-    whole = np.eye(len(left) * len(right))
-    if s == 1 or t == 1:
-        units = [np.kron(left, f) for f in F] if s == 1 else [np.kron(e, right) for e in E]
-        return [(whole, np.stack(units))]
+    s, t, d, e = len(E), len(F), E.shape[-1], F.shape[-1]
+    whole = np.eye(d * e)
+    if s == 1 or t == 1:  # coordinates of one number side by side
+        order = np.arange(d * e).reshape(d // s, s, e).transpose(0, 2, 1).ravel()
+        return [(whole[:, order], endomorphisms(d * e, s * t))]
     signs = (1, -1) if s == t == 2 else (1,)
     spaces = [(whole + sign * np.kron(E[1], F[1])) / 2 for sign in signs]
     if s == t == 4:
         spaces = [P @ (whole + np.kron(E[2], F[2])) / 2 for P in spaces]
-        return [(A := _frame(P), np.eye(A.shape[1])[None]) for P in spaces]
-    imaginary = np.kron(E[1], right) if s == 2 else np.kron(left, F[1])
-    frames = [_frame(P) for P in spaces]
-    return [(A, np.stack([np.eye(A.shape[1]), A.T @ imaginary @ A])) for A in frames]
+        return [(A := _frame(P), endomorphisms(A.shape[1], 1)) for P in spaces]
+    imaginary = np.kron(E[1], np.eye(e)) if s == 2 else np.kron(np.eye(d), F[1])
+    found = []
+    for A in map(_frame, spaces):
+        A = A @ standard_basis(np.stack([np.eye(A.shape[1]), A.T @ imaginary @ A]))
+        found.append((A, endomorphisms(A.shape[1], 2)))
+    return found
 
 
 def _frame(P: np.ndarray) -> np.ndarray:

@@ -27,8 +27,8 @@ class TemporalCNN(Freezes):
     steps, and neighbours are s^L steps apart. Where a window is not R plus a multiple of this, its oldest steps are
     left out, so that the newest always count.
 
-    ``torch.export.export`` takes the network after :meth:`freeze`, and leaves T open if it is ``Dim.DYNAMIC`` and the
-    example has two features at least, R + s^L steps, as all windows then must.
+    ``torch.export.export`` takes the network after :meth:`freeze`. It leaves T open if that is ``Dim.DYNAMIC`` and all
+    windows, the example too, have at least R + s^L steps, so that the last layer has two features or more.
 
     Args:
         rep_in: how the group acts on the channels of the series.

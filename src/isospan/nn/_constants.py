@@ -75,12 +75,21 @@ class Constants(torch.nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any], *_: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, metadata, *_)
-        if not metadata.get("assign_to_params_buffers"):
-            return
-        for name, exact in self._exact.items():  # what was made without memory is not in the state
+        if metadata.get("assign_to_params_buffers"):
+            ours = (value for name, value in state_dict.items() if name.startswith(prefix))
+            like = next((value for value in ours if isinstance(value, Tensor) and value.is_floating_point()), None)
+            for part in self.modules():  # which are loaded later, with a part of the state that may be empty
+                if isinstance(part, Constants):
+                    part._follow(like)
+
+    def _follow(self, like: Tensor | None) -> None:
+        """Have the device and precision of a tensor that was assigned, and memory in any case."""
+        for name, exact in self._exact.items():
             buffer = self.get_buffer(name)
-            if buffer.is_meta:
-                self.register_buffer(name, torch.tensor(exact, dtype=buffer.dtype), persistent=False)
+            device = like.device if like is not None else torch.device("cpu") if buffer.is_meta else buffer.device
+            dtype = like.dtype if like is not None and buffer.is_floating_point() else buffer.dtype
+            if (buffer.device, buffer.dtype) != (device, dtype):
+                self.register_buffer(name, torch.tensor(exact, dtype=dtype, device=device), persistent=False)
 
 
 class _Twins:

@@ -11,6 +11,7 @@ from isospan._autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._some_maps import basis_of_maps
 from isospan.representations import HomBasis, Representation
+from isospan.representations.division_algebras import QUATERNION
 from isospan.representations.hom_basis import HomBlock
 
 WIDTH = 8
@@ -181,8 +182,8 @@ def _entries(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _coefficients(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """The coefficient of each entry (rows, columns) of a part, that of the only E_s which is not zero there."""
+    """The coefficient of each entry (rows, columns) of a part, whose rows and columns belong to one number each."""
     block, (o, i) = part.irrep, np.ix_(*part.of)
-    d, numbers = block.irrep.size, np.arange(block.slice.start, block.slice.stop).reshape(block.shape)
-    units = block.units[:, o % d, i % d]  # (s, rows, columns)
-    return numbers[o // d, i // d, abs(units).argmax(0)], units.sum(0)
+    d, s = block.irrep.size, block.shape[2]
+    numbers, entries = np.arange(block.slice.start, block.slice.stop).reshape(block.shape), QUATERNION[o % s, i % s]
+    return numbers[o // d, i // d, abs(entries) - 1], np.sign(entries) / np.sqrt(d)

@@ -9,7 +9,7 @@ from isospan.nn._constants import Constants
 from isospan.nn._copies import Copies, copies_of
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
-from isospan.representations.division_algebras import left_multiplication_adjoint
+from isospan.representations.division_algebras import left_multiplication
 
 
 class IrrepInvariants(Constants):
@@ -73,12 +73,13 @@ class IrrepInvariants(Constants):
 
 
 def _products(X: Tensor, s: int) -> Tensor:
-    """Products ⟨x_i, E_s x_j⟩ (..., s m²) of copies (..., m, d), which are d / s numbers of s coordinates."""
+    """Products ⟨x_i, E_u x_j⟩ (..., s m²) of copies (..., m, d): the coordinates u of the numbers Σ x_i x̄_j."""
     if s == 1:
         return (X @ X.mT).flatten(-2)
-    numbers = X.unflatten(-1, (-1, s)).transpose(-3, -2).flatten(-2)  # (..., d / s, m s)
-    gram = (numbers.mT @ numbers).unflatten(-1, (-1, s)).unflatten(-3, (-1, s))  # (..., m, s, m, s)
-    return torch.stack(left_multiplication_adjoint(gram.movedim((-3, -1), (0, 1))), dim=-3).flatten(-3)
+    q = X.unflatten(-1, (-1, s)).unbind(-1)  # (..., m, d / s) each
+    conjugate = torch.stack([q[0], *(-part for part in q[1:])], dim=-1).flatten(-2)
+    rows = left_multiplication(q).movedim((0, 1), (-4, -1)).flatten(-2)  # (..., s, m, d)
+    return (rows @ conjugate.mT.unsqueeze(-3)).flatten(-3)
 
 
 def _pairs(component: IsotypicComponent) -> np.ndarray:

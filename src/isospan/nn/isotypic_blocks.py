@@ -10,7 +10,7 @@ from isospan.groups import FiniteGroup
 from isospan.nn._constants import Constants
 from isospan.nn.regular_linear import quotients
 from isospan.representations import IsotypicComponent, Representation
-from isospan.representations.division_algebras import left_multiplication
+from isospan.representations.division_algebras import endomorphisms, left_multiplication
 
 
 class IsotypicBlocks(Constants):
@@ -75,13 +75,14 @@ class IrrepBlocks:
 
     Attributes:
         columns: their coordinates in the spectral basis, (k d p,).
-        irreps: k, of d dimensions, with endomorphisms E (s, d, d) and p copies.
+        irreps: k.
+        d, s, p: dimensions, coordinates of a number and copies of each.
+        size: k d p.
     """
 
     def __init__(self, components: Sequence[IsotypicComponent]) -> None:
         starts, self.p = np.array([c.slice.start for c in components]), components[0].multiplicity
-        self.endomorphisms = components[0].irrep.endomorphism_basis
-        self.irreps, (self.s, self.d, _) = len(components), self.endomorphisms.shape
+        self.irreps, (self.s, self.d, _) = len(components), components[0].irrep.endomorphism_basis.shape
         self.columns = (starts[:, None, None] + np.arange(self.p * self.d).reshape(self.p, self.d).T).ravel()
         self.size = self.irreps * self.d * self.p
 
@@ -112,10 +113,10 @@ def _fourier(Q: np.ndarray, quotients: np.ndarray, blocks: Sequence[IrrepBlocks]
     images = np.stack([Q.T @ (quotients == u) @ Q for u in range(len(Q))])
     rows, start = [], 0
     for block in blocks:
-        d, p = block.d, block.p
+        d, p, E = block.d, block.p, endomorphisms(block.d, block.s)
         for _ in range(block.irreps):
             stop = start + d * p
             part = images[:, start:stop, start:stop].reshape(-1, d, p, d, p)
-            rows.append(np.einsum("sab,uaibj->siju", block.endomorphisms / d, part).reshape(stop - start, -1))
+            rows.append(np.einsum("sab,uaibj->siju", E / d, part).reshape(stop - start, -1))
             start = stop
     return np.concatenate(rows)

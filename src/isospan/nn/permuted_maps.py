@@ -11,6 +11,7 @@ from isospan.nn._constants import Constants
 from isospan.nn._linear_function import joined
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
+from isospan.representations.hom_basis import HomBlock
 
 
 class Orbit(NamedTuple):
@@ -126,11 +127,16 @@ def _factor(basis: HomBasis, o: int, i: int) -> np.ndarray:
     target, source = basis.rep_out.blocks[o], basis.rep_in.blocks[i]
     first, Q = _by_irrep(target, target.basis[:1]), _by_irrep(source, source.basis)
     found = [
-        np.einsum("pa,sab,jqb->pqsj", first[key][0], block.units, Q[key]).reshape(-1, source.size)
+        np.einsum("pa,sab,jqb->pqsj", first[key][0], _units(block), Q[key]).reshape(-1, source.size)
         for block in basis.blocks
         if (key := block.irrep.key) in first and key in Q
     ]
     return np.concatenate(found)
+
+
+def _units(block: HomBlock) -> np.ndarray:
+    """E_s / √d (s, d, d), of norm 1."""
+    return block.irrep.endomorphism_basis / np.sqrt(block.irrep.size)
 
 
 def _by_irrep(block: Block, rows: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:

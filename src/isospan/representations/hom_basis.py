@@ -34,11 +34,6 @@ class HomBlock:
         """Multiplicity out, multiplicity in, and the dimension s of the endomorphisms."""
         return self.target.multiplicity, self.source.multiplicity, len(self.irrep.endomorphism_basis)
 
-    @property
-    def units(self) -> np.ndarray:
-        """E_s / √d (s, d, d), of norm 1."""
-        return self.irrep.endomorphism_basis / sqrt(self.irrep.size)
-
 
 class Band(NamedTuple):
     """Rows of a map in the spectral bases that belong to one isotypic component of the output: plain numbers.
@@ -76,11 +71,11 @@ def _band(coefficients: Tensor, band: Band) -> Tensor:
     C = coefficients.narrow(-1, band.start, prod(band.shape)).unflatten(-1, band.shape)
     d = band.rows // m_out
     C = C if d == 1 else C * d**-0.5
-    map_ = C.unsqueeze(-3) if s == 1 else left_multiplication(C.unbind(-1)).movedim((0, 1), (-3, -1))
+    block = C.unsqueeze(-3) if s == 1 else left_multiplication(C.unbind(-1)).movedim((0, 1), (-3, -1))
     if d > s:  # (..., m_out, s, m_in, s) to (..., m_out, d / s, s, m_in, d / s, s)
-        map_ = torch.diag_embed(map_.unsqueeze(-1).expand(*map_.shape, d // s), dim1=-5, dim2=-2)
-    map_ = map_.reshape(*coefficients.shape[:-1], band.rows, m_in * d)
-    return torch.nn.functional.pad(map_, (band.left, band.right)) if band.left or band.right else map_
+        block = torch.diag_embed(block.unsqueeze(-1).expand(*block.shape, d // s), dim1=-5, dim2=-2)
+    block = block.reshape(*coefficients.shape[:-1], band.rows, m_in * d)
+    return torch.nn.functional.pad(block, (band.left, band.right)) if band.left or band.right else block
 
 
 class HomBasis:
