@@ -61,10 +61,11 @@ def time_case(name: str, width: int, batch: int, copies: int) -> dict[str, float
     end, hidden = copies * regular, -(-width // regular.size) * regular.size
     models = {"plain": plain([end.size, hidden, hidden, hidden, end.size]), "equivariant": EMLP(end, end, [width] * 3)}
     x = torch.randn(batch, end.size)
-    seconds = medians({key: training_step(model, x) for key, model in models.items()}, repeats=15, warm_up=3)
+    repeats = 15 if width == 512 else 60  # steps of a few milliseconds vary more
+    seconds = medians({key: training_step(model, x) for key, model in models.items()}, repeats=repeats, warm_up=3)
     models["equivariant"].freeze()
     calls = {f"{key}, evaluation": evaluation(model, x) for key, model in models.items()}
-    seconds |= medians(calls, repeats=25, warm_up=3)
+    seconds |= medians(calls, repeats=2 * repeats, warm_up=3)
     print_table(f"{name}, hidden {width} x 3, batch {batch}, {copies} regular in and out", seconds)
     ratio = seconds["equivariant"] / seconds["plain"]
     bar = at_most(name, width, batch)

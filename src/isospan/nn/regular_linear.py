@@ -53,7 +53,7 @@ class RegularLinear(Freezable):
         self.bias_coefficients = torch.nn.Parameter(torch.empty(m_out)) if bias else None
         self._holds_places = hold_places
         if hold_places:
-            weight, of_bias = _places(rep_in, rep_out)
+            weight, of_bias = places_of(rep_in, rep_out)
             self.register_indices("places", weight)
             if bias:
                 self.register_indices("bias_places", of_bias)
@@ -90,11 +90,11 @@ class RegularLinear(Freezable):
         return self.bias_coefficients.index_select(0, self.bias_places.int() if self._holds_places else self._anew()[1])
 
     def _anew(self) -> list[Tensor]:
-        found = _places(self.rep_in, self.rep_out)
+        found = places_of(self.rep_in, self.rep_out)
         return [torch.tensor(places, device=self.coefficients.device) for places in found]
 
 
-def _places(rep_in: Representation, rep_out: Representation) -> tuple[np.ndarray, np.ndarray]:
+def places_of(rep_in: Representation, rep_out: Representation) -> tuple[np.ndarray, np.ndarray]:
     """Number of the coefficient at every entry of the dense weight, flat, and of the one at every entry of the bias."""
     (g, o), (h, i) = _elements_and_copies(rep_out), _elements_and_copies(rep_in)
     m_out, m_in = o.max() + 1, i.max() + 1

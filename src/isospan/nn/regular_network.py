@@ -14,7 +14,7 @@ from isospan.nn._constants import Constants
 from isospan.nn._inputs import check_features
 from isospan.nn._linear_function import reordered
 from isospan.nn.isotypic_blocks import IsotypicBlocks
-from isospan.nn.regular_linear import RegularLinear, element_places, quotients
+from isospan.nn.regular_linear import RegularLinear, element_places, places_of, quotients
 from isospan.representations import Representation
 
 WIDE = 320
@@ -30,7 +30,7 @@ class RegularNetwork(Constants):
     Where a layer maps at least ``WIDE`` numbers to as many, the chain is computed in isotypic blocks, with samples as
     the last axis from the first layer to the last, so that every block is contiguous in memory; layers of so few
     copies that the changes of basis alone would take as long multiply dense weights there. Narrower networks do so
-    throughout.
+    throughout, with weights that one gather makes of all coefficients.
 
     Args:
         reps: two or more representations of regular copies: input, hidden layers, output.
@@ -49,6 +49,7 @@ class RegularNetwork(Constants):
         >>> assert_equivariant(network, regular, 2 * regular)
     """
 
+    places: Tensor
     places_in: Tensor | None
     places_in_back: Tensor | None
     places_out: Tensor | None
@@ -61,10 +62,10 @@ class RegularNetwork(Constants):
         check_elementwise(activation)
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.is_wide = any(min(a.size, b.size) >= WIDE for a, b in pairwise(reps))
-        self.layers = torch.nn.ModuleList(
-            RegularLinear(*pair, bias=bias, hold_places=not self.is_wide) for pair in pairwise(reps)
-        )
+        self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias, hold_places=False) for pair in pairwise(reps))
         if not self.is_wide:
+            self._sizes, places = _entries(self._chain)
+            self.register_indices("places", places)
             return
         for name, rep in (("in", self.rep_in), ("out", self.rep_out)):
             places = element_places(rep).ravel()
@@ -84,8 +85,10 @@ class RegularNetwork(Constants):
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., rep_out.size) of x (..., rep_in.size)."""
         check_features(x, self.rep_in.size)
-        if not self.is_wide or self._chain[0].is_frozen:
-            return self._dense(x)
+        if all(layer.is_frozen for layer in self._chain):
+            return self._dense(x, [layer.dense() for layer in self._chain])
+        if not self.is_wide:
+            return self._dense(x, self._gathered())
         return self._by_blocks(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self.rep_out.size)
 
     def steps(self) -> Iterator[Callable[[Tensor], Tensor]]:
@@ -97,11 +100,9 @@ class RegularNetwork(Constants):
 
     def _by_blocks(self, x: Tensor) -> Tensor:
         h = reordered(x.mT, self.places_in, self.places_in_back)
-        # what a layer gives is no one else's, so an activation may overwrite it
-        activation = torch.relu_ if type(self.activation) is torch.nn.ReLU else self.activation
         *first, last = range(len(self._chain))
         for number in first:
-            h = activation(self._convolved(number, h)).view(self._chain[number].rep_out.size, x.shape[0])
+            h = self._activated(self._convolved(number, h)).view(self._chain[number].rep_out.size, x.shape[0])
         y = self._convolved(last, h).view(self.rep_out.size, x.shape[0])
         return reordered(y, self.places_out_back, self.places_out).mT
 
@@ -119,11 +120,38 @@ class RegularNetwork(Constants):
         weight = coefficients.flatten().index_select(0, places).view(n * m_out, n * m_in)
         return weight @ h if bias is None else torch.addmm(bias.repeat(n).unsqueeze(1), weight, h)
 
-    def _dense(self, x: Tensor) -> Tensor:
-        *first, last = self._chain
-        for layer in first:
-            x = self.activation(linear(x, *layer.dense()))
-        return linear(x, *last.dense())
+    def _gathered(self) -> list[tuple[Tensor, Tensor | None]]:
+        """The dense weight and bias of every layer, by one gather for all, which costs less than one for each."""
+        parameters = [
+            p.flatten() for layer in self._chain for p in (layer.coefficients, layer.bias_coefficients) if p is not None
+        ]
+        entries = iter(torch.cat(parameters).index_select(0, self.places.int()).split(self._sizes))
+        return [
+            (next(entries).view(layer.rep_out.size, -1), None if layer.bias_coefficients is None else next(entries))
+            for layer in self._chain
+        ]
+
+    def _dense(self, x: Tensor, maps: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
+        *first, last = maps
+        for weight, bias in first:
+            x = self._activated(linear(x, weight, bias))
+        return linear(x, *last)
+
+    def _activated(self, h: Tensor) -> Tensor:
+        """The activation of what a layer gives, which is no one else's, so that it may be overwritten."""
+        return torch.relu_(h) if type(self.activation) is torch.nn.ReLU else self.activation(h)
+
+
+def _entries(layers: Sequence[RegularLinear]) -> tuple[list[int], np.ndarray]:
+    """How many entries the dense weight and bias of each layer have, and which of all parameters stands at each."""
+    found, start = [], 0
+    for layer in layers:
+        parameters = layer.coefficients, layer.bias_coefficients
+        for parameter, places in zip(parameters, places_of(layer.rep_in, layer.rep_out), strict=True):
+            if parameter is not None:
+                found.append(places + start)
+                start += parameter.numel()
+    return [len(places) for places in found], np.concatenate(found)
 
 
 def _is_dense(layer: RegularLinear) -> bool:
