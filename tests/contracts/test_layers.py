@@ -19,6 +19,7 @@ from isospan.nn.equivariant_maps import EquivariantMaps
 from isospan.nn.freezable import Freezable
 from isospan.nn.grouped_maps import GroupedMaps
 from isospan.nn.invariant_vectors import InvariantVectors
+from isospan.nn.isotypic_blocks import IsotypicBlocks
 from isospan.nn.isotypic_maps import IsotypicMaps
 from isospan.nn.isotypic_pieces import IsotypicPieces
 from isospan.nn.permuted_maps import PermutedMaps
@@ -33,6 +34,7 @@ SHARED = (
     EquivariantMaps,
     GroupedMaps,
     InvariantVectors,
+    IsotypicBlocks,
     IsotypicMaps,
     IsotypicPieces,
     PermutedMaps,

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.groups import FiniteGroup
 from isospan.nn._constants import Constants
 from isospan.nn.regular_linear import quotients
 from isospan.representations import IsotypicComponent, Representation
@@ -20,13 +19,13 @@ class IsotypicBlocks(Constants):
     every irrep, contiguous in memory, with :math:`\sum d^3 / |G|^2` of the operations; and one product leads back.
 
     Args:
-        group: finite.
+        regular: the regular representation of the group.
 
     Source: Serre, Linear Representations of Finite Groups, 1977, section 6.2 (the Fourier transform of a group).
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> blocks = IsotypicBlocks(CyclicGroup(3))
+        >>> blocks = IsotypicBlocks(CyclicGroup(3).regular_representation)
         >>> blocks(torch.randn(3, 4, 2), None, torch.randn(3, 2, 10)).shape
         torch.Size([3, 40])
     """
@@ -35,13 +34,12 @@ class IsotypicBlocks(Constants):
     fourier: Tensor
     invariant: Tensor
 
-    def __init__(self, group: FiniteGroup) -> None:
+    def __init__(self, regular: Representation) -> None:
         super().__init__()
-        regular = group.regular_representation
         self._blocks = _alike(regular)
         Q = regular.change_of_basis[:, np.concatenate([block.columns for block in self._blocks])]
         self.register_constant("basis", Q)
-        self.register_constant("fourier", _fourier(Q, quotients(group), self._blocks))
+        self.register_constant("fourier", _fourier(Q, quotients(regular.group), self._blocks))
         # the vector of ones is a multiple of the trivial irrep, one of those of dimension 1, which come first
         self.register_constant("invariant", Q.sum(0)[: self._blocks[0].size, None, None])
 

@@ -76,7 +76,7 @@ class RegularNetwork(Constants):
             if self._are_dense[number]:
                 self.register_constant(f"weight_{number}", _places_by_element(layer))
         if not all(self._are_dense):
-            self.blocks = IsotypicBlocks(self.rep_in.group)
+            self.blocks = IsotypicBlocks.shared(self.rep_in.group.regular_representation)
 
     @property
     def _chain(self) -> list[RegularLinear]:
