@@ -28,7 +28,7 @@ class Grid(NamedTuple):
 
 def default_grid_size(group: Any, band: int) -> int:
     """Angles around a circle for functions of frequencies up to ``band``: a sphere has many circles."""
-    return (16 if group in (SO3(), O3()) else 32) * (band + 1)
+    return (18 if group in (SO3(), O3()) else 32) * (band + 1)
 
 
 def grid_of(group: Any, size: int) -> Grid:

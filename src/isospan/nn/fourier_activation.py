@@ -30,7 +30,7 @@ class FourierActivation(Constants):
         activation: f, a name of a module of torch.nn, a module, or a function of single numbers, which acts on every
             sample alone and alike.
         grid_size: number of angles around the circle of a Lie group. By default, up to frequency 5 and on white inputs,
-            the error is about 1e-3 with ReLU, at most 1e-5 with Tanh, and at most 1e-6 with SiLU, GELU, Mish, Sigmoid
+            the error is below 1e-3 with ReLU, at most 1e-5 with Tanh, and at most 1e-6 with SiLU, GELU, Mish, Sigmoid
             and Softplus.
 
     Attributes:
