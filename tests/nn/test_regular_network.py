@@ -141,8 +141,8 @@ def test_constants_take_no_more_memory_than_dense_weights(name, width, copies):
     assert sum(buffer.nbytes for buffer in network.buffers()) <= dense
 
 
-def test_layers_that_find_their_places_anew_give_the_same(regular):
-    layer, other = RegularLinear(2 * regular, regular), RegularLinear(2 * regular, regular, hold_places=False)
+def test_layers_are_determined_by_their_state_and_hold_nothing_else(regular):
+    layer, other = RegularLinear(2 * regular, regular), RegularLinear(2 * regular, regular)
     other.load_state_dict(layer.state_dict())
     assert torch.equal(layer.weight, other.weight)
     assert torch.equal(layer.bias, other.bias)

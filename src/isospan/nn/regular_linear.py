@@ -18,15 +18,13 @@ class RegularLinear(Freezable):
 
     .. math:: y_{g o} = b_o + \sum_{h, i} c_{g^{-1} h, o i} \, x_{h i}
 
-    with one (m_out, m_in) matrix of coefficients c for every element. :class:`RegularNetwork` computes chains of them
-    faster than one after the other.
+    with one (m_out, m_in) matrix of coefficients c for every element. It holds these alone and finds anew where they
+    stand in the dense weight; :class:`RegularNetwork` computes chains of layers faster than one after the other.
 
     Args:
         rep_in: copies of the group's regular representation.
         rep_out: the same.
         bias: add an invariant vector, one number a copy.
-        hold_places: keep the number of the coefficient at every entry of the dense weight, at most as large as that in
-            float32, for a layer that needs its weight at every call. Else it is found anew.
 
     Raises:
         RepresentationError: a representation is not made of regular copies.
@@ -41,22 +39,11 @@ class RegularLinear(Freezable):
         (torch.Size([3, 4, 2]), torch.Size([10, 12]))
     """
 
-    places: Tensor
-    bias_places: Tensor
-
-    def __init__(
-        self, rep_in: Representation, rep_out: Representation, bias: bool = True, *, hold_places: bool = True
-    ) -> None:
+    def __init__(self, rep_in: Representation, rep_out: Representation, bias: bool = True) -> None:
         super().__init__(rep_in, rep_out)
         n, m_in, m_out = rep_in.group.order(), element_places(rep_in).shape[1], element_places(rep_out).shape[1]
         self.coefficients = torch.nn.Parameter(torch.empty(n, m_out, m_in))
         self.bias_coefficients = torch.nn.Parameter(torch.empty(m_out)) if bias else None
-        self._holds_places = hold_places
-        if hold_places:
-            weight, of_bias = places_of(rep_in, rep_out)
-            self.register_indices("places", weight)
-            if bias:
-                self.register_indices("bias_places", of_bias)
         self.reset_parameters()
 
     def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
@@ -80,16 +67,12 @@ class RegularLinear(Freezable):
         return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:
-        places = self.places.int() if self._holds_places else self._anew()[0]
-        # one gather, whose gradient is a sum over the places of every coefficient
-        return self.coefficients.flatten().index_select(0, places).view(self.rep_out.size, self.rep_in.size)
+        return self.coefficients.flatten().index_select(0, self._places()[0]).view(self.rep_out.size, -1)
 
     def _spread_bias(self) -> Tensor | None:
-        if self.bias_coefficients is None:
-            return None
-        return self.bias_coefficients.index_select(0, self.bias_places.int() if self._holds_places else self._anew()[1])
+        return None if self.bias_coefficients is None else self.bias_coefficients.index_select(0, self._places()[1])
 
-    def _anew(self) -> list[Tensor]:
+    def _places(self) -> list[Tensor]:
         found = places_of(self.rep_in, self.rep_out)
         return [torch.tensor(places, device=self.coefficients.device) for places in found]
 

@@ -62,7 +62,7 @@ class RegularNetwork(Constants):
         check_elementwise(activation)
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.is_wide = any(min(a.size, b.size) >= WIDE for a, b in pairwise(reps))
-        self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias, hold_places=False) for pair in pairwise(reps))
+        self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
         if not self.is_wide:
             self._sizes, places = _entries(self._chain)
             self.register_indices("places", places)
