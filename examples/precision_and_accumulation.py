@@ -16,7 +16,7 @@ def fit(*, strength=0.3, bfloat16=False, accumulate=1):
     encoder = nn.Sequential(nn.Linear(40, 64), nn.GELU(), nn.Linear(64, 16))
     decoder = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 40))
     # A batch that leaves 0.96 of the past leaves, in two halves, the square root of it twice.
-    objective = SpaceObjective({"energy": 4}, 16, strength=strength, momentum=0.96 ** (1 / accumulate))
+    objective = SpaceObjective({"energy": 4}, 16, strength=strength)
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=3e-3)
     scaler = torch.amp.GradScaler("cpu", enabled=bfloat16)  # its scale cancels: guidance is weighed by ratios of forces
 

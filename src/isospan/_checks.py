@@ -2,8 +2,9 @@
 
 import operator
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import inf, isfinite
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,11 +30,29 @@ def check_choice(value: str, choices: Iterable[str], *, what: str) -> str:
 
 
 def check_floating(x: Tensor, *, what: str) -> None:
-    """Require a real floating-point tensor."""
+    """Require a dense real floating-point tensor."""
     if not isinstance(x, Tensor):
-        raise DtypeError(f"{what} must be a torch.Tensor, got {type(x).__name__}. Convert it with torch.as_tensor.")
+        raise DtypeError(
+            f"{what} must be a torch.Tensor, got {type(x).__name__}. Convert it with torch.as_tensor, a DataFrame with "
+            "torch.as_tensor(frame.to_numpy())."
+        )
     if not x.is_floating_point():
         raise DtypeError(f"{what} must be floating point, got {x.dtype}. Convert it with .float() or .double().")
+    if x.layout is not torch.strided:
+        raise DtypeError(f"{what} must be dense, got the layout {x.layout}. Convert it with .to_dense().")
+
+
+def as_tensor(x: Tensor | np.ndarray) -> Tensor:
+    """Return a NumPy array as a tensor, without a copy where torch can share its memory; all else as it is.
+
+    Example:
+        >>> as_tensor(np.arange(3.0)[::-1])
+        tensor([2., 1., 0.], dtype=torch.float64)
+    """
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+        return x  # type: ignore[return-value]  # refused by check_floating
+    is_shared = x.flags.writeable and x.dtype.isnative and min(x.strides, default=0) >= 0
+    return torch.from_numpy(x if is_shared else np.array(x, dtype=x.dtype.newbyteorder("=")))
 
 
 def check_finite(x: Tensor, *, what: str) -> None:
@@ -57,8 +76,16 @@ def check_count(value: int, *, what: str, error: type[IsospanError] = OptionErro
     return number
 
 
-def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> None:
-    """Require latents of shape (B, D), floating point, with enough samples."""
+def check_number(value: float, *, what: str, least: float = 0.0) -> float:
+    """Return a finite number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < inf:
+        raise OptionError(f"{what} must be a number of at least {least:g}, got {value!r}.")
+    return float(value)
+
+
+def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> Tensor:
+    """Return latents of shape (B, D), floating point, with enough samples; a NumPy array becomes a tensor."""
+    z = as_tensor(z)
     check_floating(z, what="Latents z")
     if z.dim() != 2:
         raise ShapeError(f"Latents z must have shape (B, D), got {tuple(z.shape)}. Flatten them with z.flatten(1).")
@@ -73,6 +100,7 @@ def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> No
         )
     if finite:
         check_finite(z, what="Latents z")
+    return z
 
 
 def check_not_empty(named: Mapping[str, object], *, what: str) -> None:
@@ -120,8 +148,9 @@ def flatten_targets(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def check_targets(
     targets: Mapping[str, Tensor], *, batch: int, device: torch.device, finite: bool = True, what: str = "Targets"
 ) -> dict[str, Tensor]:
-    """Require targets that fit the latents, and return them flattened to {name: (B, P)}."""
+    """Return targets that fit the latents, flattened to {name: (B, P)}; NumPy arrays become tensors."""
     check_not_empty(targets, what=what)
+    targets = {name: as_tensor(y) for name, y in targets.items()}
     for name, y in targets.items():
         label = f"{what} of quantity {name!r}"
         check_floating(y, what=label)
@@ -172,10 +201,7 @@ def check_bases(W: Mapping[str, Tensor], *, latent_dim: int, device: torch.devic
 
 def check_ridge(ridge: float) -> None:
     """Require a finite relative ridge of at least 0."""
-    if not 0 <= ridge < float("inf"):
-        raise OptionError(
-            f"The ridge must be a number of at least 0, got {ridge!r}. It is relative to the mean variance."
-        )
+    check_number(ridge, what="The ridge")
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:

@@ -13,7 +13,7 @@ from isospan.errors import IsospanError, OptionError, ShapeError
 class Ranks:
     """The processes of a group; one alone where ``torch.distributed`` is not initialised.
 
-    Every method but ``size`` is a collective: all processes of the group must call it, in the same order.
+    Every method but ``size`` and ``rank`` is a collective: all processes of the group must call it, in the same order.
 
     Args:
         group: by default that of all processes.
@@ -37,6 +37,11 @@ class Ranks:
     def size(self) -> int:
         """How many there are."""
         return dist.get_world_size(self.group) if dist.is_available() and dist.is_initialized() else 1
+
+    @property
+    def rank(self) -> int:
+        """Number of this process among them, from 0."""
+        return dist.get_rank(self.group) if self.size > 1 else 0
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors of one dtype and device by their sums over the processes, in one message."""

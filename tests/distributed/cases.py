@@ -48,11 +48,11 @@ def encoder(dtype=torch.float64):
 
 
 def plain(**options):
-    return SpaceObjective.plain(K, D, **{"schedule": EverySteps(3), "momentum": 0.9} | options)
+    return SpaceObjective.plain(K, D, **{"schedule": EverySteps(3), "memory": 240} | options)
 
 
 def objective(**options):
-    return SpaceObjective(K, D, **{"schedule": EverySteps(3), "momentum": 0.9} | options)
+    return SpaceObjective(K, D, **{"schedule": EverySteps(3), "memory": 240} | options)
 
 
 def task_loss(z, n, world):
@@ -327,8 +327,10 @@ def only_refusals_are_shared(rank, world):
         obj(z * float("nan") if last else z, y)
     with refused(ShapeError, "on rank 0"):
         obj(z, y | {"b": y["b"][:, :2]} if last else y)
+    with refused(DegenerateDataError, "got 0 on all processes"):
+        obj(z[:0], {n: t[:0] for n, t in y.items()})
     with refused(DegenerateDataError, "got 1 on all processes"):
-        obj(z[: 1 - min(rank, 1)], {n: t[: 1 - min(rank, 1)] for n, t in y.items()})
+        obj.solve(z[: 1 - min(rank, 1)], {n: t[: 1 - min(rank, 1)] for n, t in y.items()})
     if obj.moments is not None:
         raise AssertionError("A refused batch has entered the moments.")
     for _ in range(4):
@@ -381,8 +383,11 @@ def only_a_group_of_its_own(rank, world):
 
 
 def only_messages_of_a_step(rank, world):
-    """What a step sends: two sums, as large as the page on processes says; a solve sends one broadcast more."""
-    obj, sent = objective(), []
+    """What a step sends: two sums, as large as the page on processes says; a solve sends one broadcast more.
+
+    A step in which a block of samples starts sends the sizes of the parts and the two sums of what is left of it.
+    """
+    obj, sent = objective(memory=8 * 60), []
     real = {name: getattr(dist, name) for name in ("all_reduce", "broadcast", "all_gather_object")}
 
     def counted(name):
@@ -400,14 +405,16 @@ def only_messages_of_a_step(rank, world):
             setattr(dist, name, counted(name))
         obj.total(z.sum(), z, y).backward()
         step, sent = sent, []
-        obj.total(z.sum(), z, y).backward()
+        obj.total(z.sum(), z, y).backward()  # samples 48 to 72
+        solve, sent = sent, []
     finally:
         for name, function in real.items():
             setattr(dist, name, function)
     P = 3 + 1
     expected = [("all_reduce", 8 * (D + P + 4)), ("all_reduce", 8 * (D * D + D * P + P))]
     bases = ("broadcast", 8 * (2 * D + 2 * 3 + 1 * D + 1 * 1))
-    return {"true": step == expected and sent == [*expected, bases], "sent": str((step, sent, expected, bases))}
+    cut = [*expected, ("all_gather_object", 0), ("all_reduce", 8 * (D + P + 1)), expected[1]]
+    return {"true": step == expected and solve == [*cut, bases], "sent": str((step, solve, expected, bases))}
 
 
 CASES = {

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from isospan.errors import OptionError
-from isospan.guided.balance import FIRST_RATIO, MEMORY, ForceBalance
+from isospan.errors import NumericalWarning, OptionError
+from isospan.guided import EverySteps, SpaceObjective
+from isospan.guided.balance import BLIND_RATIO, MEMORY, NO_FORCE, UNMEASURED_STEPS, ForceBalance
 
 
 def backward(balance, task_slope, guidance_slope, *, scale=1.0):
@@ -18,9 +19,9 @@ def backward(balance, task_slope, guidance_slope, *, scale=1.0):
     return float(weight)
 
 
-def test_first_weight_then_the_ratio():
+def test_the_first_step_only_measures():
     balance = ForceBalance(0.3)
-    assert backward(balance, 5.0, 2.0) == pytest.approx(0.3 * FIRST_RATIO)
+    assert backward(balance, 5.0, 2.0) == pytest.approx(0.3 * NO_FORCE)
     assert float(balance.weight()) == pytest.approx(0.3 * 5 / 2)
 
 
@@ -59,5 +60,40 @@ def test_a_branch_without_backward_measures_nothing():
 
 
 def test_negative_strength():
-    with pytest.raises(OptionError, match="strength must be at least 0"):
+    with pytest.raises(OptionError, match=r"strength .* must be a number of at least 0"):
         ForceBalance(-0.1)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-3, 1e6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
+    """With a gradient scaler, and where half precision cannot hold the gradient of a weight of next to nothing."""
+
+    def weights(unit):
+        objective = SpaceObjective({"a": 1}, 4, schedule=EverySteps(1), strength=0.5)
+        g = torch.Generator().manual_seed(0)
+        used = []
+        for _ in range(3):
+            z = torch.randn(16, 4, generator=g).to(dtype).requires_grad_()
+            task = unit * (z.float() - 1).square().sum()
+            total = objective.total(task, z, {"a": z.detach()[:, 0].float() ** 2})
+            (total * (1 if dtype == torch.float16 else 1024) / unit).backward()
+            used.append(float(objective.terms["weight"]) / unit)
+        return used
+
+    first, *others = weights(unit)
+    assert first == pytest.approx(0.5 * NO_FORCE / unit)
+    # the same in every unit, to the rounding of half precision
+    assert others == pytest.approx(weights(1.0)[1:], rel=1e-3)
+
+
+def test_without_a_force_of_the_task_guidance_starts_after_a_warning():
+    balance = ForceBalance(0.3)
+    weights = []
+    for _ in range(UNMEASURED_STEPS):
+        weights.append(backward(balance, 0.0, 2.0))
+    with pytest.warns(NumericalWarning, match=r"In 10 steps no force.*is 0.01 times its strength"):
+        weights.append(backward(balance, 0.0, 2.0))
+    weights.append(backward(balance, 0.0, 2.0))
+    assert weights[:UNMEASURED_STEPS] == pytest.approx([0.3 * NO_FORCE] * UNMEASURED_STEPS)
+    assert weights[UNMEASURED_STEPS:] == pytest.approx([0.3 * BLIND_RATIO] * 2)

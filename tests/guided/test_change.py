@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isospan.errors import DtypeError, ShapeError
+from isospan.errors import DegenerateDataError, DtypeError, NonFiniteError, ShapeError
 from isospan.guided import subspace_change
 
 
@@ -51,3 +51,22 @@ def test_bad_bases():
         subspace_change(torch.ones(0, 3), torch.ones(2, 3))
     with pytest.raises(DtypeError, match="A basis must be floating point"):
         subspace_change(torch.ones(2, 3).int(), torch.ones(2, 3))
+
+
+def test_lengths_of_rows_do_not_matter():
+    """Of rows of any length, the cosines of their directions; 60 degrees by hand."""
+    old = torch.tensor([[3.0, 0.0], [1e-30, 1e-30]], dtype=torch.float64)
+    new = torch.tensor([[1e20, 3**0.5 * 1e20]], dtype=torch.float64)
+    change = subspace_change(old, new)
+    # 45 and 60 degrees are 15 apart
+    expected = torch.tensor([60.0, 15.0], dtype=torch.float64).deg2rad().cos()
+    torch.testing.assert_close(change["per_dir_cos"], expected)
+    assert change["mean_angle_deg"].item() == pytest.approx(37.5)
+
+
+def test_rows_that_are_no_directions():
+    with pytest.raises(DegenerateDataError, match="row of zeros"):
+        subspace_change(torch.eye(2), torch.zeros(1, 2))
+    with pytest.raises(NonFiniteError, match="A basis must be finite"):
+        subspace_change(torch.eye(2), torch.full((1, 2), float("nan")))
+    assert subspace_change(torch.eye(2).half(), torch.eye(2).double())["mean_cos_sim"] == 1

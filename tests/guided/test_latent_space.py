@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NonFiniteError, NumericalWarning, ShapeError
+from isospan.guided import space_from_moments
 from isospan.guided.latent_space import LatentSpace
+from isospan.moments import Moments
 
 D = 12
 
@@ -227,3 +229,46 @@ def test_bad_input():
 
 def test_summary_counts_what_is_free():
     assert "free         6  of D = 12" in make_space()[0].summary()
+
+
+def test_directions_that_others_fill_do_not_move():
+    """D = 6, one quantity of k = 6 beside one of k = 1: nothing is left to move, and nothing moves far."""
+    z = torch.randn(200, 6).double()
+    moments = Moments.of(z, {"all": z, "one": z[:, :1] + 2 * z[:, 1:2]})
+    space = space_from_moments(moments, {"all": 6, "one": 1}, ridge=0.0)
+    with pytest.warns(NumericalWarning, match=r"Only 0 of 1 directions of \['one'\]"):
+        edited = space.edit(z, {"one": space.decode(z)["one"] + 1})
+    torch.testing.assert_close(edited, z)
+
+
+@pytest.mark.parametrize(("times", "moves"), [(3.0, True), (1 / 3, False)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_direction_counts_as_blocked_below_the_rounding_of_the_space(times, moves, dtype):
+    """ "b" differs from what "a" fills by an angle of ``times`` the cutoff of 100 max(k, D) eps."""
+    angle = times * 100 * 3 * torch.finfo(dtype).eps
+    one = {"y_mean": torch.zeros(1, dtype=dtype), "y_scale": torch.ones((), dtype=dtype)}
+    e = torch.eye(3, dtype=torch.float64)
+    W = {"a": e[:1].to(dtype), "b": (e[:1] + angle * e[1:2]).to(dtype)}
+    space = LatentSpace(
+        W=W,
+        A=dict.fromkeys(W, torch.ones(1, 1, dtype=dtype)),
+        z_mean=torch.zeros(3, dtype=dtype),
+        **{what: dict.fromkeys(W, value) for what, value in one.items()},
+        shapes=dict.fromkeys(W, (1,)),
+    )
+    z, target = torch.zeros(1, 3, dtype=torch.float64), torch.full((1,), angle, dtype=torch.float64)
+    if moves:
+        edited = space.edit(z, {"b": target})
+        torch.testing.assert_close(edited, e[1:2])
+    else:
+        with pytest.warns(NumericalWarning, match="Only 0 of 1"):
+            edited = space.edit(z, {"b": target})
+        assert torch.equal(edited, z)
+
+
+def test_the_part_inside_a_subspace_does_not_depend_on_its_basis():
+    z = torch.randn(20, 4).double()
+    moments = Moments.of(z, {"a": z[:, :2]})
+    space = space_from_moments(moments, 2)
+    turned = replace(space, W={"a": torch.tensor([[2.0, 0.0], [1.0, 0.5]]).double() @ space.W["a"]})
+    torch.testing.assert_close(turned.project(z, "a"), space.project(z, "a"))

@@ -150,13 +150,10 @@ def test_r2_of_noise_is_the_degrees_of_freedom_over_the_samples():
     assert np.mean(found) == pytest.approx(D / (n - 1), abs=0.03)  # 4 times the beta law's deviation 0.11 / sqrt(200)
 
 
-# Two samples for each of 7 latents are 14. The count comes ever closer to n / (1 - momentum).
-@pytest.mark.parametrize(
-    ("n", "momentum", "told"),
-    [(4, 0.75, False), (3, 0.75, True), (8, 0.5, False), (14, 0.0, False), (13, 0.0, True)],
-)
-def test_batches_that_never_determine_r2_are_told_once(n, momentum, told, caplog):
-    objective = SpaceObjective(K, D, schedule=EverySteps(2), momentum=momentum, ridge=0.0)
+# Two samples for each of 7 latents are 14, and 7/8 of 16 are 14. The size of a batch does not matter.
+@pytest.mark.parametrize(("n", "memory", "told"), [(4, 16, False), (3, 15, True), (6, 8, True), (20, 24, False)])
+def test_a_memory_that_never_determines_r2_is_told_once(n, memory, told, caplog):
+    objective = SpaceObjective(K, D, schedule=EverySteps(2), memory=memory, ridge=0.0)
     monitor = SubspaceMonitor()
     with caplog.at_level("WARNING", logger="isospan"):
         for step in range(60):
@@ -168,8 +165,8 @@ def test_batches_that_never_determine_r2_are_told_once(n, momentum, told, caplog
 
 
 def test_what_is_told_is_enough(caplog):
-    def train(n, momentum):
-        objective, monitor = SpaceObjective(K, D, momentum=momentum, ridge=0.0), SubspaceMonitor()
+    def train(n, memory):
+        objective, monitor = SpaceObjective(K, D, memory=memory, ridge=0.0), SubspaceMonitor()
         with caplog.at_level("WARNING", logger="isospan"):
             for step in range(1, 201):
                 objective(*noise(step, n))
@@ -178,11 +175,10 @@ def test_what_is_told_is_enough(caplog):
         assert monitor.update(objective)
         return monitor
 
-    assert np.isnan(list(train(3, 0.75).to_dict()["r2"].values())).all()
+    assert np.isnan(list(train(3, 12).to_dict()["r2"].values())).all()
     (record,) = caplog.records
-    assert "hold at most B / (1 - momentum) = 12 samples, too few for D = 7 latents. 14 are enough" in record.message
-    assert "batches of more than 3.5 samples, or a momentum above 0.785714" in record.message
-    for enough in (train(4, 0.75), train(3, 0.79)):
+    assert "hold at most memory = 12 samples, too few for D = 7 latents. memory=16 is enough." in record.message
+    for enough in (train(4, 16), train(3, 16)):
         assert np.isfinite([column[-1] for column in enough.to_dict()["r2"].values()]).all()
     assert len(caplog.records) == 1
 
@@ -196,7 +192,7 @@ def test_the_panel_says_what_to_do_where_r2_is_not_known():
         figure = monitor.plot()
         figure.draw_without_rendering()
         panel = figure.axes[2]
-        assert ("larger batches" in "".join(text.get_text() for text in panel.texts)) != known
+        assert ("larger memory" in "".join(text.get_text() for text in panel.texts)) != known
         for text in panel.texts:  # inside its panel
             box, room = text.get_window_extent(), panel.get_window_extent()
             assert room.x0 <= box.x0 < box.x1 <= room.x1

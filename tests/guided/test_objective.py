@@ -11,6 +11,7 @@ import torch
 from isospan.errors import (
     DegenerateDataError,
     DimensionError,
+    DtypeError,
     NameMismatchError,
     NonFiniteError,
     NotSolvedError,
@@ -21,7 +22,7 @@ from isospan.errors import (
 from isospan.guided import EveryEpochs, EverySteps, SpaceObjective, combined_loss
 from isospan.guided.fitting import target_scales
 
-D, B, RIDGE, MOMENTUM = 6, 20, 1e-3, 0.9
+D, B, RIDGE, MEMORY = 6, 20, 1e-3, 200
 K = {"a": 2, "b.x": 1}
 
 
@@ -36,18 +37,17 @@ def batch(seed, n=B, dtype=torch.float64):
 
 
 def objective(**options):
-    return SpaceObjective(K, D, **{"momentum": MOMENTUM, "ridge": RIDGE, "schedule": EverySteps(3)} | options)
+    return SpaceObjective(K, D, **{"memory": MEMORY, "ridge": RIDGE, "schedule": EverySteps(3)} | options)
 
 
 def weighted_history(n_batches):
-    """All samples seen and their weights; the past never weighs more than the steady state."""
-    z, y, w = [], [], []
+    """All samples seen and their weights: 7/8 for every eighth of the memory that started after their own."""
+    z, y, n = [], [], n_batches * B
     for i in range(n_batches):
-        count = sum(map(len, w)) and float(torch.cat(w).sum())
-        factor = min(MOMENTUM, B * MOMENTUM / (1 - MOMENTUM) / max(count, 1))
-        w = [t * factor for t in w]
         zi, yi = batch(i)
-        z.append(zi), y.append(yi), w.append(torch.ones(B, dtype=torch.float64))
+        z.append(zi), y.append(yi)
+    block = torch.arange(n) // (MEMORY // 8)
+    w = [0.875 ** (block[-1] - block).double()]
     flat = {name: torch.cat([t[name] for t in y]).reshape(n_batches * B, -1) for name in K}
     return torch.cat(z).numpy(), {n: t.numpy() for n, t in flat.items()}, torch.cat(w).numpy()
 
@@ -290,7 +290,7 @@ def test_a_bad_batch_changes_nothing():
         (z, y | {"a": y["a"][:5]}, ShapeError, "same batch"),
         (z, y | {"a": y["a"][:, :2]}, ShapeError, "keep their shapes"),
         (z[:, :3], y, ShapeError, "latent_dim = 6"),
-        (z[:1], {n: t[:1] for n, t in y.items()}, DegenerateDataError, "At least 2 samples"),
+        (z[:0], {n: t[:0] for n, t in y.items()}, DegenerateDataError, "At least 1 samples"),
         (z, {}, DegenerateDataError, "names no quantity"),
     ]:
         with pytest.raises(error, match=message):
@@ -335,13 +335,14 @@ def test_the_state_after_an_evaluation_before_training_can_be_loaded():
 def test_a_partition_is_checked_on_the_dimensions_that_are_used():
     """Of k = 4 each, a quantity of one entry uses one, so five dimensions are enough and four are not."""
     z, y = torch.randn(30, 5).double(), {"wide": torch.randn(30, 6).double(), "narrow": torch.randn(30, 1).double()}
-    fits = SpaceObjective({"wide": 4, "narrow": 4}, 5, orthogonal=True)
+    shapes = {"wide": (6,), "narrow": (1,)}
+    fits = SpaceObjective({"wide": 4, "narrow": 4}, 5, orthogonal=True, shapes=shapes)
     with pytest.warns(NumericalWarning, match="reduced"):
         assert {name: len(W) for name, W in fits.solve(z, y).W.items()} == {"wide": 4, "narrow": 1}
-    too_small = SpaceObjective({"wide": 4, "narrow": 4}, 4, orthogonal=True)
     with pytest.raises(DimensionError, match="latent dimension of at least 5"):
-        too_small(z[:, :4], y)
-    assert too_small.moments is None
+        SpaceObjective({"wide": 4, "narrow": 4}, 4, orthogonal=True, shapes=shapes)
+    with pytest.raises(DimensionError, match="latent dimension of at least 8"):  # one entry is not known yet
+        SpaceObjective({"wide": 4, "narrow": 4}, 5, orthogonal=True)
 
 
 def test_the_space_decodes_as_the_loss_does():
@@ -379,8 +380,6 @@ def test_bad_options():
         SpaceObjective({"a": 0}, 4)
     with pytest.raises(NameMismatchError, match="may not be called 'free'"):
         SpaceObjective({"free": 1}, 4)
-    with pytest.raises(OptionError, match="momentum"):
-        objective(momentum=1.0)
     with pytest.raises(OptionError, match="strength"):
         objective(strength=-1.0)
     with pytest.raises(OptionError, match="method"):
@@ -393,3 +392,203 @@ def test_bad_options():
         objective(separation=-1.0, orthogonal=True)
     with pytest.raises(NotSolvedError, match="no subspaces yet"):
         _ = objective().space
+
+
+@pytest.mark.parametrize("sizes", [[B], [1] * B, [B - 1, 1], [7, 13], [3, 3, 14]])
+def test_moments_do_not_depend_on_how_the_stream_is_cut(sizes):
+    """After 60 batches, with blocks that start within one; a short batch does not outweigh the past."""
+    whole, cut = objective(schedule=EverySteps(10**6)), objective(schedule=EverySteps(10**6))
+    for i in range(60):
+        z, y = batch(i)
+        whole(z, y)
+        for rows in torch.arange(B).split(sizes):
+            cut(z[rows], {name: t[rows] for name, t in y.items()})
+    assert 0.85 * MEMORY <= float(whole.moments.count) <= MEMORY
+    for (name, expected), value in zip(whole.moments.named_buffers(), cut.moments.buffers(), strict=True):
+        # rounding of sums in another order
+        torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-10 * float(expected.abs().max()), msg=name)
+
+
+def test_batches_of_every_size_weigh_as_many_samples_as_they_have():
+    """Weights by brute force: 7/8 for every block that started later, whatever the batches."""
+    obj, sizes = objective(schedule=EverySteps(10**6)), [20, 3, 1, 57, 160, 2]
+    parts = [batch(i, n) for i, n in enumerate(sizes)]
+    for z, y in parts:
+        obj(z, y)
+    z = torch.cat([z for z, _ in parts])
+    block = torch.arange(len(z)) // (MEMORY // 8)
+    w = 0.875 ** (block[-1] - block).double()
+    mean = (w[:, None] * z).sum(0) / w.sum()
+    assert float(obj.moments.count) == pytest.approx(float(w.sum()))
+    torch.testing.assert_close(obj.moments.z_mean, mean)
+    torch.testing.assert_close(obj.moments.scatter_zz, (w[:, None] * (z - mean)).T @ (z - mean))
+
+
+def test_a_reference_set_weighs_the_memory_at_most():
+    obj = objective()
+    obj.solve(*batch(0, 5 * MEMORY))
+    assert float(obj.moments.count) == 5 * MEMORY
+    obj(*batch(1, 10))
+    assert float(obj.moments.count) == pytest.approx(0.875 * MEMORY + 10)
+
+
+def test_a_batch_of_one_sample_is_taken_in_and_guides_nothing():
+    obj = objective(schedule=EverySteps(1))
+    for i in range(4):
+        obj(*batch(i))
+    z, y = batch(4, 1)
+    z.requires_grad_()
+    count = float(obj.moments.count)
+    total = obj.total(z.sum(), z, y)
+    total.backward()
+    assert torch.equal(total, z.sum())
+    assert torch.equal(z.grad, torch.ones_like(z))
+    assert float(obj.moments.count) > count
+
+
+def test_quantities_of_a_state_are_matched_by_name():
+    """Of equal sizes in another order, which nothing else tells apart."""
+    first, second = SpaceObjective({"a": 2, "b": 2}, 8), SpaceObjective({"b": 2, "a": 2}, 8)
+    z = torch.randn(300, 8).double()
+    y = {"a": z[:, :2], "b": z[:, 2:4]}
+    first.solve(z, y)
+    second.load_state_dict(first.state_dict())
+    # the ridge of 1e-3 leaves its square
+    assert float(second.eval()(z, y)) < 1e-5
+    torch.testing.assert_close(second.space.decode(z)["a"], first.space.decode(z)["a"])
+    with pytest.raises(NameMismatchError, match="The state to load must name the quantities"):
+        SpaceObjective({"a": 2, "c": 2}, 8).load_state_dict(first.state_dict())
+    with pytest.raises(DimensionError, match="subspace dimensions"):
+        SpaceObjective({"a": 2, "b": 3}, 8).load_state_dict(first.state_dict())
+
+
+@pytest.mark.parametrize("use_buffers", [False, True])
+def test_an_average_of_a_model_that_holds_an_unused_objective(use_buffers):
+    class Guided(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.Linear(D, D, dtype=torch.float64)
+            self.objective = objective(shapes={"a": (3, 1), "b.x": ()}, schedule=EverySteps(2))
+
+    model = Guided()
+    averaged = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
+    for i in range(5):
+        z, y = batch(i)
+        model.objective(model.encoder(z), y)
+        averaged.update_parameters(model)
+    if not use_buffers:  # then buffers are copies, else means, of counts too
+        z = model.encoder(batch(9)[0]).detach()
+        mine, theirs = (m.objective.space.decode(z) for m in (model, averaged.module))
+        assert all(torch.equal(mine[name], theirs[name]) for name in K)
+
+
+def test_shapes_at_construction_change_nothing():
+    plain, sized = objective(), objective(shapes={"b.x": (), "a": (3, 1)})
+    assert len(list(sized.buffers())) > len(list(plain.buffers()))
+    for i in range(7):
+        assert torch.equal(plain(*batch(i)), sized(*batch(i)))
+    for (name, a), b in zip(plain.state_dict().items(), sized.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    with pytest.raises(ShapeError, match="keep their shapes"):
+        objective(shapes={"a": (2, 1), "b.x": ()})(*batch(0))
+    with pytest.raises(NameMismatchError, match="shapes must name"):
+        objective(shapes={"a": (2, 1)})
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e-3, 1e3])
+def test_training_does_not_depend_on_the_unit_of_the_task(unit):
+    """With Adam, which remembers the first gradients for long."""
+
+    def trained(unit):
+        torch.manual_seed(0)
+        encoder, obj = torch.nn.Linear(D, D, dtype=torch.float64), objective()
+        optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-3, eps=1e-300)  # eps has the unit of a gradient
+        for i in range(40):
+            x, y = batch(i)
+            z = encoder(x)
+            optimizer.zero_grad()
+            obj.total(unit * (z - x).square().mean(), z, y).backward()
+            optimizer.step()
+        return encoder.weight.detach()
+
+    torch.testing.assert_close(trained(unit), trained(1.0), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_functional_gradients(mode):
+    obj, twin = objective(), objective()
+    for i in range(4):
+        obj(*batch(i)), twin(*batch(i))
+    z, y = batch(4)
+    gradient = torch.func.grad(lambda z: getattr(obj, mode)()(z, y))(z)
+    inputs = z.clone().requires_grad_()
+    getattr(twin, mode)()(inputs, y).backward()
+    torch.testing.assert_close(gradient, inputs.grad)
+    for (name, a), b in zip(obj.state_dict().items(), twin.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, msg=name)
+
+
+def test_second_derivatives_through_the_objective():
+    """A penalty on the gradient of the guidance, in the weights of an encoder, against finite differences."""
+    obj = objective(weights=dict.fromkeys(("alignment", "disentanglement", "isotropy"), 1.0))
+    for i in range(4):
+        obj(*batch(i))
+    x, y = batch(5)
+    obj.eval()
+
+    def penalty(weight):
+        z = torch.tanh(x @ weight)
+        (gradient,) = torch.autograd.grad(obj(z, y), z, create_graph=True)
+        return gradient.square().sum()
+
+    assert torch.autograd.gradcheck(penalty, (0.1 * torch.randn(D, D).double()).requires_grad_(), fast_mode=True)
+
+
+def test_numpy_arrays_are_latents_and_targets():
+    obj, twin = objective(), objective()
+    for i in range(4):
+        z, y = batch(i)
+        value = obj(np.asfortranarray(z.numpy()), {name: t.numpy()[::-1][::-1] for name, t in y.items()})
+        torch.testing.assert_close(value, twin(z, y))  # sums in the order of another layout
+    z, y = batch(5)
+    space = obj.space
+    assert torch.equal(space.decode(z.numpy())["a"], space.decode(z)["a"])
+    edited = space.edit(z.numpy(), {"b.x": y["b.x"].numpy()})
+    assert torch.equal(edited, space.edit(z, {"b.x": y["b.x"]}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"latent_dim": 0}, "latent_dim must be at least 1, got 0"),
+        ({"latent_dim": -3}, "latent_dim must be at least 1, got -3"),
+        ({"latent_dim": "8"}, "latent_dim must be a whole number, got '8'"),
+        ({"latent_dim": 8.5}, r"latent_dim must be a whole number, got 8\.5"),
+        ({"schedule": 5}, r"schedule must be a schedule such as .*EverySteps\(100\).* got 5"),
+        ({"schedule": EverySteps}, "schedule must be a schedule"),
+        ({"latent_dim": 1}, r"k must be at most D = 1, got \{'a': 2\}"),
+        ({"latent_dim": 2, "orthogonal": True}, "sum of k = 3 at most D = 2"),
+        ({"memory": 7}, "memory must be at least 8 samples, got 7"),
+        ({"memory": 0.96}, r"memory must be a whole number, got 0\.96"),
+        ({"strength": "1"}, "strength .* must be a number of at least 0, got '1'"),
+        ({"strength": float("inf")}, "strength .* must be a number"),
+        ({"ridge": "0"}, "ridge must be a number"),
+        ({"separation": "1", "orthogonal": True}, "separation must be at least 0"),
+        ({"weights": {"alignment": float("nan")}}, "weight of 'alignment' must be a number"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_construction(options, message):
+    with pytest.raises((OptionError, DimensionError), match=message):
+        SpaceObjective(**{"k": K, "latent_dim": D} | options)
+
+
+@pytest.mark.parametrize(
+    "bad", [[[1.0] * D] * B, "z", None, torch.randn(B, D).to_sparse()], ids=["list", "text", "none", "sparse"]
+)
+def test_what_is_no_dense_tensor_is_named(bad):
+    z, y = batch(0)
+    for call in (objective(), objective().solve, lambda *args: objective().total(z.sum(), *args)):
+        with pytest.raises(DtypeError, match="Latents z must be"):
+            call(bad, y)
+        with pytest.raises(DtypeError, match="quantity 'a' must be"):
+            call(z, y | {"a": bad})

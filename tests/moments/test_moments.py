@@ -148,3 +148,34 @@ def test_scaled_equals_moments_of_scaled_data(data, target_covariance):
         # powers of two: exact
         assert torch.equal(buffer, expected.get_buffer(name))
     assert all(torch.equal(before[key], value) for key, value in m.state_dict().items())
+
+
+def test_a_state_is_taken_in_by_name(data):
+    """Of two quantities of one size in another order, which the buffers do not tell apart."""
+    z, y = data
+    first = Moments.of(z, {"a": y["a"][:, 0], "c": y["a"][:, 1]})
+    second = Moments(7, {"c": 3, "a": 3})
+    second.load_state_dict(first.state_dict())
+    assert all(torch.equal(second.cov_zy[name], first.cov_zy[name]) for name in "ac")
+    with pytest.raises(NameMismatchError, match="The state to load"):
+        Moments(7, {"c": 3, "b": 3}).load_state_dict(first.state_dict())
+    with pytest.raises(ShapeError, match="entries, got"):
+        Moments(7, {"a": 2, "c": 4}).load_state_dict(first.state_dict())
+
+
+def test_shift_and_scale_are_those_of_the_data(data):
+    z, y = data
+    shift, factor = (
+        {"a": torch.arange(6.0).double(), "b": torch.tensor(3.0)},
+        {"a": torch.tensor(2.0), "b": torch.ones(1)},
+    )
+    moved = {"a": (y["a"] - torch.arange(6.0).reshape(2, 3)) * 2, "b": y["b"] - 3}
+    of_moments = Moments.of(z, y).scaled(factor, shift=shift)
+    for name, expected in Moments.of(z, moved).named_buffers():
+        torch.testing.assert_close(of_moments.get_buffer(name), expected, rtol=1e-7, atol=1e-5, msg=name)
+
+
+def test_numpy_arrays(data):
+    z, y = data
+    of_arrays = Moments.of(z.numpy()[::-1], {name: t.numpy()[::-1] for name, t in y.items()})
+    assert_matches(of_arrays, z, y)

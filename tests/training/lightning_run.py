@@ -20,7 +20,7 @@ def samples(n=96):
 
 
 def objective(**options):
-    return SpaceObjective({"power": 3}, 6, **{"schedule": ExponentialSchedule(first=2), **options})
+    return SpaceObjective({"power": 3}, 6, **{"schedule": ExponentialSchedule(first=2), "memory": 8 * 192, **options})
 
 
 class Autoencoder(LightningModule):

@@ -132,7 +132,7 @@ class Job:
             resume=config.resume,
             **guide,
         )
-        previous = None if objective.solution is None else objective.solution.W
+        previous = objective.solution.W if objective.solved else None
         return self._evaluated(model, sizes, previous, history, monitor)
 
     def _progress(self, name: str, monitor: SubspaceMonitor) -> Progress:

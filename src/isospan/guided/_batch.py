@@ -30,6 +30,7 @@ def joint_batch(
     *,
     known: Shapes,
     also: Sequence[Tensor] = (),
+    min_samples: int = 2,
 ) -> Batch:
     """Return the checked batch with the moments over all processes; what one of them refuses is raised by all.
 
@@ -42,6 +43,7 @@ def joint_batch(
         ranks: the processes.
         known: the shapes of targets, the same on every process; empty before the first batch.
         also: float64 tensors that are summed with the first message, in place.
+        min_samples: that all processes together must have.
     """
     batch, error = Batch({}, known), None
     try:
@@ -58,8 +60,9 @@ def joint_batch(
     sum_over_ranks_(dict(whole.named_buffers()), ranks, also=(refused, *also))
     if refused:
         ranks.raise_first(error)
-    if float(whole.count) < 2:
+    if float(whole.count) < min_samples:
         raise DegenerateDataError(
-            f"At least 2 samples are needed, got {float(whole.count):g} on all processes together. Pass a larger batch."
+            f"At least {min_samples} samples are needed, got {float(whole.count):g} on all processes together. Pass a "
+            "larger batch."
         )
     return batch._replace(whole=whole)

@@ -34,8 +34,8 @@ EXCESS_AT_FULL_COLOUR = 0.3
 NO_R2 = """R² is not known:
 the running moments held too few
 samples for so many latents.
-Take larger batches
-or a momentum closer to 1."""
+Train on more samples,
+or with a larger memory."""
 
 
 def plot_cross_decodability(evaluation: Evaluation) -> Figure:

@@ -3,18 +3,19 @@
 import torch
 from torch import Tensor
 
-from isospan._checks import working_dtype
+from isospan._checks import check_number
 from isospan._distributed import Ranks
 from isospan._warnings import warn
-from isospan.errors import OptionError
 from isospan.moments import KeepsPrecision
 
 MEMORY = 0.9
 """Share of the running mean of the log force ratio that a step leaves."""
-FIRST_RATIO = 0.01
-"""Weight over strength before the forces have been measured, for one step."""
+NO_FORCE = 1e-20
+"""Weight over strength before the forces have been measured: too small to train, large enough to be measured."""
 UNMEASURED_STEPS = 10
 """Steps without a measurement after which something is wrong."""
+BLIND_RATIO = 0.01
+"""Weight over strength from then on."""
 
 
 class ForceBalance(KeepsPrecision):
@@ -25,6 +26,8 @@ class ForceBalance(KeepsPrecision):
 
     Both gradients arrive during ``backward`` anyway: the one of the guidance at its own branch of z, the sum of both
     at z. So measuring costs two norms and no pass. Any scale of the loss cancels, and its sign does not enter.
+
+    The first step only measures: its weight is next to nothing, since any other would have the unit of the task.
 
     Of processes that share a batch, each sees the gradients of its part, and the squares have to be summed. That is not
     done in the backward pass, where one process may be alone or early: what a process measures waits until it is asked
@@ -47,21 +50,21 @@ class ForceBalance(KeepsPrecision):
 
     log_ratio: Tensor
     measured: Tensor
+    watched: Tensor
 
     def __init__(self, strength: float, ranks: Ranks | None = None) -> None:
         super().__init__()
-        if not strength >= 0:
-            raise OptionError(f"strength must be at least 0, got {strength}. 0 switches guidance off.")
-        self.strength = strength
+        self.strength = check_number(strength, what="strength (0 switches guidance off)")
         self.ranks = ranks or Ranks()
         self._waiting: list[Tensor] = []
-        self._watched = 0
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("measured", torch.zeros((), dtype=torch.int64))
+        for counter in ("measured", "watched"):
+            self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
 
     def weight(self) -> Tensor:
         """Return w, a scalar without gradient."""
-        return self.strength * torch.where(self.measured > 0, self.log_ratio.exp(), FIRST_RATIO)
+        unmeasured = torch.where(self.watched < UNMEASURED_STEPS, NO_FORCE, BLIND_RATIO)
+        return self.strength * torch.where(self.measured > 0, self.log_ratio.exp(), unmeasured)
 
     def watch(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
         """Measure both forces in the backward pass to come.
@@ -90,11 +93,11 @@ class ForceBalance(KeepsPrecision):
         z.register_hook(at_latents)
 
     def _warn_if_blind(self) -> None:
-        self._watched += 1
-        if self._watched == UNMEASURED_STEPS + 1 and self.strength and not int(self.measured):
+        self.watched += 1
+        if self.strength and int(self.watched) == UNMEASURED_STEPS + 1 and not int(self.measured):
             warn(
                 f"In {UNMEASURED_STEPS} steps no force of the task on the latents was seen, so the weight of guidance "
-                f"stays at {FIRST_RATIO:g} times its strength. Pass as z the tensor that the task reads: a model "
+                f"is {BLIND_RATIO:g} times its strength from now on. Pass as z the tensor that the task reads: a model "
                 "compiled or wrapped as a whole returns a copy of it."
             )
 
@@ -124,5 +127,5 @@ class ForceBalance(KeepsPrecision):
 
 
 def _norm(x: Tensor) -> Tensor:
-    """In a precision whose range half precision cannot leave."""
-    return torch.linalg.vector_norm(x, dtype=working_dtype(x)).double()
+    """In float64, which neither half precision nor a weight of next to nothing leaves."""
+    return torch.linalg.vector_norm(x, dtype=torch.float64)

@@ -5,7 +5,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from isospan._checks import check_bases, check_latents, check_names, check_ridge, check_targets, working_dtype
+from isospan._checks import (
+    check_bases,
+    check_finite,
+    check_latents,
+    check_names,
+    check_ridge,
+    check_targets,
+    working_dtype,
+)
 from isospan.guided.by_shape import by_shape
 from isospan.linalg import solve_gram, svd
 from isospan.moments import Moments
@@ -45,16 +53,19 @@ def fit_decoders(
         tensor([[ 5.],
                 [-1.]])
     """
-    check_latents(Z)
+    Z = check_latents(Z)
     flat = check_targets(targets, batch=len(Z), device=Z.device)
     check_names(flat, W, what="W", against="the targets")
     check_bases(W, latent_dim=Z.shape[1], device=Z.device)
     check_ridge(ridge)
+    for name, W_q in W.items():
+        check_finite(W_q, what=f"W of quantity {name!r}")
     Zc = Z.double() - Z.double().mean(0)
     A = {}
     for name, W_q in W.items():
         Y = flat[name].double()
-        A[name] = _ridge_solution(Zc @ W_q.double().mT, Y - Y.mean(0), ridge).to(working_dtype(Z))
+        eps = max(torch.finfo(working_dtype(x)).eps for x in (Z, W_q))  # of what is given: so far are its rows known
+        A[name] = _ridge_solution(Zc @ W_q.double().mT, Y - Y.mean(0), ridge, eps).to(working_dtype(Z))
     return A
 
 
@@ -105,10 +116,10 @@ def least_squares(
     return by_shape(decoders, W, dict(zip(W, WZ, strict=True)), WS)
 
 
-def _ridge_solution(S: Tensor, Y: Tensor, ridge: float) -> Tensor:
+def _ridge_solution(S: Tensor, Y: Tensor, ridge: float, eps: float) -> Tensor:
     """A = V diag(s / (s² + λ)) Uᵀ Y of the thin SVD of S (B, k), without singular values that are rounding."""
     U, s, Vh = svd(S)
-    significant = s > max(S.shape) * torch.finfo(S.dtype).eps * s[:1]
+    significant = s > max(S.shape) * eps * s[:1]
     lam = ridge * s.square().sum() / S.shape[1]
     inverse = torch.where(significant, s / (s.square() + lam), torch.zeros_like(s))
     return Vh.mT @ (inverse.unsqueeze(-1) * (U.mT @ Y))

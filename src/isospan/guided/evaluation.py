@@ -243,7 +243,7 @@ class _Source:
 
 
 def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
-    check_latents(z)
+    z = check_latents(z)
     space.check_width(z)
     flat = check_targets(y, batch=len(z), device=z.device)
     check_names(space.names, flat, what="Targets", against="the space")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import (
+    as_tensor,
     check_floating,
     check_latents,
     check_names,
@@ -135,10 +136,10 @@ class LatentSpace:
 
         Warns:
             NumericalWarning: some directions of an edited quantity lie within the subspaces of the others, so it
-                cannot be set in full while they stay.
+                cannot be set in full while they stay; along these the latent does not move.
         """
         zc, space = self._centred(z, torch.float64)
-        wanted = self._broadcast_targets(z, targets)
+        wanted = self._broadcast_targets(zc, targets)
         # With the QR of each decoder, A_q^T = Q R, the P equations of a quantity become k of the same least squares.
         factors = {name: qr(space.A[name].mT / space.y_scale[name]) for name in self.names}
         rows = {name: factors[name][1] @ W for name, W in space.W.items()}
@@ -149,10 +150,10 @@ class LatentSpace:
         equations = torch.cat([rows[name] for name in wanted])
         kept = [rows[name] for name in self.names if name not in wanted]
         allowed = equations - _project(equations, orthonormal_rows(torch.cat(kept))) if kept else equations
-        self._warn_if_blocked(equations, allowed, list(wanted))
-        rtol = _rank_tolerance(equations, self.z_mean.dtype)
-        step = torch.cat(list(change.values()), 1) @ pinv(allowed, rtol=rtol).mT
-        return (zc + step + space.z_mean).to(working_dtype(z))
+        cutoff = _rank_tolerance(equations, self.z_mean.dtype) * float(svdvals(equations)[0])
+        self._warn_if_blocked(equations, allowed, cutoff, list(wanted))
+        step = torch.cat(list(change.values()), 1) @ pinv(allowed, atol=cutoff).mT
+        return (zc + step + space.z_mean).to(working_dtype(as_tensor(z)))
 
     def erase(self, z: Tensor, names: Iterable[str]) -> Tensor:
         """Return latents whose coordinates in the subspaces of these quantities are those of the mean latent.
@@ -172,7 +173,7 @@ class LatentSpace:
     def project(self, z: Tensor, name: str) -> Tensor:
         r"""Part :math:`(z - \bar z) W^\top W` (B, D) of the centred latents inside one subspace."""
         zc, space = self._centred(z)
-        return _project(zc, space.W[self._known([name])[0]])
+        return _project(zc, orthonormal_rows(space.W[self._known([name])[0]]))
 
     def check_width(self, z: Tensor) -> None:
         """Require latents (B, D) of the D of the space, else raise a ShapeError."""
@@ -244,13 +245,13 @@ class LatentSpace:
         return "\n".join(lines)
 
     def _centred(self, z: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Self]:
-        check_latents(z, min_samples=0)
+        z = check_latents(z, min_samples=0)
         self.check_width(z)
         space = self.to(device=z.device, dtype=dtype or working_dtype(z))
         return z.to(space.z_mean.dtype) - space.z_mean, space
 
     def _known(self, names: Iterable[str]) -> list[str]:
-        names = list(names)
+        names = [str(name) for name in names] if isinstance(names, Iterable) else [str(names)]
         unknown = [name for name in names if name not in self.W]
         if unknown or not names:
             raise NameMismatchError(
@@ -264,6 +265,7 @@ class LatentSpace:
         return {name: y.double() for name, y in check_targets(whole, batch=len(z), device=z.device).items()}
 
     def _expanded(self, name: str, y: Tensor, batch: int) -> Tensor:
+        y = as_tensor(y)
         check_floating(y, what=f"The target of {name!r}")
         shape = tuple(self.shapes[name])
         if tuple(y.shape) not in (shape, (1, *shape), (batch, *shape)):
@@ -273,10 +275,8 @@ class LatentSpace:
             )
         return y.expand(batch, *shape)
 
-    def _warn_if_blocked(self, equations: Tensor, allowed: Tensor, names: list[str]) -> None:
-        had, has = svdvals(equations), svdvals(allowed)
-        tolerance = _rank_tolerance(equations, self.z_mean.dtype) * had[0]
-        before, after = (int((s > tolerance).sum()) for s in (had, has))
+    def _warn_if_blocked(self, equations: Tensor, allowed: Tensor, cutoff: float, names: list[str]) -> None:
+        before, after = (int((svdvals(M) > cutoff).sum()) for M in (equations, allowed))
         if after < before:
             warn(
                 f"Only {after} of {before} directions of {names} are free of the other quantities' subspaces, so the "

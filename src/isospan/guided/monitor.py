@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from isospan.guided.decoders import decoders_from_moments
-from isospan.guided.objective import SpaceObjective
+from isospan.guided.objective import BLOCKS, SpaceObjective
 from isospan.guided.probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
 from isospan.guided.scores import squared_deviation
 from isospan.linalg import principal_angles
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Bases = Mapping[str, Tensor]
-
-NEVER_REACHED = 1e-9
-"""Share of its bound below which a count is not relied on to come."""
 
 logger = logging.getLogger("isospan")
 
@@ -37,7 +35,7 @@ class SubspaceMonitor:
     Subspaces and decoders were fitted to the very samples that they are scored on, so n samples of nothing but noise
     score up to d/n on average. These are the degrees of freedom d of a ridge regression on all latents: D, or fewer
     where latents are constant, repeat each other or are far below the ridge. R² is NaN while n < 2d. Running moments
-    hold at most B/(1 - momentum) samples of batches of B; where that is too few, the log says once what is enough.
+    hold at least 7/8 of ``memory`` samples in the long run; where that is too few, the log says once what is enough.
     For R² on held-out data see :func:`isospan.guided.evaluate`.
 
     The bases of every re-solve are kept, and from them follow the principal angles between each and the one before, the
@@ -77,7 +75,7 @@ class SubspaceMonitor:
             Whether a row was added; none is before the first solve.
         """
         seen = (len(objective.resolve_steps), int(objective.epoch))
-        if objective.solution is None or seen == self._seen:
+        if not objective.solved or seen == self._seen:
             return False
         if seen[0] != self._seen[0]:
             self.bases.append({name: W.cpu().clone() for name, W in objective.solution.W.items()})
@@ -163,19 +161,15 @@ class SubspaceMonitor:
         return {name: _r2(moments, name, W[name].mT @ A[name]) for name in W}
 
     def _tell(self, objective: SpaceObjective) -> None:
-        """Log, once, what it takes to know R² where more batches like those so far will not do."""
-        moments, fresh, steps = objective.moments, 1 - objective.momentum, int(objective.step)
-        if self._told or not steps:
-            return
-        most = float(moments.count) / (1 - objective.momentum**steps)  # which the count approaches and never reaches
-        if determined(most * (1 - NEVER_REACHED), moments.cov_zz, ridge=objective.ridge):
+        """Log, once, what it takes to know R² where more samples will not do."""
+        moments, kept = objective.moments, 1 - 1 / BLOCKS
+        if self._told or determined(kept * objective.memory, moments.cov_zz, ridge=objective.ridge):
             return
         enough = max(3, SAMPLES_A_DIRECTION * objective.latent_dim)
         logger.warning(
-            "R² of the quantities is not recorded: the running moments hold at most B / (1 - momentum) = %.4g samples, "
-            "too few for D = %d latents. %d are enough: take batches of more than %.4g samples, or a momentum above "
-            "%.6g.",
-            *(most, objective.latent_dim, enough, enough * fresh, 1 - most * fresh / enough),
+            "R² of the quantities is not recorded: the running moments hold at most memory = %d samples, too few for "
+            "D = %d latents. memory=%d is enough.",
+            *(objective.memory, objective.latent_dim, BLOCKS * ceil(enough / kept / BLOCKS)),
         )
         self._told = True
 

@@ -1,15 +1,17 @@
 """The guidance loss of a training loop: running moments, re-solved subspaces, refitted decoders, balance."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
 
 from isospan._checks import (
+    as_tensor,
     check_choice,
+    check_count,
     check_k,
     check_latents,
     check_names,
@@ -21,7 +23,7 @@ from isospan._checks import (
     working_dtype,
 )
 from isospan._distributed import Ranks
-from isospan.errors import NotSolvedError, OptionError, ShapeError
+from isospan.errors import DimensionError, NotSolvedError, OptionError, ShapeError
 from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._solution import Solution
 from isospan.guided.balance import ForceBalance
@@ -30,28 +32,32 @@ from isospan.guided.decoders import decoders_from_moments
 from isospan.guided.fitting import default_separation, solve_standardised, space_from_moments, target_scales
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.losses.combined import checked_weights, combined_loss
-from isospan.guided.schedules import ExponentialSchedule, Schedule
+from isospan.guided.schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided.space import Space
 from isospan.guided.subspaces import check_separation, needs_target_covariance
-from isospan.moments import KeepsPrecision, Moments
+from isospan.moments import KeepsPrecision, Moments, as_bytes, from_bytes, sum_over_ranks_
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 Decoders = Literal["refit", "frozen"]
+BLOCKS = 8
+"""Blocks of samples that the running moments hold; all samples of a block weigh the same."""
 
 
 class SpaceObjective(KeepsPrecision):
     r"""Guide a latent space: each quantity shall be readable from its own linear subspace.
 
-    At every training step the running moments take in the batch with exponential decay; at the steps of the schedule
-    the bases W are solved again from the moments; the decoders A are refitted in closed form at every step (variable
+    At every training step the running moments take in the batch and decay exponentially with the number of samples, so
+    they do not depend on how a stream of samples is cut into batches; at the steps of the schedule the bases W are
+    solved again from the moments; the decoders A are refitted in closed form at every step (variable
     projection: the gradient sees the best decoder, not an old one). With the standardised quantities
     :math:`\tilde y = (y - \bar y) / \sigma_y` the loss is
 
     .. math:: L = \frac1Q \sum_q \operatorname{mean} \bigl( (z - \bar z) W_q^\top A_q - \tilde y_q \bigr)^2 ,
 
-    the unexplained share of each quantity's variance, which has no unit. It is zero before the first solve.
+    the unexplained share of each quantity's variance, which has no unit. It is zero before the first solve, and for a
+    batch of one sample, which has no variance.
 
     All state is in float64 buffers: ``state_dict`` holds everything that continuing bit for bit needs.
 
@@ -62,8 +68,11 @@ class SpaceObjective(KeepsPrecision):
     whole batch.
 
     Args:
-        k: subspace dimension of each quantity; at most min(D, P) of it is used.
+        k: subspace dimension of each quantity, at most D; of a quantity of P < k entries, P of it are used.
         latent_dim: D.
+        shapes: shape of one target of each quantity, where it is known. All buffers then exist from construction; else
+            they are made with the first batch. ``torch.optim.swa_utils.AveragedModel`` needs them: pass ``shapes``, or
+            make the average after the first batch, with ``use_buffers=False``, by which buffers are copied.
         schedule: when to re-solve the bases.
         method: what the bases maximise; see :func:`isospan.guided.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
@@ -73,7 +82,8 @@ class SpaceObjective(KeepsPrecision):
             logging: bases are solved and not trained, so it adds to the loss but has no gradient.
         strength: pull of the guidance on the latents over that of the task in :meth:`total`, dimensionless; by default
             0.3, and 1.2 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
-        momentum: share of the running moments that a batch leaves, in [0, 1).
+        memory: number of samples that the running moments hold in the long run, at least 8; by default
+            25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all before by 7/8.
         ridge: of solvers and decoders, relative to the mean variance.
         process_group: the processes that share a batch; by default all, where ``torch.distributed`` is initialised. A
             group of this process alone keeps the objective to itself.
@@ -96,14 +106,16 @@ class SpaceObjective(KeepsPrecision):
 
     step: Tensor
     epoch: Tensor
-    moments: Moments  # None before the first batch
-    solution: Solution  # None before the first solve
+    in_block: Tensor  # samples since the running moments were last multiplied
+    moments: Moments  # None before the shapes are known
+    solution: Solution  # None before the shapes are known
 
     def __init__(
         self,
         k: Mapping[str, int],
         latent_dim: int,
         *,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
         schedule: Schedule | None = None,
         method: Method = "regression",
         orthogonal: bool = False,
@@ -111,7 +123,7 @@ class SpaceObjective(KeepsPrecision):
         decoders: Decoders = "refit",
         weights: Mapping[str, float] | None = None,
         strength: float | None = None,
-        momentum: float = 0.96,
+        memory: int | None = None,
         ridge: float = 1e-3,
         process_group: "ProcessGroup | None" = None,
     ) -> None:
@@ -122,10 +134,18 @@ class SpaceObjective(KeepsPrecision):
         check_choice(method, get_args(Method), what="method")
         check_choice(decoders, get_args(Decoders), what="decoders")
         check_ridge(ridge)
-        if not 0 <= momentum < 1:
-            raise OptionError(f"momentum must be in [0, 1), got {momentum}. 0.96 remembers about 25 batches.")
-        self.latent_dim = latent_dim
-        self.schedule: Schedule = schedule or ExponentialSchedule()
+        self.latent_dim = check_count(latent_dim, what="latent_dim", error=DimensionError)
+        self.memory = check_count(25 * max(self.latent_dim, 64) if memory is None else memory, what="memory")
+        if self.memory < BLOCKS:
+            raise OptionError(
+                f"memory must be at least {BLOCKS} samples, got {memory}. By default it is 25 max(D, 64)."
+            )
+        too_large = {name: k_q for name, k_q in self.k.items() if k_q > self.latent_dim}
+        if too_large:
+            raise DimensionError(
+                f"k must be at most D = {self.latent_dim}, got {too_large}. Use a smaller k or larger D."
+            )
+        self.schedule: Schedule = ExponentialSchedule() if schedule is None else check_schedule(schedule)
         self.method: Method = method
         self.orthogonal = orthogonal
         self.separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
@@ -133,16 +153,21 @@ class SpaceObjective(KeepsPrecision):
         self.decoders = decoders
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
         checked_weights(self.weights)
-        self.momentum, self.ridge = momentum, ridge
+        self.ridge = ridge
         self.shapes: Shapes = {}
         self.resolve_steps: list[int] = []
         self.terms: dict[str, Tensor] = {}
-        for counter in ("step", "epoch"):
+        for counter in ("step", "epoch", "in_block"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
         self.ranks = Ranks(process_group)
         self.balance = ForceBalance((1.2 if orthogonal else 0.3) if strength is None else strength, self.ranks)
         self.register_module("moments", None)
         self.register_module("solution", None)
+        if shapes is not None:
+            check_names(self.k, shapes, what="shapes", against="k")
+            self._allocate({name: tuple(shapes[name]) for name in self.k})
+        if self.orthogonal:
+            check_partition(self._used_k(), self.latent_dim)
 
     @classmethod
     def plain(cls, k: Mapping[str, int], latent_dim: int, **options: Any) -> Self:
@@ -161,7 +186,7 @@ class SpaceObjective(KeepsPrecision):
             NameMismatchError: y names other quantities than k.
             NonFiniteError: z or y contain NaN or infinity; the state is unchanged. What one process refuses in
                 training is raised by all.
-            DegenerateDataError: fewer than two samples, or a quantity that has been constant so far.
+            DegenerateDataError: no sample, or a quantity that has been constant so far.
             DimensionError: ``orthogonal`` subspaces of quantities of these sizes do not fit into D.
         """
         return self._guidance(z, self._taken_in(z, y))
@@ -216,7 +241,9 @@ class SpaceObjective(KeepsPrecision):
         batch = self._joint(z, y)
         moments = self._make_moments(batch.shapes).update(z, batch.flat) if batch.whole is None else batch.whole
         space = self._solved(moments)
-        self.moments, self.shapes = moments, batch.shapes
+        self._allocate(batch.shapes)
+        self.moments = moments
+        self.in_block.zero_()
         return self._take(space)
 
     @torch.no_grad()
@@ -224,7 +251,7 @@ class SpaceObjective(KeepsPrecision):
         """Count an epoch; re-solve where the schedule says so."""
         self.settle()
         self.epoch += 1
-        if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None:
+        if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None and float(self.moments.count) > 0:
             self._take(self._solved(self.moments))
 
     def settle(self) -> None:
@@ -238,12 +265,17 @@ class SpaceObjective(KeepsPrecision):
             self.balance.remember_(forces)
 
     @property
+    def solved(self) -> bool:
+        """Whether there are subspaces yet."""
+        return self.solution is not None and int(self.solution.solves) > 0
+
+    @property
     def space(self) -> LatentSpace:
         """What the running moments give now: subspaces, decoders, means and scales, as a :class:`LatentSpace`.
 
         It is solved afresh when read, turned onto the present bases, and leaves the objective as it is.
         """
-        if self.solution is None:
+        if not self.solved:
             raise NotSolvedError(
                 "There are no subspaces yet. Train until the first step of the schedule or call solve(z, y)."
             )
@@ -251,20 +283,29 @@ class SpaceObjective(KeepsPrecision):
 
     def get_extra_state(self) -> Tensor:
         """Shapes and re-solves as JSON bytes, so that a state_dict holds nothing but tensors."""
-        record = {"shapes": self.shapes, "resolve_steps": self.resolve_steps, "solved": self.solution is not None}
-        return torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)
+        return as_bytes({"k": self.k, "shapes": self.shapes, "resolve_steps": self.resolve_steps})
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Make the buffers that the rest of the state_dict fills."""
-        record = json.loads(bytes(state.tolist()))
+        """Make the buffers that the rest of the state_dict fills, in the order of quantities that it has.
+
+        Raises:
+            NameMismatchError: the state is of other quantities.
+            DimensionError: it has other subspace dimensions.
+        """
+        record = from_bytes(state)
+        check_names(self.k, record["k"], what="The state to load", against="this objective")
+        if record["k"] != self.k:
+            raise DimensionError(
+                f"The state to load must have the subspace dimensions k = {self.k}, got {record['k']}. Make the "
+                "objective with those of the state."
+            )
+        self.k = record["k"]
         self.resolve_steps = list(record["resolve_steps"])
-        self.shapes = {name: tuple(shape) for name, shape in record["shapes"].items()}
-        self.register_module("moments", self._make_moments(self.shapes) if self.shapes else None)
-        self.register_module("solution", self._make_solution() if record["solved"] else None)
+        self._allocate({name: tuple(shape) for name, shape in record["shapes"].items()})
 
     def _checked(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
         """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
-        check_latents(z, min_samples=min_samples)
+        z = check_latents(z, min_samples=min_samples)
         if z.shape[1] != self.latent_dim:
             raise ShapeError(
                 f"The objective has latent_dim = {self.latent_dim}, got latents of shape {tuple(z.shape)}."
@@ -277,19 +318,21 @@ class SpaceObjective(KeepsPrecision):
             raise ShapeError(
                 f"Targets must keep their shapes {self.shapes}, got {shapes}. Pool every batch to the same size."
             )
-        if self.orthogonal:
-            sizes = {name: min(k, self.latent_dim, flat[name].shape[1]) for name, k in self.k.items()}
-            check_partition(sizes, self.latent_dim)
         return Batch({name: flat[name] for name in self.k}, shapes)
 
-    def _joint(self, z: Tensor, y: Mapping[str, Tensor]) -> Batch:
-        """The checked batch, and what the processes that share it have to tell each other."""
+    def _joint(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
+        """The checked batch, and the sums of all processes that share it."""
         if self.ranks.size == 1:
-            return self._checked(z, y)
+            return self._checked(z, y, min_samples=min_samples)
         forces = self.balance.waiting()
         check = partial(self._checked, z, y, min_samples=0)
         try:
-            return joint_batch(check, self._make_moments, z.detach(), self.ranks, known=self.shapes, also=[forces])
+            return joint_batch(
+                *(check, self._make_moments, z.detach(), self.ranks),
+                known=self.shapes,
+                also=[forces],
+                min_samples=min_samples,
+            )
         finally:  # a batch that is refused has carried the forces of the one before
             self.balance.remember_(forces)
 
@@ -301,31 +344,64 @@ class SpaceObjective(KeepsPrecision):
             device=self.step.device,
         )
 
-    def _make_solution(self) -> Solution:
-        return Solution(self.k, self.latent_dim, self.moments.target_dims).to(self.step.device)
+    def _allocate(self, shapes: Shapes) -> None:
+        """Make empty buffers for targets of these shapes, where there are none; for no shapes, none."""
+        if shapes == self.shapes and self.moments is not None and list(self.moments.names) == list(self.k):
+            return
+        self.shapes = shapes
+        self.register_module("moments", self._make_moments(shapes) if shapes else None)
+        solution = Solution(self.k, self.latent_dim, self.moments.target_dims) if shapes else None
+        self.register_module("solution", solution and solution.to(self.step.device))
+
+    def _used_k(self) -> dict[str, int]:
+        """Subspace dimensions, as far as the shapes are known at most the entries of the quantity."""
+        return {name: min(k, torch.Size(self.shapes[name]).numel()) if self.shapes else k for name, k in self.k.items()}
 
     @torch.no_grad()
     def _observe(self, z: Tensor, batch: Batch) -> None:
-        """Let the past fade, at most to what batches of this size leave in the long run, and add the batch."""
-        if self.moments is None:
-            self.moments, self.shapes = self._make_moments(batch.shapes), dict(batch.shapes)
-        count = len(z) if batch.whole is None else float(batch.whole.count)
-        steady = count * self.momentum / (1 - self.momentum)
-        self.moments.decay_(min(self.momentum, steady / max(float(self.moments.count), 1.0)))
+        """Add the batch to the running moments, which lose weight at the start of every block of samples."""
+        self._allocate(batch.shapes)
+        n = len(z) if batch.whole is None else int(batch.whole.count)
+        pieces = self._pieces(n)
         if batch.whole is None:
-            self.moments.update(z, batch.flat)
-        else:
-            self.moments.merge(batch.whole)
+            add_pieces_(self.moments, pieces, z, batch.flat)
+        elif len(pieces) == 1:
+            self.moments.decay_(pieces[0].factor).merge(batch.whole)
+        else:  # of the samples of this process, those before the start of a block weigh less
+            counts = self.ranks.gather(len(z))
+            part = self._make_moments(batch.shapes)
+            add_pieces_(part, pieces, z, batch.flat, first=sum(counts[: self.ranks.rank]))
+            sum_over_ranks_(dict(part.named_buffers()), self.ranks)
+            self.moments.decay_(prod(piece.factor for piece in pieces)).merge(part)
+        self.in_block.copy_((self.in_block + n) % self._block)
         self.step += 1
         if self.schedule.due_at_step(int(self.step)):
             self._take(self._solved(self.moments))
-        elif self.solution is not None and self.decoders == "refit":
+        elif self.solved and self.decoders == "refit":
             self._refit()
+
+    @property
+    def _block(self) -> int:
+        """Samples of a block, all of which weigh the same."""
+        return self.memory // BLOCKS
+
+    def _pieces(self, n: int) -> list["Piece"]:
+        """The next n samples, cut where a block starts; what came before is multiplied there, to less than the memory.
+
+        So the weight of a sample depends on its number in the stream alone.
+        """
+        start, filled, count = 0, int(self.in_block), float(self.moments.count)
+        pieces = []
+        while start < n:
+            stop = min(n, start + self._block - filled)
+            limit = self.memory / max(count, 1.0)
+            factor = (1 - 1 / BLOCKS) * min(1.0, limit) if filled == 0 else 1.0
+            pieces.append(Piece(factor, start, stop))
+            start, filled, count = stop, 0, count * factor + stop - start
+        return pieces
 
     def _take(self, space: Space) -> Space:
         """Make these the bases, with decoders from the running moments."""
-        if self.solution is None:
-            self.solution = self._make_solution()
         self.solution.replace_bases(space.W)
         self._refit()
         W, A = self.solution.W, self.solution.A
@@ -347,7 +423,7 @@ class SpaceObjective(KeepsPrecision):
             "method": self.method,
             "orthogonal": self.orthogonal,
             "separation": self.separation,
-            "previous": None if self.solution is None else self.solution.W,
+            "previous": self.solution.W if self.solved else None,
             "ridge": self.ridge,
         }
 
@@ -360,7 +436,7 @@ class SpaceObjective(KeepsPrecision):
         """The loss, and its terms for logging; zero before the first solve."""
         if not inputs:
             self.terms = {}
-            return (z * 0).sum()
+            return (as_tensor(z) * 0).sum()
         terms = combined_loss(**inputs, weights=self.weights, return_terms=True)
         self.terms = {name: value.detach() for name, value in terms.items()}
         return terms["total"]
@@ -379,12 +455,15 @@ class SpaceObjective(KeepsPrecision):
         All that looks at values or sends messages is here, so a compiler breaks its graph here and nowhere else. Where
         the guidance is to be ``balanced``, its weight comes along, and both forces on z are watched.
         """
-        branch = z.clone() if balanced else z
-        latents = branch if read is None else read(branch)
-        batch = self._joint(latents, y) if self.training else self._checked(latents, y)
+        z = as_tensor(z)
+        branch = self._branch(z, read is None) if balanced and isinstance(z, Tensor) else z
+        latents = as_tensor(branch if read is None else read(branch))
+        batch = self._joint(latents, y, min_samples=1) if self.training else self._checked(latents, y, min_samples=1)
         if self.training:
-            self._observe(latents.detach(), batch)
-        if self.solution is None:
+            observe = lambda z, *y: self._observe(z, batch._replace(flat=dict(zip(batch.flat, y, strict=True))))  # noqa: E731
+            _Untransformed.apply(observe, latents.detach(), *batch.flat.values())
+        n = len(latents) if batch.whole is None else float(batch.whole.count)
+        if not self.solved or n < 2:
             return {}
         inputs = self._inputs(latents, batch)
         if not balanced:
@@ -394,18 +473,58 @@ class SpaceObjective(KeepsPrecision):
             self.balance.watch(z, branch, weight)
         return inputs | {"weight": weight}
 
+    def _branch(self, z: Tensor, is_latent: bool) -> Tensor:
+        """A copy that only the guidance reads; of latents in the precision of the loss, which loses no small force."""
+        return z.clone() if not is_latent or not z.is_floating_point() else z.to(working_dtype(z), copy=True)
+
     def _inputs(self, z: Tensor, batch: Batch) -> dict[str, Any]:
-        """Arguments of the loss, in its precision and without units."""
-        dtype, scale, W_prev = working_dtype(z), target_scales(self.moments), self.solution.W_prev
+        """Arguments of the loss, in its precision and without units.
+
+        The running mean is taken off in the precision of the targets, so that one far from zero costs no digits.
+        """
+        dtype, W_prev = working_dtype(z), self.solution.W_prev
+        scale, mean = target_scales(self.moments), self.moments.y_mean
         cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
         inputs = {
             "Z": z.to(dtype),
             "W": cast(self.solution.W),
             "A": cast(self.solution.A),
-            "Y": {name: (y / scale[name]).to(dtype) for name, y in batch.flat.items()},
+            "Y": {name: ((y - mean[name].to(y.dtype)) / scale[name]).to(dtype) for name, y in batch.flat.items()},
             "W_prev": None if W_prev is None else cast(W_prev),
         }
         if batch.whole is None:
             return inputs
-        standard = batch.whole.scaled({name: 1 / s for name, s in scale.items()})
+        shift = {name: mean[name].to(y.dtype).double() for name, y in batch.flat.items()}
+        standard = batch.whole.scaled({name: 1 / s for name, s in scale.items()}, shift=shift)
         return inputs | {"Z": self.ranks.for_average(inputs["Z"]), "whole": standard}
+
+
+class _Untransformed(torch.autograd.Function):
+    """Calls a function with the tensors that ``torch.func`` transforms, as they were before: it may change buffers."""
+
+    @staticmethod
+    def forward(function: Callable[..., None], *tensors: Tensor) -> None:
+        function(*tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: None) -> None:
+        """Nothing has a gradient."""
+
+
+class Piece(NamedTuple):
+    """Samples of one block: what all before them is multiplied by, their first number in the batch, and one past."""
+
+    factor: float
+    start: int
+    stop: int
+
+
+def add_pieces_(
+    moments: Moments, pieces: Sequence[Piece], z: Tensor, y: Mapping[str, Tensor], *, first: int = 0
+) -> None:
+    """Add to moments those samples of every piece that are here; the first of these has the number ``first``."""
+    for factor, start, stop in pieces:
+        moments.decay_(factor)
+        rows = slice(max(start - first, 0), max(stop - first, 0))
+        if len(z[rows]):
+            moments.update(z[rows], {name: y_q[rows] for name, y_q in y.items()})

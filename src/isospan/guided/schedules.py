@@ -1,12 +1,13 @@
 """When the subspaces are solved again during training."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from isospan._checks import check_count
 from isospan.errors import OptionError
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Decides, from counters that start at 1, whether to re-solve."""
 
@@ -17,6 +18,16 @@ class Schedule(Protocol):
     def due_at_epoch(self, epoch: int) -> bool:
         """Whether to re-solve at the end of this epoch."""
         ...
+
+
+def check_schedule(schedule: Schedule) -> Schedule:
+    """Require a schedule, which says when to solve."""
+    if isinstance(schedule, type) or not isinstance(schedule, Schedule):
+        raise OptionError(
+            f"schedule must be a schedule such as ExponentialSchedule(), EverySteps(100) or EveryEpochs(1), got "
+            f"{schedule!r}."
+        )
+    return schedule
 
 
 @dataclass(frozen=True)

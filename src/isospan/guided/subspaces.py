@@ -9,6 +9,7 @@ from torch import Tensor
 from isospan._checks import (
     check_choice,
     check_k,
+    check_latents,
     check_partition,
     check_ridge,
     working_dtype,
@@ -56,6 +57,7 @@ def principal_directions(z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, 
         >>> v
         tensor([0.6000, 0.8000])
     """
+    z = check_latents(z, finite=False)
     moments = Moments.of(z, targets)
     _check_informative(moments)
     dtype = working_dtype(z)
@@ -154,6 +156,7 @@ def solve_subspaces(
         >>> {name: tuple(W.shape) for name, (W, A, V) in space.items()}
         {'a': (2, 6), 'b': (1, 6)}
     """
+    Z = check_latents(Z, finite=False)
     moments = Moments.of(
         Z, Y, target_covariance=needs_target_covariance(method, separation), precision=working_dtype(Z)
     )
@@ -218,7 +221,8 @@ def needs_target_covariance(method: Method, separation: float) -> bool:
 
 def check_separation(separation: float, method: Method, orthogonal: bool) -> None:
     """Require a separation of at least 0, and 0 where there is nothing to separate by."""
-    if not separation >= 0 or (separation > 0 and not (orthogonal and method == "regression")):
+    is_number = isinstance(separation, int | float) and 0 <= separation < float("inf")
+    if not is_number or (separation > 0 and not (orthogonal and method == "regression")):
         raise OptionError(
             f'separation must be at least 0, and above 0 only with orthogonal=True and method="regression", got '
             f"{separation} with orthogonal={orthogonal} and method={method!r}."

@@ -118,11 +118,15 @@ def procrustes_rotation(W: Tensor, W_previous: Tensor) -> Tensor:
 
 
 def _independent(R: Tensor) -> bool:
-    """Whether no row is, to rounding, a combination of those before it; then Q of W = Rᵀ Qᵀ spans exactly the rows."""
+    """Whether no row of W = Rᵀ Qᵀ is, beyond doubt, a combination of those before it; then Q spans exactly the rows.
+
+    What R leaves of a row is compared with the longest row, with a margin: R has no pivots, so near the cutoff of
+    :func:`_rank` it does not decide.
+    """
     if 0 in R.shape:
         return True
-    smallest, largest = R.diagonal().abs().aminmax()
-    return bool(smallest > len(R) * torch.finfo(R.dtype).eps * largest)
+    left, longest = R.diagonal().abs().min(), torch.linalg.vector_norm(R.triu(), dim=0).max()
+    return bool(left > 100 * max(R.shape) * torch.finfo(R.dtype).eps * longest)
 
 
 def _rank(W: Tensor, s: Tensor) -> int:

@@ -67,6 +67,6 @@ def qr(A: Tensor, *, complete: bool = False) -> tuple[Tensor, Tensor]:
 
 
 @decomposition
-def pinv(A: Tensor, *, rtol: float | None = None, hermitian: bool = False) -> Tensor:
-    """Pseudo-inverse; singular values below rtol times the largest count as zero."""
-    return torch.linalg.pinv(A, rtol=rtol, hermitian=hermitian)
+def pinv(A: Tensor, *, atol: float | None = None, rtol: float | None = None, hermitian: bool = False) -> Tensor:
+    """Pseudo-inverse; singular values below rtol times the largest, or below atol, count as zero."""
+    return torch.linalg.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)

@@ -2,8 +2,8 @@
 
 from isospan.moments.chunks import merged
 from isospan.moments.moments import Moments
-from isospan.moments.precision import KeepsPrecision
+from isospan.moments.precision import KeepsPrecision, as_bytes, from_bytes
 from isospan.moments.ranks import sum_over_ranks_
 from isospan.moments.variation import varies, varying
 
-__all__ = ["KeepsPrecision", "Moments", "merged", "sum_over_ranks_", "varies", "varying"]
+__all__ = ["KeepsPrecision", "Moments", "as_bytes", "from_bytes", "merged", "sum_over_ranks_", "varies", "varying"]

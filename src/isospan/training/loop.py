@@ -171,7 +171,7 @@ def _guidance(objective: SpaceObjective | None) -> str:
     """What decides the guidance, beside its schedule."""
     if objective is None:
         return "none"
-    names = "k method orthogonal separation decoders weights momentum ridge".split()
+    names = "k method orthogonal separation decoders weights memory ridge".split()
     return repr({name: getattr(objective, name) for name in names} | {"strength": objective.balance.strength})
 
 

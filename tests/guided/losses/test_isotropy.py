@@ -140,3 +140,15 @@ def test_bad_options():
         isotropy_loss(Z, W, spectrum="entropy")
     with pytest.raises(OptionError, match=r"n_dir.*at least 1, got 0"):
         isotropy_loss(Z, W, 0)
+
+
+@pytest.mark.parametrize("spectrum", ["singular", "variance"])
+@pytest.mark.parametrize("B", [6, 40])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_latents_within_the_span_to_rounding_score_nothing(spectrum, B, scale):
+    frame = torch.linalg.qr(torch.randn(12, 3))[0].T
+    Z = (scale * torch.randn(B, 3) @ frame).requires_grad_()
+    loss = isotropy_loss(Z, {"a": frame}, spectrum=spectrum)
+    loss.backward()
+    assert loss.detach().abs() < 0.02
+    assert Z.grad.isfinite().all()

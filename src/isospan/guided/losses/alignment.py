@@ -12,6 +12,7 @@ from isospan.guided.losses.inputs import (
     centred,
     checked_bases,
     checked_decoders,
+    checked_latents,
     checked_quantities,
     sizes,
     stacked,
@@ -44,6 +45,7 @@ def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], 
         >>> alignment_loss(z, W, {"a": torch.tensor([[2.0]])}, {"a": 2 * z[:, :1] + 7}).round(decimals=4)
         tensor(0.)
     """
+    Z = checked_latents(Z)
     with full_precision(Z):
         Zc, W = centred(Z), checked_bases(W, Z)
         Y = checked_quantities(Y, W, Z)
@@ -57,27 +59,26 @@ def decoding_error(
 ) -> tuple[Tensor, Gradients]:
     """Mean over quantities of mean((S_q A_q - Y_q,c)²) and its gradients in the stacked S (B, Σk), the A and the Y.
 
-    With R = S_q A_q - Y_q,c they are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R, all over Q·B·P. One R lives at a time. Where these
-    are a part of a ``whole`` batch, the value is that of the whole, and the gradients are what this part adds to them.
+    With R = S_q A_q - Y_q,c they are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R, all over Q·B·P. One R lives at a time. The mean of
+    R is zero but for the rounding of a large mean of Y, which is taken off the value; the centring of S takes it off
+    the gradient in Z. Where these are a part of a ``whole`` batch, Y is centred already, the value is that of the
+    whole, and the gradients are what this part adds to them.
     """
     Q, B = len(k), len(S) if whole is None else whole.count
-    means = [Y.mean(0) for Y in rest[Q:]] if whole is None else whole.y_mean
-    for_S = torch.empty_like(S) if needed[0] else S.new_empty(0, sum(k))
-    squares, shares, for_A, for_Y = [], [], [], []
-    parts = zip(
-        *(S.split(k, dim=1), for_S.split(k, dim=1), rest[:Q], rest[Q:], means, needed[1 : Q + 1], needed[Q + 1 :]),
-        strict=True,
-    )
-    for S_q, for_S_q, A, Y, mean, need_A, need_Y in parts:
-        R = (Y - mean).addmm_(S_q, A, beta=-1)
-        share, flat = 1 / (Q * B * R.shape[1]), R.view(-1)
+    squares, shares, for_S, for_A, for_Y = [], [], [], [], []
+    parts = zip(S.split(k, dim=1), rest[:Q], rest[Q:], needed[1 : Q + 1], needed[Q + 1 :], strict=True)
+    for S_q, A, Y, need_A, need_Y in parts:
+        R = (Y - (Y.mean(0) if whole is None else 0)).addmm_(S_q, A, beta=-1)
+        share = 1 / (Q * B * R.shape[1])
         if needed[0]:
-            for_S_q.addmm_(R, A.mT, beta=0, alpha=2 * share)
+            for_S.append((R @ A.mT).mul_(2 * share))
+        left = R.mean(0) if whole is None else R.new_zeros(())
         if whole is None:
-            squares.append(flat.dot(flat))
+            flat = R.reshape(-1)
+            squares.append(flat.dot(flat) - B * left.dot(left))
         shares.append(share)
         for_A.append(2 * share * (S_q.mT @ R) if need_A else None)
-        for_Y.append(2 * share * -R if need_Y else None)
+        for_Y.append(2 * share * (left - R) if need_Y else None)
     errors = torch.stack(squares) if whole is None else whole.errors
     value = errors.dot(torch.tensor(shares, dtype=S.dtype, device=S.device))
-    return value, (for_S if needed[0] else None, *for_A, *for_Y)
+    return value, (torch.cat(for_S, 1) if needed[0] else None, *for_A, *for_Y)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from isospan._autocast import full_precision
-from isospan._checks import check_choice
+from isospan._checks import check_choice, check_number
 from isospan.guided.losses.inputs import (
     centred,
     checked_bases,
     checked_decoders,
+    checked_latents,
     checked_quantities,
     sizes,
     stacked,
@@ -121,9 +122,10 @@ def combined_loss(
     weight = checked_weights(weights)
     check_isotropy_options(isotropy, n_dir)
     check_choice(metric, get_args(Metric), what="stability metric")
+    Z = checked_latents(Z, whole)
     with full_precision(Z):
         Zc, W = centred(Z, whole), checked_bases(W, Z)
-        Y = checked_quantities(Y, W, Z)
+        Y = checked_quantities(Y, W, Z, whole)
         A = checked_decoders(A, W, Y)
         sums = None if whole is None else Whole.of(whole, W, A)
         plan = Plan(sizes(W), weight, unbiased, n_dir, isotropy)
@@ -140,6 +142,7 @@ def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     """Weights of all four terms: 0 of those that are not named, 1 of each where none are given."""
     if weights is None:
         return dict.fromkeys(TERMS, 1.0)
-    for term in weights:
+    for term, weight in weights.items():
         check_choice(term, TERMS, what="loss term")
+        check_number(weight, what=f"The weight of {term!r}")
     return {term: float(weights.get(term, 0.0)) for term in TERMS}

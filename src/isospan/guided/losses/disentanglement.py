@@ -11,7 +11,7 @@ from torch import Tensor
 from isospan._autocast import full_precision
 from isospan.errors import DegenerateDataError
 from isospan.guided.losses.fused import Gradients, with_gradient
-from isospan.guided.losses.inputs import centred, checked_bases, sizes, stacked
+from isospan.guided.losses.inputs import centred, checked_bases, checked_latents, in_units, sizes, stacked
 
 Weight = Callable[[int, int], float]
 
@@ -55,8 +55,9 @@ def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool =
         >>> disentanglement_loss(z, {"a": e[:1], "b": e[:1]}, unbiased=True).round(decimals=4)
         tensor(1.)
     """
+    Z = checked_latents(Z)
     with full_precision(Z):
-        Zc, W = centred(Z), checked_bases(W, Z)
+        Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
         return with_gradient(partial(squared_correlation, sizes(W), unbiased), Zc @ stacked(W).mT)
 
 
@@ -73,8 +74,9 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
         >>> disentanglement_loss_original(z, {"a": e[:1]})
         tensor(0.)
     """
+    Z = checked_latents(Z)
     with full_precision(Z):
-        Zc, W = centred(Z), checked_bases(W, Z)
+        Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
         kernel = partial(_weighted_correlation, sizes(W), _by_both)
         S = Zc @ stacked(W).mT
         return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S)
@@ -118,8 +120,7 @@ def _weighted_correlation(
     value = t.sum() / 4
     if not needed[0]:
         return value, (None,)
-    N.diagonal().sub_(t.mul_(inverse))
-    return value, (S @ N,)
+    return value, (S @ (N - torch.diag(t * inverse)),)
 
 
 def _pair_weights(S: Tensor, k: Sequence[int], weight: Weight) -> Tensor:

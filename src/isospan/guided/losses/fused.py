@@ -1,11 +1,10 @@
 """Losses whose gradient is written down and computed together with the value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Gradients = tuple[Tensor | None, ...]
 Kernel = Callable[..., tuple[Tensor, Gradients]]
@@ -15,27 +14,45 @@ def with_gradient(kernel: Kernel, *inputs: Tensor) -> Tensor:
     """Return the value of a kernel as a differentiable function of its inputs.
 
     The kernel is called as ``kernel(needed, *inputs)``, where ``needed`` says of each input whether its gradient is
-    wanted, and returns the value and a tuple of gradients. Intermediate results of the size of the targets thus live
-    for one call and not until the backward pass. First derivatives only; a second one raises.
+    wanted, and returns the value and a tuple of gradients. They are computed without a graph, so that intermediate
+    results of the size of the targets live for one call only.
+
+    Where a backward pass is itself to be differentiated (``create_graph=True``, ``torch.func``), the kernel is called
+    again with a graph. So its gradients have to be differentiable expressions in its inputs; derivatives of every order
+    are then right.
 
     Example:
         >>> import torch
         >>> x = torch.tensor([3.0], requires_grad=True)
-        >>> with_gradient(lambda needed, x: (x.square().sum(), (2 * x,)), x).backward()
-        >>> x.grad
-        tensor([6.])
+        >>> cube = with_gradient(lambda needed, x: (x.pow(3).sum(), (3 * x.square(),)), x)
+        >>> (first,) = torch.autograd.grad(cube, x, create_graph=True)
+        >>> first, torch.autograd.grad(first, x)
+        (tensor([27.], grad_fn=<MulBackward0>), (tensor([18.]),))
     """
-    return _Fused.apply(kernel, *inputs)  # type: ignore[return-value]
+    needed = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
+    return _Fused.apply(kernel, needed, *inputs)[0]  # type: ignore[index]
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kernel: Kernel, *inputs: Tensor) -> Tensor:
-        value, gradients = kernel(ctx.needs_input_grad[1:], *inputs)
-        ctx.save_for_backward(*gradients)
-        return value
+    def forward(kernel: Kernel, needed: Sequence[bool], *inputs: Tensor) -> tuple[Tensor, ...]:
+        value, gradients = kernel(needed, *inputs)
+        return value, *(gradient for gradient in gradients if gradient is not None)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> Gradients:
-        return None, *(None if gradient is None else upstream * gradient for gradient in ctx.saved_tensors)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.kernel, ctx.needed, *tensors = inputs
+        _, *gradients = output
+        ctx.mark_non_differentiable(*gradients)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, *gradients)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor | None, *_: None) -> Gradients:
+        if upstream is None:
+            return None, None, *(None for _ in ctx.needed)
+        n = len(ctx.needed)
+        inputs, gradients = ctx.saved_tensors[:n], iter(ctx.saved_tensors[n:])
+        if torch.is_grad_enabled():
+            gradients = (gradient for gradient in ctx.kernel(ctx.needed, *inputs)[1] if gradient is not None)
+        return None, None, *(upstream * next(gradients) if needs else None for needs in ctx.needed)

@@ -17,19 +17,37 @@ from isospan._checks import (
     check_targets,
     working_dtype,
 )
-from isospan.errors import ShapeError
+from isospan.errors import DegenerateDataError, ShapeError
 from isospan.moments import Moments
 
 
-def centred(Z: Tensor, whole: Moments | None = None) -> Tensor:
-    """Checked latents minus the mean of their batch, or of the whole batch that they are a part of; float32 or float64.
+def checked_latents(Z: Tensor, whole: Moments | None = None) -> Tensor:
+    """Latents (B, D), at least two of them where they are no part of a whole batch."""
+    return check_latents(Z, finite=False, min_samples=2 if whole is None else 0)
 
-    The mean is held constant: the gradients of all losses in Zc have columns of sum zero already, so what the mean
-    would add to them is zero.
+
+def centred(Z: Tensor, whole: Moments | None = None) -> Tensor:
+    """Latents minus the mean of their batch, or of the whole batch that they are a part of; float32 or float64.
+
+    The mean of a batch is taken off twice, first as a constant: what rounding leaves of a mean far from zero is gone.
     """
-    check_latents(Z, finite=False, min_samples=2 if whole is None else 0)
-    Z = Z.to(working_dtype(Z))
-    return Z - (Z.detach().mean(0) if whole is None else whole.z_mean.to(Z.dtype))
+    dtype = working_dtype(Z)
+    if whole is not None:
+        return (Z - whole.z_mean).to(dtype)
+    Z = Z.to(dtype)
+    Z = Z - Z.detach().mean(0)
+    return Z - Z.mean(0)
+
+
+def in_units(Zc: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents divided by a unit, and the unit: the power of two below their largest entry, so that squares fit.
+
+    Dividing by it is exact. Nothing waits for the device.
+    """
+    low, high = Zc.detach().aminmax() if Zc.numel() else (Zc.new_zeros(()), Zc.new_zeros(()))
+    largest = torch.maximum(-low, high)
+    unit = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - 1)
+    return Zc / unit, unit
 
 
 def checked_bases(W: Mapping[str, Tensor], Z: Tensor) -> dict[str, Tensor]:
@@ -54,12 +72,35 @@ def checked_decoders(A: Mapping[str, Tensor], W: Mapping[str, Tensor], Y: Mappin
     return {name: A[name].to(W_q.dtype) for name, W_q in W.items()}
 
 
-def checked_quantities(Y: Mapping[str, Tensor], W: Mapping[str, Tensor], Z: Tensor) -> dict[str, Tensor]:
-    """Targets flattened to (B, P), in the precision of the loss."""
+def checked_quantities(
+    Y: Mapping[str, Tensor], W: Mapping[str, Tensor], Z: Tensor, whole: Moments | None = None
+) -> dict[str, Tensor]:
+    """Targets flattened to (B, P), in the precision of the loss.
+
+    Where a cast would lose digits to a mean far from zero, the mean is taken off before; that of a ``whole`` batch is.
+    """
     check_names(W, Y, what="Y", against="W")
     flat = check_targets(Y, batch=len(Z), device=Z.device, finite=False, what="Y")
     dtype = working_dtype(Z)
-    return {name: y.to(dtype) for name, y in flat.items()}
+    if whole is not None:
+        check_fits(whole, latent_dim=Z.shape[1], sizes={name: flat[name].shape[1] for name in W})
+        return {name: (flat[name] - mean).to(dtype) for name, mean in whole.y_mean.items()}
+    shrinks = {name: y.dtype == torch.float64 and dtype == torch.float32 for name, y in flat.items()}
+    return {name: (y - y.detach().mean(0) if shrinks[name] else y).to(dtype) for name, y in flat.items()}
+
+
+def check_fits(whole: Moments, *, latent_dim: int, sizes: Mapping[str, int]) -> None:
+    """Require moments of latents and quantities of these sizes, and of at least two samples."""
+    check_names(sizes, whole.names, what="The moments of the whole batch", against="W")
+    if whole.latent_dim != latent_dim or any(whole.target_dims[name] != size for name, size in sizes.items()):
+        raise ShapeError(
+            f"The moments of the whole batch must be of D = {latent_dim} and targets of {sizes} entries, got "
+            f"D = {whole.latent_dim} and {whole.target_dims}. Collect them from the same latents and targets."
+        )
+    if float(whole.count) < 2:
+        raise DegenerateDataError(
+            f"At least 2 samples are needed, got {float(whole.count):g} in the whole batch. Pass a larger batch."
+        )
 
 
 def sizes(W: Mapping[str, Tensor]) -> list[int]:

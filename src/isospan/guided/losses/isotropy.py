@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from isospan._autocast import full_precision
-from isospan._checks import check_choice
-from isospan.errors import OptionError
+from isospan._checks import check_choice, check_count
+from isospan.errors import DegenerateDataError
 from isospan.guided.losses.fused import Gradients, with_gradient
-from isospan.guided.losses.inputs import centred, checked_bases, stacked
+from isospan.guided.losses.inputs import centred, checked_bases, checked_latents, in_units, stacked
 from isospan.guided.losses.whole import Whole
 from isospan.linalg import add_gram_, eigh, orthogonal_complement, orthonormal_rows
 
@@ -54,23 +54,26 @@ def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectr
         (tensor(0., dtype=torch.float64), tensor(True))
     """
     check_isotropy_options(spectrum, n_dir)
+    Z = checked_latents(Z)
     with full_precision(Z):
-        Zc = centred(Z)
-        return unevenness(Zc, stacked(checked_bases(W, Z)), n_dir=n_dir, spectrum=spectrum)
+        Zc, W_all = in_units(centred(Z))[0], stacked(checked_bases(W, Z)).detach()
+        spread = partial(variance_spread, W_all) if spectrum == "variance" else partial(free_spread, W_all, n_dir)
+        return with_gradient(spread, Zc)
 
 
 def check_isotropy_options(spectrum: str, n_dir: int) -> None:
     """Require a known spectrum and at least one direction."""
     check_choice(spectrum, get_args(Spectrum), what="isotropy spectrum")
-    if n_dir < 1:
-        raise OptionError(f"n_dir, the number of leading singular values, must be at least 1, got {n_dir}.")
+    check_count(n_dir, what="n_dir, the number of leading singular values,")
 
 
-def unevenness(Zc: Tensor, W_all: Tensor, *, n_dir: int, spectrum: Spectrum) -> Tensor:
-    """Either loss, for centred latents (B, D) and the stacked bases (K, D)."""
-    if spectrum == "variance":
-        return with_gradient(partial(variance_spread, W_all.detach()), Zc)
-    return with_gradient(singular_spread, Zc @ leading_free_directions(Zc.detach(), W_all.detach(), n_dir).mT)
+def free_spread(
+    W_all: Tensor, n_dir: int, needed: Sequence[bool], Zc: Tensor, *, whole: Whole | None = None
+) -> tuple[Tensor, Gradients]:
+    """Value and gradient in Zc of the spread of the leading singular values outside the span of W."""
+    F = leading_free_directions(Zc, W_all, n_dir, whole=whole)
+    value, (gradient,) = singular_spread(needed, Zc @ F.mT, rounding_of(Zc, whole))
+    return value, (None if gradient is None else gradient @ F,)
 
 
 def variance_spread(
@@ -83,31 +86,38 @@ def variance_spread(
     else:
         G = X.mT @ X if whole is None else whole.gram(N)
     trace = G.diagonal().sum()
-    total = trace.clamp(min=torch.finfo(X.dtype).tiny ** 0.5)
-    H = G.div_(total)
-    norm = H.view(-1).dot(H.view(-1))
+    total = torch.maximum(trace, rounding_of(Zc, whole).square())
+    H = G / total
+    norm = H.square().sum()
     value = d * norm - (trace / total) ** 2
     if not needed[0]:
         return value, (None,)
-    H.diagonal().sub_(norm)
-    H *= 4 * d / total
+    H = (H - norm * torch.eye(len(H), dtype=H.dtype, device=H.device)) * (4 * d / total)
     return value, (H @ X if N is None else X @ (H @ N),)
 
 
-def singular_spread(needed: Sequence[bool], U: Tensor, *, squares: Tensor | None = None) -> tuple[Tensor, Gradients]:
+def rounding_of(Zc: Tensor, whole: Whole | None) -> Tensor:
+    """Below this, the free part of the latents is rounding of what lies in the subspaces: 64 eps of their norm."""
+    squares = Zc.detach().square().sum() if whole is None else whole.scatter_zz.trace().to(Zc.dtype)
+    return 64 * torch.finfo(Zc.dtype).eps * squares.sqrt() + torch.finfo(Zc.dtype).tiny ** 0.5
+
+
+def singular_spread(
+    needed: Sequence[bool], U: Tensor, rounding: Tensor, *, squares: Tensor | None = None
+) -> tuple[Tensor, Gradients]:
     """Value f = var(s)/m² of s_i = ‖U_i‖ with mean m; df/ds = 2 (s/m - 1 - f)/(n m) and ds_i/dU_i = U_i/s_i.
 
     With U = Zc P for constant unit directions p this is the loss: to second order in the error of p, s = ‖Zc p‖ is the
     singular value, and its derivative is that of the singular value (Hellmann-Feynman). Differences of singular values
-    occur nowhere, so ties do no harm; where s = 0 the derivative is 0. Where U is a part of a whole batch, ``squares``
-    are the s² of the whole.
+    occur nowhere, so ties do no harm; where s = 0 the derivative is 0. A mean below ``rounding`` counts as that, so f
+    is 0 where nothing is free. Where U is a part of a whole batch, ``squares`` are the s² of the whole.
     """
     n, tiny = U.shape[1], torch.finfo(U.dtype).tiny ** 0.5
     if n == 0:
         return U.new_zeros(()), (torch.zeros_like(U),)
     s = torch.linalg.vector_norm(U, dim=0) if squares is None else squares.clamp(min=0).sqrt()
     variance, mean = torch.var_mean(s, correction=0)
-    m = mean.clamp(min=tiny)
+    m = torch.maximum(mean, rounding)
     f = variance / m.square()
     if not needed[0]:
         return f, (None,)
@@ -121,15 +131,34 @@ def leading_free_directions(Zc: Tensor, W_all: Tensor, n_dir: int, *, whole: Who
         G = whole.gram(N)
     else:
         tall = X.mT if N is None else X
-        G = add_gram_(X.new_zeros(tall.shape[1], tall.shape[1]), tall)
+        with_graph = torch.is_grad_enabled() and X.requires_grad
+        G = tall.mT @ tall if with_graph else add_gram_(X.new_zeros(tall.shape[1], tall.shape[1]), tall)
     try:
-        vectors = eigh(G, upper=True)[1]
+        eigenvalues, vectors = eigh(G, upper=True)
     except torch.linalg.LinAlgError:
         if G.isfinite().all():
             raise
-        vectors = torch.full_like(G, torch.nan)
-    leading = vectors[:, vectors.shape[1] - min(n_dir, d) :]
+        eigenvalues, vectors = G.diagonal(), torch.full_like(G, torch.nan)
+    n = min(n_dir, d)
+    _check_apart(eigenvalues, n)
+    leading = vectors[:, vectors.shape[1] - n :]
     return normalize(leading.mT @ X) if N is None else leading.mT @ N
+
+
+def _check_apart(eigenvalues: Tensor, n: int) -> None:
+    """Require, where these have a graph, that the n leading ones (ascending) differ.
+
+    Else the directions have no derivative. In the first one of the loss they are constant: this concerns second ones.
+    """
+    if n and torch.is_grad_enabled() and eigenvalues.requires_grad:
+        values = eigenvalues.detach()
+        gaps = values.diff(prepend=values.new_zeros(1))
+        cutoff = len(values) * torch.finfo(values.dtype).eps * values[-1]
+        if not (gaps[-n:] > cutoff).all() or not (gaps[1:] != 0).all():
+            raise DegenerateDataError(
+                f"Second derivatives of the isotropy loss need {n} leading singular values that differ and are not "
+                'zero, got some that coincide. Use spectrum="variance" (isotropy="variance"), or a smaller n_dir.'
+            )
 
 
 def _free_part(Zc: Tensor, W_all: Tensor, whole: Whole | None) -> tuple[Tensor, Tensor | None, int]:
@@ -139,8 +168,10 @@ def _free_part(Zc: Tensor, W_all: Tensor, whole: Whole | None) -> tuple[Tensor, 
     X = Zc (I - P) itself and to work on its B x B side (then N is None), which a part of a whole batch does not have.
     """
     B, D = (len(Zc) if whole is None else whole.count), Zc.shape[1]
+    W_all = W_all.detach()
     if whole is not None or B > D - len(W_all):
         N = orthogonal_complement(W_all)
         return Zc @ N.mT, N, min(B - 1, len(N))
     Q = orthonormal_rows(W_all)
-    return Zc - (Zc @ Q.mT) @ Q, None, B - 1
+    X = Zc - (Zc @ Q.mT) @ Q
+    return X - (X @ Q.mT) @ Q, None, B - 1  # twice, so that nothing in the span is left where X is rounding alone

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from isospan._checks import check_bases, check_choice, check_floating, check_names, check_not_empty
+from isospan._checks import check_bases, check_choice, check_device, check_floating, check_names, check_not_empty
 from isospan.errors import ShapeError
 
 Metric = Literal["frobenius", "projector"]
@@ -54,8 +54,11 @@ def drift(W: Mapping[str, Tensor], W_prev: Mapping[str, Tensor] | None, metric: 
     """The loss of checked bases W and any W_prev."""
     if W_prev is None:
         return torch.cat([W_q[:0].flatten() for W_q in W.values()]).sum()
+    check_not_empty(W_prev, what="W_prev")
     check_names(W, W_prev, what="W_prev", against="W")
     for name, W_q in W.items():
+        check_floating(W_prev[name], what=f"W_prev of quantity {name!r}")
+        check_device(W_prev[name], W_q.device, what=f"W_prev of quantity {name!r}")
         if W_prev[name].shape != W_q.shape:
             raise ShapeError(
                 f"W_prev of quantity {name!r} must have the shape of W {tuple(W_q.shape)}, got "

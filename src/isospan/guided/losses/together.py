@@ -8,10 +8,18 @@ import torch
 from torch import Tensor
 
 from isospan._autocast import full_precision
+from isospan.errors import OptionError
 from isospan.guided.losses.alignment import decoding_error
 from isospan.guided.losses.disentanglement import squared_correlation
 from isospan.guided.losses.fused import Gradients, with_gradient
-from isospan.guided.losses.isotropy import Spectrum, leading_free_directions, singular_spread, variance_spread
+from isospan.guided.losses.inputs import in_units
+from isospan.guided.losses.isotropy import (
+    Spectrum,
+    leading_free_directions,
+    rounding_of,
+    singular_spread,
+    variance_spread,
+)
 from isospan.guided.losses.whole import Whole
 
 BATCH_TERMS: tuple[str, ...] = ("alignment", "disentanglement", "isotropy")
@@ -39,9 +47,19 @@ def together(
     """Value and gradients of the weighted sum without stability; the terms are left in ``terms``.
 
     Every term is a function of S = Zc W_allᵀ, of U = Zc Fᵀ with the leading free directions F, or of Zc itself. So
-    dL/dZc = [dL/dS, dL/dU] [W_all; F] + (the last) and dL/dW_all = (dL/dS)ᵀ Zc.
+    dL/dZc = [dL/dS, dL/dU] [W_all; F] + (the last) and dL/dW_all = (dL/dS)ᵀ Zc. Latents are taken in a unit, in which
+    their squares neither overflow nor underflow, and decoders in its reciprocal.
     """
-    (for_Z, for_W, *for_rest), weight, K = needed, plan.weight, len(W_all)
+    if whole is not None and torch.is_grad_enabled():
+        raise OptionError(
+            "The loss of a batch that several processes share has first derivatives only: second ones would need the "
+            "samples of the others. Differentiate once, or give each process a loss of its own (a process_group of "
+            "one process, or whole=None)."
+        )
+    (for_Z, for_W, *for_rest), weight, K, Q = needed, plan.weight, len(W_all), len(plan.k)
+    Zc, unit = in_units(Zc)
+    A, Y = [decoder * unit for decoder in A_and_Y[:Q]], A_and_Y[Q:]
+    whole = None if whole is None else whole.in_units(unit)
     singular = plan.isotropy == "singular" and weight["isotropy"] != 0
     frame = torch.cat([W_all, leading_free_directions(Zc, W_all, plan.n_dir, whole=whole)]) if singular else W_all
     T = Zc @ frame.mT
@@ -49,26 +67,29 @@ def together(
     G = None if whole is None else whole.gram(frame)
     of_S, of_U = (None, None) if whole is None or G is None else ((whole.count, G[:K, :K]), G.diagonal()[K:])
     calls = {
-        "alignment": partial(decoding_error, plan.k, (for_S, *for_rest), S, *A_and_Y, whole=whole),
+        "alignment": partial(decoding_error, plan.k, (for_S, *for_rest), S, *A, *Y, whole=whole),
         "disentanglement": partial(squared_correlation, plan.k, plan.unbiased, (for_S,), S, whole=of_S),
-        "isotropy": partial(singular_spread, (for_Z,), U, squares=of_U)
+        "isotropy": partial(singular_spread, (for_Z,), U, rounding_of(Zc, whole), squares=of_U)
         if singular
         else partial(variance_spread, W_all, (for_Z,), Zc, whole=whole),
     }
     results = {term: calls[term]() for term in calls if weight[term]}
-    terms.update({term: value for term, (value, _) in results.items()})
-    total = Zc.new_zeros(())
-    for term, (value, _) in results.items():
-        total.add_(value, alpha=weight[term])
+    terms.update({term: value.detach() for term, (value, _) in results.items()})
+    total = sum((weight[term] * value for term, (value, _) in results.items()), Zc.new_zeros(()))
     gradient = {term: parts[0] for term, (_, parts) in results.items()}
     dS = _weighted_sum(S, [(weight[term], gradient.get(term)) for term in ("alignment", "disentanglement")])
     dW, dZ = dS.mT @ Zc if for_W else None, None
     if for_Z:
         free = gradient.get("isotropy")
         through_U = free @ frame[K:] if singular and free is not None else free
-        dZ = _weighted_sum(Zc, [(1.0, dS @ W_all), (weight["isotropy"], through_U)])
+        dZ = _weighted_sum(Zc, [(1.0, dS @ W_all), (weight["isotropy"], through_U)]) / unit
     rest = results["alignment"][1][1:] if weight["alignment"] else [None] * len(A_and_Y)
-    return total, (dZ, dW, *(None if part is None else weight["alignment"] * part for part in rest))
+    scale = [weight["alignment"] * unit] * Q + [weight["alignment"]] * Q
+    dA_and_dY = (
+        torch.zeros_like(x) if wants and part is None else None if part is None else factor * part
+        for x, wants, factor, part in zip(A_and_Y, for_rest, scale, rest, strict=True)
+    )
+    return total, (dZ, dW, *dA_and_dY)
 
 
 def _weighted_sum(like: Tensor, parts: Sequence[tuple[float, Tensor | None]]) -> Tensor:
@@ -89,7 +110,7 @@ def loss_of_batch(
     """Weighted sum of the three terms, with gradient, and the terms, without; those left out are zero."""
     if torch.compiler.is_compiling():
         inputs = (Zc, W_all, *A_and_Y)
-        sums = [] if whole is None else [*whole.y_mean, whole.scatter_zz, whole.errors]
+        sums = [] if whole is None else [whole.scatter_zz, whole.errors]
         needed = [torch.is_grad_enabled() and t.requires_grad for t in inputs]
         count = 0 if whole is None else whole.count
         weight = [plan.weight[term] for term in BATCH_TERMS]
@@ -119,12 +140,11 @@ def _as_one_operation(
     Returns the total, the three terms, and the gradients that are needed.
     """
     plan = Plan(k, dict(zip(BATCH_TERMS, weight, strict=True)), unbiased, n_dir, isotropy)  # pyright: ignore
-    whole = Whole(count, sums[:-2], *sums[-2:]) if sums else None
+    whole = Whole(count, *sums) if sums else None
     terms = dict.fromkeys(BATCH_TERMS, Zc.new_zeros(()))
-    with full_precision(Zc):
+    with torch.no_grad(), full_precision(Zc):
         total, gradients = together(plan, whole, terms, needed, Zc, W_all, *A_and_Y)
-    wanted = [(t, g) for t, g, wants in zip((Zc, W_all, *A_and_Y), gradients, needed, strict=True) if wants]
-    in_full = [t.new_zeros(t.shape) if g is None else g.contiguous() for t, g in wanted]
+    in_full = [g.contiguous() for g in gradients if g is not None]
     return total, torch.stack(list(terms.values())), in_full
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from isospan._checks import check_finite, check_floating, check_names, check_not_empty
+from isospan._checks import as_tensor, check_finite, check_floating, check_names, check_not_empty
 from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
 from isospan.guided.pooling import PoolingMode, pool_quantity
 from isospan.guided.sizing.scatter import Scatter
@@ -53,6 +53,7 @@ def spectra_of(Y: Quantities, *, mode: PoolingMode = "avg", pool_bins: Collectio
 
 
 def _held(Y: Mapping[str, Tensor], mode: PoolingMode) -> dict[str, "_Held"]:
+    Y = {name: as_tensor(y) for name, y in Y.items()}
     _check_batch(Y)
     return {name: _Held(name, y, mode) for name, y in Y.items()}
 
@@ -61,7 +62,8 @@ def _streamed(
     batches: Iterable[Mapping[str, Tensor]], mode: PoolingMode, pool_bins: Collection[int]
 ) -> dict[str, "_Streamed"]:
     streamed: dict[str, _Streamed] = {}
-    for batch in batches:
+    for arrays in batches:
+        batch = {name: as_tensor(y) for name, y in arrays.items()} if isinstance(arrays, Mapping) else arrays
         _check_batch(batch, against=streamed)
         for name, y in batch.items():
             kept = streamed.get(name) or _Streamed(name, y, mode, pool_bins)
