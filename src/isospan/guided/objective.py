@@ -395,17 +395,24 @@ class SpaceObjective(KeepsPrecision):
         return inputs | {"weight": weight}
 
     def _inputs(self, z: Tensor, batch: Batch) -> dict[str, Any]:
-        """Arguments of the loss, in its precision and without units."""
+        """Arguments of the loss, in its precision and without units.
+
+        Quantities in float64 lose their running mean first: they may have digits that float32 has only without it.
+        """
         dtype, scale, W_prev = working_dtype(z), target_scales(self.moments), self.solution.W_prev
+        mean = {name: m for name, m in self.moments.y_mean.items() if batch.flat[name].dtype == torch.float64}
+        centred = {name: y - mean[name] if name in mean else y for name, y in batch.flat.items()}
         cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
         inputs = {
             "Z": z.to(dtype),
             "W": cast(self.solution.W),
             "A": cast(self.solution.A),
-            "Y": {name: (y / scale[name]).to(dtype) for name, y in batch.flat.items()},
+            "Y": {name: (y / scale[name]).to(dtype) for name, y in centred.items()},
             "W_prev": None if W_prev is None else cast(W_prev),
         }
         if batch.whole is None:
             return inputs
         standard = batch.whole.scaled({name: 1 / s for name, s in scale.items()})
+        for name, removed in mean.items():
+            standard.y_mean[name].sub_(removed / scale[name])  # a view of the mean of all
         return inputs | {"Z": self.ranks.for_average(inputs["Z"]), "whole": standard}
