@@ -162,7 +162,7 @@ def test_more_than_an_archive_can_hold_is_refused_before_it_is_read(tmp_path, mo
         open_fields(path)
     npz_of(path, shape, bytes(80_000_000))
     assert open_fields(path).shape == (1, 100, 100)  # zeros, at the highest ratio that there is
-    monkeypatch.setattr(numpy_files, "_memory", lambda: 10**7)
+    monkeypatch.setattr(numpy_files, "physical_memory", lambda: 10**7)
     with pytest.raises(FileFormatError, match=r"declares 80000000 bytes, and the memory has 10000000. Save it with"):
         open_fields(path)
 

@@ -112,7 +112,7 @@ class FileArray:
             return
         if member.compress_type == zipfile.ZIP_DEFLATED and size > MOST_DEFLATED * (member.compress_size + 1):
             raise ValueError(f"{member.filename} declares {size} bytes, more than {member.compress_size} can stand for")
-        if (memory := _memory()) and size > memory:
+        if (memory := physical_memory()) and size > memory:
             raise FileFormatError(
                 f"{member.filename} of {self.path} declares {size} bytes, and the memory has {memory}. Save it with "
                 "numpy.savez, uncompressed: then it is read in slices."
@@ -164,7 +164,7 @@ def _checksum(path: Path, start: int, size: int) -> int:
     return checksum
 
 
-def _memory() -> int:
+def physical_memory() -> int:
     """Bytes of memory of the machine; 0 where the operating system does not tell."""
     names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
     known = getattr(os, "sysconf_names", {})  # Windows has none

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from isospan._files import explained
 from isospan.datasets._classic_netcdf import check_classic
+from isospan.datasets._numpy_files import physical_memory
 from isospan.errors import FileFormatError
 
 REMEDY = "The file may be damaged, or of another kind than its name says; write or copy it again."
@@ -46,8 +48,17 @@ class LazyVariable:
     def __getitem__(self, samples: slice) -> np.ndarray:
         """Read a slice of samples."""
         what = f"cannot be read at samples {samples.start} to {samples.stop}"
-        with explained(f"Variable {self.data.name!r} of {self.path}", what=what, remedy=REMEDY):
-            return self.data.isel({self.sample_dim: samples}).transpose(self.sample_dim, ...).values
+        try:
+            with explained(f"Variable {self.data.name!r} of {self.path}", what=what, remedy=REMEDY):
+                return self.data.isel({self.sample_dim: samples}).transpose(self.sample_dim, ...).values
+        except FileFormatError as error:
+            if isinstance(error.__cause__, MemoryError) and self._bytes(samples) <= physical_memory():
+                raise error.__cause__ from None  # the process may not have what the machine has: no damage
+            raise
+
+    def _bytes(self, samples: slice) -> int:
+        n, *sample = self.shape
+        return len(range(*samples.indices(n))) * prod(sample) * self.dtype.itemsize
 
 
 def join_coordinates(parts: Sequence[LazyVariable]) -> Any:
