@@ -1,12 +1,38 @@
-"""Writing files so that a reader never sees half of one, whenever the writer is killed."""
+"""Reading files that may be damaged, and writing files so that a reader never sees half of one."""
 
 import os
+import platform
 import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from isospan.errors import FileFormatError, FileWriteError
+
+HOST = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "localhost"
+WRITERS_DIRECTORY = re.compile(r"\..+\.(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)-\d+\.tmp")
+
+
+@contextmanager
+def explained(path: str | os.PathLike[str], *, what: str = "cannot be read", remedy: str) -> Iterator[None]:
+    """Raise whatever a reader raises inside the block as a FileFormatError that names the file.
+
+    Damage makes the libraries of file formats raise nearly anything: zlib.error, KeyError, RecursionError, MemoryError.
+
+    Example:
+        >>> with explained("x.npy", remedy="Write it again."):
+        ...     {}["header"]
+        Traceback (most recent call last):
+        isospan.errors.FileFormatError: x.npy cannot be read (KeyError: 'header'). Write it again.
+    """
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except Exception as error:
+        raise FileFormatError(f"{path} {what} ({type(error).__name__}: {error}). {remedy}") from error
 
 
 @contextmanager
@@ -14,8 +40,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is flushed to disk and renamed onto ``path``.
 
     After an error what was written is removed, and what stood at ``path`` before is untouched. The temporary path is in
-    a directory of its own, so that whatever else a writer makes beside it is found and removed too, even after a kill
-    (:func:`remove_unfinished`). Whoever writes the file, it has the permissions of a new one.
+    a directory of its own, so that whatever else a writer makes beside it is found and removed too. After a kill the
+    next writer to the same directory removes it. Whoever writes the file, it has the permissions of a new one.
+
+    Raises:
+        FileWriteError: the file cannot be written, such as on a full disk.
 
     Example:
         >>> import tempfile
@@ -26,10 +55,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
-    room = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    room.mkdir(parents=True, exist_ok=True)
-    temporary = room / path.name
+    own = path.with_name(f".{path.name}.{HOST}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
+        _remove_those_of_dead_writers(path.parent)
+        own.mkdir(parents=True, exist_ok=True)
+        temporary = own / path.name
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
@@ -37,15 +67,40 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
+    except OSError as error:
+        raise FileWriteError(
+            f"{path} cannot be written ({error}). Free space on its disk, or write to another directory. What was "
+            "there before is unchanged."
+        ) from error
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def remove_unfinished(directory: str | os.PathLike[str]) -> None:
     """Remove what killed writers left in a directory to which nobody is writing now."""
-    for room in Path(directory).glob(".*.tmp"):
-        if re.fullmatch(r"\..+\.\d+-\d+\.tmp", room.name) and room.is_dir():
-            shutil.rmtree(room, ignore_errors=True)
+    for left in Path(directory).glob(".*.tmp"):
+        if re.fullmatch(r"\..+\.\d+-\d+\.tmp", left.name) and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _remove_those_of_dead_writers(directory: Path) -> None:
+    """Remove temporary directories of processes of this host that have ended; those of other hosts stay."""
+    for left in directory.glob(".*.tmp"):
+        found = WRITERS_DIRECTORY.fullmatch(left.name)
+        if found and found["host"] == HOST and not _is_alive(int(found["process"])) and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this host runs; True where that cannot be told."""
+    if os.name == "nt":  # where os.kill ends the process
+        return True
+    with suppress(PermissionError, OverflowError):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+    return True
 
 
 def _flush(path: Path) -> None:

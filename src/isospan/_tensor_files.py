@@ -3,13 +3,15 @@
 import json
 import os
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isospan._files import atomic_path
+from isospan._files import atomic_path, explained
 from isospan.errors import FileFormatError
 
 T = TypeVar("T")
@@ -20,7 +22,8 @@ def save_tensors(
 ) -> None:
     """Write tensors and a record of what JSON can hold; the file appears whole or not at all.
 
-    Tensors are copied to the CPU, since safetensors refuses those that share memory.
+    Tensors are copied to the CPU, since safetensors refuses those that share memory. A checksum of the record and of
+    the names, types, shapes and values of the tensors is written beside the record.
 
     Args:
         path: of the file.
@@ -28,10 +31,18 @@ def save_tensors(
         kind: what the file holds, asked for again when it is read.
         schema: version of its layout.
         record: further entries of the header.
+
+    Raises:
+        FileWriteError: the file cannot be written, such as on a full disk.
     """
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header = json.dumps({"kind": kind, "schema": schema} | record)
+    metadata = {"isospan": header, "checksum": _checksum(header, copies)}
     with atomic_path(path) as temporary:
-        save_file(copies, temporary, {"isospan": json.dumps({"kind": kind, "schema": schema} | record)})
+        try:
+            save_file(copies, temporary, metadata)
+        except SafetensorError as error:  # in which safetensors wraps those of the operating system
+            raise OSError(str(error)) from error
 
 
 def load_tensors(
@@ -45,16 +56,18 @@ def load_tensors(
 ) -> T:
     """Read what :func:`save_tensors` wrote, tensors on the CPU, and return ``parse(header, tensors)``.
 
+    The checksum is verified. A file without one, from before there were checksums, is read without.
+
     Args:
         path: of the file.
-        parse: makes the result; a name that it misses makes the file unreadable.
+        parse: makes the result; whatever it raises makes the file unreadable.
         kind: that the file must hold.
         schema: that it must have.
         what: the file should be, and
         remedy: what to do where it is not, for the error.
 
     Raises:
-        FileFormatError: the file is missing, truncated, of another program, or of another kind or schema.
+        FileFormatError: the file is missing, damaged, of another program, or of another kind or schema.
 
     Example:
         >>> import tempfile, torch
@@ -70,13 +83,23 @@ def load_tensors(
         ... )
         ('m', tensor([1., 1.]))
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["isospan"])
-            _check_header(path, header, kind, schema)
-            return parse(header, {name: file.get_tensor(name) for name in file.keys()})
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise FileFormatError(f"{path} is not {what} ({type(error).__name__}: {error}). {remedy}") from error
+    with explained(path, what=f"is not {what}", remedy=remedy), safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        text = metadata["isospan"]
+        header = json.loads(text)
+        _check_header(path, header, kind, schema)  # a later schema may have another checksum
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if metadata.get("checksum", expected := _checksum(text, tensors)) != expected:
+            raise FileFormatError(f"{path} is damaged: its content does not have the checksum in it. {remedy}")
+        return parse(header, tensors)
+
+
+def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = blake2b(header.encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], kind: str, schema: int) -> None:

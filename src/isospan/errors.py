@@ -50,6 +50,10 @@ class FileFormatError(IsospanError, ValueError):
     """A file is missing, damaged, or not of the kind that was asked for."""
 
 
+class FileWriteError(IsospanError, OSError):
+    """A file cannot be written: the disk is full, a quota is used up, or the directory may not be written to."""
+
+
 class MissingPackageError(IsospanError, ImportError):
     """A package that is not installed with isospan is needed; the message names the extra that brings it."""
 

@@ -81,6 +81,20 @@ def damage_by_flipping_one_bit(path):
     path.write_bytes(content)
 
 
+def damage_by_declaring_fewer_entries(path):
+    """One bit makes (3, 1, 1, 1) of (1, 1, 1, 1): the entries that are read are whole, and the checksum is of more."""
+    content = path.read_bytes()
+    assert content.count(b"'shape': (3, 1, 1, 1)") == 1
+    path.write_bytes(content.replace(b"'shape': (3, 1, 1, 1)", b"'shape': (1, 1, 1, 1)"))
+
+
+def damage_by_a_bit_in_the_directory(path):
+    """An unknown method of compression, for which zipfile raises NotImplementedError."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] ^= 64
+    path.write_bytes(content)
+
+
 def damage_by_emptying(path):
     path.write_bytes(b"")
 
@@ -102,6 +116,8 @@ def damage_by_leaving_out(path):
     [
         damage_by_cutting,
         damage_by_flipping_one_bit,
+        damage_by_declaring_fewer_entries,
+        damage_by_a_bit_in_the_directory,
         damage_by_emptying,
         damage_by_another_key,
         damage_by_pickling,

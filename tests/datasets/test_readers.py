@@ -116,10 +116,12 @@ def test_what_was_written_is_read(written):
             assert source.shapes == {"u": (1, H, W), "s": ()}
 
 
-def test_the_only_candidate_is_chosen_and_single_precision_is_the_default(written):
+def test_the_only_candidate_is_chosen_and_no_digit_is_lost_by_default(written):
     path, u, _ = written
     with open_fields(str(path)) as source:
         assert source.variables == (("field",) if path.suffix == ".npy" else ("u",))
+        assert torch.equal(source.fields[:], torch.from_numpy(u)[:, None])
+    with open_fields(str(path), dtype=torch.float32) as source:
         assert torch.equal(source.fields[:], torch.from_numpy(u).float()[:, None])
 
 
@@ -165,7 +167,7 @@ def test_samples_along_another_dimension(tmp_path):
     np.savez(tmp_path / "u.npz", u=u.transpose(1, 0, 2), s=np.zeros((2, N)))
     for name, dim in (("u.nc", "member"), ("u.nc", 1), ("u.npz", 1)):
         with open_fields(tmp_path / name, sample_dim=dim) as source:
-            assert torch.equal(source.fields[2:9], torch.from_numpy(u).float()[2:9, None])
+            assert torch.equal(source.fields[2:9], torch.from_numpy(u)[2:9, None])
     with open_fields(tmp_path / "u.npz", sample_dim=1) as source:
         assert source.shapes["s"] == (2,)
 
@@ -175,7 +177,7 @@ def test_several_variables_become_channels(tmp_path):
     np.savez(tmp_path / "uvw.npz", u=u, v=v, w=w)
     source = open_fields(tmp_path / "uvw.npz", variable=["v", "w", "u"])
     assert source.shape == (4, H, W)
-    expected = torch.from_numpy(np.concatenate([v[:, None], w, u[:, None]], 1)).float()
+    expected = torch.from_numpy(np.concatenate([v[:, None], w, u[:, None]], 1))
     assert torch.equal(source.fields[1:3], expected[1:3])
     assert not source.known
 
@@ -190,11 +192,12 @@ def test_every_real_type_becomes_floating_point(tmp_path, dtype):
     u = (10 * np.abs(numbers())).astype(dtype)
     np.save(tmp_path / "u.npy", u)
     np.savez(tmp_path / "u.npz", u=np.asfortranarray(u))
-    expected = torch.from_numpy(u.astype(np.float32))[:, None]
+    wide = u.dtype.itemsize > 4
+    expected = torch.from_numpy(u.astype(np.float64 if wide else np.float32))[:, None]
     for name in ("u.npy", "u.npz"):
         source = open_fields(tmp_path / name)
         assert torch.equal(source.fields[:], expected)
-        assert source.fields[0:1].dtype == torch.float32
+        assert source.fields[0:1].dtype == (torch.float64 if wide else torch.float32)
     assert open_fields(tmp_path / "u.npy", dtype=torch.bfloat16).fields[0:1].dtype == torch.bfloat16
 
 
@@ -393,8 +396,8 @@ def test_nan_that_comes_later_is_found_while_reading(tmp_path):
 def test_overflow_into_single_precision_is_found(tmp_path):
     np.save(tmp_path / "u.npy", 1e300 * (1 + numbers() ** 2))
     with pytest.raises(NonFiniteError, match="infinite"):
-        open_fields(tmp_path / "u.npy")
-    assert open_fields(tmp_path / "u.npy", dtype=torch.float64).shape == (1, H, W)
+        open_fields(tmp_path / "u.npy", dtype=torch.float32)
+    assert open_fields(tmp_path / "u.npy").shape == (1, H, W)
 
 
 def test_samples_of_different_shapes(tmp_path):
@@ -475,3 +478,54 @@ def test_what_is_known_is_not_the_fields(tmp_path):
     assert open_fields(tmp_path / "a.npz", known=["v"]).variables == ("u",)
     with pytest.raises(FileFormatError, match="several variables"):
         open_fields(tmp_path / "a.npz", known=["u", "v"])
+
+
+@pytest.mark.parametrize(("fill", "dtype"), [(float("nan"), None), (float("inf"), None), (1e300, torch.float32)])
+def test_what_is_filled_in_is_finite(tmp_path, fill, dtype):
+    np.save(tmp_path / "u.npy", numbers())
+    with pytest.raises(OptionError, match="fill stands in for NaN and infinity, so it must be a finite number"):
+        open_fields(tmp_path / "u.npy", fill=fill, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int32", "int64"])
+def test_an_offset_costs_no_digits(tmp_path, dtype):
+    u = (100_000_000 + np.arange(N * H * W).reshape(N, H, W)).astype(dtype)
+    np.savez(tmp_path / "u.npz", u=u, s=u[:, 0, 0])
+    source = open_fields(tmp_path / "u.npz", variable="u")
+    assert torch.equal(source.fields[0:N], torch.from_numpy(u.astype(np.float64))[:, None])
+    assert torch.equal(source.known["s"][3:5], torch.from_numpy(u[3:5, 0, 0].astype(np.float64)))
+
+
+@pytest.mark.parametrize("name", ["u.h5", "u.nc"])
+@pytest.mark.parametrize("dtype", ["float16", "longdouble"])
+def test_floats_of_hdf5_that_netcdf_does_not_know(tmp_path, name, dtype):
+    h5py, u = pytest.importorskip("h5py"), numbers().astype(dtype)
+    with h5py.File(tmp_path / name, "w") as file:
+        file["u"], file["label"] = u, [b"a"] * N
+    assert torch.equal(open_fields(tmp_path / name).fields[0:N], torch.from_numpy(u.astype("float64"))[:, None].to(
+        torch.float32 if dtype == "float16" else torch.float64
+    ))  # fmt: skip
+
+
+FILLED = {"f4": 9.969209968386869e36, "f8": 9.969209968386869e36, "i2": -32767, "i4": -2147483647}
+
+
+@pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_CLASSIC", "NETCDF3_64BIT_DATA"])
+@pytest.mark.parametrize("dtype", FILLED)
+def test_what_was_never_written_to_a_netcdf_file_is_missing(tmp_path, kind, dtype):
+    """The values are those of NC_FILL_FLOAT and its like in netcdf.h."""
+    netcdf = pytest.importorskip("netCDF4")
+    with netcdf.Dataset(tmp_path / "u.nc", "w", format=kind) as file:
+        for dim, size in (("t", 3), ("y", H), ("x", W)):
+            file.createDimension(dim, size)
+        file.createVariable("u", dtype, ("t", "y", "x"))[0] = 5
+        file.createVariable("declared", dtype, ("t",), fill_value=7)[:] = [FILLED[dtype], 7, 1]
+        file.createVariable("packed", "i2", ("t",)).scale_factor = 0.5
+        file.createVariable("bytes", "i1", ("t",))[:] = [-127, 0, 1]
+    source = open_fields(tmp_path / "u.nc", fill=-1.0)
+    assert source.fields[0:3].flatten(1)[:, 0].tolist() == [5, -1, -1]
+    assert source.known["declared"][0:3].tolist() == pytest.approx([FILLED[dtype], -1, 1], rel=1e-7)
+    assert source.known["packed"][0:3].tolist() == [-1, -1, -1]
+    assert source.known["bytes"][0:3].tolist() == [-127, 0, 1]
+    with pytest.raises(NonFiniteError, match=f"{H * W} of {H * W} entries in samples 1 to 1"):
+        open_fields(tmp_path / "u.nc").fields[1:2]

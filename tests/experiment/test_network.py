@@ -81,3 +81,27 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
     save_network(path, NetworkDescription(1, (8, 8), 4, width=4).build(), description, {})
     with pytest.raises(FileFormatError, match="do not fit the network it describes"):
         load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("encoder.0.weight", "nan"), ("field_mean", "nan"), ("decoder.0.bias", "inf")]
+)
+def test_weights_that_are_not_finite_are_refused(tmp_path, name, value):
+    description = NetworkDescription(1, (8, 8), 3, width=4)
+    model = description.build()
+    model.state_dict()[name].view(-1)[0] = float(value)
+    save_network(tmp_path / "m.safetensors", model, description, {})
+    with pytest.raises(FileFormatError, match=rf"m\.safetensors must hold finite weights, but {name} are not"):
+        load_network(tmp_path / "m.safetensors")
+
+
+def test_the_precision_of_the_units_is_saved(tmp_path):
+    description = NetworkDescription(1, (8, 8), 3, width=4)
+    mean, scale = torch.tensor([1e8 + 0.25]).double() + 0.25, torch.ones(1).double()
+    model = description.build().standardise_(mean, scale).eval()
+    save_network(tmp_path / "m.safetensors", model, description, {})
+    again, _ = load_network(tmp_path / "m.safetensors")
+    assert float(again.field_mean) == float(mean)
+    z = torch.randn(2, 3)
+    assert torch.equal(again.decode(z), model.decode(z))
+    assert again.decode(z).dtype == torch.float64

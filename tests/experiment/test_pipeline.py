@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from isospan.errors import DimensionError, OptionError
-from isospan.experiment import NetworkDescription, TrainedRun, load_network, size, train
+from isospan.experiment import NetworkDescription, TrainedRun, decode, edit, load_network, size, train
 from isospan.guided.latent_space import LatentSpace
 from isospan.training import Samples
 
@@ -228,3 +228,38 @@ def test_a_run_is_not_resumed_with_other_samples_of_the_same_mean_and_deviation(
 
 def test_an_array_asked_for_as_a_quantity_is_not_taken_for_the_fields(config, npz):
     assert size(config(files=[npz], quantities={"T": ""})).bins["T"] is not None
+
+
+@few_samples
+def test_an_offset_of_1e8_deviations_changes_nothing(config, fields, tmp_path):
+    """The oracle is the run on the same fields without the offset, of which float32 would keep 3 bits."""
+    x = fields().double().numpy()[:, 0]
+    found = {}
+    for offset in (0.0, 1e8):
+        path, out = tmp_path / f"{offset:g}.npz", tmp_path / f"run {offset:g}"
+        np.savez(path, u=x + offset, T=2 * x[:, ::2, ::2] + offset, age=x[:, 3, 3] + offset)
+        quantities = {"T": "", "age": "", "local_mean": ""}
+        result = train(config(files=[path], variable="u", quantities=quantities, out=out, epochs=3))
+        edited = edit(out, path, {"age": "+1"})
+        found[offset] = result, decode(out, path), edited
+    (plain, plain_decoded, plain_edited), (result, decoded, edited) = found.values()
+    assert result.sizes.dims == plain.sizes.dims
+    assert result.guided.nmse == pytest.approx(plain.guided.nmse, rel=1e-3)
+    assert result.unguided.nmse == pytest.approx(plain.unguided.nmse, rel=1e-3)
+    assert result.guided.evaluation.decode_r2 == pytest.approx(plain.guided.evaluation.decode_r2, abs=1e-3)
+    for term in ("task", "guidance"):
+        assert result.guided.history.losses[term] == pytest.approx(
+            plain.guided.history.losses[term], rel=1e-3, nan_ok=True
+        )
+    for name, y in decoded.items():
+        np.testing.assert_allclose(y - 1e8, plain_decoded[name], atol=1e-3 * plain_decoded[name].std())
+    assert torch.allclose(edited.after - 1e8, plain_edited.after, atol=1e-3)
+    assert torch.allclose(edited.read_after["age"] - 1e8, plain_edited.read_after["age"], atol=1e-3)
+
+
+@few_samples
+def test_fields_in_float32_stay_so(config, fields, tmp_path):
+    np.savez(tmp_path / "u.npz", u=fields().numpy()[:, 0])
+    result = train(config(files=[tmp_path / "u.npz"], baseline=False))
+    assert {tensor.dtype for tensor in result.model.state_dict().values()} == {torch.float32}
+    assert edit(tmp_path / "run", tmp_path / "u.npz", {"local_mean": "*1.1"}).after.dtype == torch.float32

@@ -202,6 +202,15 @@ def test_foreign_and_damaged_files(tmp_path):
         LatentSpace.load(path)
 
 
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_space_that_is_not_finite_is_refused(tmp_path, value):
+    space, _ = make_space()
+    next(iter(space.A.values()))[0, 0] = float(value)
+    space.save(tmp_path / "space.safetensors")
+    with pytest.raises(FileFormatError, match=r"space\.safetensors is not .*NonFiniteError: The tensor 'A\.0'"):
+        LatentSpace.load(tmp_path / "space.safetensors")
+
+
 def test_bad_input():
     space, z = make_space()
     with pytest.raises(ShapeError, match="D = 12"):

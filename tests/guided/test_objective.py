@@ -592,3 +592,16 @@ def test_what_is_no_dense_tensor_is_named(bad):
             call(bad, y)
         with pytest.raises(DtypeError, match="quantity 'a' must be"):
             call(z, y | {"a": bad})
+
+
+def test_an_offset_of_quantities_in_float64_costs_no_digits():
+    """Latents in float32, as of a network, and quantities that float32 holds to 8 only."""
+    losses = []
+    for offset in (0.0, 1e8):
+        obj = objective()
+        for i in range(5):
+            z, y = batch(i, dtype=torch.float64)
+            y = {"a": y["a"] / 1e3 + offset, "b.x": y["b.x"] * 1e3 + offset}
+            loss = obj(z.float().requires_grad_(), y)
+        losses.append(float(loss.detach()))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)

@@ -18,6 +18,7 @@ from isospan.errors import (
 )
 from isospan.guided import solve_from_moments
 from isospan.moments import Moments
+from isospan.moments.chunks import merged
 
 
 @pytest.fixture
@@ -101,3 +102,15 @@ def test_without_dask(data, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     with pytest.raises(MissingPackageError, match="fields"):
         Moments.from_dask(z, y)
+
+
+def test_merging_leaves_the_parts_as_they_were(data):
+    """A scheduler may hand the same part to two tasks, or compute a task again."""
+    z, y = data
+    rows = [slice(0, 50), slice(50, 203)]
+    parts = [in_memory(z[r], {name: q[r] for name, q in y.items()}) for r in rows]
+    before = [{name: buffer.clone() for name, buffer in part.named_buffers()} for part in parts]
+    once, again = merged(parts), merged(parts)
+    assert float(once.count) == float(again.count) == 203
+    for part, buffers in zip(parts, before, strict=True):
+        assert all(torch.equal(buffer, buffers[name]) for name, buffer in part.named_buffers())

@@ -5,12 +5,13 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
-from isospan.errors import FileFormatError, OptionError
+from isospan.errors import FileFormatError, FileWriteError, OptionError
 from isospan.training.checkpoints import Checkpoints
 
 
@@ -47,6 +48,57 @@ def test_a_truncated_newest_file_is_logged_and_the_one_before_is_used(tmp_path, 
     with caplog.at_level(logging.WARNING, logger="isospan"):
         assert checkpoints.latest()["number"] == 2
     assert "000003.safetensors is not a readable training checkpoint" in caplog.text
+
+
+def test_any_flipped_bit_in_the_newest_leads_to_the_one_before(tmp_path, caplog):
+    checkpoints = saved(tmp_path)
+    newest = checkpoints.paths()[-1]
+    content = newest.read_bytes()
+    found = []
+    for at in range(len(content)):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << at * 5 % 8
+        newest.write_bytes(damaged)
+        state = checkpoints.latest()
+        assert torch.equal(state["weights"], torch.full((3,), float(state["number"])))
+        found.append(state["number"])
+    assert found.count(2) > 0.8 * len(found)  # the others are padding, and the name of the checksum
+    assert found[-12:] == [2] * 12  # the weights
+    assert "is damaged: its content does not have the checksum" in caplog.text
+
+
+@pytest.fixture
+def full_disk():
+    """Files of at most 4 kB, which ends a write as a full disk does."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @contextmanager
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
+
+
+def test_on_a_full_disk_the_checkpoints_before_are_kept_and_training_goes_on(tmp_path, caplog, full_disk):
+    checkpoints = saved(tmp_path)
+    with full_disk():
+        checkpoints.save(4, {"number": 4, "weights": torch.zeros(10_000)})
+    assert "Checkpoint not saved, the one before it is kept" in caplog.text
+    assert "000004.safetensors cannot be written" in caplog.text
+    assert checkpoints.latest()["number"] == 3
+    assert len(list(tmp_path.iterdir())) == 2
+    checkpoints.save(5, {"number": 5})
+    assert checkpoints.latest()["number"] == 5
+
+
+def test_a_run_that_cannot_save_its_first_checkpoint_stops(tmp_path, full_disk):
+    with full_disk(), pytest.raises(FileWriteError, match=r"000001\.safetensors cannot be written .*Free space"):
+        Checkpoints(tmp_path / "new").save(1, {"weights": torch.zeros(10_000)})
 
 
 def test_foreign_files_are_not_checkpoints_and_stay(tmp_path):

@@ -120,3 +120,15 @@ def test_sizes_that_cannot_be_are_refused(arguments, message):
 def test_fields_of_another_shape_are_refused():
     with pytest.raises(ShapeError, match=r"\(B, 1, 16, 16\), got \(2, 1, 16, 12\)"):
         network()(torch.randn(2, 1, 16, 12))
+
+
+def test_units_in_float64_keep_the_digits_of_fields_with_an_offset():
+    x = torch.randn(4, 1, 16, 16, dtype=torch.float64)
+    mean, scale = torch.full((1,), 1e8, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    plain, scaled = network(), network().standardise_(mean, scale)
+    x_hat, z = plain(x.float())
+    assert torch.allclose(scaled.encode(x + 1e8), z, atol=1e-5)
+    assert scaled(x + 1e8)[0].dtype == torch.float64
+    assert torch.allclose(scaled(x + 1e8)[0] - 1e8, x_hat.double(), atol=1e-5)
+    assert {weight.dtype for weight in scaled.parameters()} == {torch.float32}
+    assert plain(x.float())[0].dtype == torch.float32

@@ -162,3 +162,13 @@ def test_parts_of_a_batch_make_up_the_batch(n, batch_size, size, on_disk):
         assert max(counts) - min(counts) <= 1
         assert all(rows)  # no process reads an empty batch
         assert [i for count, some in zip(counts, rows, strict=True) for i in some[:count]] == expected
+
+
+def test_statistics_of_fields_in_float64_keep_their_digits():
+    x = torch.randn(50, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mean, std = field_statistics(Samples(x + 1e8))
+    assert mean.dtype == std.dtype == torch.float64
+    # float64 holds 1e8 to 1.5e-8
+    torch.testing.assert_close(mean - 1e8, x.mean((0, 2, 3)), rtol=0, atol=1e-7)
+    torch.testing.assert_close(std, x.std((0, 2, 3), correction=0), rtol=0, atol=1e-7)
+    assert field_statistics(Samples(x.float()))[0].dtype == torch.float32

@@ -1,75 +1,171 @@
-"""Arrays in ``.npy`` and ``.npz`` files, mapped into memory where the file allows it."""
+"""Arrays in ``.npy`` and ``.npz`` files, read when they are asked for, and mapped where the file allows it."""
 
+import os
 import struct
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import IO
+from zlib import crc32
 
 import numpy as np
 
+from isospan._files import explained
 from isospan.errors import FileFormatError
 
 LOCAL_HEADER = struct.Struct("<26xHH")
 """The part of a zip member's local header that tells the lengths of its name and of its extra field."""
 
-PICKLED = np.empty(0, dtype=object)
-"""Stands for an array of pickled Python objects: listed, so that an error can name it, but never loaded."""
+MOST_DEFLATED = 1032
+"""Bytes that one byte of a deflated stream can stand for: two bits for 258 bytes."""
+
+REMEDY = "The file may be damaged or cut short; write or copy it again."
+PIECE = 2**20
 
 
-def open_npy(path: Path, name: str) -> dict[str, np.ndarray]:
-    """The array of a ``.npy`` file, mapped, under the given name."""
-    with _explained(path), path.open("rb") as stream:
-        return {name: _map(path, stream, 0)}
+@dataclass(frozen=True, eq=False)
+class FileArray:
+    """An array of a NumPy file, of which only the header has been read; its samples are along ``axis``.
+
+    Attributes:
+        path: of the file.
+        header: shape, whether Fortran's order, and type, as the file declares them.
+        offset: where the entries begin: in a ``.npy`` file, or in a member of a ``.npz`` file.
+        member: of the ``.npz`` file.
+        axis: the dimension that comes first when slices are read.
+    """
+
+    path: Path
+    header: tuple[tuple[int, ...], bool, np.dtype]
+    offset: int
+    member: zipfile.ZipInfo | None = None
+    axis: int = 0
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the entries."""
+        return self.header[2]
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.header[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of samples and shape of one."""
+        rest = list(self.header[0])
+        return (rest.pop(self.axis), *rest)
+
+    def along(self, axis: int) -> "FileArray":
+        """Return the same array with its samples along another dimension."""
+        return replace(self, axis=axis)
+
+    def __getitem__(self, samples: slice) -> np.ndarray:
+        """Read a slice of samples."""
+        return np.moveaxis(self.values, self.axis, 0)[samples]
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """All entries: mapped where the file is not compressed, else in memory; a ``.npz`` file's checksum is verified.
+
+        Raises:
+            FileFormatError: the entries are damaged, or are not as many as the header declares.
+        """
+        with explained(self.path, remedy=REMEDY):
+            if self.dtype.hasobject:
+                raise ValueError("pickled Python objects are refused, since loading them can run code")
+            if self.member is None:
+                return self._mapped(self.offset, self.path.stat().st_size - self.offset)
+            self._check_size(self.member.file_size - self.offset)
+            if self.member.compress_type == zipfile.ZIP_STORED:
+                return self._stored(self.member)
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
+                values = np.lib.format.read_array(stream, allow_pickle=False)
+                stream.read()  # to the end, where the checksum is compared
+                return values
+
+    def _stored(self, member: zipfile.ZipInfo) -> np.ndarray:
+        start = _content_offset(self.path, member)
+        if _checksum(self.path, start, member.file_size) != member.CRC:
+            raise ValueError(f"the checksum of {member.filename} differs")
+        return self._mapped(start + self.offset, member.file_size - self.offset)
+
+    def _mapped(self, offset: int, size: int) -> np.ndarray:
+        self._check_size(size)
+        shape, fortran, dtype = self.header
+        if 0 in shape:
+            return np.empty(shape, dtype)
+        return np.memmap(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
+
+    def _check_size(self, size: int) -> None:
+        """Require as many bytes as the header declares, no more than compression can make, and than memory can hold."""
+        declared = prod(self.header[0]) * self.dtype.itemsize
+        if declared != size:
+            raise ValueError(
+                f"the header declares {declared} bytes of {self.dtype} {self.header[0]}, and it has {size}"
+            )
+        member = self.member
+        if member is None or member.compress_type == zipfile.ZIP_STORED:
+            return
+        if member.compress_type == zipfile.ZIP_DEFLATED and size > MOST_DEFLATED * (member.compress_size + 1):
+            raise ValueError(f"{member.filename} declares {size} bytes, more than {member.compress_size} can stand for")
+        if (memory := physical_memory()) and size > memory:
+            raise FileFormatError(
+                f"{member.filename} of {self.path} declares {size} bytes, and the memory has {memory}. Save it with "
+                "numpy.savez, uncompressed: then it is read in slices."
+            )
 
 
-def open_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a ``.npz`` file: mapped if it is not compressed, held in memory if it is."""
-    with _explained(path), zipfile.ZipFile(path) as archive:
-        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        return {info.filename.removesuffix(".npy"): _open_member(path, archive, info) for info in members}
+def open_npy(path: Path, name: str) -> dict[str, FileArray]:
+    """The array of a ``.npy`` file, under the given name."""
+    with explained(path, remedy=REMEDY), path.open("rb") as stream:
+        return {name: FileArray(path, _read_header(stream), stream.tell())}
 
 
-def _open_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(info) as stream:
-        if info.compress_type == zipfile.ZIP_STORED:
-            return _map(path, stream, _content_offset(path, info))
-        has_objects = _read_header(stream)[2].hasobject
-    with archive.open(info) as stream:
-        return PICKLED if has_objects else np.lib.format.read_array(stream, allow_pickle=False)
-
-
-def _map(path: Path, stream: IO[bytes], offset: int) -> np.ndarray:
-    """Map the array whose header the stream begins with, and which lies at this offset of the file."""
-    shape, fortran, dtype = _read_header(stream)
-    if dtype.hasobject:
-        return PICKLED
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", offset + stream.tell(), shape, "F" if fortran else "C")
+def open_npz(path: Path) -> dict[str, FileArray]:
+    """The arrays of a ``.npz`` file."""
+    arrays: dict[str, FileArray] = {}
+    with explained(path, remedy=REMEDY), zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as stream:
+                    array = FileArray(path, _read_header(stream), stream.tell(), member)
+                arrays[member.filename.removesuffix(".npy")] = array
+    return arrays
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    return np.lib.format.read_array_header_2_0(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if any(n < 0 for n in shape):
+        raise ValueError(f"the header declares a negative size, {shape}")
+    return shape, fortran, dtype
 
 
-def _content_offset(path: Path, info: zipfile.ZipInfo) -> int:
+def _content_offset(path: Path, member: zipfile.ZipInfo) -> int:
     """Where the bytes of a zip member begin: behind its local header, whose extra field may differ from the central."""
     with path.open("rb") as file:
-        file.seek(info.header_offset)
+        file.seek(member.header_offset)
         name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-    return info.header_offset + LOCAL_HEADER.size + name_length + extra_length
+    return member.header_offset + LOCAL_HEADER.size + name_length + extra_length
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise FileFormatError(
-            f"{path} cannot be read: {error}. The file may be damaged or cut short; write or copy it again."
-        ) from error
+def _checksum(path: Path, start: int, size: int) -> int:
+    """CRC-32 of a stretch of a file."""
+    checksum = 0
+    with path.open("rb") as file:
+        file.seek(start)
+        while size > 0 and (piece := file.read(min(size, PIECE))):
+            checksum, size = crc32(piece, checksum), size - len(piece)
+    return checksum
+
+
+def physical_memory() -> int:
+    """Bytes of memory of the machine; 0 where the operating system does not tell."""
+    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    known = getattr(os, "sysconf_names", {})  # Windows has none
+    return prod(max(0, os.sysconf(name)) for name in names) if all(name in known for name in names) else 0

@@ -39,7 +39,7 @@ def open_arrays(
     Raises:
         FileFormatError: a file is missing, damaged or of an unknown kind.
         NameMismatchError: two files hold an array of one name.
-        OptionError: no files are given.
+        OptionError: no files are given, or `fill` is not finite.
 
     Example:
         >>> import tempfile
@@ -60,7 +60,7 @@ def open_arrays(
                         f"Files must hold arrays of different names, got {name!r} in {path} and in a file before it. "
                         "Rename one of them."
                     )
-                found[name] = _field_array(name, part, fill)
+                found[name] = FieldArray(name, [part], fill=fill)
         opened.pop_all()  # the files stay open as long as their arrays are used
     return found
 
@@ -72,6 +72,7 @@ def as_array(name: str, values: Any, *, sample_dim: str | int | None = None, fil
 
     Raises:
         DtypeError: its entries are not real numbers.
+        OptionError: `fill` is not finite.
 
     Example:
         >>> as_array("z", torch.arange(6).view(3, 2))[1:3]
@@ -91,12 +92,7 @@ def as_array(name: str, values: Any, *, sample_dim: str | int | None = None, fil
         part: Part = LazyVariable(values, _dimension(values.dims, sample_dim))
     else:  # moving an axis to where it is would read all of a dataset of h5py
         part = np.moveaxis(values, sample_dim, 0) if isinstance(sample_dim, int) and sample_dim else values
-    return _field_array(name, part, fill)
-
-
-def _field_array(name: str, part: Part, fill: float | None) -> FieldArray:
-    wide = np.promote_types(part.dtype, np.float32) == np.float64
-    return FieldArray(name, [part], torch.float64 if wide else torch.float32, fill)
+    return FieldArray(name, [part], fill=fill)
 
 
 def _parts(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mapping[str, Part]:
@@ -107,7 +103,7 @@ def _parts(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mappi
         data = {str(name): array for name, array in opened.enter_context(open_dataset(path)).data_vars.items()}
         real = {name: array for name, array in data.items() if is_real(array.dtype) and array.ndim}
         dims = {name: _dimension(array.dims, sample_dim) for name, array in real.items()}
-        return {name: LazyVariable(array, dims[name]) for name, array in real.items() if dims[name] in array.dims}
+        return {name: LazyVariable(array, dims[name], path) for name, array in real.items() if dims[name] in array.dims}
     if suffix not in (".npy", ".npz"):
         raise FileFormatError(
             f"{path} is of an unknown kind {suffix!r}. Known are .npy, .npz, {', '.join(ENGINES)}; save the arrays "
@@ -115,7 +111,9 @@ def _parts(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mappi
         )
     arrays = open_npz(path) if suffix == ".npz" else open_npy(path, path.stem)
     axis = sample_dim if isinstance(sample_dim, int) else 0
-    return {name: np.moveaxis(a, axis, 0) for name, a in arrays.items() if is_real(a.dtype) and 0 <= axis < a.ndim}
+    return {
+        name: array.along(axis) for name, array in arrays.items() if is_real(array.dtype) and 0 <= axis < array.ndim
+    }
 
 
 def _dimension(dims: Sequence[Any], sample_dim: str | int | None) -> Any:

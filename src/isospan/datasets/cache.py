@@ -4,7 +4,6 @@ import inspect
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -14,15 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._files import atomic_path
-from isospan.errors import OptionError
+from isospan._files import atomic_path, explained
+from isospan.datasets._numpy_files import open_npz
+from isospan.errors import FileFormatError, FileWriteError, OptionError
 
 logger = logging.getLogger("isospan")
 
 DATA_VERSION = 1
 """Part of every key. Raise it when a generator of this room gives other data for the same parameters."""
-
-DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def cached(
@@ -105,12 +103,13 @@ def _read(path: Path, key: str) -> Tensor | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            if str(file["key"]) != key:
+        with explained(path, remedy="They are generated again."):
+            arrays = open_npz(path)
+            if str(arrays["key"].values) != key:
                 raise ValueError("it was written for another call")
-            return torch.from_numpy(file["tensor"])
-    except DAMAGE as error:
-        logger.warning("The cached data in %s are damaged (%s); they are generated again.", path, error)
+            return torch.from_numpy(np.array(arrays["tensor"].values))
+    except FileFormatError as error:
+        logger.warning("The cached data are damaged: %s", error)
         return None
 
 
@@ -118,5 +117,5 @@ def _write(path: Path, key: str, tensor: Tensor) -> None:
     try:
         with atomic_path(path) as temporary:
             np.savez(temporary, key=np.array(key), tensor=tensor.numpy(force=True))
-    except OSError as error:
-        logger.warning("The data could not be cached in %s (%s); set ISOSPAN_CACHE to a writable folder.", path, error)
+    except FileWriteError as error:
+        logger.warning("The data could not be cached: %s Or set ISOSPAN_CACHE to another folder.", error)

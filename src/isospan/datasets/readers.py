@@ -8,10 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from isospan.datasets._numpy_files import open_npy, open_npz
+from isospan.datasets._numpy_files import FileArray, open_npy, open_npz
 from isospan.datasets._variables import choose_variables, is_real
 from isospan.datasets._xarray_files import ENGINES, LazyVariable, open_dataset
 from isospan.datasets.sources import FieldArray, FieldSource, Part
@@ -27,16 +26,22 @@ def open_fields(
     sample_dim: str | int | None = None,
     fill: float | None = None,
     known: Sequence[str] = (),
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> FieldSource:
     """Open fields in files, to be read in slices of samples.
 
     =============================== ==========================================================================
     ``.npy``                        one array, mapped into memory; its name is `variable`, or ``field``
     ``.npz``                        arrays by name, mapped where the file is not compressed, else held in memory
-    ``.nc .nc4 .netcdf .h5 .hdf5``  variables by name, through xarray and netCDF4
+    ``.nc .nc4 .netcdf``            variables by name, through xarray and netCDF4
+    ``.h5 .hdf5``                   datasets of the root by name, through xarray and h5netcdf
     ``.zarr``                       variables by name, through xarray and zarr
     =============================== ==========================================================================
+
+    Damage is found as far as the format lets it: by the checksum of a ``.npz`` file, which is read once for it, by the
+    sizes that the header of a ``.npy`` or classic NetCDF file declares, and by those of compressed and checked chunks.
+    In NetCDF files an entry of the default fill value of its type (9.96921e+36 for floats, -2147483647 for int32) was
+    never written: like the ``_FillValue`` of a variable it is read as NaN. Integers of one byte have no such value.
 
     The fields are `variable`, by default the one real array of at least three dimensions. The other real arrays that
     have the dimension of the samples come along as ``source.known``. Coordinates and bounds of NetCDF files do not.
@@ -48,7 +53,8 @@ def open_fields(
             first of `variable`.
         fill: What to put in the place of NaN and infinity; by default they are an error.
         known: Names of arrays that are not the fields where another array can be.
-        dtype: Type of the tensors.
+        dtype: Type of the tensors; by default that of :class:`FieldArray`, which loses no digits: float64 for a
+            variable of float64 or of integers of 32 bits, with twice the memory of float32.
 
     Returns:
         A :class:`FieldSource`; nothing is read yet but the first sample, to see that it can be.
@@ -59,15 +65,16 @@ def open_fields(
         ShapeError: The fields have less than three dimensions, or differ between files or channels.
         DegenerateDataError: There are no samples or no entries.
         NonFiniteError: The first sample has NaN or infinite entries, and there is no `fill`.
-        OptionError: `sample_dim` is not a dimension, or no files are given.
+        OptionError: `sample_dim` is not a dimension, `fill` is not finite, or no files are given.
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> path = Path(tempfile.mkdtemp()) / "run.npz"
         >>> np.savez(path, u=np.zeros((10, 8, 8)), forcing=np.arange(10.0))
         >>> source = open_fields(path)
         >>> source.shape, source.names, source.fields[0:4].shape, source.known["forcing"][2:4]
-        ((1, 8, 8), ('u', 'forcing'), torch.Size([4, 1, 8, 8]), tensor([2., 3.]))
+        ((1, 8, 8), ('u', 'forcing'), torch.Size([4, 1, 8, 8]), tensor([2., 3.], dtype=torch.float64))
     """
     wanted = (variable,) if isinstance(variable, str) else tuple(variable or ())
     with ExitStack() as opened:
@@ -76,7 +83,8 @@ def open_fields(
             files.append(_open(Path(path), wanted or _variables_of(files), known, sample_dim, opened))
         _check_agreement(files)
         shared = [name for name in files[0].parts if all(name in file.parts for file in files)]
-        arrays = {name: FieldArray(name, [file.parts[name] for file in files], dtype, fill) for name in shared}
+        parts = {name: [file.parts[name] for file in files] for name in shared}
+        arrays = {name: FieldArray(name, parts[name], dtype, fill) for name in shared}  # type: ignore[arg-type]
         left_out = {name: why for file in files for name, why in file.left_out.items()}
         left_out |= {name: "is not in all the files" for name in set(files[0].parts) - set(shared)}
         source = FieldSource(arrays, files[0].variables, sample_dim=files[0].sample_dim, left_out=left_out)
@@ -116,7 +124,7 @@ def _open(
 
 def _numpy_file(
     path: Path,
-    arrays: dict[str, np.ndarray],
+    arrays: dict[str, FileArray],
     wanted: tuple[str, ...],
     known: Sequence[str],
     sample_dim: str | int | None,
@@ -131,7 +139,7 @@ def _numpy_file(
         )
     real = {name: array for name, array in arrays.items() if is_real(array.dtype)}
     parts = {
-        name: np.moveaxis(array, axis, 0)
+        name: array.along(axis)
         for name, array in real.items()
         if array.ndim > axis and array.shape[axis] == field.shape[axis]
     }
@@ -159,7 +167,7 @@ def _xarray_file(
                 "Pass one of these as sample_dim."
             )
     real = {name: array for name, array in data.items() if is_real(array.dtype)}
-    parts = {name: LazyVariable(array, sample_dim) for name, array in real.items() if sample_dim in array.dims}
+    parts = {name: LazyVariable(array, sample_dim, path) for name, array in real.items() if sample_dim in array.dims}
     left_out = {
         name: f"has the dimensions {', '.join(map(str, array.dims)) or 'none'}, not {sample_dim!r} of the samples"
         for name, array in real.items()

@@ -77,20 +77,28 @@ def save_network(
 def load_network(path: str | os.PathLike[str]) -> tuple[ConvAutoencoder, dict[str, Any]]:
     """Return the network, in evaluation mode on the CPU, and the record of its run.
 
+    The checksum of the file is verified where it has one.
+
     Raises:
-        FileFormatError: the file is missing, truncated, or of another program or version.
+        FileFormatError: the file is missing, damaged, of another program or version, or its weights are not finite.
     """
-    header, weights = load_tensors(
+    description, run, weights = load_tensors(
         path,
-        lambda header, tensors: (header, tensors),
+        lambda header, tensors: (NetworkDescription.from_dict(header["network"]), header["run"], tensors),
         kind="network",
         schema=SCHEMA_VERSION,
         what="a network that isospan wrote",
         remedy="Pass the directory of a finished run.",
     )
-    model = NetworkDescription.from_dict(header["network"]).build()
+    model = description.build()
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise FileFormatError(f"The weights in {path} do not fit the network it describes ({error}).") from error
-    return model.eval(), header["run"]
+    bad = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    bad += [name for name, buffer in model.named_buffers() if bool(buffer.isnan().any())]  # masks may be infinite
+    if bad:
+        raise FileFormatError(
+            f"{path} must hold finite weights, but {', '.join(bad)} are not. Train the network again."
+        )
+    return model.eval(), run

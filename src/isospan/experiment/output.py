@@ -56,11 +56,12 @@ def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coor
 
     Raises:
         OptionError: the suffix is another.
+        FileWriteError: the file cannot be written, such as on a full disk.
     """
     path = check_decoded_path(path)
     with atomic_path(path) as temporary:
         if path.suffix in NETCDF:
-            _dataset(decoded, sample_coordinate).to_netcdf(temporary)
+            _write_netcdf(temporary, _dataset(decoded, sample_coordinate))
         else:
             _save(temporary, decoded)
     return path
@@ -96,6 +97,13 @@ def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", s
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _write_netcdf(path: Path, dataset: Any) -> None:
+    try:
+        dataset.to_netcdf(path)
+    except RuntimeError as error:  # as which the library reports a full disk
+        raise OSError(str(error)) from error
 
 
 def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any) -> Any:

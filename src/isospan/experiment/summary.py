@@ -64,7 +64,7 @@ def summarise_audit(
         guided=result.evaluation,
         settings=settings,
         sweep=result.sizes.sweep,
-        decoded=_pairs(targets(shown), result.space.decode(shown.tensors()[0])),
+        decoded=_pairs(targets(shown), result.space.decode(shown.tensors()[0].double())),
         versions=versions(),
         seconds=seconds,
     )
@@ -103,7 +103,7 @@ def _on_device(model: ConvAutoencoder, x: Tensor) -> Tensor:
 
 
 def _decoded(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, FieldPair]:
-    z = network.model.eval().encode(shown.tensors()[0].to(network.space.z_mean.device)).cpu()
+    z = network.model.eval().encode(shown.tensors()[0].to(network.space.z_mean.device)).cpu().double()
     return _pairs(job.targets(shown), network.space.to(device="cpu").decode(z))
 
 

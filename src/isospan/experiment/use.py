@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._files import explained
 from isospan._warnings import warn
+from isospan.datasets._numpy_files import open_npy, open_npz
 from isospan.errors import (
     DegenerateDataError,
     DtypeError,
@@ -75,8 +76,11 @@ class TrainedRun:
         return encode_samples(self.model, samples)[0]
 
     def decode(self, samples: Samples) -> dict[str, np.ndarray]:
-        """Return every quantity {name: (N, ...)} as it is read from the latents of samples."""
-        return {name: y.cpu().numpy() for name, y in self.space.decode(self.encode(samples)).items()}
+        """Return every quantity {name: (N, ...)} as it is read from the latents of samples.
+
+        In float64, so that a quantity keeps the digits of its units.
+        """
+        return {name: y.cpu().numpy() for name, y in self.space.decode(self.encode(samples).double()).items()}
 
     def edit(self, z: Tensor, targets: Mapping[str, Tensor], quantities: Targets | None = None) -> "Edited":
         """Move latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others stay.
@@ -119,7 +123,7 @@ class TrainedRun:
     @torch.no_grad()
     def fields(self, z: Tensor) -> Tensor:
         """Return the fields (N, C, H, W) of latents, a batch at a time."""
-        batches = read_batches(Samples(z.to(self.model.field_mean.dtype)), 256)
+        batches = read_batches(Samples(z), 256)
         return torch.cat([self.model.decode(batch.tensors()[0]).cpu() for batch in batches])
 
 
@@ -198,7 +202,7 @@ def edit(
     """
     run = TrainedRun.load(directory, device=device)
     source = run.open(_listed(files))
-    z = run.encode(source.samples)
+    z = run.encode(source.samples).double()  # in which quantities keep the digits of their units
     read = run.space.decode(z)
     unknown = sorted(set(changes) - set(read))
     if unknown or not changes:
@@ -294,14 +298,10 @@ def _load_array(path: Path, name: str) -> Tensor:
     """The array of a .npy file, or that of this name in a .npz file."""
     if not path.is_file():
         raise FileFormatError(f"The target of {name!r} must be a file that exists, got {path}. Check the path.")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return torch.from_numpy(loaded if isinstance(loaded, np.ndarray) else loaded[name])
-    except (OSError, ValueError, EOFError, TypeError, KeyError, BadZipFile) as error:
-        raise FileFormatError(
-            f"{path} cannot be read as an array of numbers for {name!r} ({error}). Save it with numpy.save, or with "
-            f"numpy.savez under the name {name!r}."
-        ) from error
+    remedy = f"Save it with numpy.save, or with numpy.savez under the name {name!r}."
+    with explained(path, what=f"cannot be read as an array of numbers for {name!r}", remedy=remedy):
+        arrays = open_npz(path) if path.suffix == ".npz" else open_npy(path, name)
+        return torch.from_numpy(np.array(arrays[name].values))
 
 
 def _fitting(name: str, target: Tensor, read: Tensor) -> Tensor:

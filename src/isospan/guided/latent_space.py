@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isospan._checks import (
     as_tensor,
+    check_finite,
     check_floating,
     check_latents,
     check_names,
@@ -194,7 +195,11 @@ class LatentSpace:
         return type(self)(z_mean=self.z_mean.to(device=device, dtype=dtype), shapes=self.shapes, **moved)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the space as safetensors with a JSON header; the file appears whole or not at all."""
+        """Write the space as safetensors with a JSON header and a checksum; the file appears whole or not at all.
+
+        Raises:
+            FileWriteError: the file cannot be written, such as on a full disk.
+        """
         tensors = {
             f"{what}.{i}": getattr(self, what)[name] for what in BY_QUANTITY for i, name in enumerate(self.names)
         }
@@ -210,10 +215,11 @@ class LatentSpace:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a space written by :meth:`save`.
+        """Read a space written by :meth:`save`; its checksum is verified where the file has one.
 
         Raises:
-            FileFormatError: the file is missing, damaged, something else, or of a newer schema.
+            FileFormatError: the file is missing, damaged, something else, or of a newer schema, or holds NaN or
+                infinity.
         """
         return load_tensors(
             path,
@@ -227,6 +233,8 @@ class LatentSpace:
     @classmethod
     def _parsed(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
         names = header["names"]
+        for name, tensor in tensors.items():
+            check_finite(tensor, what=f"The tensor {name!r} of the space")
         parts = {what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)} for what in BY_QUANTITY}
         return cls(
             z_mean=tensors["z_mean"], shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)), **parts

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from isospan._checks import check_count
 from isospan._distributed import Ranks
 from isospan._files import remove_unfinished
-from isospan.errors import FileFormatError, OptionError
+from isospan.errors import FileFormatError, FileWriteError, OptionError
 from isospan.training.trees import load_tree, save_tree
 
 logger = logging.getLogger("isospan")
@@ -64,11 +64,23 @@ class Checkpoints:
         return self.every_steps is not None and step % self.every_steps == 0
 
     def save(self, number: int, state: Mapping[str, Any]) -> None:
-        """Write a state under a number that grows; remove all but the newest, and what killed writers left."""
+        """Write a state under a number that grows; remove all but the newest, and what killed writers left.
+
+        Where it cannot be written, such as on a full disk, that is logged and the states before it are kept.
+
+        Raises:
+            FileWriteError: it cannot be written, and there is none before it.
+        """
         if _rank() != 0:
             return
         path = self._path(number)
-        save_tree(path, {"run": self.run, "state": dict(state)}, kind=KIND)
+        try:
+            save_tree(path, {"run": self.run, "state": dict(state)}, kind=KIND)
+        except FileWriteError as error:
+            if not self.paths():
+                raise
+            logger.warning("Checkpoint not saved, the one before it is kept: %s", error)
+            return
         for old in [other for other in self.paths() if other != path][: -self.keep + 1 or None]:
             old.unlink(missing_ok=True)
         remove_unfinished(self.directory)

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isospan._checks import working_dtype
 from isospan.errors import OptionError, ShapeError
 
 MIN_SIDE = 8
@@ -20,8 +22,10 @@ class ConvAutoencoder(nn.Module):
     .. math:: z = E\Big(\frac{x - \mu}{\sigma}\Big), \qquad \hat x = \mu + \sigma D(z)
 
     μ and σ are the mean and scale of every channel; they start at 0 and 1 and are set by :meth:`standardise_`, so the
-    network takes and gives fields in their own units. Fields (B, C, H, W), latents (B, latent_dim). Group normalisation
-    follows all layers but the first, which must tell a strong field from a weak one.
+    network takes and gives fields in their own units. Where μ and σ are float64, as those of float64 fields are, only
+    E and D are computed in the precision of the weights: a deviation of 1 about a mean of 1e8 keeps its digits. Fields
+    (B, C, H, W), latents (B, latent_dim). Group normalisation follows all layers but the first, which must tell a
+    strong field from a weak one.
 
     Args:
         channels: C, the variables of a field.
@@ -68,7 +72,8 @@ class ConvAutoencoder(nn.Module):
             self._check_encoder()
 
     def standardise_(self, mean: Tensor, scale: Tensor) -> "ConvAutoencoder":
-        """Set the mean and scale (C,) of the channels, in the units of the fields."""
+        """Set the mean and scale (C,) of the channels, in the units of the fields; they keep their precision."""
+        self._set_units_dtype(working_dtype(mean, scale))
         self.field_mean.copy_(mean.reshape(-1, 1, 1))
         self.field_scale.copy_(scale.reshape(-1, 1, 1))
         return self
@@ -76,16 +81,30 @@ class ConvAutoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Return the latents (B, D) of fields (B, C, H, W)."""
         self._check_fields(x)
-        return self.encoder((x - self.field_mean) / self.field_scale)
+        return self.encoder(((x - self.field_mean) / self.field_scale).to(self._dtype))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the fields (B, C, H, W) of latents (B, D)."""
-        return self.field_mean + self.field_scale * self.decoder(z)
+        """Return the fields (B, C, H, W) of latents (B, D), in the precision of the mean and scale."""
+        return self.field_mean + self.field_scale * self.decoder(z.to(self._dtype))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reconstruction and the latents of fields (B, C, H, W)."""
         z = self.encode(x)
         return self.decode(z), z
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return next(self.decoder.parameters()).dtype
+
+    def _set_units_dtype(self, dtype: torch.dtype) -> None:
+        self.field_mean, self.field_scale = self.field_mean.to(dtype), self.field_scale.to(dtype)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take the precision of the mean and scale from the state, as well as their values."""
+        if isinstance(stored := state_dict.get(prefix + "field_mean"), Tensor):
+            self._set_units_dtype(stored.dtype)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _check_fields(self, x: Tensor) -> None:
         expected = (self.channels, *self.size)

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from isospan._checks import check_finite, check_floating
+from isospan._checks import check_finite, check_floating, working_dtype
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.training.parts import Part
 
@@ -189,6 +189,8 @@ def steps_per_epoch(n_samples: int, batch_size: int) -> int:
 def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (C,) of every channel, in one pass of float64 sums about the first batch's mean.
 
+    They are float64 where the fields are, else float32.
+
     Raises:
         NonFiniteError: the fields hold NaN or infinity.
         DegenerateDataError: a channel is constant.
@@ -198,8 +200,10 @@ def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tupl
         (tensor([2.]), tensor([1.]))
     """
     count, first, shifted, squares = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
+    dtype = torch.float32
     for batch in read_batches(samples, batch_size):
-        x = _checked(batch.tensors()[0]).double().transpose(0, 1).flatten(1)
+        fields = _checked(batch.tensors()[0])
+        x, dtype = fields.double().transpose(0, 1).flatten(1), working_dtype(fields)
         first = x.mean(1) if count == 0 else first
         xc = x - first[:, None]
         count, shifted, squares = count + xc.shape[1], shifted + xc.sum(1), squares + xc.square().sum(1)
@@ -208,7 +212,7 @@ def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tupl
         raise DegenerateDataError(
             f"The fields must vary, got variances {variance.tolist()} of the channels. Drop constant ones."
         )
-    return (first + shifted / count).float(), variance.sqrt().float()
+    return (first + shifted / count).to(dtype), variance.sqrt().to(dtype)
 
 
 def fingerprint(*parts: Samples, batch_size: int | None = None) -> str:

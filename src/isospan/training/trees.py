@@ -22,6 +22,7 @@ def save_tree(path: str | os.PathLike[str], tree: Any, *, kind: str) -> None:
 
     Raises:
         DtypeError: something else is in the tree.
+        FileWriteError: the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -36,10 +37,10 @@ def save_tree(path: str | os.PathLike[str], tree: Any, *, kind: str) -> None:
 
 
 def load_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
-    """Read what :func:`save_tree` wrote, tensors on the CPU.
+    """Read what :func:`save_tree` wrote, tensors on the CPU; its checksum is verified where the file has one.
 
     Raises:
-        FileFormatError: the file is missing, truncated, or holds something else.
+        FileFormatError: the file is missing, damaged, or holds something else.
     """
     return load_tensors(
         path,
@@ -47,7 +48,7 @@ def load_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
         kind=kind,
         schema=SCHEMA_VERSION,
         what=f"a readable {kind}",
-        remedy="It is missing, truncated, or of another program: remove it and write it again.",
+        remedy="It is missing, damaged, or of another program: remove it and write it again.",
     )
 
 
