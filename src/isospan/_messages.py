@@ -12,21 +12,19 @@ from rich.logging import RichHandler
 
 OPTIONS = {
     r"variable=\['u', 'v'\]": "--variable u --variable v",
-    r"variable=\.\.\.": "--variable NAME",
-    r"fill=VALUE": "--fill VALUE",
-    r"resume=True": "--resume",
+    r"\bvariable=NAME\b": "--variable NAME",
+    r"\bfill=VALUE\b": "--fill VALUE",
+    r"\bresume=True\b": "--resume",
     r"Pass fit=\(z, y\) of other data": "Pass files of more samples",
     r"(with|got) (periodic|orthogonal)=False": r"\1 --no-\2",
-    r"(periodic|orthogonal)=(True|False)": lambda found: f"{'no ' * (found[2] == 'False')}--{found[1]}",
+    r"\b(periodic|orthogonal)=(True|False)": lambda found: f"{'no ' * (found[2] == 'False')}--{found[1]}",
     r"\(lr=([^)]*)\)": r"(--learning-rate \1)",
-    r"latent='auto'": "--latent auto",
-    r"^latent must": "--latent must",
-    r"^(epochs|device|batch_size|strength|out) must": lambda found: f"--{found[1].replace('_', '-')} must",
-    r"\bsample_dim\b": "--sample-dim",
+    r"\blatent='auto'": "--latent auto",
+    r"^(latent|epochs|device|batch_size|strength|out|fill) must": lambda found: f"--{_dashed(found[1])} must",
+    r"\b(sample_dim|max_bins)\b": lambda found: f"--{_dashed(found[1])}",
     r"\b(bin|k)_thresholds?\b": r"--\1-threshold",
     r"\bn_thresholds\b": "--bin-threshold",
     r"Each of --": "--",
-    r"\bmax_bins\b": "--max-bins",
 }
 """How arguments of the Python functions are written on the command line, as patterns in messages."""
 
@@ -44,6 +42,10 @@ def in_options(text: str) -> str:
     for pattern, option in OPTIONS.items():
         text = re.sub(pattern, option, text)
     return text
+
+
+def _dashed(argument: str) -> str:
+    return argument.replace("_", "-")
 
 
 @contextmanager

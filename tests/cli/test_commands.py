@@ -83,6 +83,8 @@ def test_size_shows_the_table_and_writes_the_heat_map(flow, isospan, tmp_path):
         (("train", "FLOW", "-q", "local_mean", "--dx", "wide"), "--dx takes one number, or two"),
         (("train", "FLOW", "-q", "local_mean", "--test-fraction", "2"), "fraction held out must be between 0 and 1"),
         (("train", "FLOW", "-q", "stream_function"), "periodic"),
+        (("train", "FLOW", "-q", "local_mean", "--fill", "nan"), "--fill must be a finite number"),
+        (("size", "FLOW", "-q", "local_mean", "--fill", "inf"), "--fill must be a finite number"),
         (
             ("train", "FLOW", "-q", "local_mean", "--encoder", "nowhere:Net"),
             "'nowhere' of 'nowhere:Net' cannot be imported",

@@ -69,7 +69,8 @@ def test_losses(losses, text):
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ("Name one with variable=... The", "Name one with --variable NAME The"),
+        ("Name one with variable=NAME. The", "Name one with --variable NAME. The"),
+        ("fill must be a finite number", "--fill must be a finite number"),
         ("Pass fill=VALUE to", "Pass --fill VALUE to"),
         ("Pass one of these as sample_dim.", "Pass one of these as --sample-dim."),
         ("on a periodic box only, got periodic=False.", "on a periodic box only, got --no-periodic."),

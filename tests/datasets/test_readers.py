@@ -1,11 +1,13 @@
 """Files of every kind are read as what was written, and bad ones are explained."""
 
+import base64
 import gc
 import importlib.resources
 import re
 import sys
 import tracemalloc
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -261,6 +263,46 @@ def damaged(path, content=b"not what the name says"):
 def test_damaged_files(tmp_path, name, content):
     with pytest.raises(FileFormatError, match=rf"{name} cannot be read.*damaged"):
         open_fields(damaged(tmp_path / name, content))
+
+
+LZF = (
+    b"c-rgqaB<`1lHy|K;9!7(|4^_7Dr5i^UumTE#^1vwh>4+sNeEdX3~(_qFfuT(@h|`>#?s9&^E?=+20HJFlz^Q8w1Clsfq{vck&ziH"
+    b"$AL!U6c=G&6jYFBU;*<K7{oak#Or}9R-o&dxw)kn7=fnOvH<<S%#c%+23E()2r-aD4y2BWg%KEDER1WAodz>Lje$<!Wkga9!zdU9"
+    b"qhJ(_f>A&Y0M=^{#2J_x>=_=2Ff%eZC^$Y4Vg^#u4}_T+8WiL~)B*@~075+gQ;ZCb3j0Ay1t3ZlAd&_U$^k+JK&S)=RRE!&hIT-x"
+    b"2@q-qicKpZ)CLH(14!{RGwyH%0F$g!Cj"
+)
+"""An HDF5 file with u (3, 8, 8), which h5py compressed by its own LZF."""
+
+
+@pytest.mark.filterwarnings("ignore:.*Zarr format")
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_store_that_names_no_dimensions_is_not_called_damaged(tmp_path, version):
+    zarr = pytest.importorskip("zarr")
+    zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=version).create_array("u", data=numbers())
+    with pytest.raises(FileFormatError, match=r"does not name the dimensions .* dimension_names") as caught:
+        open_fields(tmp_path / "x.zarr")
+    assert "damaged" not in str(caught.value)
+
+
+def test_an_unknown_compression_is_not_called_damage(tmp_path):
+    (tmp_path / "x.h5").write_bytes(zlib.decompress(base64.b85decode(LZF)))
+    with pytest.raises(FileFormatError, match=r"filter that this HDF5 library does not have, such as LZF") as caught:
+        open_fields(tmp_path / "x.h5")
+    assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fill", [float("nan"), float("inf")])
+def test_what_replaces_nan_is_a_number(tmp_path, fill):
+    np.save(tmp_path / "f.npy", numbers())
+    with pytest.raises(OptionError, match=rf"fill must be a finite number, .* got {fill}"):
+        open_fields(tmp_path / "f.npy", fill=fill)
+
+
+def test_series_are_not_sent_to_be_single_samples(tmp_path):
+    np.savez(tmp_path / "f.npz", u=np.zeros((40, 100)))
+    for wanted in (None, "u"):
+        with pytest.raises((ShapeError, FileFormatError), match=r"Series \(N, S\) are no fields: train an encoder"):
+            open_fields(tmp_path / "f.npz", variable=wanted)
 
 
 def test_a_store_without_content(tmp_path):

@@ -42,7 +42,7 @@ class LazyVariable:
         except (OSError, RuntimeError, ValueError) as error:  # what the file libraries raise for damaged chunks
             raise FileFormatError(
                 f"Variable {self.data.name!r} cannot be read at samples {samples.start} to {samples.stop}: {error}. "
-                "The file may be damaged; write or copy it again."
+                f"{_remedy(error, 'The file may be damaged; write or copy it again.')}"
             ) from error
 
 
@@ -68,6 +68,20 @@ def open_dataset(path: Path) -> Any:
                 f"Reading {path} needs xarray and the libraries of its format, of which one is missing ({error}). "
                 "Install them: pip install 'isospan[fields]'."
             ) from error
-        raise FileFormatError(
-            f"{path} cannot be read: {error}. The file may be damaged, or of another kind than its name says."
-        ) from error
+        damaged = "The file may be damaged, or of another kind than its name says."
+        raise FileFormatError(f"{path} cannot be read: {error}. {_remedy(error, damaged)}") from error
+
+
+def _remedy(error: Exception, damaged: str) -> str:
+    """What to do about an error of the file libraries, which is damage unless they say otherwise."""
+    if "dimension_names" in str(error) or "_ARRAY_DIMENSIONS" in str(error):
+        return (
+            "The store is whole, but does not name the dimensions of its arrays. Write it with xarray, or with "
+            "dimension_names=... of zarr.create_array."
+        )
+    if "undefined filter" in str(error):  # of HDF5, such as the LZF of h5py
+        return (
+            "The variable is compressed by a filter that this HDF5 library does not have, such as LZF, which only h5py "
+            "reads. Write it again with compression='gzip'."
+        )
+    return damaged

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+from math import isfinite
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -46,6 +47,7 @@ class FieldArray:
         fill: What stands in for NaN and infinity; None where they are an error.
 
     Raises:
+        OptionError: `fill` is no finite number.
         NonFiniteError: While reading, if there are NaN or infinite entries and no `fill`.
 
     Example:
@@ -58,6 +60,14 @@ class FieldArray:
     parts: Sequence[Part]
     dtype: torch.dtype = torch.float32
     fill: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check that what replaces NaN is none itself."""
+        if self.fill is not None and not isfinite(self.fill):
+            raise OptionError(
+                f"fill must be a finite number, which replaces NaN and infinity, got {self.fill}. Pass fill=VALUE with "
+                "a number such as 0 or the mean of the field."
+            )
 
     def __len__(self) -> int:
         """Number of samples."""

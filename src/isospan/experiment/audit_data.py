@@ -115,7 +115,7 @@ def _only_matrix(path: Path, arrays: Mapping[str, FieldArray]) -> str:
     matrices = [name for name, array in arrays.items() if len(array.shape) == 2]
     if len(matrices) != 1:
         raise ShapeError(
-            f"Latents must be one array (N, D), and {path} has {_listed(arrays)}. Name the one with variable=..., or "
+            f"Latents must be one array (N, D), and {path} has {_listed(arrays)}. Name the one with variable=NAME, or "
             "write it as a matrix."
         )
     return matrices[0]
