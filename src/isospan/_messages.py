@@ -25,11 +25,15 @@ OPTIONS = {
     r"\b(bin|k)_thresholds?\b": r"--\1-threshold",
     r"\bn_thresholds\b": "--bin-threshold",
     r"Each of --": "--",
+    r"\btrust=True\b": "--trust",
+    r"\bencoder=CLASS\b": "--encoder module:Class",
+    r"\bquantities=\{NAME: FUNCTION\}": "--quantity NAME=module:function",
+    r"\bquantities=\{(['\"])(.*?)\1: FUNCTION\}": r"--quantity '\2=module:function'",
 }
 """How arguments of the Python functions are written on the command line, as patterns in messages."""
 
-console = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
-errors = Console(stderr=True, highlight=False)
+console = Console(highlight=False, emoji=False, quiet=os.environ.get("RANK", "0") != "0")
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def in_options(text: str) -> str:

@@ -11,8 +11,10 @@ from isospan._options import (
     BinThreshold,
     Debug,
     Device,
+    Encoder,
     Files,
     Fill,
+    Functions,
     KThreshold,
     MaxBins,
     Periodic,
@@ -24,6 +26,7 @@ from isospan._options import (
     Spacing,
     TestBlocks,
     TestFraction,
+    Trust,
     Variable,
     arrays_of,
     changes_of,
@@ -90,9 +93,7 @@ def demo(
         held_out = write_demo_fields(out, fields)
     _show(result)
     name = next(iter(config.quantities))
-    console.print(
-        "Try:", f"  isospan decode {out} {held_out}", f"  isospan edit {out} {held_out} --set '{name}=*2'", sep="\n"
-    )
+    _say(f"Try:\n  isospan decode {out} {held_out}\n  isospan edit {out} {held_out} --set '{name}=*2'")
 
 
 @app.command(epilog=EPILOG)
@@ -196,11 +197,9 @@ def size(
         )
         sizes = solve(config, reporter=reporter)
         if sizes.sweep is None:
-            console.print(
-                "No heat map is written: numbers and short series are not pooled, so there is nothing to choose."
-            )
+            _say("No heat map is written: numbers and short series are not pooled, so there is nothing to choose.")
         else:
-            console.print(f"The heat map is {write_sweep(out, sizes.sweep)}", soft_wrap=True)
+            _say(f"The heat map is {write_sweep(out, sizes.sweep)}")
 
 
 @app.command()
@@ -216,7 +215,11 @@ def probe(
     ],
     quantity: Annotated[
         list[str] | None,
-        typer.Option("--quantity", "-q", help="NAME or NAME=array:VARIABLE, if not all arrays; repeat for several."),
+        typer.Option(
+            "--quantity",
+            "-q",
+            help="NAME or NAME=array:VARIABLE, if not all arrays; for a run, NAME=module:function. Repeat for several.",
+        ),
     ] = None,
     k: Annotated[
         list[str] | None,
@@ -233,19 +236,23 @@ def probe(
     test_fraction: TestFraction = 0.2,
     test_blocks: TestBlocks = 5,
     device: Device = "cpu",
+    encoder: Encoder = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Find known quantities in the latents of any model, and write a report; or score a run on new files.
 
     LATENTS is a file, .npz, .npy, NetCDF, HDF5 or Zarr, with one array (N, D), and FILES hold arrays (N, ...) by name.
     Subspaces are solved from a part of the rows and scored on the others; nothing is trained. Given the directory of a
-    run instead, FILES are fields, and the run is scored on them; of the options, only --device matters then.
+    run instead, FILES are fields, and the run is scored on them; then --device, --quantity, --encoder and --trust
+    matter of the options.
     """
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         if latents.is_dir() and latents.suffix != ".zarr":
             from isospan.experiment import probe as score
 
-            _tell(score(latents, files, device=device))
+            functions = quantities_of(quantity or [])
+            _tell(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
         else:
             from isospan.experiment import AuditConfig, audit
 
@@ -274,6 +281,8 @@ def decode(
     files: Files,
     out: Annotated[Path | None, typer.Option(help=".npz or .nc; in the run's directory by default.")] = None,
     device: Device = "cpu",
+    encoder: Encoder = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Read every quantity of the fields in files from their latents."""
@@ -282,13 +291,13 @@ def decode(
         from isospan.experiment.output import check_decoded_path, decoded_path, write_decoded
 
         path = check_decoded_path(out or decoded_path(run, files))
-        trained = TrainedRun.load(run, device=device)
+        trained = TrainedRun.load(run, device=device, encoder=encoder, trust=trust)
         source = trained.open(files)
         decoded = trained.decode(source.samples)
         write_decoded(path, decoded, source.sample_coordinate)
         for name, values in decoded.items():
-            console.print(f"{name}: {values.shape}, {values.min():.4g} to {values.max():.4g}", markup=False)
-        console.print(f"The quantities are in {path}", soft_wrap=True)
+            _say(f"{name}: {values.shape}, {values.min():.4g} to {values.max():.4g}")
+        _say(f"The quantities are in {path}")
 
 
 @app.command()
@@ -301,6 +310,9 @@ def edit(
     ],
     out: Annotated[Path | None, typer.Option(help="Directory; the run's by default.")] = None,
     device: Device = "cpu",
+    quantity: Functions = None,
+    encoder: Encoder = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Change quantities of the fields in a file, and write the fields that the network makes of it."""
@@ -308,12 +320,14 @@ def edit(
         from isospan.experiment import edit as change
         from isospan.experiment.output import suffix_like, write_edited
 
-        edited = change(run, file, changes_of(changes), device=device)
+        functions = quantities_of(quantity or [])
+        options = {"device": device, "encoder": encoder, "quantities": functions, "trust": trust}
+        edited = change(run, file, changes_of(changes), **options)
         for name in edited.targets:
             _say(_achieved(name, edited.achieved(name)))
         for path in write_edited(out or run, edited, name=f"edited-{file.stem}", suffix=suffix_like([file])):
             drawn = " (the first sample, its first channel)" if path.suffix == ".png" else ""
-            console.print(f"Wrote {path}{drawn}", soft_wrap=True)
+            _say(f"Wrote {path}{drawn}")
 
 
 def _achieved(name: str, share: float) -> str:
@@ -343,4 +357,4 @@ def _tell_of_report(result: Any) -> None:
 
     for sentence in failures(result.summary):
         _say(f"Warning: {sentence}")
-    console.print(f"The report is {result.report.absolute()}", soft_wrap=True)
+    _say(f"The report is {result.report.absolute()}")

@@ -72,8 +72,8 @@ def _check_variable(path: Path, arrays: Mapping[str, Any], name: str) -> None:
 def _explain(path: Path, arrays: Mapping[str, Any], candidates: list[str]) -> str:
     if candidates:
         return (
-            f"{path} has several variables that can be the fields: {', '.join(candidates)}. Name one with variable=NAME. "
-            "The others of them come along by name."
+            f"{path} has several variables that can be the fields: {', '.join(candidates)}. Name one with "
+            "variable=NAME. The others of them come along by name."
         )
     pickled = any(np.dtype(array.dtype).hasobject for array in arrays.values())
     return (
