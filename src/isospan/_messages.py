@@ -1,8 +1,12 @@
 """Errors and warnings as the commands tell them: without tracebacks, in the words of the command line."""
 
+import codecs
+import io
 import logging
 import os
 import re
+import sys
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +38,31 @@ OPTIONS = {
 
 console = Console(highlight=False, emoji=False, quiet=os.environ.get("RANK", "0") != "0")
 errors = Console(stderr=True, highlight=False, emoji=False)
+
+
+LIKE = str.maketrans("–−×’“”→·▁▂▃▄▅▆▇█", '--x\'"">..:-=+*#@') | {ord("°"): " deg"}
+"""ASCII for characters that commands write and that have no decomposition."""
+
+
+def write_what_can_be_encoded() -> None:
+    """Let the streams of this process write something alike for what their encoding lacks, instead of an error."""
+    codecs.register_error("isospan", _alike)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="isospan")
+
+
+def _alike(error: UnicodeError) -> tuple[str, int]:
+    """Replace by ASCII, such as a letter without its accent; by question marks, as wide, where there is nothing."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(LIKE)
+    parts = [unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode() or _unknown(char) for char in text]
+    return "".join(parts), error.end
+
+
+def _unknown(char: str) -> str:
+    return "??" if unicodedata.east_asian_width(char) in "WF" else "?"
 
 
 def in_options(text: str) -> str:

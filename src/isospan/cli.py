@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isospan._messages import clean_errors, console
+from isospan._messages import clean_errors, console, write_what_can_be_encoded
 from isospan._options import (
     EPILOG,
     BinThreshold,
@@ -39,7 +39,17 @@ from isospan._options import (
 from isospan._tables import evaluation_table, probe_note, results_table
 from isospan._terminal import TerminalReporter
 
-app = typer.Typer(
+
+class _App(typer.Typer):
+    """The commands, which end in no error where the encoding of the output lacks a character."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the command that the arguments name."""
+        write_what_can_be_encoded()
+        return super().__call__(*args, **options)
+
+
+app = _App(
     help="Guide the latent space of a network with known quantities.",
     no_args_is_help=True,
     add_completion=False,

@@ -56,7 +56,8 @@ class NetworkDescription:
             FileFormatError: a field is missing or of another type.
         """
         check_fields(record, FIELDS, of="network")
-        return cls(**{name: record[name] for name in FIELDS} | {"size": tuple(record["size"])})
+        values: dict[str, Any] = {name: record[name] for name in FIELDS}
+        return cls(**values | {"size": tuple(record["size"])})
 
     def build(self, encoder: Encoder | None = None, *, seed: int = 0) -> ConvAutoencoder:
         """Make the network, with weights of this seed.
