@@ -48,6 +48,11 @@ def evaluation_table(evaluation: Any) -> Table:
     return table
 
 
+def notes(evaluation: Any) -> list[str]:
+    """Which k are too small, and what it means where a probe that sees more scores less."""
+    return [*evaluation.left_out_notes, *filter(None, [probe_note(evaluation)])]
+
+
 def probe_note(evaluation: Any) -> str:
     """What it means where a probe that sees more scores less; empty where none does."""
     best = (evaluation.ceiling_r2, evaluation.probe_r2)

@@ -36,7 +36,7 @@ from isospan._options import (
     quantities_of,
     spacing_of,
 )
-from isospan._tables import evaluation_table, probe_note, results_table
+from isospan._tables import evaluation_table, notes, results_table
 from isospan._terminal import TerminalReporter
 
 
@@ -347,18 +347,19 @@ def _achieved(name: str, share: float) -> str:
 
 
 def _say(text: str) -> None:
-    if text:
-        console.print(text, markup=False, soft_wrap=True)
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def _tell(evaluation: Any) -> None:
     console.print(evaluation_table(evaluation))
-    _say(probe_note(evaluation))
+    for note in notes(evaluation):
+        _say(note)
 
 
 def _show(result: Any) -> None:
     console.print(results_table(result))
-    _say(probe_note(result.guided.evaluation))
+    for note in notes(result.guided.evaluation):
+        _say(note)
     _tell_of_report(result)
 
 

@@ -202,6 +202,17 @@ def test_an_encoder_of_ones_own(config, fields, encoder, tmp_path):
 
 
 @few_samples
+def test_the_summary_has_the_losses_of_each_network(config, fields):
+    result = train(config(), samples=fields())
+    for shown, network in (("history", result.guided), ("unguided_history", result.unguided)):
+        history = getattr(result.summary, shown)
+        assert history.terms["task"] == network.history.losses["task"]
+        assert history.validation == network.history.validation
+    assert "guidance" in result.summary.history.terms
+    assert "guidance" not in result.summary.unguided_history.terms
+
+
+@few_samples
 def test_sizing_alone_trains_nothing(config, fields, tmp_path):
     sizes = size(config(), samples=fields())
     assert sizes.dims == train(config(), samples=fields()).sizes.dims

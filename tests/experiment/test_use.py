@@ -12,7 +12,7 @@ import torch
 
 from isospan._tensor_files import load_tensors, save_tensors
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
-from isospan.experiment import TrainConfig, decode, edit, probe, train
+from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, train
 from isospan.experiment.data import read_source
 from isospan.experiment.output import decoded_path, write_decoded, write_edited
 from isospan.experiment.use import parse_change
@@ -79,6 +79,16 @@ def test_an_edit_reaches_its_target_and_leaves_the_rest(run, flow):
     ].norm()
     assert change < 1e-4  # float32 latents
     assert (read - wanted).norm() < (edited.read_before["local_mean"] - wanted).norm()
+
+
+def test_fields_of_more_latents_than_a_batch_are_all_there(run):
+    trained = TrainedRun.load(run)
+    z = torch.randn(600, trained.space.latent_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = trained.model.decode(z)
+    fields = trained.fields(z)
+    assert fields.shape == expected.shape == (600, 1, 16, 16)
+    assert torch.allclose(fields, expected, atol=1e-5)  # float32 convolutions of another batch size
 
 
 @pytest.mark.filterwarnings("ignore:Probes are fitted:isospan.errors.NumericalWarning")
