@@ -5,7 +5,7 @@ import platform
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,9 @@ WRITERS_DIRECTORY = re.compile(r"\..+\.(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)
 
 
 @contextmanager
-def explained(path: str | os.PathLike[str], *, what: str = "cannot be read", remedy: str) -> Iterator[None]:
+def explained(
+    path: str | os.PathLike[str], *, what: str = "cannot be read", remedy: str | Callable[[Exception], str]
+) -> Iterator[None]:
     """Raise whatever a reader raises inside the block as a FileFormatError that names the file.
 
     Damage makes the libraries of file formats raise nearly anything: zlib.error, KeyError, RecursionError, MemoryError.
@@ -32,7 +34,8 @@ def explained(path: str | os.PathLike[str], *, what: str = "cannot be read", rem
     except FileFormatError:
         raise
     except Exception as error:
-        raise FileFormatError(f"{path} {what} ({type(error).__name__}: {error}). {remedy}") from error
+        to_do = remedy if isinstance(remedy, str) else remedy(error)
+        raise FileFormatError(f"{path} {what} ({type(error).__name__}: {error}). {to_do}") from error
 
 
 @contextmanager

@@ -1,8 +1,12 @@
 """Errors and warnings as the commands tell them: without tracebacks, in the words of the command line."""
 
+import codecs
+import io
 import logging
 import os
 import re
+import sys
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,26 +16,53 @@ from rich.logging import RichHandler
 
 OPTIONS = {
     r"variable=\['u', 'v'\]": "--variable u --variable v",
-    r"variable=\.\.\.": "--variable NAME",
-    r"fill=VALUE": "--fill VALUE",
-    r"resume=True": "--resume",
+    r"\bvariable=NAME\b": "--variable NAME",
+    r"\bfill=VALUE\b": "--fill VALUE",
+    r"\bresume=True\b": "--resume",
     r"Pass fit=\(z, y\) of other data": "Pass files of more samples",
     r"(with|got) (periodic|orthogonal)=False": r"\1 --no-\2",
-    r"(periodic|orthogonal)=(True|False)": lambda found: f"{'no ' * (found[2] == 'False')}--{found[1]}",
+    r"\b(periodic|orthogonal)=(True|False)": lambda found: f"{'no ' * (found[2] == 'False')}--{found[1]}",
     r"\(lr=([^)]*)\)": r"(--learning-rate \1)",
-    r"latent='auto'": "--latent auto",
-    r"^latent must": "--latent must",
-    r"^(epochs|device|batch_size|strength|out) must": lambda found: f"--{found[1].replace('_', '-')} must",
-    r"\bsample_dim\b": "--sample-dim",
+    r"\blatent='auto'": "--latent auto",
+    r"^(latent|epochs|device|batch_size|strength|out|fill) must": lambda found: f"--{_dashed(found[1])} must",
+    r"\b(sample_dim|max_bins)\b": lambda found: f"--{_dashed(found[1])}",
     r"\b(bin|k)_thresholds?\b": r"--\1-threshold",
     r"\bn_thresholds\b": "--bin-threshold",
     r"Each of --": "--",
-    r"\bmax_bins\b": "--max-bins",
+    r"\btrust=True\b": "--trust",
+    r"\bencoder=CLASS\b": "--encoder module:Class",
+    r"\bquantities=\{NAME: FUNCTION\}": "--quantity NAME=module:function",
+    r"\bquantities=\{(['\"])(.*?)\1: FUNCTION\}": r"--quantity '\2=module:function'",
 }
 """How arguments of the Python functions are written on the command line, as patterns in messages."""
 
-console = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
-errors = Console(stderr=True, highlight=False)
+console = Console(highlight=False, emoji=False, quiet=os.environ.get("RANK", "0") != "0")
+errors = Console(stderr=True, highlight=False, emoji=False)
+
+
+LIKE = str.maketrans("–−×’“”→·▁▂▃▄▅▆▇█", '--x\'"">..:-=+*#@') | {ord("°"): " deg"}
+"""ASCII for characters that commands write and that have no decomposition."""
+
+
+def write_what_can_be_encoded() -> None:
+    """Let the streams of this process write something alike for what their encoding lacks, instead of an error."""
+    codecs.register_error("isospan", _alike)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="isospan")
+
+
+def _alike(error: UnicodeError) -> tuple[str, int]:
+    """Replace by ASCII, such as a letter without its accent; by question marks, as wide, where there is nothing."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(LIKE)
+    parts = [unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode() or _unknown(char) for char in text]
+    return "".join(parts), error.end
+
+
+def _unknown(char: str) -> str:
+    return "??" if unicodedata.east_asian_width(char) in "WF" else "?"
 
 
 def in_options(text: str) -> str:
@@ -44,6 +75,10 @@ def in_options(text: str) -> str:
     for pattern, option in OPTIONS.items():
         text = re.sub(pattern, option, text)
     return text
+
+
+def _dashed(argument: str) -> str:
+    return argument.replace("_", "-")
 
 
 @contextmanager

@@ -48,6 +48,17 @@ Resume = Annotated[
 TestFraction = Annotated[float, typer.Option(help="Share of the samples held out.")]
 TestBlocks = Annotated[int, typer.Option(help="In how many stretches; 1 holds out the end.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Encoder = Annotated[
+    str | None, typer.Option(help="module:Class or file.py:Class of the encoder that the run was trained with, if any.")
+]
+Functions = Annotated[
+    list[str] | None,
+    typer.Option("--quantity", "-q", help="NAME=module:function of a quantity that a function of yours computes."),
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Import the classes and functions that the run's files name, which runs their code."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 SHOWN_DIGITS = 5e-4
 """A difference that three digits do not show is none."""
@@ -12,7 +13,7 @@ def sizes_table(sizes: Any) -> Table:
     """Bins and directions of each quantity, and what is left free."""
     table = _table("quantity", "n", "k")
     for name, (n, k) in sizes.dims.items():
-        table.add_row(name, "–" if n is None else str(n), str(k))
+        table.add_row(Text(name), "–" if n is None else str(n), str(k))
     used = sum(sizes.k.values())
     table.add_row("free", "", str(max(0, sizes.latent_dim - used)), end_section=True)
     table.add_row("D", "", str(sizes.latent_dim))
@@ -25,7 +26,7 @@ def results_table(result: Any) -> Table:
     table = _table("held-out R²", "own subspace", "best probe", *(["without guidance"] if unguided else []))
     for name in guided.names:
         row = [guided.own_r2[name], guided.ceiling_r2[name], *([unguided.ceiling_r2[name]] if unguided else [])]
-        table.add_row(name, *map(_score, row))
+        table.add_row(Text(name), *map(_score, row))
     error = [_error(result.guided.nmse), "", *([_error(result.unguided.nmse)] if result.unguided else [])]
     table.add_section()
     table.add_row("reconstruction error (NMSE)", *error)
@@ -43,8 +44,13 @@ def evaluation_table(evaluation: Any) -> Table:
     known = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
     table = _table(f"R² on {evaluation.n_samples} samples", *known)
     for name in evaluation.names:
-        table.add_row(name, *(_score(r2[name]) for r2 in known.values()))
+        table.add_row(Text(name), *(_score(r2[name]) for r2 in known.values()))
     return table
+
+
+def notes(evaluation: Any) -> list[str]:
+    """Which k are too small, and what it means where a probe that sees more scores less."""
+    return [*evaluation.left_out_notes, *filter(None, [probe_note(evaluation)])]
 
 
 def probe_note(evaluation: Any) -> str:

@@ -5,14 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from isospan._messages import clean_errors, console
+from isospan._messages import clean_errors, console, write_what_can_be_encoded
 from isospan._options import (
     EPILOG,
     BinThreshold,
     Debug,
     Device,
+    Encoder,
     Files,
     Fill,
+    Functions,
     KThreshold,
     MaxBins,
     Periodic,
@@ -24,6 +26,7 @@ from isospan._options import (
     Spacing,
     TestBlocks,
     TestFraction,
+    Trust,
     Variable,
     arrays_of,
     changes_of,
@@ -33,10 +36,20 @@ from isospan._options import (
     quantities_of,
     spacing_of,
 )
-from isospan._tables import evaluation_table, probe_note, results_table
+from isospan._tables import evaluation_table, notes, results_table
 from isospan._terminal import TerminalReporter
 
-app = typer.Typer(
+
+class _App(typer.Typer):
+    """The commands, which end in no error where the encoding of the output lacks a character."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the command that the arguments name."""
+        write_what_can_be_encoded()
+        return super().__call__(*args, **options)
+
+
+app = _App(
     help="Guide the latent space of a network with known quantities.",
     no_args_is_help=True,
     add_completion=False,
@@ -90,9 +103,7 @@ def demo(
         held_out = write_demo_fields(out, fields)
     _show(result)
     name = next(iter(config.quantities))
-    console.print(
-        "Try:", f"  isospan decode {out} {held_out}", f"  isospan edit {out} {held_out} --set '{name}=*2'", sep="\n"
-    )
+    _say(f"Try:\n  isospan decode {out} {held_out}\n  isospan edit {out} {held_out} --set '{name}=*2'")
 
 
 @app.command(epilog=EPILOG)
@@ -196,11 +207,9 @@ def size(
         )
         sizes = solve(config, reporter=reporter)
         if sizes.sweep is None:
-            console.print(
-                "No heat map is written: numbers and short series are not pooled, so there is nothing to choose."
-            )
+            _say("No heat map is written: numbers and short series are not pooled, so there is nothing to choose.")
         else:
-            console.print(f"The heat map is {write_sweep(out, sizes.sweep)}", soft_wrap=True)
+            _say(f"The heat map is {write_sweep(out, sizes.sweep)}")
 
 
 @app.command()
@@ -216,7 +225,11 @@ def probe(
     ],
     quantity: Annotated[
         list[str] | None,
-        typer.Option("--quantity", "-q", help="NAME or NAME=array:VARIABLE, if not all arrays; repeat for several."),
+        typer.Option(
+            "--quantity",
+            "-q",
+            help="NAME or NAME=array:VARIABLE, if not all arrays; for a run, NAME=module:function. Repeat for several.",
+        ),
     ] = None,
     k: Annotated[
         list[str] | None,
@@ -233,19 +246,23 @@ def probe(
     test_fraction: TestFraction = 0.2,
     test_blocks: TestBlocks = 5,
     device: Device = "cpu",
+    encoder: Encoder = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Find known quantities in the latents of any model, and write a report; or score a run on new files.
 
     LATENTS is a file, .npz, .npy, NetCDF, HDF5 or Zarr, with one array (N, D), and FILES hold arrays (N, ...) by name.
     Subspaces are solved from a part of the rows and scored on the others; nothing is trained. Given the directory of a
-    run instead, FILES are fields, and the run is scored on them; of the options, only --device matters then.
+    run instead, FILES are fields, and the run is scored on them; then --device, --quantity, --encoder and --trust
+    matter of the options.
     """
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         if latents.is_dir() and latents.suffix != ".zarr":
             from isospan.experiment import probe as score
 
-            _tell(score(latents, files, device=device))
+            functions = quantities_of(quantity or [])
+            _tell(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
         else:
             from isospan.experiment import AuditConfig, audit
 
@@ -274,6 +291,8 @@ def decode(
     files: Files,
     out: Annotated[Path | None, typer.Option(help=".npz or .nc; in the run's directory by default.")] = None,
     device: Device = "cpu",
+    encoder: Encoder = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Read every quantity of the fields in files from their latents."""
@@ -282,13 +301,13 @@ def decode(
         from isospan.experiment.output import check_decoded_path, decoded_path, write_decoded
 
         path = check_decoded_path(out or decoded_path(run, files))
-        trained = TrainedRun.load(run, device=device)
+        trained = TrainedRun.load(run, device=device, encoder=encoder, trust=trust)
         source = trained.open(files)
         decoded = trained.decode(source.samples)
         write_decoded(path, decoded, source.sample_coordinate)
         for name, values in decoded.items():
-            console.print(f"{name}: {values.shape}, {values.min():.4g} to {values.max():.4g}", markup=False)
-        console.print(f"The quantities are in {path}", soft_wrap=True)
+            _say(f"{name}: {values.shape}, {values.min():.4g} to {values.max():.4g}")
+        _say(f"The quantities are in {path}")
 
 
 @app.command()
@@ -301,6 +320,9 @@ def edit(
     ],
     out: Annotated[Path | None, typer.Option(help="Directory; the run's by default.")] = None,
     device: Device = "cpu",
+    quantity: Functions = None,
+    encoder: Encoder = None,
+    trust: Trust = False,
     debug: Debug = False,
 ) -> None:
     """Change quantities of the fields in a file, and write the fields that the network makes of it."""
@@ -308,12 +330,14 @@ def edit(
         from isospan.experiment import edit as change
         from isospan.experiment.output import suffix_like, write_edited
 
-        edited = change(run, file, changes_of(changes), device=device)
+        functions = quantities_of(quantity or [])
+        options = {"device": device, "encoder": encoder, "quantities": functions, "trust": trust}
+        edited = change(run, file, changes_of(changes), **options)
         for name in edited.targets:
             _say(_achieved(name, edited.achieved(name)))
         for path in write_edited(out or run, edited, name=f"edited-{file.stem}", suffix=suffix_like([file])):
             drawn = " (the first sample, its first channel)" if path.suffix == ".png" else ""
-            console.print(f"Wrote {path}{drawn}", soft_wrap=True)
+            _say(f"Wrote {path}{drawn}")
 
 
 def _achieved(name: str, share: float) -> str:
@@ -323,18 +347,19 @@ def _achieved(name: str, share: float) -> str:
 
 
 def _say(text: str) -> None:
-    if text:
-        console.print(text, markup=False, soft_wrap=True)
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def _tell(evaluation: Any) -> None:
     console.print(evaluation_table(evaluation))
-    _say(probe_note(evaluation))
+    for note in notes(evaluation):
+        _say(note)
 
 
 def _show(result: Any) -> None:
     console.print(results_table(result))
-    _say(probe_note(result.guided.evaluation))
+    for note in notes(result.guided.evaluation):
+        _say(note)
     _tell_of_report(result)
 
 
@@ -343,4 +368,4 @@ def _tell_of_report(result: Any) -> None:
 
     for sentence in failures(result.summary):
         _say(f"Warning: {sentence}")
-    console.print(f"The report is {result.report.absolute()}", soft_wrap=True)
+    _say(f"The report is {result.report.absolute()}")

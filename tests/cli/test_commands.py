@@ -1,6 +1,7 @@
 """Each command on small fields: what it prints, what it writes, and how it says no."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isospan._tensor_files import load_tensors, save_tensors
 from isospan.errors import OptionError
 
 SMALL = ("--epochs", 2, "--batch-size", 8, "--max-bins", 3)
@@ -83,6 +85,8 @@ def test_size_shows_the_table_and_writes_the_heat_map(flow, isospan, tmp_path):
         (("train", "FLOW", "-q", "local_mean", "--dx", "wide"), "--dx takes one number, or two"),
         (("train", "FLOW", "-q", "local_mean", "--test-fraction", "2"), "fraction held out must be between 0 and 1"),
         (("train", "FLOW", "-q", "stream_function"), "periodic"),
+        (("train", "FLOW", "-q", "local_mean", "--fill", "nan"), "--fill must be a finite number"),
+        (("size", "FLOW", "-q", "local_mean", "--fill", "inf"), "--fill must be a finite number"),
         (
             ("train", "FLOW", "-q", "local_mean", "--encoder", "nowhere:Net"),
             "'nowhere' of 'nowhere:Net' cannot be imported",
@@ -188,3 +192,48 @@ def test_the_installed_command_lists_the_commands():
     )
     for command in ("demo", "size", "train", "probe", "decode", "edit"):
         assert command in done.stdout
+
+
+@pytest.fixture
+def hostile(run, tmp_path):
+    """A copy of the run whose files name a program as the encoder, and its arguments as the sizes."""
+    copy = shutil.copytree(run[0], tmp_path / "hostile")
+    options = {"kind": "network", "schema": 1}
+    path = copy / "model.safetensors"
+    header, tensors = load_tensors(path, lambda *parts: parts, **options, what="a network", remedy="")
+
+    def name(**network):
+        save_tensors(path, tensors, **options, network=header["network"] | network, run=header["run"])
+        return copy
+
+    return name
+
+
+@pytest.mark.parametrize("command", ["decode", "edit", "probe"])
+def test_a_run_directory_starts_no_program(hostile, flow, isospan, tmp_path, command):
+    proof = tmp_path / "proof"
+    arguments = {"channels": "/bin/sh", "size": ["sh", "-c", f"touch {proof}"], "latent_dim": {}}
+    change = ["--set", "local_mean=1"] if command == "edit" else []
+    refused = isospan(command, hostile(encoder="os:execve"), flow, *change, code=2).stderr
+    assert "names the encoder 'os:execve'" in refused
+    assert "--encoder module:Class; or --trust" in refused
+    assert (
+        "subclass of nn.Module"
+        in isospan(command, hostile(encoder="os:execve"), flow, *change, "--trust", code=2).stderr
+    )
+    named = isospan(command, hostile(encoder="os:execve", **arguments), flow, *change, "--trust", code=2).stderr
+    assert "'channels' of the network must be a whole number" in named
+    assert not proof.exists()
+
+
+def test_a_function_of_a_file_is_named_again(flow, isospan, tmp_path, no_figures):
+    (tmp_path / "mine.py").write_text("def doubled(x):\n    return 2 * x\n")
+    own = f"own={tmp_path}/mine.py:doubled"
+    isospan("train", flow, "--out", tmp_path / "run", "-q", own, "--variable", "u", *SMALL, "--no-baseline")
+    edit = ("edit", tmp_path / "run", flow, "--set", "own=*2", "--out", tmp_path)
+    alone = isospan(*edit)
+    assert "own: whether the decoded fields have it cannot be computed" in alone.stdout
+    assert "--quantity 'own=module:function'" in " ".join(alone.stderr.split())
+    again = isospan(*edit, "--quantity", own)
+    assert "own: computed from the decoded fields, it made" in again.stdout
+    assert "--quantity" not in again.stderr

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from isospan import _terminal
 from isospan._messages import in_options
-from isospan._tables import evaluation_table, probe_note
+from isospan._tables import evaluation_table, notes, probe_note
 from isospan._terminal import TerminalReporter, drift_line, format_losses
 
 LOSSES = {"task": 0.123456, "guidance": 0.25, "alignment": 0.25, "weight": 0.01}
@@ -69,7 +70,8 @@ def test_losses(losses, text):
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ("Name one with variable=... The", "Name one with --variable NAME The"),
+        ("Name one with variable=NAME. The", "Name one with --variable NAME. The"),
+        ("fill must be a finite number", "--fill must be a finite number"),
         ("Pass fill=VALUE to", "Pass --fill VALUE to"),
         ("Pass one of these as sample_dim.", "Pass one of these as --sample-dim."),
         ("on a periodic box only, got periodic=False.", "on a periodic box only, got --no-periodic."),
@@ -106,6 +108,24 @@ def test_the_stored_decoder_comes_first_and_probes_that_were_left_out_have_no_co
 @pytest.mark.parametrize(("own", "best", "said"), [(0.8, 0.7, True), (0.7, 0.8, False), (float("nan"), 0.7, False)])
 def test_a_best_probe_below_the_own_subspace_is_explained(own, best, said):
     assert bool(probe_note(evaluation(own, best))) == said
+
+
+@pytest.mark.parametrize(
+    ("best", "probe", "said"),
+    [
+        (
+            0.84,
+            0.97,
+            ["a: k = 10 leaves out 0.13, since the best probe of rank k has R² 0.84 and the full linear probe 0.97."],
+        ),
+        (0.84, 0.88, []),
+        (float("nan"), float("nan"), []),
+        (0.97, 0.84, []),
+    ],
+)
+def test_a_k_that_is_too_small_is_said(best, probe, said):
+    scored = replace(evaluation(0.8, best), probe_r2={"a": probe}, k={"a": 10})
+    assert [note for note in notes(scored) if "leaves out" in note] == said
 
 
 class Drift:

@@ -1,11 +1,13 @@
 """Files of every kind are read as what was written, and bad ones are explained."""
 
+import base64
 import gc
 import importlib.resources
 import re
 import sys
 import tracemalloc
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -266,6 +268,42 @@ def test_damaged_files(tmp_path, name, content):
         open_fields(damaged(tmp_path / name, content))
 
 
+LZF = (
+    b"c-rgqaB<`1lHy|K;9!7(|4^_7Dr5i^UumTE#^1vwh>4+sNeEdX3~(_qFfuT(@h|`>#?s9&^E?=+20HJFlz^Q8w1Clsfq{vck&ziH"
+    b"$AL!U6c=G&6jYFBU;*<K7{oak#Or}9R-o&dxw)kn7=fnOvH<<S%#c%+23E()2r-aD4y2BWg%KEDER1WAodz>Lje$<!Wkga9!zdU9"
+    b"qhJ(_f>A&Y0M=^{#2J_x>=_=2Ff%eZC^$Y4Vg^#u4}_T+8WiL~)B*@~075+gQ;ZCb3j0Ay1t3ZlAd&_U$^k+JK&S)=RRE!&hIT-x"
+    b"2@q-qicKpZ)CLH(14!{RGwyH%0F$g!Cj"
+)
+"""An HDF5 file with u (3, 8, 8), which h5py compressed by its own LZF."""
+
+
+@pytest.mark.filterwarnings("ignore:.*Zarr format")
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_store_that_names_no_dimensions_is_not_called_damaged(tmp_path, version):
+    zarr = pytest.importorskip("zarr")
+    zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=version).create_array("u", data=numbers())
+    with pytest.raises(FileFormatError, match=r"does not name the dimensions .* dimension_names") as caught:
+        open_fields(tmp_path / "x.zarr")
+    assert "damaged" not in str(caught.value)
+
+
+def test_an_unknown_compression_is_not_called_damage(tmp_path):
+    """HDF5 files are read with h5py, which has LZF; netCDF4 has not."""
+    for name in ("x.h5", "x.nc"):
+        (tmp_path / name).write_bytes(zlib.decompress(base64.b85decode(LZF)))
+    assert torch.isfinite(open_fields(tmp_path / "x.h5").fields[0:1]).all()
+    with pytest.raises(FileFormatError, match=r"filter that this HDF5 library does not have, such as LZF") as caught:
+        open_fields(tmp_path / "x.nc")
+    assert "damaged" not in str(caught.value)
+
+
+def test_series_are_not_sent_to_be_single_samples(tmp_path):
+    np.savez(tmp_path / "f.npz", u=np.zeros((40, 100)))
+    for wanted in (None, "u"):
+        with pytest.raises((ShapeError, FileFormatError), match=r"Series \(N, S\) are no fields: train an encoder"):
+            open_fields(tmp_path / "f.npz", variable=wanted)
+
+
 def test_a_store_without_content(tmp_path):
     (tmp_path / "x.zarr").mkdir()
     with pytest.raises(FileFormatError, match=r"x.zarr cannot be read"):
@@ -483,7 +521,9 @@ def test_what_is_known_is_not_the_fields(tmp_path):
 @pytest.mark.parametrize(("fill", "dtype"), [(float("nan"), None), (float("inf"), None), (1e300, torch.float32)])
 def test_what_is_filled_in_is_finite(tmp_path, fill, dtype):
     np.save(tmp_path / "u.npy", numbers())
-    with pytest.raises(OptionError, match="fill stands in for NaN and infinity, so it must be a finite number"):
+    with pytest.raises(
+        OptionError, match=rf"fill must be a finite number of .*, got {re.escape(str(fill))}\. Pass fill=VALUE"
+    ):
         open_fields(tmp_path / "u.npy", fill=fill, dtype=dtype)
 
 

@@ -46,8 +46,9 @@ class Recording:
         self.rows.append((network, len(monitor)))
 
 
-def weights(path):
-    return torch.cat([p.flatten().double() for p in load_network(path / "model.safetensors")[0].state_dict().values()])
+def weights(path, **options):
+    network, _ = load_network(path / "model.safetensors", **options)
+    return torch.cat([p.flatten().double() for p in network.state_dict().values()])
 
 
 @pytest.mark.usefixtures("figures")
@@ -195,9 +196,20 @@ def test_an_encoder_of_ones_own(config, fields, encoder, tmp_path):
     assert type(result.model.encoder).__name__ == "Linear"
     if isinstance(encoder, str):
         assert torch.equal(
-            weights(tmp_path / "run")[:5],
+            weights(tmp_path / "run", encoder=encoder)[:5],
             torch.cat([p.flatten().double() for p in result.model.state_dict().values()])[:5],
         )
+
+
+@few_samples
+def test_the_summary_has_the_losses_of_each_network(config, fields):
+    result = train(config(), samples=fields())
+    for shown, network in (("history", result.guided), ("unguided_history", result.unguided)):
+        history = getattr(result.summary, shown)
+        assert history.terms["task"] == network.history.losses["task"]
+        assert history.validation == network.history.validation
+    assert "guidance" in result.summary.history.terms
+    assert "guidance" not in result.summary.unguided_history.terms
 
 
 @few_samples

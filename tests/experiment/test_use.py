@@ -1,5 +1,8 @@
 """Reading and editing quantities of files with what was trained."""
 
+import importlib
+import shutil
+import sys
 import warnings
 from dataclasses import replace
 
@@ -7,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from isospan._tensor_files import load_tensors, save_tensors
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
-from isospan.experiment import TrainConfig, decode, edit, probe, train
+from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, train
 from isospan.experiment.data import read_source
 from isospan.experiment.output import decoded_path, write_decoded, write_edited
 from isospan.experiment.use import parse_change
@@ -77,6 +81,16 @@ def test_an_edit_reaches_its_target_and_leaves_the_rest(run, flow):
     assert (read - wanted).norm() < (edited.read_before["local_mean"] - wanted).norm()
 
 
+def test_fields_of_more_latents_than_a_batch_are_all_there(run):
+    trained = TrainedRun.load(run)
+    z = torch.randn(600, trained.space.latent_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = trained.model.decode(z)
+    fields = trained.fields(z)
+    assert fields.shape == expected.shape == (600, 1, 16, 16)
+    assert torch.allclose(fields, expected, atol=1e-5)  # float32 convolutions of another batch size
+
+
 @pytest.mark.filterwarnings("ignore:Probes are fitted:isospan.errors.NumericalWarning")
 def test_probing_scores_new_files(run, flow):
     evaluation = probe(run, flow)
@@ -97,7 +111,8 @@ def test_probing_scores_the_function_that_was_trained_on(flow, tmp_path):
         z = result.model.eval().encode(fields)
     y = {"laplacian": pool(fields**2, result.sizes.bins["laplacian"])}
     # float32 convolutions, in batches of another size
-    assert probe(tmp_path, flow).own_r2 == pytest.approx(evaluate(result.space, z, y).own_r2, abs=1e-4)
+    scored = probe(tmp_path, flow, quantities={"laplacian": laplacian})
+    assert scored.own_r2 == pytest.approx(evaluate(result.space, z, y).own_r2, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -256,3 +271,121 @@ def test_quantities_of_npz_files_are_written_as_netcdf(run, flow, tmp_path):
     with xarray.open_dataset(write_edited(tmp_path, edited, suffix=".nc")[0]) as written:
         assert written["fields"].dims == ("sample", "fields_channel", "fields_y", "fields_x")
         assert {"fields_before", "latents", "read_local_mean", "read_gradient_x"} <= set(written.data_vars)
+
+
+OWN = "def doubled(x):\n    return 2 * x\n"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A directory of modules that counts as installed."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "isospan_test_own.py").write_text(OWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        yield site
+
+
+@pytest.fixture(scope="module")
+def own(flow, installed, tmp_path_factory):
+    """A run of a built-in quantity and two of functions of the user: of a module, and of a file."""
+    out = tmp_path_factory.mktemp("own")
+    settings = {"epochs": 1, "batch_size": 8, "width": 4, "max_bins": 3, "orthogonal": True, "baseline": False}
+    (out / "physics.py").write_text(OWN)
+    quantities = {"mean": "local_mean", "own": "isospan_test_own:doubled", "mine": f"{out}/physics.py:doubled"}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Probes are fitted on")  # 8 samples are held out
+        patch.setattr("isospan.reports.write_report", lambda summary, out: out)
+        train(TrainConfig(files=[flow], variable="u", quantities=quantities, out=out, **settings))
+    sys.modules.pop("isospan_test_own", None)
+    for path in (installed / "isospan_test_own.py", out / "physics.py"):
+        path.write_text("raise SystemExit('it was imported')")
+    return out
+
+
+def rewritten(run, out, change):
+    """A copy of a run, in which the record of its header was changed."""
+    shutil.copytree(run, out)
+    path = run / "model.safetensors"
+    options = {"kind": "network", "schema": 1}
+    header, tensors = load_tensors(path, lambda *parts: parts, **options, what="a network", remedy="")
+    save_tensors(
+        out / "model.safetensors",
+        tensors,
+        **options,
+        network=header["network"],
+        run=change(header["run"]) or header["run"],
+    )
+    return out
+
+
+def test_without_trust_everything_is_decoded_and_edited_and_nothing_imported(own, flow):
+    assert set(decode(own, flow)) == {"mean", "own", "mine"}
+    assert edit(own, flow, {"mean": "*1.1"}).achieved("mean") == pytest.approx(0, abs=10)  # known, and no warning
+    with pytest.warns(NumericalWarning, match=r"'own' .* 'isospan_test_own:doubled'.* trust=True .*{'own': FUNCTION}"):
+        edited = edit(own, flow, {"own": "*1.1"})
+    assert np.isnan(edited.achieved("own"))
+    assert torch.allclose(edited.targets["own"], 1.1 * edited.read_before["own"])
+
+
+@pytest.mark.filterwarnings("ignore:Probes are fitted:isospan.errors.NumericalWarning")
+def test_without_trust_what_can_be_computed_is_scored(own, flow, tmp_path):
+    with pytest.warns(NumericalWarning, match="read and edited, but not computed") as caught:
+        evaluation = probe(own, flow)
+    assert evaluation.names == ("mean",)
+    assert sum("not computed" in str(warning.message) for warning in caught) == 2
+    everything = probe(own, flow, quantities={"own": lambda x: 2 * x, "mine": lambda x: 2 * x})
+    assert everything.names == ("mean", "own", "mine")
+    assert evaluation.own_r2["mean"] == pytest.approx(everything.own_r2["mean"], abs=1e-9, nan_ok=True)
+    only_own = rewritten(own, tmp_path / "run", lambda run: run["quantities"].update(mean="isospan_test_own:doubled"))
+    with pytest.warns(NumericalWarning, match="not computed"), pytest.raises(OptionError, match="nothing to score"):
+        probe(only_own, flow)
+
+
+def test_a_function_is_passed_again_or_trusted(own, flow, installed):
+    passed = edit(own, flow, {"own": "*1.1"}, quantities={"own": lambda x: 2 * x})
+    assert np.isfinite(passed.achieved("own"))
+    (installed / "isospan_test_own.py").write_text(OWN)
+    importlib.invalidate_caches()
+    trusted = edit(own, flow, {"own": "*1.1"}, trust=True)
+    assert trusted.achieved("own") == passed.achieved("own")
+    with pytest.warns(NumericalWarning, match="Of names in a file only module:name of installed modules is imported"):
+        edit(own, flow, {"mine": "*1.1"}, trust=True)
+    with pytest.raises(NameMismatchError, match=r"holds the quantities .*, got \['heat'\]"):
+        edit(own, flow, {"mean": 1}, quantities={"heat": "local_mean"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: run.pop("dims") and None, "must have the field 'dims'"),
+        (lambda run: run["quantities"].update(local_mean=["x"]), "'quantities' of the run must be a dict of texts"),
+        (lambda run: run["quantities"].pop("local_mean") and None, "must be of one run"),
+        (lambda run: run["dims"].update(local_mean=["x", 2]), "'dims' of the run must be a dict of pairs"),
+        (lambda run: run["dims"].update(local_mean=[10**6, 2]), "pooled sizes must be those of the space"),
+        (lambda run: run["settings"].update(dx="wide"), "'dx' of the settings of the run must be one number or two"),
+        (lambda run: run["settings"].update(fill=float("nan")), "'fill' of the settings .* a finite number or null"),
+        (lambda run: run["settings"].update(sample_dim=[1]), "'sample_dim' of the settings of the run must be"),
+        (lambda run: run.update(channels="u"), "'channels' of the run must be a list of names, got 'u'"),
+        (lambda run: "nothing", "The run must be described by a dict, got 'nothing'"),
+    ],
+)
+def test_a_record_of_other_types_is_refused_by_name(run, flow, tmp_path, change, message):
+    with pytest.raises(FileFormatError, match=message):
+        decode(rewritten(run, tmp_path / "copy", change), flow)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"names": 3, "shapes": []}, "is not a readable latent space"),
+        ({"names": ["a\nb"], "shapes": [[1]]}, "printable"),
+    ],
+)
+def test_a_space_of_other_types_is_refused(run, flow, tmp_path, header, message):
+    shutil.copytree(run, tmp_path / "copy")
+    tensors = {f"{what}.0": torch.ones(1, 1) for what in ("W", "A")}
+    tensors |= {f"{what}.0": torch.ones(1) for what in ("y_mean", "y_scale")} | {"z_mean": torch.ones(1)}
+    save_tensors(tmp_path / "copy" / "space.safetensors", tensors, kind="LatentSpace", schema=1, **header)
+    with pytest.raises(FileFormatError, match=message):
+        decode(tmp_path / "copy", flow)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from jinja2 import UndefinedError
 
 from isospan.guided._plot_style import empty_figure
@@ -112,6 +113,22 @@ def test_identifiers_are_unique_and_links_lead_somewhere(written):
     assert len(identifiers) == len(set(identifiers))
     links = [value[1:] for name, value in page.attributes if name == "href" and value.startswith("#")]
     assert set(links) <= set(identifiers)
+
+
+def test_angles_are_the_least_the_mean_and_the_greatest(summary):
+    run = summary(2)
+    pair = next(iter(run.guided.angles))
+    run = replace(run, guided=replace(run.guided, angles={pair: torch.tensor([10.0, 20.0, 81.0])}))
+    assert "10.0°37.0°81.0°" in "".join(Page(_render(run)).text.split())
+
+
+def test_a_k_that_is_too_small_is_said(summary):
+    run = summary(2, unguided=False)
+    first, second = run.guided.names
+    scores = {"ceiling_r2": {first: 0.84, second: 0.9}, "probe_r2": {first: 0.97, second: 0.94}}
+    text = Page(_render(replace(run, guided=replace(run.guided, k={first: 10, second: 3}, **scores)))).text
+    assert f"{first}: k = 10 leaves out 0.13, since the best probe of rank k has R² 0.84" in text
+    assert text.count("leaves out") == 1
 
 
 def test_the_page_holds_the_numbers(written):

@@ -1,6 +1,7 @@
 """Numbers as strict JSON."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,15 @@ def test_metrics_hold_what_was_measured(summary):
     assert metrics["history"]["terms"] == run.history.terms
     assert metrics["dims"][run.guided.names[0]] == {"n": 6, "k": 12}
     assert (metrics["latent_dim"], metrics["schema"]) == (122, 1)
+
+
+def test_each_network_has_its_own_history(summary):
+    run = summary(1)
+    unguided = replace(run.history, terms={name: [2 * v for v in values] for name, values in run.history.terms.items()})
+    metrics = metrics_of(replace(run, unguided_history=unguided))
+    assert metrics["history"]["terms"] == run.history.terms
+    assert metrics["unguided_history"]["terms"] == unguided.terms
+    assert metrics["unguided_history"]["terms"] != metrics["history"]["terms"]
 
 
 def test_what_is_not_a_number_is_null(summary):

@@ -98,6 +98,50 @@ def test_validation_is_scored_and_not_taken_in(lightning):
     assert float(total) == pytest.approx(float(logged["val_loss"]), rel=1e-5)  # means are logged in float32
 
 
+@pytest.mark.parametrize("submodule", [False, True])
+@pytest.mark.parametrize("step", ["validation_step", "test_step", "predict_step"])
+def test_a_held_out_batch_is_never_taken_in_even_with_gradients(lightning, submodule, step):
+    """By a call of the objective itself or of total, where the objective is a submodule of the model or not."""
+
+    class Careless(lightning.Autoencoder):
+        def __init__(self, guide):
+            super().__init__(guide)
+            if submodule:
+                self.objective = guide.objective
+
+        def wrong(self, batch, batch_idx):
+            x, power = batch
+            with torch.enable_grad():
+                z = self.encoder(100 * x + 3)
+                self.guide.objective(z, {"power": power})
+                self.guide.total((self.decoder(z) - x).square().mean(), z, {"power": power})
+                return self.guide.objective(z, {"power": power}).detach()
+
+    held_out = torch.utils.data.DataLoader(lightning.samples(32), 16)
+    setattr(Careless, step, Careless.wrong)
+    careless, without = guide(lightning), guide(lightning)
+    lightning.fit(2, without)
+    validation = lightning.samples(32) if step == "validation_step" else None
+    trainer, model = lightning.fit(2, careless, network=Careless, validation=validation, inference_mode=False)
+    if step == "test_step":
+        trainer.test(model, held_out, verbose=False)
+        assert "test_guide/task" in trainer.callback_metrics
+    elif step == "predict_step":
+        trainer.predict(model, held_out)
+    assert_same(careless.objective.state_dict(), without.objective.state_dict())
+    assert careless.objective.training
+    assert careless._guide.held_out.read() == {}
+
+
+def test_terms_without_a_weight_are_not_logged(lightning):
+    for weights, named in (({"alignment": 1.0}, set()), ({"alignment": 1.0, "isotropy": 0.1}, {"isotropy"})):
+        trainer, _ = lightning.fit(1, guide(lightning, weights=weights), validation=lightning.samples(32))
+        expected = {"total", "alignment", "task", "weight"} | named
+        for prefix in ("guide/", "val_guide/"):
+            logged = {name.removeprefix(prefix) for name in trainer.callback_metrics if name.startswith(prefix)}
+            assert logged == expected
+
+
 def test_a_callback_that_the_trainer_does_not_have_is_refused(lightning):
     left_out, used = guide(lightning), guide(lightning)
     with pytest.raises(OptionError, match=r"this one is not\. Pass it: Trainer\(callbacks=\[guide\]\)"):

@@ -53,8 +53,31 @@ def test_evaluation_is_scored_and_not_taken_in(trainer, tmp_path):
     before = {name: value.clone() for name, value in run.objective.state_dict().items()}
     metrics = run.evaluate()
     assert_same(before, run.objective.state_dict())
-    total = metrics["eval_guide_task"] + metrics["eval_guide_weight"] * metrics["eval_guide_total"]
-    assert metrics["eval_loss"] == pytest.approx(total, rel=1e-5)  # float32
+    assert metrics["eval_loss"] == pytest.approx(metrics["eval_guide_task"], rel=1e-5)  # float32
+    from transformers import Trainer
+
+    alone = Trainer(run.model, run.args, eval_dataset=run.eval_dataset, data_collator=run.data_collator).evaluate()
+    assert metrics["eval_loss"] == pytest.approx(alone["eval_loss"], rel=1e-6)
+    logged = {name for name in metrics if "guide" in name}
+    assert logged == {f"eval_guide_{name}" for name in ("task", "weight", "total", "alignment")}
+    assert run.objective.training
+
+
+def test_with_gradients_too_an_evaluation_takes_nothing_in(trainer, tmp_path):
+    run = trainer(tmp_path)
+    run.train()
+    before = {name: value.clone() for name, value in run.objective.state_dict().items()}
+    step = run.prediction_step
+
+    def with_gradients(model, inputs, *args, **options):
+        known = dict(inputs)
+        with torch.enable_grad():
+            run.compute_loss(model, known)
+        return step(model, inputs, *args, **options)
+
+    run.prediction_step = with_gradients
+    run.evaluate()
+    assert_same(before, run.objective.state_dict())
 
 
 def test_the_task_is_felt_in_half_precision_too(trainer, tmp_path):

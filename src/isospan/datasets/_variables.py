@@ -9,6 +9,11 @@ import numpy as np
 
 from isospan.errors import FileFormatError, ShapeError
 
+_ADD_SAMPLES = (
+    "A single field becomes array[None]. Series (N, S) are no fields: train an encoder of your own on them in a plain "
+    "loop, or pass its latents to `isospan probe`."
+)
+
 
 def is_real(dtype: Any) -> bool:
     """Whether entries of this type are real numbers: booleans, integers or floating point."""
@@ -60,20 +65,20 @@ def _check_variable(path: Path, arrays: Mapping[str, Any], name: str) -> None:
     if len(array.shape) < 3:
         raise ShapeError(
             f"Fields need a dimension for samples and two for space; {name!r} of {path} has shape "
-            f"{tuple(array.shape)}. Add the missing one, with array[None] for a single sample."
+            f"{tuple(array.shape)}. {_ADD_SAMPLES}"
         )
 
 
 def _explain(path: Path, arrays: Mapping[str, Any], candidates: list[str]) -> str:
     if candidates:
         return (
-            f"{path} has several variables that can be the fields: {', '.join(candidates)}. Name one with variable=... "
-            "The others of them come along by name."
+            f"{path} has several variables that can be the fields: {', '.join(candidates)}. Name one with "
+            "variable=NAME. The others of them come along by name."
         )
     pickled = any(np.dtype(array.dtype).hasobject for array in arrays.values())
     return (
         f"{path} has no variable of real numbers with a dimension for samples and two for space; it has "
-        f"{_contents(arrays)}. Give a single sample a first dimension of 1."
+        f"{_contents(arrays)}. {_ADD_SAMPLES}"
         + (" Pickled objects are refused: loading them can run code." if pickled else "")
     )
 

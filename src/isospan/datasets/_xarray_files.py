@@ -49,7 +49,7 @@ class LazyVariable:
         """Read a slice of samples."""
         what = f"cannot be read at samples {samples.start} to {samples.stop}"
         try:
-            with explained(f"Variable {self.data.name!r} of {self.path}", what=what, remedy=REMEDY):
+            with explained(f"Variable {self.data.name!r} of {self.path}", what=what, remedy=_remedy):
                 return self.data.isel({self.sample_dim: samples}).transpose(self.sample_dim, ...).values
         except FileFormatError as error:
             if isinstance(error.__cause__, MemoryError) and self._bytes(samples) <= physical_memory():
@@ -77,7 +77,7 @@ def open_dataset(path: Path) -> Any:
     """
     suffix = path.suffix.lower()
     try:
-        with explained(path, remedy=REMEDY):
+        with explained(path, remedy=_remedy):
             if suffix in NETCDF:
                 check_classic(path)
             return _opened(path, suffix)
@@ -88,6 +88,21 @@ def open_dataset(path: Path) -> Any:
                 f"({error.__cause__}). Install them: pip install 'isospan[fields]'."
             ) from error
         raise
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about an error of the file libraries, which is damage unless they say otherwise."""
+    if "dimension_names" in str(error) or "_ARRAY_DIMENSIONS" in str(error):
+        return (
+            "The store is whole, but does not name the dimensions of its arrays. Write it with xarray, or with "
+            "dimension_names=... of zarr.create_array."
+        )
+    if "undefined filter" in str(error):  # of HDF5, such as the LZF of h5py
+        return (
+            "The variable is compressed by a filter that this HDF5 library does not have, such as LZF, which only h5py "
+            "reads. Write it again with compression='gzip'."
+        )
+    return REMEDY
 
 
 def _opened(path: Path, suffix: str) -> Any:

@@ -66,7 +66,8 @@ class FieldArray:
             object.__setattr__(self, "dtype", _lossless(self.parts))
         if self.fill is not None and not torch.tensor(self.fill, dtype=self.dtype).isfinite():
             raise OptionError(
-                f"fill stands in for NaN and infinity, so it must be a finite number of {self.dtype}, got {self.fill}."
+                f"fill must be a finite number of {self.dtype}, which replaces NaN and infinity, got {self.fill}. Pass "
+                "fill=VALUE with a number such as 0 or the mean of the field."
             )
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from isospan.datasets import FieldArray, as_array, open_arrays
 from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
+from isospan.experiment.names import check_quantity_names
 from isospan.experiment.targets import ARRAY, Quantity
 
 
@@ -73,7 +74,7 @@ def open_targets(
         fill: what to put in the place of NaN and infinity.
 
     Raises:
-        NameMismatchError: an array that is wanted is not there.
+        NameMismatchError: an array that is wanted is not there, or a quantity cannot have its name.
         ShapeError: it does not have a row for each latent.
         DegenerateDataError: no array has.
 
@@ -98,6 +99,7 @@ def open_targets(
             f"A quantity must have a row for each of the {n} latents, got {_listed(arrays)}. Write it for the samples "
             "of the latents, or name the dimension that counts them as sample_dim."
         )
+    check_quantity_names(wanted)
     quantities = tuple(Quantity(name, ARRAY + array, variable=array) for name, array in wanted.items())
     return quantities, {array: whole[array] for array in wanted.values()}
 
@@ -115,7 +117,7 @@ def _only_matrix(path: Path, arrays: Mapping[str, FieldArray]) -> str:
     matrices = [name for name, array in arrays.items() if len(array.shape) == 2]
     if len(matrices) != 1:
         raise ShapeError(
-            f"Latents must be one array (N, D), and {path} has {_listed(arrays)}. Name the one with variable=..., or "
+            f"Latents must be one array (N, D), and {path} has {_listed(arrays)}. Name the one with variable=NAME, or "
             "write it as a matrix."
         )
     return matrices[0]

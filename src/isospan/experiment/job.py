@@ -112,7 +112,7 @@ class Job:
         config, checkpoints = self.config, self._checkpoints(name, sizes, data)
         saved = checkpoints.latest() if config.resume else None
         self.reporter.stage(f"Training, {name}" + (f", resuming after epoch {saved['epoch']}" if saved else ""))
-        model = description.build(config.encoder_class, seed=config.seed).standardise_(*field_statistics(self.train))
+        model = description.build(config.encoder, seed=config.seed).standardise_(*field_statistics(self.train))
         objective = self._objective(sizes)
         guide = {"objective": objective, "quantities": self.targets} if name == "guided" else {}
         monitor = SubspaceMonitor()

@@ -12,8 +12,12 @@ from typing import Any
 from isospan.errors import OptionError
 
 
-def load_object(reference: str) -> Any:
-    """Return what ``module:name`` or ``path/to/file.py:name`` refers to; the working directory is searched as well.
+def load_object(reference: str, *, search: bool = True) -> Any:
+    """Return what ``module:name`` or ``path/to/file.py:name`` refers to, as a user named it.
+
+    Args:
+        reference: the name. One that comes from a file is for :func:`load_installed`.
+        search: search the working directory as well.
 
     Raises:
         OptionError: the text has another form, there is no such module or name, or importing it fails.
@@ -26,15 +30,39 @@ def load_object(reference: str) -> Any:
     if not module_name or not name:
         raise OptionError(f"{reference!r} must have the form module:name or file.py:name, such as 'physics:vorticity'.")
     try:
-        module = _import(module_name)
+        module = _import(module_name) if search else importlib.import_module(module_name)
     except Exception as error:  # whatever a user's module raises while it is imported
         raise OptionError(
             f"{module_name!r} of {reference!r} cannot be imported ({type(error).__name__}: {error}). "
-            "Name an installed module, or a .py file of the working directory."
+            f"Name an installed module{', or a .py file of the working directory' * search}."
         ) from error
     if not hasattr(module, name):
         raise OptionError(f"{module_name!r} has no {name!r}. It has {', '.join(public_names(module)) or 'nothing'}.")
     return getattr(module, name)
+
+
+def load_installed(reference: str) -> Any:
+    """Return what ``module:name`` of an installed module refers to, where the name comes from a file.
+
+    Importing runs code, so the caller has made sure that the user trusts the file. The file decides no more than which
+    installed module that is: paths are refused, and the working directory is not searched even where ``sys.path`` names
+    it, since it may hold files of the same origin.
+
+    Raises:
+        OptionError: the text has another form, there is no such module or name, or importing it fails.
+
+    Example:
+        >>> load_installed("math:sqrt")(4.0)
+        2.0
+    """
+    module_name, _, name = reference.rpartition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+        raise OptionError(
+            f"Of names in a file only module:name of installed modules is imported, got {reference!r}. Pass the object "
+            "itself, or name it yourself."
+        )
+    with _installed_modules_only():
+        return load_object(reference, search=False)
 
 
 def reference_to(thing: Any) -> str | None:
@@ -82,3 +110,15 @@ def _working_directory_on_path() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(directory)
+
+
+@contextmanager
+def _installed_modules_only() -> Iterator[None]:
+    """Take the working directory from ``sys.path``, under whatever name it is there."""
+    before = list(sys.path)
+    here = Path.cwd().resolve()
+    sys.path[:] = [entry for entry in before if Path(entry).resolve() != here]
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -1,18 +1,31 @@
 """The network of a run: made from its description, saved with it, loaded from it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from isospan._tensor_files import load_tensors, save_tensors
 from isospan.errors import FileFormatError, OptionError
-from isospan.experiment.loading import load_object
+from isospan.experiment.headers import are_all, check_fields, is_count, is_optional, is_text
+from isospan.experiment.loading import load_installed, load_object
 from isospan.training import ConvAutoencoder, seeded
 
 SCHEMA_VERSION = 1
+Encoder = str | Callable[..., nn.Module]
+"""``module:Class``, ``file.py:Class``, or the class itself."""
+
+FIELDS = {
+    "channels": (is_count, "a whole number of at least 1"),
+    "size": (are_all(is_count, count=2), "two whole numbers of at least 1"),
+    "latent_dim": (is_count, "a whole number of at least 1"),
+    "width": (is_count, "a whole number of at least 1"),
+    "periodic": (lambda value: isinstance(value, bool), "true or false"),
+    "encoder": (is_optional(is_text), "a text or null"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class NetworkDescription:
         latent_dim: D.
         width: channels of the first convolution.
         periodic: whether its convolutions wrap around.
-        encoder: ``module:Class`` of a user's encoder.
+        encoder: ``module:Class`` of a user's encoder. It is a note: :meth:`build` is given the class.
     """
 
     channels: int
@@ -36,23 +49,58 @@ class NetworkDescription:
     encoder: str | None = None
 
     @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Self:
-        """Return the description that ``dataclasses.asdict`` wrote down."""
-        return cls(**{**record, "size": tuple(record["size"])})
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Return the description that ``dataclasses.asdict`` wrote down.
 
-    def build(self, encoder: Callable[..., nn.Module] | None = None, *, seed: int = 0) -> ConvAutoencoder:
+        Raises:
+            FileFormatError: a field is missing or of another type.
+        """
+        check_fields(record, FIELDS, of="network")
+        values: dict[str, Any] = {name: record[name] for name in FIELDS}
+        return cls(**values | {"size": tuple(record["size"])})
+
+    def build(self, encoder: Encoder | None = None, *, seed: int = 0) -> ConvAutoencoder:
         """Make the network, with weights of this seed.
 
         Args:
-            encoder: the class of a user's encoder, where it is not to be found by name.
+            encoder: that of the user, as the user gave it. The name in the description is never imported.
             seed: of the weights.
+
+        Raises:
+            OptionError: the encoder cannot be found or made, or is missing.
         """
-        make = encoder or (load_object(self.encoder) if self.encoder else None)
+        if self.encoder is not None and encoder is None:
+            raise OptionError(f"The network has the encoder {self.encoder!r}, which must be passed. Pass its class.")
+        make = load_object(encoder) if isinstance(encoder, str) else encoder
         with seeded(seed):
             own = None if make is None else self._make_encoder(make)
-            return ConvAutoencoder(
-                self.channels, self.size, self.latent_dim, width=self.width, periodic=self.periodic, encoder=own
-            )
+            return self._assembled(own)
+
+    def check_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Require weights of the shapes that the network has, before it takes memory; those of an encoder are left out.
+
+        Raises:
+            FileFormatError: some are missing, or of other shapes.
+        """
+        try:
+            with torch.device("meta"):
+                expected = self._assembled(None).state_dict()
+        except (OptionError, RuntimeError, OverflowError, TypeError) as error:
+            raise FileFormatError(f"No network can be made of the description {self} ({error}).") from error
+        for name, tensor in expected.items():
+            if self.encoder is not None and name.startswith("encoder."):
+                continue
+            got = tuple(weights[name].shape) if name in weights else None
+            if got != tuple(tensor.shape):
+                raise FileFormatError(
+                    f"The weights do not fit the network it describes: {name} must have shape {tuple(tensor.shape)}, "
+                    f"got {got or 'none'}."
+                )
+
+    def _assembled(self, encoder: nn.Module | None) -> ConvAutoencoder:
+        return ConvAutoencoder(
+            self.channels, self.size, self.latent_dim, width=self.width, periodic=self.periodic, encoder=encoder
+        )
 
     def _make_encoder(self, make: Callable[..., nn.Module]) -> nn.Module:
         try:
@@ -74,23 +122,40 @@ def save_network(
     save_tensors(path, model.state_dict(), kind="network", schema=SCHEMA_VERSION, network=asdict(description), run=run)
 
 
-def load_network(path: str | os.PathLike[str]) -> tuple[ConvAutoencoder, dict[str, Any]]:
+def load_network(
+    path: str | os.PathLike[str], *, trust: bool = False, encoder: Encoder | None = None
+) -> tuple[ConvAutoencoder, dict[str, Any]]:
     """Return the network, in evaluation mode on the CPU, and the record of its run.
 
     The checksum of the file is verified where it has one.
 
+    Args:
+        path: of the file.
+        trust: import the encoder that the file names, from an installed module. Importing runs code: only for files of
+            whom you trust.
+        encoder: the class of the user's encoder, or its name, instead of the name in the file.
+
     Raises:
-        FileFormatError: the file is missing, damaged, of another program or version, or its weights are not finite.
+        FileFormatError: the file is missing, damaged, of another program or version, a field is no such, or the
+            weights are not finite.
+        OptionError: the network has an encoder of the user, which was not passed and is not trusted, or is no
+            ``nn.Module``.
     """
-    description, run, weights = load_tensors(
+    header, weights = load_tensors(
         path,
-        lambda header, tensors: (NetworkDescription.from_dict(header["network"]), header["run"], tensors),
+        lambda header, tensors: ((header["network"], header["run"]), tensors),
         kind="network",
         schema=SCHEMA_VERSION,
         what="a network that isospan wrote",
         remedy="Pass the directory of a finished run.",
     )
-    model = description.build()
+    try:
+        description = NetworkDescription.from_dict(header[0])
+        check_fields(header[1], {}, of="run")
+        description.check_weights(weights)
+    except FileFormatError as error:
+        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+    model = description.build(_encoder(description.encoder, os.fspath(path), trust=trust, given=encoder))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -101,4 +166,25 @@ def load_network(path: str | os.PathLike[str]) -> tuple[ConvAutoencoder, dict[st
         raise FileFormatError(
             f"{path} must hold finite weights, but {', '.join(bad)} are not. Train the network again."
         )
-    return model.eval(), run
+    return model.eval(), header[1]
+
+
+def _encoder(named: str | None, path: str, *, trust: bool, given: Encoder | None) -> Encoder | None:
+    """What the user gave, else what the file names if the user trusts it."""
+    if named is None and given is not None:
+        raise OptionError(f"The network in {path} has the encoder of isospan, got encoder={given!r}. Leave it out.")
+    if named is None or given is not None:
+        return given
+    if not trust:
+        raise OptionError(
+            f"The network in {path} names the encoder {named!r}. Importing a name runs code, so no name of a file is "
+            "imported unasked. Pass the class with encoder=CLASS; or trust=True, if you trust who wrote the file and "
+            "the module is installed."
+        )
+    found = load_installed(named)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise OptionError(
+            f"The encoder that {path} names must be a subclass of nn.Module, and {named!r} is {found!r}, which is not "
+            "called. Pass the class with encoder=CLASS."
+        )
+    return found

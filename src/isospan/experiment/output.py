@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
+from zipfile import ZipFile
 
 import numpy as np
 
 from isospan._files import atomic_path
 from isospan.errors import OptionError
 from isospan.experiment.config import PathLike
+from isospan.experiment.names import apart, file_name, netcdf_name, npz_name
 from isospan.experiment.use import Edited
 from isospan.guided.sizing import ThresholdSweep
 
 NETCDF = (".nc", ".nc4", ".netcdf")
+AXES = ("channel", "y", "x")
 
 
 def decoded_path(directory: PathLike, files: Sequence[PathLike]) -> Path:
@@ -47,6 +51,9 @@ def check_decoded_path(path: PathLike) -> Path:
 
 def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coordinate: Any = None) -> Path:
     """Write quantities as NetCDF or ``.npz``.
+
+    A name that NetCDF cannot hold, such as ``u/v``, is written with percent signs, ``u%2Fv``. One that is taken, such
+    as that of the samples' dimension, gets an underscore. The attribute ``long_name`` is the name as it was.
 
     Args:
         path: of the file, which its suffix decides.
@@ -88,15 +95,24 @@ def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", s
     arrays |= {f"read_{key}": y for key, y in edited.read_after.items()}
     numbers = {key: values.detach().cpu().numpy() for key, values in arrays.items()}
     written = [write_decoded(directory / f"{name}{suffix}", numbers, edited.sample_coordinate)]
-    for quantity in edited.targets:
-        written.append(directory / f"{name}-{quantity}.png")
+    for quantity, part in apart(edited.targets, file_name, same=_alike).items():
+        written.append(directory / f"{name}-{part}.png")
         with atomic_path(written[-1]) as temporary:
             temporary.write_bytes(to_png(edit_panel(edit_example(edited, quantity))))
     return written
 
 
+def _alike(text: str) -> str:
+    """The same for names that a file system may take for one."""
+    return normalize("NFC", text).casefold()
+
+
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    """Write what ``numpy.savez`` writes, whose keywords would otherwise be names that arrays cannot have."""
+    with ZipFile(path, "w") as archive:
+        for name, entry in apart(arrays, npz_name).items():
+            with archive.open(f"{entry}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asarray(arrays[name]), allow_pickle=False)
 
 
 def _write_netcdf(path: Path, dataset: Any) -> None:
@@ -111,11 +127,16 @@ def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any) -> Any:
 
     if coordinate is None:
         coordinate = xarray.DataArray(np.arange(len(next(iter(decoded.values())))), dims=["sample"], name="sample")
+    sample = netcdf_name(str(coordinate.name))
+    coordinate = coordinate.rename({coordinate.dims[0]: sample}).rename(sample)
+    names = apart(decoded, netcdf_name, taken=[sample])
     variables = {}
     for name, values in decoded.items():
-        axes = [f"{name}_channel", f"{name}_y", f"{name}_x"][-(values.ndim - 1) :] if values.ndim > 1 else []
-        variables[name] = ((coordinate.name, *axes), values)
-    return xarray.Dataset(variables, coords={coordinate.name: coordinate})
+        axes = [f"{names[name]}_{axis}" for axis in AXES[-(values.ndim - 1) :]] if values.ndim > 1 else []
+        others = [*names.values(), *(axis for dims, *_ in variables.values() for axis in dims), sample]
+        dims = (sample, *apart(axes, str, taken=others).values())
+        variables[names[name]] = (dims, values, {"long_name": name})
+    return xarray.Dataset(variables, coords={sample: coordinate})
 
 
 def write_sweep(path: PathLike, sweep: ThresholdSweep) -> Path:

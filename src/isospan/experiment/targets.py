@@ -12,6 +12,7 @@ from torch import Tensor
 from isospan._checks import check_floating, check_not_empty
 from isospan.errors import IsospanError, OptionError, ShapeError
 from isospan.experiment.loading import load_object, reference_to
+from isospan.experiment.names import check_quantity_names
 from isospan.guided.fields import BUILTIN_QUANTITIES, Spacing, divergence, kinetic_energy, strain_rate, vorticity
 from isospan.guided.pooling import pool
 from isospan.training import Samples
@@ -45,6 +46,7 @@ def parse_quantities(
     *,
     variables: Sequence[str] = (),
     left_out: Mapping[str, str] | None = None,
+    load: Callable[[str], Any] = load_object,
 ) -> tuple[Quantity, ...]:
     """Find what each quantity refers to.
 
@@ -53,8 +55,10 @@ def parse_quantities(
             ``array:VARIABLE``, or nothing: then the name is that of a built-in quantity, or else of a variable.
         variables: what the file holds.
         left_out: why further variables of the file cannot be quantities, by name.
+        load: finds ``module:function``.
 
     Raises:
+        NameMismatchError: a quantity cannot have its name.
         ShapeError: it is a variable that does not have the samples.
         OptionError: it refers to nothing, or to a function that only the run had to which it was passed.
         DegenerateDataError: there is no quantity.
@@ -64,7 +68,8 @@ def parse_quantities(
         'air_temperature'
     """
     check_not_empty(wanted, what="quantities")
-    return tuple(_find(name, how, list(variables), left_out or {}) for name, how in wanted.items())
+    check_quantity_names(wanted)
+    return tuple(_find(name, how, list(variables), left_out or {}, load) for name, how in wanted.items())
 
 
 def variables_of(wanted: Mapping[str, str | Function]) -> list[str]:
@@ -172,7 +177,9 @@ class Targets:
         return _with_axis(y)
 
 
-def _find(name: str, how: str | Function, variables: list[str], left_out: Mapping[str, str]) -> Quantity:
+def _find(
+    name: str, how: str | Function, variables: list[str], left_out: Mapping[str, str], load: Callable[[str], Any]
+) -> Quantity:
     if callable(how):
         return Quantity(name, as_text(how), function=how)
     text = how or name
@@ -190,7 +197,7 @@ def _find(name: str, how: str | Function, variables: list[str], left_out: Mappin
     if text in left_out:
         return Quantity(name, ARRAY + text, variable=_known_variable(text, variables, left_out))
     if ":" in text:
-        return Quantity(name, text, function=_function(text))
+        return Quantity(name, text, function=_function(text, load))
     raise OptionError(
         f"There is no quantity {text!r}. Built in are {', '.join(sorted(BUILTIN_QUANTITIES))}; the file holds the "
         f"variables {', '.join(variables) or 'none'}; module:function names a function of your own."
@@ -208,8 +215,8 @@ def _known_variable(variable: str, variables: list[str], left_out: Mapping[str, 
     return variable
 
 
-def _function(reference: str) -> Function:
-    found: Any = load_object(reference)
+def _function(reference: str, load: Callable[[str], Any]) -> Function:
+    found = load(reference)
     if not callable(found):
         raise OptionError(f"{reference!r} must be a function of fields (B, C, H, W), got {type(found).__name__}.")
     return found

@@ -1,7 +1,7 @@
 """Using what was trained: read the quantities of new fields, and change them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,16 +17,21 @@ from isospan.errors import (
     DegenerateDataError,
     DtypeError,
     FileFormatError,
+    IsospanError,
     NameMismatchError,
     OptionError,
     ShapeError,
 )
 from isospan.experiment.config import PathLike, check_device
 from isospan.experiment.data import Source, read_source
-from isospan.experiment.network import load_network
-from isospan.experiment.targets import ARRAY, PASSED, Quantity, Targets, parse_quantities
+from isospan.experiment.headers import are_all, check_fields, is_count, is_dict_of, is_number, is_optional, is_text
+from isospan.experiment.loading import load_installed, load_object
+from isospan.experiment.names import check_quantity_names
+from isospan.experiment.network import Encoder, load_network
+from isospan.experiment.targets import ARRAY, Function, Quantity, Targets, parse_quantities
 from isospan.guided.evaluation import Evaluation, evaluate_moments
-from isospan.guided.latent_space import LatentSpace
+from isospan.guided.fields import BUILTIN_QUANTITIES
+from isospan.guided.latent_space import BY_QUANTITY, LatentSpace
 from isospan.guided.pooling import pool
 from isospan.training import ConvAutoencoder, Samples, encode_samples, encoded_moments, select
 from isospan.training.samples import read_batches
@@ -34,36 +39,82 @@ from isospan.training.samples import read_batches
 FAR = 5.0
 """Standard deviations from the mean of the training data beyond which a target is unlike all that was trained on."""
 Change = str | float | PathLike | Tensor | np.ndarray
+Functions = Mapping[str, str | Function]
+
+RECORD = {
+    "channels": (are_all(is_text), "a list of names"),
+    "quantities": (is_dict_of(is_text), "a dict of texts"),
+    "dims": (
+        is_dict_of(lambda pair: isinstance(pair, list) and len(pair) == 2 and is_optional(is_count)(pair[0])),
+        "a dict of pairs (n, k)",
+    ),
+    "settings": (is_dict_of(lambda value: True), "a dict"),
+}
+SETTINGS = {
+    "sample_dim": (lambda value: value is None or is_text(value) or value == 0 or is_count(value), "a name or number"),
+    "fill": (is_optional(is_number), "a finite number or null"),
+    "dx": (lambda value: is_number(value) or are_all(is_number, count=2)(value), "one number or two"),
+    "periodic": (lambda value: isinstance(value, bool), "true or false"),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
     """The network and the latent space that a run wrote.
 
+    No name in its files is imported unless ``trust`` says so, since importing runs code. All quantities are decoded and
+    edited without their functions, which only the comparison with the fields needs.
+
     Attributes:
         model: the network, in evaluation mode.
         space: its latent space.
         record: what the run was asked for.
+        functions: quantities that were passed again {name: how}, instead of the names in the files.
+        trust: whether functions that the files name are imported from installed modules.
     """
 
     model: ConvAutoencoder
     space: LatentSpace
     record: Mapping[str, Any]
+    functions: Functions = field(default_factory=dict)
+    trust: bool = False
 
     @classmethod
-    def load(cls, directory: PathLike, *, device: str = "cpu") -> Self:
+    def load(
+        cls,
+        directory: PathLike,
+        *,
+        device: str = "cpu",
+        encoder: Encoder | None = None,
+        quantities: Functions | None = None,
+        trust: bool = False,
+    ) -> Self:
         """Read the results in a directory.
 
+        Args:
+            directory: of a finished run.
+            device: where to compute.
+            encoder: the class of the encoder, or its name, if the run was trained with one of the user.
+            quantities: {name: function or its name} of quantities that functions of the user compute.
+            trust: import the encoder and the functions that the files name and that were not passed, from installed
+                modules. Importing runs code: only for files of whom you trust.
+
         Raises:
-            FileFormatError: it holds no finished run, or its files are damaged.
-            OptionError: the device cannot be used.
+            FileFormatError: it holds no finished run, or its files are damaged, or a field in them is of another type.
+            NameMismatchError: ``quantities`` names one that the run does not hold.
+            OptionError: the device cannot be used, or the encoder is not passed and not trusted.
         """
         check_device(device)
         directory = Path(directory)
         if not (directory / "model.safetensors").is_file():
             raise FileFormatError(f"{os.fspath(directory)} holds no finished run: there is no model.safetensors in it.")
-        model, record = load_network(directory / "model.safetensors")
-        return cls(model.to(device), LatentSpace.load(directory / "space.safetensors").to(device=device), record)
+        space = _load_space(directory / "space.safetensors")
+        model, record = load_network(directory / "model.safetensors", trust=trust, encoder=encoder)
+        _check_record(record, space, directory)
+        unknown = sorted(set(quantities or {}) - set(space.names))
+        if unknown:
+            raise NameMismatchError(f"The run holds the quantities {space.names}, got {unknown}. Name some of these.")
+        return cls(model.to(device), space.to(device=device), record, dict(quantities or {}), trust)
 
     def open(self, files: Sequence[PathLike]) -> Source:
         """Open the fields of files, by the names of the variables that the network was trained on."""
@@ -101,14 +152,41 @@ class TrainedRun:
         readings = self.space.decode(z), self.space.decode(edited)
         return Edited(before, after, dict(targets), *readings, edited, *computed)
 
-    def targets(self) -> Targets:
-        """Return the quantities of the run that are functions of the fields and can be found again."""
+    def targets(self, names: Collection[str] | None = None, source: Source | None = None) -> Targets:
+        """Return quantities of the run that can be computed: functions of the fields, and arrays of a source.
+
+        Args:
+            names: of the quantities; all by default. Only their functions are imported.
+            source: the fields, whose files hold the arrays; without it arrays are left out.
+
+        Warns:
+            NumericalWarning: a function is left out, since it was neither passed nor is trusted, or is not there.
+        """
         settings, dims = self.record["settings"], self.record["dims"]
-        texts = {name: how for name, how in self.record["quantities"].items() if not how.startswith((ARRAY, PASSED))}
         dx = tuple(settings["dx"]) if isinstance(settings["dx"], list) else settings["dx"]
         bins = {name: n for name, (n, _) in dims.items()}
-        found = tuple(quantity for name, how in texts.items() for quantity in _found(name, how))
+        wanted = self.space.names if names is None else names
+        found = tuple(quantity for name in wanted for quantity in self._found(name, source))
         return Targets(found, dx=dx, periodic=settings["periodic"], bins=bins)
+
+    def _found(self, name: str, source: Source | None) -> tuple[Quantity, ...]:
+        """The quantity, or none where its function or array is not at hand."""
+        where = {"variables": source.variables, "left_out": source.left_out} if source else {}
+        if name in self.functions:
+            return parse_quantities({name: self.functions[name]}, load=load_object, **where)
+        how = self.record["quantities"][name] or name
+        if how.startswith(ARRAY) and source is None:
+            return ()
+        if how.startswith(ARRAY) or how in BUILTIN_QUANTITIES:
+            return parse_quantities({name: how}, **where)
+        try:
+            return parse_quantities({name: how}, load=load_installed if self.trust else _not_trusted)
+        except OptionError as error:
+            warn(
+                f"Quantity {name!r} is read and edited, but not computed from fields. {error} Pass the function with "
+                f"quantities={{{name!r}: FUNCTION}}."
+            )
+            return ()
 
     def _warn_if_far(self, targets: Mapping[str, Tensor]) -> None:
         for name, y in targets.items():
@@ -168,23 +246,39 @@ class Edited:
         return float((made * asked).sum() / asked.square().sum())
 
 
-def decode(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: str = "cpu") -> dict[str, np.ndarray]:
+def decode(
+    directory: PathLike,
+    files: PathLike | Sequence[PathLike],
+    *,
+    device: str = "cpu",
+    encoder: Encoder | None = None,
+    trust: bool = False,
+) -> dict[str, np.ndarray]:
     """Read every quantity of the fields in files.
 
     Args:
         directory: of a finished run.
         files: with fields of the same variables and size.
         device: where to compute.
+        encoder: see :meth:`TrainedRun.load`, for a run with an encoder of the user.
+        trust: import names that the files hold and that were not passed; see :meth:`TrainedRun.load`.
 
     Returns:
         {name: (N, ...)}, pooled as in the run, in the quantity's units.
     """
-    run = TrainedRun.load(directory, device=device)
+    run = TrainedRun.load(directory, device=device, encoder=encoder, trust=trust)
     return run.decode(run.open(_listed(files)).samples)
 
 
 def edit(
-    directory: PathLike, files: PathLike | Sequence[PathLike], changes: Mapping[str, Change], *, device: str = "cpu"
+    directory: PathLike,
+    files: PathLike | Sequence[PathLike],
+    changes: Mapping[str, Change],
+    *,
+    device: str = "cpu",
+    encoder: Encoder | None = None,
+    quantities: Functions | None = None,
+    trust: bool = False,
 ) -> Edited:
     """Change quantities of the fields in files, and leave the other quantities as they were.
 
@@ -194,13 +288,20 @@ def edit(
         changes: {name: target}. A number is set everywhere; ``"*1.5"`` and ``"+0.2"`` change what is read from the
             latent; an array, or the path of a ``.npy`` or ``.npz`` file, is pooled as in the run where it is not yet.
         device: where to compute.
+        encoder: see :meth:`TrainedRun.load`, for a run with an encoder of the user.
+        quantities: {name: function or its name} of the quantities that functions of the user compute.
+        trust: import names that the files hold and that were not passed; see :meth:`TrainedRun.load`.
+
+    Warns:
+        NumericalWarning: the function of a changed quantity was not passed and is not trusted, so that what the edit
+            achieves of it is not computed; or a target is far from all that was trained on.
 
     Raises:
         NameMismatchError: the run holds no such quantity.
         OptionError: a change cannot be understood.
         ShapeError: an array does not fit.
     """
-    run = TrainedRun.load(directory, device=device)
+    run = TrainedRun.load(directory, device=device, encoder=encoder, quantities=quantities, trust=trust)
     source = run.open(_listed(files))
     z = run.encode(source.samples).double()  # in which quantities keep the digits of their units
     read = run.space.decode(z)
@@ -210,10 +311,18 @@ def edit(
             f"The run holds the quantities {list(read)}, got {list(changes)}. Name at least one of them."
         )
     targets = {name: parse_change(name, how, read[name]) for name, how in changes.items()}
-    return replace(run.edit(z, targets, run.targets()), sample_coordinate=source.sample_coordinate)
+    return replace(run.edit(z, targets, run.targets(changes)), sample_coordinate=source.sample_coordinate)
 
 
-def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: str = "cpu") -> Evaluation:
+def probe(
+    directory: PathLike,
+    files: PathLike | Sequence[PathLike],
+    *,
+    device: str = "cpu",
+    encoder: Encoder | None = None,
+    quantities: Functions | None = None,
+    trust: bool = False,
+) -> Evaluation:
     """Score a run on the fields of files, for which its quantities can be computed; probes are cross-fitted on halves.
 
     Probes that a half of the samples does not determine are NaN: where it has fewer than two samples for each degree of
@@ -221,21 +330,35 @@ def probe(directory: PathLike, files: PathLike | Sequence[PathLike], *, device: 
     ``probe_r2``), or the P entries of a quantity (``target_r2``); fewer where some are constant or repeat others.
     ``decode_r2`` needs none.
 
+    Quantities whose functions were not passed and are not trusted have no score, and their subspaces count as free.
+
+    Args:
+        directory: of a finished run.
+        files: with fields of the same variables and size, and the arrays that are quantities.
+        device: where to compute.
+        encoder: see :meth:`TrainedRun.load`, for a run with an encoder of the user.
+        quantities: {name: function or its name} of the quantities that functions of the user compute.
+        trust: import names that the files hold and that were not passed; see :meth:`TrainedRun.load`.
+
     Warns:
-        NumericalWarning: some probes were left out.
+        NumericalWarning: some quantities or probes were left out.
 
     Raises:
-        OptionError: a quantity cannot be found again, such as a lambda that was passed from Python.
+        OptionError: no quantity can be computed, or the files do not hold the array of one.
     """
-    run = TrainedRun.load(directory, device=device)
+    run = TrainedRun.load(directory, device=device, encoder=encoder, quantities=quantities, trust=trust)
     source = run.open(_listed(files))
-    quantities = parse_quantities(run.record["quantities"], variables=source.variables, left_out=source.left_out)
-    samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
-    targets = replace(run.targets(), quantities=quantities)
+    targets = run.targets(source=source)
+    if not targets.names:
+        raise OptionError(
+            f"None of the quantities {run.space.names} can be computed from the fields, so there is nothing to score. "
+            "Pass their functions with quantities={NAME: FUNCTION}, or trust=True if you trust who wrote the run."
+        )
+    samples = source.with_known([quantity.variable for quantity in targets.quantities if quantity.variable])
     first, second = (
         encoded_moments(run.model, half, targets, target_covariance=targets.several) for half in halves(samples)
     )
-    return evaluate_moments(run.space, [(second, first), (first, second)])
+    return evaluate_moments(_of(run.space, targets.names), [(second, first), (first, second)])
 
 
 def halves(samples: Samples) -> tuple[Samples, Samples]:
@@ -254,12 +377,48 @@ def halves(samples: Samples) -> tuple[Samples, Samples]:
     return select(samples, [range(n // 2)]), select(samples, [range(n // 2, n)])
 
 
-def _found(name: str, how: str) -> tuple[Quantity, ...]:
-    """The quantity, or none where its module is not here any more."""
+def _not_trusted(reference: str) -> Any:
+    raise OptionError(
+        f"The files of the run name its function {reference!r}. Importing a name runs code, so no name of a file is "
+        "imported unasked; trust=True allows it, for installed modules."
+    )
+
+
+def _load_space(path: Path) -> LatentSpace:
     try:
-        return parse_quantities({name: how})
-    except OptionError:
-        return ()
+        space = LatentSpace.load(path)
+        check_quantity_names(space.names)
+    except FileFormatError:
+        raise
+    except (IsospanError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise FileFormatError(
+            f"{os.fspath(path)} holds no latent space that can be used ({error}). Pass the directory of a finished run."
+        ) from error
+    return space
+
+
+def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path) -> None:
+    """Require a record of the types that are used, and of the quantities of the space."""
+    check_fields(record, RECORD, of="run")
+    check_fields(record["settings"], SETTINGS, of="settings of the run")
+    names = [sorted(record[what]) for what in ("quantities", "dims")]
+    if names != [sorted(space.names)] * 2:
+        raise FileFormatError(
+            f"The files in {os.fspath(directory)} must be of one run, got a space of {sorted(space.names)}, quantities "
+            f"{names[0]} and sizes of {names[1]}. Pass the directory of a finished run."
+        )
+    unlike = {name: n for name, (n, _) in record["dims"].items() if n and n != space.shapes[name][-1]}
+    if unlike:
+        raise FileFormatError(
+            f"The pooled sizes must be those of the space, {dict(space.shapes)}, got {unlike} in "
+            f"{os.fspath(directory)}. Pass the directory of a finished run."
+        )
+
+
+def _of(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
+    """The space with the subspaces of these quantities alone."""
+    parts = {what: {name: getattr(space, what)[name] for name in names} for what in (*BY_QUANTITY, "shapes")}
+    return LatentSpace(z_mean=space.z_mean, **parts)
 
 
 def _computed(quantities: Targets, fields: Tensor) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """How well a latent space holds its quantities, on held-out data."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import combinations
 from math import isnan
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Data = tuple[Tensor, dict[str, Tensor]]
 
+LEFT_OUT = 0.05
+"""R² by which the full linear probe is above the best probe of rank k where k directions are too few."""
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -46,6 +49,7 @@ class Evaluation:
         variance_share: share of the latent variance inside each subspace, and outside all of them ("free").
         spectrum: standard deviations of the free part along its principal axes, descending.
         n_samples: how many samples were scored.
+        k: dimension of each subspace, the rank of ``ceiling_r2``.
     """
 
     names: tuple[str, ...]
@@ -59,6 +63,41 @@ class Evaluation:
     variance_share: dict[str, float]
     spectrum: Tensor
     n_samples: int
+    k: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, float]:
+        r"""Quantities of which k directions leave out much that the latent holds: {name: how much R²}.
+
+        .. math:: R^2_\text{full linear probe} - R^2_\text{best rank-k probe} > 0.05
+
+        Where a quantity is here, its k is too small, whatever the subspace.
+
+        Example:
+            >>> import torch
+            >>> from isospan.guided import SpaceObjective
+            >>> z = torch.randn(400, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            >>> z = z * torch.tensor([2.0, 1.0, 1.0, 1.0])  # the first direction has 4/7 of the variance
+            >>> objective = SpaceObjective({"all": 1, "first": 1}, latent_dim=4)
+            >>> y = {"all": z, "first": z[:, :1]}
+            >>> _ = objective.solve(z, y)
+            >>> evaluation = evaluate(objective.space, z, y)
+            >>> {name: round(gap, 2) for name, gap in evaluation.left_out.items()}
+            {'all': 0.42}
+            >>> evaluation.left_out_notes
+            ['all: k = 1 leaves out 0.42, since the best probe of rank k has R² 0.58 and the full linear probe 1.00.']
+        """
+        gaps = {name: self.probe_r2[name] - self.ceiling_r2[name] for name in self.names}
+        return {name: gap for name, gap in gaps.items() if gap > LEFT_OUT}
+
+    @property
+    def left_out_notes(self) -> list[str]:
+        """A sentence for each quantity of :attr:`left_out`."""
+        return [
+            f"{name}: k = {self.k.get(name, '?')} leaves out {gap:.2f}, since the best probe of rank k has R² "
+            f"{self.ceiling_r2[name]:.2f} and the full linear probe {self.probe_r2[name]:.2f}."
+            for name, gap in self.left_out.items()
+        ]
 
     @property
     def excess_leakage(self) -> Tensor:
@@ -81,7 +120,7 @@ class Evaluation:
             "n_samples": self.n_samples,
             **{
                 key: dict(getattr(self, key))
-                for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2", "variance_share")
+                for key in ("k", "own_r2", "ceiling_r2", "probe_r2", "decode_r2", "left_out", "variance_share")
             },
             **{key: getattr(self, key).tolist() for key in ("cross_r2", "target_r2", "excess_leakage", "spectrum")},
             "angles_deg": {f"{i} | {j}": angles.tolist() for (i, j), angles in self.angles.items()},
@@ -209,6 +248,7 @@ def evaluate_moments(
         variance_share=share,
         spectrum=spectrum,
         n_samples=round(float(whole.count)),
+        k={name: len(W) for name, W in space.W.items()},
     )
     _warn_of_unknown(evaluation, space, fitted=min(int(fit.count) for fit, _ in folds))
     return evaluation

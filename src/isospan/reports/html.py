@@ -48,8 +48,9 @@ def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
     drawn = draw_figures(summary)
     for name, figure in drawn.items():
         _write(out / "figures" / f"{name}.png", to_png(figure))
-    _write(out / "metrics.json", to_json(metrics_of(summary)).encode())
-    _write(out / "report.html", render_html(summary, drawn).encode())
+    # names of files may hold bytes that are no text, which Python keeps as surrogates; \udcff is one in JSON too
+    _write(out / "metrics.json", to_json(metrics_of(summary)).encode(errors="backslashreplace"))
+    _write(out / "report.html", render_html(summary, drawn).encode(errors="backslashreplace"))
     return out / "report.html"
 
 

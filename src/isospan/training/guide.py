@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isospan.guided.losses.combined import TERMS
 from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective
 from isospan.training.means import Means
@@ -23,7 +24,7 @@ class Guide:
 
     Attributes:
         terms: those of the last batch that was trained on, of all processes together.
-        training: means of the objective's terms since they were last read, of batches to train on.
+        training: means of the terms that have a weight, since they were last read, of batches to train on.
         held_out: the same of other batches.
 
     Example:
@@ -38,6 +39,12 @@ class Guide:
     def __init__(self, objective: SpaceObjective, monitor: SubspaceMonitor | None = None) -> None:
         self.objective, self.monitor, self.terms = objective, monitor, dict[str, Tensor]()
         self.training, self.held_out = Means(), Means()
+        self.evaluating, self._mode = False, objective.training
+
+    @property
+    def logged(self) -> dict[str, Tensor]:
+        """The :attr:`terms` that have a weight; the others are 0."""
+        return self._weighed(self.terms)
 
     def total(
         self,
@@ -47,16 +54,30 @@ class Guide:
         *,
         read: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return ``objective.total(task_loss, z, y, read=read)``; without gradients the batch is not taken in."""
+        """Return ``objective.total(task_loss, z, y, read=read)``.
+
+        In an evaluation (:meth:`begin_evaluation`), and without gradients, the batch is not taken in.
+        """
         if self.objective.step.device != z.device:
             self.objective.to(z.device)
-        self.objective.train(torch.is_grad_enabled())
+        self.objective.train(torch.is_grad_enabled() and not self.evaluating)
         loss = self.objective.total(task_loss, z, y, read=read)
         if self.objective.training:
             self._trained(samples=len(z))
         else:
-            self.held_out.add(self.objective.terms, samples=len(z))
+            self.held_out.add(self._weighed(self.objective.terms), samples=len(z))
         return loss
+
+    def begin_evaluation(self) -> None:
+        """Take in no batch until :meth:`end_evaluation`, whether gradients are on or the objective itself is called."""
+        self.evaluating, self._mode = True, self.objective.training
+        self.objective.eval()
+
+    def end_evaluation(self) -> None:
+        """Give the objective the mode that it had, and forget means that nobody asked for."""
+        if self.evaluating:
+            self.evaluating, self.held_out = False, Means()
+            self.objective.train(self._mode)
 
     def held_out_means(self) -> dict[str, float]:
         """Return the means of batches that were not trained on, of all processes together."""
@@ -89,8 +110,12 @@ class Guide:
         """Log the terms of a batch that was trained on."""
         self.terms, of_all = self._of_all(self.objective.terms, samples)
         self.objective.terms = self.terms
-        self.training.add(self.terms, samples=of_all)
+        self.training.add(self.logged, samples=of_all)
         self._follow()
+
+    def _weighed(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        weights = self.objective.weights
+        return {name: value for name, value in terms.items() if name not in TERMS or weights.get(name)}
 
     def _follow(self) -> None:
         if self.monitor is not None:

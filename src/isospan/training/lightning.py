@@ -21,9 +21,15 @@ class GuideCallback(Callback):
     """Keeps an objective beside a LightningModule, whose steps add the guidance by :meth:`total`.
 
     The objective follows the module to its device, re-solves on its schedule, and is part of Lightning's checkpoints.
-    Its terms are logged as ``guide/...`` at every step of training, and as ``val_guide/...``, the means of a
-    validation. Under DDP the processes solve together, each from its part of the batch. Where gradients of several
-    batches are accumulated, each of them counts.
+    Its terms that have a weight are logged as ``guide/...`` at every step of training, and as ``val_guide/...`` and
+    ``test_guide/...``, the means of a validation or test.
+
+    In ``validation_step`` and ``test_step`` the same :meth:`total` scores a batch without taking it in. While Lightning
+    validates, tests or predicts, the objective is in evaluation mode, whether it is a submodule of the LightningModule
+    or not: a direct call of ``guide.objective(z, y)`` takes in no held-out data either.
+
+    Under DDP the processes solve together, each from its part of the batch. Where gradients of several batches are
+    accumulated, each of them counts.
 
     Args:
         objective: the guidance.
@@ -65,7 +71,7 @@ class GuideCallback(Callback):
     ) -> Tensor:
         """Return :meth:`SpaceObjective.total <isospan.guided.SpaceObjective.total>`.
 
-        Without gradients, as in validation, the batch is not taken in.
+        In validation, test and prediction, and without gradients, the batch is not taken in.
 
         Raises:
             OptionError: there are gradients, and no Trainer at work that has this among its callbacks.
@@ -85,10 +91,12 @@ class GuideCallback(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Know that it is done."""
         self._attached = False
+        self._guide.end_evaluation()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Know that it has failed, which comes in the place of :meth:`teardown`."""
         self._attached = False
+        self._guide.end_evaluation()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Count the epochs before this one; one that was resumed after its last step has no other beginning."""
@@ -96,12 +104,26 @@ class GuideCallback(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Log the terms of the batch."""
-        pl_module.log_dict({f"guide/{name}": value for name, value in self._guide.terms.items()})
+        pl_module.log_dict({f"guide/{name}": value for name, value in self._guide.logged.items()})
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take in no batch from here on, also not by calls of the objective itself."""
+        self._guide.begin_evaluation()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the objective the mode that it had."""
+        self._guide.end_evaluation()
+
+    on_test_start = on_predict_start = on_validation_start
+    on_test_end = on_predict_end = on_validation_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the terms of the validation."""
-        means = self._guide.held_out_means()
-        pl_module.log_dict({f"val_guide/{name}": value for name, value in means.items()}, sync_dist=True)
+        self._log_held_out(pl_module, "val_guide")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the terms of the test."""
+        self._log_held_out(pl_module, "test_guide")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the epoch; the objective re-solves where its schedule says so."""
@@ -114,3 +136,7 @@ class GuideCallback(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from the state of a checkpoint."""
         self._guide.load_state_dict(state_dict)
+
+    def _log_held_out(self, pl_module: LightningModule, prefix: str) -> None:
+        means = self._guide.held_out_means()
+        pl_module.log_dict({f"{prefix}/{name}": value for name, value in means.items()}, sync_dist=True)

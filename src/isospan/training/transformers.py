@@ -38,8 +38,9 @@ class GuidedTrainer(Trainer):
     """A ``transformers.Trainer`` whose loss is that of the model plus guidance of its latents.
 
     The objective follows the model to its device, re-solves on its schedule, and is saved beside the model, in its own
-    ``guidance.safetensors``, from which ``resume_from_checkpoint`` continues. The means of its terms are logged with
-    the loss as ``guide_...`` and with the metrics of an evaluation as ``eval_guide_...``. Where gradients of several
+    ``guidance.safetensors``, from which ``resume_from_checkpoint`` continues. The means of its terms that have a weight
+    are logged with the loss as ``guide_...`` and with the metrics of an evaluation as ``eval_guide_...``; ``eval_loss``
+    is the loss of the task alone, as without guidance. Where gradients of several
     batches are accumulated, each of them counts. For another kind of Trainer, inherit from both:
     ``class Mine(GuidedTrainer, Seq2SeqTrainer)``.
 
@@ -127,12 +128,13 @@ class GuidedTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **options: Any
     ) -> Any:
-        """Return the loss of the model plus guidance."""
+        """Return the loss of the model plus guidance; in an evaluation, and without gradients, that of the model."""
         y = self._known(inputs)
         with self._raw.caught() as raw:
             task_loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **options)
         hidden = self._hidden(raw[-1] if raw else outputs)
-        loss = self._guide.total(task_loss, hidden, y, read=lambda h: self._latents(h, inputs))
+        total = self._guide.total(task_loss, hidden, y, read=lambda h: self._latents(h, inputs))
+        loss = total if self.objective.training else task_loss
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
@@ -142,8 +144,12 @@ class GuidedTrainer(Trainer):
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
         """Evaluate, with the means of the terms among the metrics."""
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
-        terms = self._guide.held_out_means()
+        self._guide.begin_evaluation()
+        try:
+            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
+            terms = self._guide.held_out_means()
+        finally:
+            self._guide.end_evaluation()
         metrics = {f"{metric_key_prefix}_guide_{name}": value for name, value in terms.items()}
         return output._replace(metrics=(output.metrics or {}) | metrics)
 
