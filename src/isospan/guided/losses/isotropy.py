@@ -17,6 +17,7 @@ from isospan.guided.losses.whole import Whole
 from isospan.linalg import add_gram_, eigh, orthogonal_complement, orthonormal_rows
 
 Spectrum = Literal["singular", "variance"]
+SPECTRA = get_args(Spectrum)  # a tracer of torch 2.4 does not take get_args
 
 
 def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectrum: Spectrum = "singular") -> Tensor:
@@ -61,7 +62,7 @@ def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectr
 
 def check_isotropy_options(spectrum: str, n_dir: int) -> None:
     """Require a known spectrum and at least one direction."""
-    check_choice(spectrum, get_args(Spectrum), what="isotropy spectrum")
+    check_choice(spectrum, SPECTRA, what="isotropy spectrum")
     if n_dir < 1:
         raise OptionError(f"n_dir, the number of leading singular values, must be at least 1, got {n_dir}.")
 
