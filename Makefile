@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 DEMO_OUT ?= isospan-demo
 PYTEST_ARGS ?=
@@ -10,10 +11,10 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --co
 INSTALL_DEPENDS := pyproject.toml constraints.txt $(VENV)/.created
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports pytest test-slow examples docs bench format clean
+.PHONY: help demo test lint types imports pytest test-slow test-oldest examples docs bench format clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # One thread: with two, training waits at every step for a core that is busy with something else.
 demo: export OMP_NUM_THREADS ?= 1
@@ -34,14 +35,20 @@ imports: $(VENV)/.installed-test  ## check that imports go one way
 	$(BIN)/lint-imports
 
 # One thread a worker: the workers already fill the cores.
-pytest test-slow: export OMP_NUM_THREADS = 1
-pytest test-slow examples: export MPLBACKEND = Agg
+pytest test-slow test-oldest: export OMP_NUM_THREADS = 1
+pytest test-slow test-oldest examples: export MPLBACKEND = Agg
 
 pytest: $(VENV)/.installed-test  ## run the tests, the doctests and the examples
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-test  ## run the tests that take longer than half a minute each
 	$(BIN)/pytest -m slow $(PYTEST_ARGS)
+
+# Warnings are those of old releases. The compatibility tests need spacelearn, and so numpy 2.
+test-oldest: $(OLDEST)/.installed  ## run the tests with the lowest release of each dependency that is allowed
+	$(OLDEST)/bin/python -m pytest -W default --numprocesses $(WORKERS) --dist worksteal tests \
+	    --ignore tests/compat --ignore tests/test_package.py \
+	    --ignore-glob '*/training/*lightning*' --ignore-glob '*/training/*transformers*' $(PYTEST_ARGS)
 
 examples: $(VENV)/.installed-test  ## run the examples alone
 	$(BIN)/pytest tests/test_examples.py $(PYTEST_ARGS)
@@ -58,12 +65,19 @@ format: $(VENV)/.installed-test  ## format the sources and mend what can be mend
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment, builds and caches
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) build dist docs/_build .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "isospan needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name another with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	@echo 'Installing the lowest releases into $(OLDEST): some minutes, and 6 GB, since old torch comes with CUDA'
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints-oldest.txt \
+	    --editable '.[fields]' distributed onnx onnxruntime onnxscript pandas pytest pytest-xdist scikit-learn
 	@touch $@
 
 $(VENV)/.installed: $(INSTALL_DEPENDS)

@@ -4,10 +4,13 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import isospan
 
@@ -46,3 +49,20 @@ def test_the_version_is_that_of_the_installed_package() -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert (Path(isospan.__file__).parent / "py.typed").exists()
+
+
+def test_the_lowest_releases_that_are_tested_are_those_that_are_allowed() -> None:
+    """constraints-oldest.txt, which ``make test-oldest`` installs, pins every lower bound of pyproject.toml."""
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    required = [Requirement(line) for line in project["dependencies"] + extras["fields"]]
+    others = [Requirement(line) for line in extras["test"] if "isospan" not in line]
+    lines = (root / "constraints-oldest.txt").read_text().splitlines()
+    pins = {pin.name: pin for pin in map(Requirement, (line for line in lines if not line.startswith("#")))}
+    assert {pin.name for pin in required} <= set(pins)
+    bounds = {r.name: [Version(s.version) for s in r.specifier if s.operator == ">="] for r in required + others}
+    assert {name: [Version(s.version) for s in pin.specifier] for name, pin in pins.items()} == {
+        name: bounds[name] for name in pins
+    }
+    assert all(s.operator == "==" for pin in pins.values() for s in pin.specifier)

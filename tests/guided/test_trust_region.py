@@ -91,6 +91,22 @@ def test_an_uneven_metric_costs_few_steps():
     assert float((here.precondition(here.gradient) * here.gradient).sum()) < 1e-9 * here.value
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_optimum_is_reached_from_afar(seed):
+    """A random start, shares of different sizes and costs from 1 to 1e-4: the way takes 50 to 100 steps."""
+    g = torch.Generator().manual_seed(seed)
+    wide, sizes = 20, [6, 6]
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    rand(wide, wide)
+    forms = [T @ T.mT for T in (rand(wide, k) for k in sizes)]
+    Q = torch.linalg.qr(rand(wide, wide)).Q
+    metric = Q * torch.logspace(0, -4, wide, dtype=torch.float64) @ Q.mT
+    start = dict(zip("ab", torch.linalg.qr(rand(wide, sum(sizes))).Q.mT.split(sizes), strict=True))
+    found = joint_frame(dict(zip("ab", forms, strict=True)), metric, start)
+    here = Shares(forms, metric, sizes, torch.cat(list(found.values())))
+    assert float(here.gradient.norm()) < 1e-9 * here.value  # 1e-12, and above 1 on the way
+
+
 def awkward(kind):
     """Latents and quantities in which metric or form are singular."""
     g = torch.Generator().manual_seed(3)

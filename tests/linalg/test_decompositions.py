@@ -8,6 +8,7 @@ import torch
 
 import isospan
 from isospan import linalg
+from isospan.errors import NonFiniteError
 from isospan.linalg.decompositions import decomposition
 from isospan.settings import config
 
@@ -43,6 +44,23 @@ def test_so_are_two(routine):
     second = 2 if routine is linalg.top_left_singular else torch.empty(3, 3, device="meta")
     with config.context(use_cpu_fallback=True), pytest.raises(NotImplementedError, match="out of meta"):
         routine(torch.empty(3, 3, device="meta"), second)
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("routine", [*ONE_MATRIX, linalg.gram_spectrum], ids=lambda f: f.__name__)
+def test_what_is_not_finite_is_named(routine, bad, fallback):
+    """LAPACK would say that its algorithm failed to converge; what propagates NaN may."""
+    A = torch.eye(3)
+    A[1, 2] = A[2, 1] = bad
+    with config.context(use_cpu_fallback=fallback):
+        try:
+            result = routine(A)
+        except NonFiniteError as error:
+            assert "NaN or infinite of 9 entries" in str(error)  # noqa: PT017
+        else:
+            parts = result if isinstance(result, tuple) else (result,)
+            assert not all(bool(part.isfinite().all()) for part in parts)
 
 
 def test_results_return_to_the_device_of_the_first():

@@ -59,3 +59,15 @@ def test_the_gradient_to_the_right_hand_side_is_finite_where_rank_lacks():
     G = torch.diag(torch.tensor([2.0, 0.0], dtype=torch.float64))
     solve_gram(G, C).sum().backward()
     torch.testing.assert_close(C.grad, torch.tensor([[0.5], [0.0]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rank", [4, 2])
+def test_the_units_of_the_data_do_not_matter(dtype, rank):
+    """Gram matrices in units of which float32 holds hardly the least, or in float64 of data at 1e-160."""
+    S, Y = randn(30, rank) @ randn(rank, 4), randn(30, 3)
+    expected = np.linalg.lstsq(S.numpy(), Y.numpy(), rcond=1e-10)[0]
+    least = torch.finfo(dtype).tiny
+    for unit in (100 * least, 1.0, 1e-4 / least):
+        A = solve_gram((unit * (S.T @ S)).to(dtype), (unit * (S.T @ Y)).to(dtype))
+        np.testing.assert_allclose(A, expected, rtol=0, atol=1e-9 if dtype == torch.float64 else 1e-4)

@@ -112,6 +112,15 @@ def test_clusters(shape):
         check((U * s) @ V.T, k, 1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-21, 1.0, 1e21, 1e30])
+def test_any_unit_in_single_precision(unit):
+    """Squares of the entries are then outside of what float32 holds."""
+    C = torch.diag(torch.tensor([1.0, 5.0, 3.0]))[:, torch.tensor([2, 0, 1])] * unit
+    W, s = top_left_singular(C, 2)
+    torch.testing.assert_close(s / unit, torch.tensor([5.0, 3.0]), rtol=1e-5, atol=0)
+    torch.testing.assert_close(W.abs(), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("mode", ["auto", "svd", "eigen", "lowrank"])
 def test_nan_is_an_error_and_not_an_endless_loop(bad, mode):

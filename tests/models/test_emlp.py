@@ -14,7 +14,7 @@ from isospan.models.hidden import hidden_representations
 from isospan.models.network import equivariant_network
 from isospan.models.norm_gates import NormGates
 from isospan.nn.freezable import Freezable
-from isospan.representations import conjugate_by, directsum
+from isospan.representations import Representation, conjugate_by, directsum
 from isospan.testing import assert_equivariant
 
 GROUPS = {
@@ -227,6 +227,22 @@ def test_exporting_draws_no_random_numbers():
     state = torch.get_rng_state()
     model.export()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_rounding_of_the_hidden_matrices_changes_no_network():
+    """A permutation computed in floating point gets its activations on every coordinate, and not gates."""
+    G = CyclicGroup(5)
+    F = np.fft.fft(np.eye(5)) / np.sqrt(5)
+    shift = np.real(F.conj().T @ np.diag(np.exp(-2j * np.pi * np.arange(5) / 5)) @ F)
+    assert not np.isin(shift, (0, 1)).all()
+    torch.manual_seed(0)
+    model = EMLP(G.irreps()[1], G.irreps()[1], hidden_units=(10, 10), hidden_rep=Representation(G, [shift]))
+    torch.manual_seed(0)
+    exact = EMLP(G.irreps()[1], G.irreps()[1], hidden_units=(10, 10), hidden_rep=G.regular_representation)
+    assert not any(isinstance(part, NormGates) for part in model.modules())
+    assert [type(part) for part in model.modules()] == [type(part) for part in exact.modules()]
+    x = torch.randn(4, 2)
+    torch.testing.assert_close(model(x), exact(x))
 
 
 def test_hidden_representation_of_the_user():

@@ -14,6 +14,8 @@ from isospan.testing import assert_equivariant
 REP = DihedralGroup(6).irreps()[-1] + DihedralGroup(6).trivial_representation
 OUT = directsum([REP, REP])
 PADDINGS = [0, 2, (1,), "valid", "same"]
+EVEN = [(4, 1, 1), (2, 1, 3), (4, 2, 1)]
+"""Kernel size, stride and dilation; with stride 1, "same" pads an odd number, the one that is over on the right."""
 MODES = ["zeros", "reflect", "replicate", "circular"]
 
 
@@ -40,7 +42,7 @@ def test_every_tap_commutes_with_the_generators(make, reps):
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (4, 1, 2), ((3,), 2, (2,)), (1, 3, 1)])
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (4, 1, 2), ((3,), 2, (2,)), (1, 3, 1), *EVEN])
 # torch warns of the copy that an even kernel takes
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 def test_convolution_is_torch_s(kernel, stride, dilation, padding, mode):

@@ -8,8 +8,17 @@ import pytest
 import torch
 
 from isospan.errors import DtypeError, GroupError, GroupMismatchError, NonFiniteError, RepresentationError, ShapeError
-from isospan.groups import SO3, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup, SymmetricGroup
-from isospan.representations import Representation
+from isospan.groups import (
+    SO2,
+    SO3,
+    CyclicGroup,
+    DihedralGroup,
+    FiniteGroup,
+    IcosahedralGroup,
+    QuaternionGroup,
+    SymmetricGroup,
+)
+from isospan.representations import Representation, conjugate_by
 
 D4 = DihedralGroup(4)
 R = np.array([[0.0, -1], [1, 0]])
@@ -66,6 +75,96 @@ def test_quotient_representation_permutes_cosets():
     # the cosets of the stabiliser of a point are the points
     for g in G.elements:
         assert rep.character(g) == sum(g.value == np.arange(4))
+
+
+def cycle_by_fourier(n):
+    """The shift of n points as F diag(w) F*: entries off by 1e-16 from the zeros and ones of a permutation."""
+    F = np.fft.fft(np.eye(n)) / np.sqrt(n)
+    return np.real(F.conj().T @ np.diag(F[:, 1] * np.sqrt(n)) @ F)
+
+
+def rotation(angle, size=2):
+    """By an angle in the first two coordinates."""
+    Q = np.eye(size)
+    Q[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return Q
+
+
+@pytest.mark.parametrize("scale", [1e-16, 1e-12, 4e-10])
+def test_rounding_hides_no_permutation(scale):
+    G = CyclicGroup(6)
+    shift = np.roll(np.eye(6), 1, axis=0)
+    computed = cycle_by_fourier(6)
+    assert 0 < abs(computed - shift).max() < 1e-14
+    noise = np.random.default_rng(0).uniform(-scale, scale, (6, 6))
+    for matrix in (computed, shift + noise):
+        rep = Representation(G, [matrix])
+        assert rep.is_permutation
+        assert rep == Representation(G, [shift])
+        np.testing.assert_array_equal(rep.generators[0], shift)
+        signed = Representation(CyclicGroup(2), [np.kron([[0, 1], [1, 0]], -np.eye(6)) + np.kron(np.eye(2), noise)])
+        np.testing.assert_array_equal(signed.generators[0], np.kron([[0, 1], [1, 0]], -np.eye(6)))
+        assert len(signed.blocks) == 1
+        assert signed.blocks[0].copies == 6
+
+
+def test_rounding_couples_no_coordinates():
+    """Three points that are moved, one that changes sign and two that are rotated, with noise in all other entries."""
+    turn = rotation(np.pi / 3)
+    M = np.zeros((6, 6))
+    M[:3, :3], M[3, 3], M[4:, 4:] = np.roll(np.eye(3), 1, axis=0), -1, turn
+    noisy = M + np.random.default_rng(1).uniform(-1e-11, 1e-11, M.shape)
+    rep = Representation(CyclicGroup(6), [noisy])
+    assert [block.indices.tolist() for block in rep.blocks] == [[[0, 1, 2]], [[3]], [[4, 5]]]
+    np.testing.assert_array_equal(rep.generators[0][:4, :4], M[:4, :4])
+    np.testing.assert_array_equal(rep.generators[0][4:, 4:], noisy[4:, 4:])
+    np.testing.assert_array_equal(rep.generators[0][:4, 4:], 0)
+
+
+@pytest.mark.parametrize("angle", [1e-3, 1e-7])
+def test_what_is_near_a_permutation_is_none(angle):
+    G = CyclicGroup(3)
+    rep = conjugate_by(G.regular_representation, rotation(angle, 3))
+    assert not rep.is_permutation
+    assert rep != G.regular_representation
+    given = rotation(angle, 3) @ G.regular_representation.generators[0] @ rotation(angle, 3).T
+    np.testing.assert_array_equal(rep.generators[0], given)
+
+
+def test_representations_that_differ_by_rounding_are_equal_and_share_their_blocks():
+    G = CyclicGroup(7)
+    given = G.irreps()[1].generators[0]
+    first, second = Representation(G, [given]), Representation(G, [rotation(1e-14) @ given])
+    assert not np.array_equal(first.generators, second.generators)
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != Representation(G, [given.T])
+    (block,) = (first + second).blocks
+    assert block.copies == 2
+
+
+def test_equality_has_no_edge():
+    """Entries on both sides of the edge of two cells of 1e-9 are equal all the same."""
+    mirror = Representation(CyclicGroup(2), [np.diag([1.0, -1.0])])
+    first, second = (conjugate_by(mirror, rotation(np.arccos(0.3000000005 + e) / 2)) for e in (-1e-13, 1e-13))
+    assert len((first + second).blocks) == 2
+    assert first == second
+
+
+def test_matrices_of_subgroups_of_lie_groups_are_exact():
+    quarter = SO2().subgroup([SO2().exp([np.pi / 2])])
+    rep = SO2().irrep(1).restrict(quarter)
+    np.testing.assert_array_equal(abs(rep.generators[0]), [[0, 1], [1, 0]])
+    trivial = Representation(SO2(), lambda g: np.eye(3) + 1e-16)
+    assert trivial.is_permutation
+    assert not trivial.algebra.any()
+
+
+def test_a_group_of_matrices_with_rounding_has_exact_elements():
+    G = FiniteGroup.from_matrices([cycle_by_fourier(6)])
+    assert G.order() == 6
+    for power, g in enumerate(G.elements):
+        np.testing.assert_array_equal(g.value, np.roll(np.eye(6), power, axis=0))
 
 
 def test_what_a_representation_says_of_itself():

@@ -51,6 +51,44 @@ def test_equals_least_squares_on_the_augmented_data(rep_x, rep_y, share, ridge):
         torch.testing.assert_close(My @ A, A @ Mx, rtol=0, atol=1e-10 * max(1.0, float(A.abs().max())))
 
 
+UNITS = [(1e-30, 1e-30), (1e-21, 1e-21), (1e-21, 1e15), (1e-30, 1.0), (1e21, 1e-15), (1e21, 1e21), (1e30, 1e30)]
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.7])
+@pytest.mark.parametrize("N", [10, 200])
+def test_the_units_of_the_data_do_not_matter(N, ridge):
+    """lstsq(a x, b y) = b/a lstsq(x, y) in float32, whose squares reach from 1e-38 to 1e38 only."""
+    regular = IcosahedralGroup().regular_representation if N == 200 else CyclicGroup(6).regular_representation
+    x, y = data(regular, regular, N)
+    expected = oracle(x, y, regular, regular, ridge=ridge)
+    for a, b in UNITS:
+        A = lstsq((a * x).float(), (b * y).float(), regular, regular, ridge=ridge * a * a).double()
+        # float32 rounds at 6e-8; the condition of the data is about 10
+        torch.testing.assert_close(a * A / b, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-21, 1e21, 1e30])
+def test_data_of_low_rank_are_solved_in_any_unit(unit):
+    """One sample in many unknowns takes the singular value decomposition."""
+    regular = CyclicGroup(12).regular_representation
+    x, y = data(regular, regular, 30, rank=1)
+    A = lstsq((unit * x).float(), (unit * y).float(), regular, regular)
+    expected = oracle(x, y, regular, regular)
+    torch.testing.assert_close(A.double(), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_a_ridge_that_outweighs_the_data():
+    """The normal equations of the augmented data, which are well conditioned then."""
+    regular = CyclicGroup(3).regular_representation
+    x = torch.randn(20, 3)
+    gy = augmented(x.double(), regular)
+    for scale, ridge in [(1e-21, 1.0), (1.0, 1e30), (1.0, 1e100), (1e-30, 1e-59)]:
+        A = lstsq(scale * x, x, regular, regular, ridge=ridge)
+        gx = scale * gy
+        expected = torch.linalg.solve(gx.T @ gx + 3 * ridge * torch.eye(3, dtype=gx.dtype), gx.T @ gy).T
+        torch.testing.assert_close(A.double(), expected, rtol=1e-5, atol=1e-37)
+
+
 def test_rank_deficient_data_give_the_map_of_least_norm(rep_x, rep_y):
     x, y = data(rep_x, rep_y, 3 * rep_x.size, rank=1)
     A, expected = lstsq(x, y, rep_x, rep_y), oracle(x, y, rep_x, rep_y)

@@ -98,6 +98,23 @@ def test_gradients(rep_x, rep_y):
     torch.testing.assert_close(grad, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize(("a", "b"), [(1e-30, 1e-5), (1e-19, 1e-19), (1e18, 1e18), (1e24, 1e12), (1e-30, 1e30)])
+@pytest.mark.parametrize("N", [5, 500])
+def test_what_a_result_can_hold_is_right_whatever_its_squares_are(N, a, b):
+    """float32 holds numbers from 1e-38 to 3e38; sums of squares of the data leave this range before the means do."""
+    rep = CyclicGroup(8).regular_representation
+    x, y = data(rep, rep, N)
+    gx, gy = (augmented(z, rep) for z in (x, y))
+    gx, gy = gx - gx.mean(0), gy - gy.mean(0)
+    scatter, small = gy.T @ gx / (8 * (N - 1)), 1e-5 * float(gx.square().mean() * gy.square().mean()) ** 0.5
+    ours = cov((a * x).float(), (b * y).float(), rep, rep).double() / (a * b)
+    torch.testing.assert_close(ours, scatter, rtol=0, atol=small)
+    torch.testing.assert_close(mean((a * x).float(), rep).double() / a, augmented(x, rep).mean(0), rtol=1e-5, atol=1e-5)
+    if a == b:
+        expected = gx.square().sum(0) / (8 * (N - 1))
+        torch.testing.assert_close(var((a * x).float(), rep).double() / a**2, expected, rtol=1e-5, atol=0)
+
+
 def test_rotations_of_space():
     """Vectors in three dimensions: the covariance is a multiple of the identity, by Schur's lemma."""
     vector = SO3().irreps(1)[1]

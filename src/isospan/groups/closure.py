@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from isospan.errors import GroupError
+from isospan.representations.matrices import snapped
 
 MAX_ORDER = 25_000
 """Order at which a closure is given up."""
@@ -47,7 +48,7 @@ def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarr
 def close_matrices(generators: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Elements (order, d, d) and right-multiplication indices (k, order) of a group of matrices."""
     _require_generators(generators)
-    stack = np.asarray(generators)
+    stack = snapped(np.asarray(generators, dtype=np.float64))
     for number, determinant in enumerate(np.linalg.det(stack)):
         if not abs(abs(determinant) - 1) < VOLUME:
             raise GroupError(

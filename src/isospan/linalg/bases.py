@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from isospan._checks import check_finite
 from isospan.linalg.decompositions import decomposition, qr, svd
 
 
@@ -34,6 +35,7 @@ def orthonormal_rows(W: Tensor) -> Tensor:
         Q, R = qr(W.mT)
         if _independent(R):
             return Q.mT
+    check_finite(W, what="The matrix")
     _, s, Vh = svd(W)
     return Vh[: _rank(W, s)]
 
@@ -51,6 +53,7 @@ def orthogonal_complement(W: Tensor) -> Tensor:
         reflectors, tau = torch.geqrf(W.mT)
         if _independent(reflectors):
             return torch.ormqr(reflectors, tau, torch.eye(W.shape[1], dtype=W.dtype, device=W.device)[:, len(W) :]).mT
+    check_finite(W, what="The matrix")
     _, s, Vh = svd(W, full_matrices=True)
     return Vh[_rank(W, s) :]
 

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from isospan._checks import check_finite
 from isospan.settings import config
 
 P = ParamSpec("P")
@@ -25,18 +26,32 @@ R = TypeVar("R")
 
 
 def decomposition(routine: Callable[P, R]) -> Callable[P, R]:
-    """Make a routine of tensors run on the CPU under ``use_cpu_fallback``; its results return to the first's device."""
+    """Make a routine of tensors run on the CPU under ``use_cpu_fallback``; its results return to the first's device.
+
+    Where it fails because a tensor is not finite, it raises :class:`~isospan.errors.NonFiniteError`.
+    """
 
     @functools.wraps(routine)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if not config.use_cpu_fallback:
-            return routine(*args, **kwargs)
+            return _checked(routine, *args, **kwargs)
         on_cpu: tuple[Any, ...] = tuple(x.cpu() if isinstance(x, Tensor) else x for x in args)
-        result: Any = routine(*on_cpu, **kwargs)
+        result: Any = _checked(routine, *on_cpu, **kwargs)
         device = next(x.device for x in args if isinstance(x, Tensor))
         return result.to(device) if isinstance(result, Tensor) else tuple(part.to(device) for part in result)  # type: ignore[return-value]
 
     return run
+
+
+def _checked(routine: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a routine of LAPACK's, which says of NaN or infinity that it did not converge."""
+    try:
+        return routine(*args, **kwargs)
+    except torch.linalg.LinAlgError:
+        for x in args:
+            if isinstance(x, Tensor):
+                check_finite(x, what="The matrix")
+        raise
 
 
 @decomposition

@@ -1,5 +1,7 @@
 """Least squares from second moments."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,8 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
         tensor([[2.],
                 [0.]])
     """
+    scale = unit(G, (-2, -1))
+    G, C = G / scale, C / scale
     shifted = G
     if ridge:
         shifted = G.clone()
@@ -40,6 +44,21 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
     A = _spectral_solution(G, C, ridge)
     A[by_pivots] = torch.cholesky_solve(C[by_pivots], L[by_pivots])
     return A
+
+
+def unit(x: Tensor, dim: tuple[int, ...] = ()) -> Tensor:
+    """A power of two for which the largest entry of x / unit is about 1, without gradient; by default of all axes.
+
+    Squares of such entries neither overflow nor vanish, and the division is exact.
+
+    Example:
+        >>> import torch
+        >>> unit(torch.tensor([3e-21, -5e-21])) / 2**-68
+        tensor(1.)
+    """
+    least = torch.finfo(x.dtype).tiny  # also where all are zero
+    exponent = x.detach().abs().amax(dim, keepdim=bool(dim)).clamp(min=least).log2().floor()
+    return exponent.clamp(max=-math.log2(least)).exp2()
 
 
 def _spectral_solution(G: Tensor, C: Tensor, ridge: float) -> Tensor:

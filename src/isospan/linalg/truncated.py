@@ -10,8 +10,9 @@ from isospan.settings import config
 
 SMALLEST_RATIO = 1e-3
 """Ratio of singular values below which squaring them costs too many digits."""
-LEAST_SQUARED = 1e-200
-"""A sum of squares between this and its inverse keeps its digits within the range of float64."""
+LEAST_SQUARED = 0.65
+"""A sum of squares between this power of the least normal number (1e-200 in float64) and its inverse keeps its digits.
+"""
 FEW = 4
 """Part of all eigenvectors up to which LAPACK finds these alone in less time than all."""
 PANEL = 64
@@ -78,9 +79,14 @@ def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
 def _by_torch(A: Tensor, k: int) -> Tensor | None:
     """The k leading eigenvectors of A Aᵀ as rows, that of the largest first; None where squares lose digits."""
     G = A @ A.mT
-    if not LEAST_SQUARED < float(G.trace()) < 1 / LEAST_SQUARED:
+    if not _in_range(float(G.trace()), A.dtype):
         return None
     return eigh(G)[1][:, -k:].mT.flip(0)
+
+
+def _in_range(squared: float, dtype: torch.dtype) -> bool:
+    least = torch.finfo(dtype).tiny ** LEAST_SQUARED
+    return least < squared < 1 / least
 
 
 def _by_lapack(A: Tensor, k: int) -> Tensor | None:
@@ -92,7 +98,7 @@ def _by_lapack(A: Tensor, k: int) -> Tensor | None:
     sytrd, stemr, ormqr = get_lapack_funcs(("sytrd", "stemr", "ormqr"), (a,))
     by_columns = a.strides[0] <= a.strides[1]  # a copy, where the wrapper needs one, is then made in order
     G = syrk(1.0, a, lower=1) if by_columns else syrk(1.0, a.T, trans=1, lower=1)
-    if not LEAST_SQUARED < G.trace() < 1 / LEAST_SQUARED:  # stemr may not end where there is NaN
+    if not _in_range(G.trace(), A.dtype):  # stemr may not end where there is NaN
         return None
     reflectors, diagonal, beside, factors, _ = sytrd(G, lower=1, lwork=PANEL * n, overwrite_a=1)
     _, _, v, failed = stemr(diagonal, np.append(beside, 0.0), BY_INDEX, 0.0, 0.0, n - k + 1, n)

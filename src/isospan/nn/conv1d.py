@@ -1,5 +1,7 @@
 """Equivariant convolutions over time."""
 
+from __future__ import annotations  # a tracer of torch 2.4 does not take those of functions in functions
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, pad

@@ -80,7 +80,7 @@ class RegularNetwork(Constants):
 
     @property
     def _chain(self) -> list[RegularLinear]:
-        return cast(list[RegularLinear], list(self.layers))
+        return cast("list[RegularLinear]", list(self.layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., rep_out.size) of x (..., rep_in.size)."""

@@ -12,7 +12,7 @@ import numpy as np
 from isospan._immutable import Immutable
 from isospan.representations.decomposition import Part, decompose
 from isospan.representations.entries import Entries, neighbours
-from isospan.representations.matrices import exponential
+from isospan.representations.matrices import ROUNDING, exponential, snapped
 from isospan.representations.symmetry import SymmetryGroup
 
 
@@ -22,7 +22,7 @@ class Action(Immutable):
     Attributes:
         group: the group that acts.
         algebra: (a, n, n), antisymmetric; a = 0 for finite groups.
-        generators: (k, n, n), orthogonal.
+        generators: (k, n, n), orthogonal; exact where they permute the coordinates, up to sign.
     """
 
     group: SymmetryGroup
@@ -31,8 +31,7 @@ class Action(Immutable):
     _transient = frozenset({"basis_key"})
 
     def __init__(self, group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
-        # adding zero makes -0.0 and 0.0 one value, so that equal matrices have equal bytes
-        self._set(group=group, algebra=algebra + 0.0, generators=generators + 0.0)
+        self._set(group=group, algebra=snapped(algebra), generators=snapped(generators))
 
     @property
     def size(self) -> int:
@@ -41,8 +40,12 @@ class Action(Immutable):
 
     @cached_property
     def key(self) -> tuple[int, bytes, bytes]:
-        """What two actions of one group share exactly if they are equal."""
-        return self.size, self.algebra.tobytes(), self.generators.tobytes()
+        """What two actions of one group share if they are equal to rounding; few such pairs have two keys.
+
+        Those are the ones with an entry at the edge of two cells of width :data:`ROUNDING`.
+        """
+        algebra, generators = (np.round(matrices / ROUNDING) + 0.0 for matrices in (self.algebra, self.generators))
+        return self.size, algebra.tobytes(), generators.tobytes()
 
     @cached_property
     def decomposition(self) -> tuple[np.ndarray, tuple[Part, ...]]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from isospan._immutable import read_only
 from isospan.errors import RepresentationError
+from isospan.representations.matrices import snapped
 from isospan.representations.symmetry import SymmetryGroup
 from isospan.representations.words import WordTree
 
@@ -73,7 +74,7 @@ def _assemble(
             f"The irreps found in a block of size {size} have {start} dimensions together: its matrices are not a "
             f"representation of {name} to rounding. Compute them in float64."
         )
-    return read_only(np.concatenate(columns, axis=1)), tuple(parts)
+    return read_only(snapped(np.concatenate(columns, axis=1))), tuple(parts)
 
 
 def _by_averaging(tree: WordTree, generators: np.ndarray, irreps: list[Irrep]) -> list[list[np.ndarray]]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COUPLED = 1e-12
-"""Least entry of a matrix that counts as a coupling of two coordinates."""
+from isospan.representations.matrices import ROUNDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,7 @@ class Entries:
 
 def neighbours(matrices: Sequence[Entries]) -> list[np.ndarray]:
     """For each coordinate those that matrices couple it to: the rows of its column in one matrix after another."""
-    coupled = [abs(M.values) > COUPLED for M in matrices]
+    coupled = [abs(M.values) > ROUNDING for M in matrices]
     rows = np.concatenate([M.rows[kept] for M, kept in zip(matrices, coupled, strict=True)])
     columns = np.concatenate([M.columns[kept] for M, kept in zip(matrices, coupled, strict=True)])
     matrix = np.repeat(np.arange(len(matrices)), [kept.sum() for kept in coupled])

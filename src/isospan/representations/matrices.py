@@ -10,6 +10,12 @@ from isospan.representations.symmetry import SymmetryGroup
 
 Matrices = Mapping[Any, Any] | Callable[[Any], Any] | Sequence[Any] | np.ndarray
 """One matrix for every generator: in their order, by element, or as a function of an element."""
+ROUNDING = 1e-9
+"""Largest difference of entries that counts as rounding.
+
+Products, exponentials and factorisations in float64 err by 1e-16 to 1e-12; orthogonality and relations may fail by ten
+times as much (``checks.TOLERANCE``), so that replacing entries within it keeps every matrix that was accepted one.
+"""
 STEP = 1.0 / 64
 """Length of the step along the algebra from which a function's derivative is read."""
 HIGHEST_FREQUENCY = 100
@@ -36,6 +42,16 @@ def square_matrix(value: Any, *, what: str) -> np.ndarray:
         bad = int((~np.isfinite(matrix)).sum())
         raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite of {matrix.size} entries.")
     return matrix
+
+
+def snapped(matrices: np.ndarray) -> np.ndarray:
+    """Matrices (k, n, n) with those exact that consist of integers up to rounding; -0.0 becomes 0.0.
+
+    Orthogonal ones are then signed permutations. Others do not change: entries near an integer belong to a rotation.
+    """
+    integers = np.round(matrices)
+    is_integer = (abs(matrices - integers) <= ROUNDING).all((-2, -1), keepdims=True)
+    return np.where(is_integer, integers, matrices) + 0.0
 
 
 def stack_matrices(values: Sequence[Any], *, labels: Sequence[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from isospan.representations.blocks import Block, split
 from isospan.representations.checks import check_given, check_orthogonal, check_relations
 from isospan.representations.entries import Entries
 from isospan.representations.isotypic import IsotypicComponent, isotypic_components, spectral_order
-from isospan.representations.matrices import Matrices, read_matrices
+from isospan.representations.matrices import ROUNDING, Matrices, read_matrices
 from isospan.representations.symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class Representation(Immutable):
     r"""An orthogonal representation: a matrix ρ(g) for every element, with ρ(g) ρ(h) = ρ(gh).
 
     It is defined by the matrices of the group's generators. Coordinates that the group does not mix are told apart by
-    the zeros that these matrices share; each kind of block is decomposed once, when this is first asked for:
+    the zeros that these matrices share; each kind of block is decomposed once, when this is first asked for. Entries
+    up to 1e-9 are such zeros, and a block of matrices that permute coordinates, up to sign and to 1e-9, is made exact:
 
     .. math:: \rho(g) = Q \Bigl( \bigoplus_i \sigma_i(g) \Bigr) Q^\top
 
@@ -216,7 +217,10 @@ class Representation(Immutable):
             return False
         if _same_blocks(self.blocks, other.blocks):
             return True
-        return np.array_equal(self.generators, other.generators) and np.array_equal(self.algebra, other.algebra)
+        return all(
+            np.allclose(ours, theirs, rtol=0, atol=ROUNDING)
+            for ours, theirs in ((self.generators, other.generators), (self.algebra, other.algebra))
+        )
 
     def __hash__(self) -> int:
         return hash((self.group, self.size))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from isospan._warnings import warn
+from isospan.linalg.least_squares import unit
 from isospan.representations import Representation
 from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import check_number, hidden, paired_samples
@@ -30,7 +31,7 @@ def lstsq(
     Schur's lemma the problem falls into one for every irrep that both share, with m_x s unknowns for each of the m_y
     copies in y, and d N rows. Each is solved by its normal equations where these lose at most a third of the digits,
     in float64 where they lose more, and by a singular value decomposition where that is not enough. Data are not
-    centred.
+    centred. They are divided by powers of two first, so that their units do not matter.
 
     Args:
         x: samples (N, D_x) or (N, D_x, T).
@@ -66,26 +67,30 @@ def lstsq(
     x, y = paired_samples(x, y, rep_x, rep_y)
     relative = torch.finfo(x.dtype).eps * rep_x.size if rcond is None else rcond
     check_number(relative, what="rcond", below=1, remedy="It is relative to the largest singular value of the data.")
-    problems = [_Problem.of(shared, ridge) for shared in shared_components(x, y, rep_x, rep_y)]
+    root = x.new_tensor(min(float(ridge) ** 0.5, torch.finfo(x.dtype).max))
+    unit_x, unit_y = torch.maximum(unit(x), unit(root)), unit(y)
+    x, y = x / unit_x, y / unit_y
+    weight = (root / unit_x).square() if ridge else None
+    problems = [_Problem.of(shared, weight) for shared in shared_components(x, y, rep_x, rep_y)]
     if not problems:
         return x.new_zeros(rep_y.size, rep_x.size)
     cutoff = relative * torch.stack([problem.largest for problem in problems]).max()
     if rcond is None and not hidden(x) and not all(problem.is_well_conditioned(cutoff) for problem in problems):
-        _warn_of_small(x, rep_x, cutoff)
+        _warn_of_small(x, rep_x, cutoff, unit_x)
     coefficients = [problem.coefficients(cutoff).flatten() for problem in problems]
-    return equivariant_maps(rep_x, rep_y).synthesize(torch.cat(coefficients))
+    return equivariant_maps(rep_x, rep_y).synthesize(torch.cat(coefficients)) / unit_x * unit_y
 
 
-def _warn_of_small(x: Tensor, rep: Representation, cutoff: Tensor) -> None:
+def _warn_of_small(x: Tensor, rep: Representation, cutoff: Tensor, unit_x: Tensor) -> None:
     """Say which copies of a block lie below the cutoff as a whole and are not zero."""
     for (columns, basis), block in zip(constants(rep, x.dtype, x.device).blocks, rep.blocks, strict=True):
         norms = torch.linalg.vector_norm(x.detach()[:, columns].unflatten(1, (-1, len(basis))), dim=(0, 2))
         small = ((norms > 0) & (norms <= cutoff)).nonzero().flatten().tolist()
         if small:
-            which, norm = block.indices[small[0]].tolist(), float(norms[small[0]])
+            which, norm = block.indices[small[0]].tolist(), float(norms[small[0]] * unit_x)
             warn(
                 f"Coordinates {which} of x, of norm {norm:.3g}, lie below rcond times the largest singular value of x, "
-                f"{float(cutoff):.3g}, and count as zero. Scale them, or pass a smaller rcond."
+                f"{float(cutoff * unit_x):.3g}, and count as zero. Scale them, or pass a smaller rcond."
             )
 
 
@@ -95,27 +100,28 @@ class _Problem:
 
     Attributes:
         shared: the data.
-        ridge: weight of the norm of A; the norm of the irrep's block is √d times that of its coefficients.
+        ridge: weight of the norm of A, or None; the norm of the irrep's block is √d times that of its coefficients.
         G: Gram matrix (s·m_x, s·m_x) of the regressors, with the ridge.
         H: their products (s·m_x, m_y) with y.
         spectrum: eigenvalues of G, ascending.
     """
 
     shared: SharedComponent
-    ridge: float
+    ridge: Tensor | None
     G: Tensor
     H: Tensor
     spectrum: Tensor
 
     @classmethod
-    def of(cls, shared: SharedComponent, ridge: float) -> "_Problem":
+    def of(cls, shared: SharedComponent, ridge: Tensor | None) -> "_Problem":
         X, Y, E = shared.X, shared.Y, shared.endomorphisms
         s, m_x = len(E), len(X)
         H = cross_moments(X, Y, E).mT.reshape(s * m_x, -1)
         own = cross_moments(X, X, E)
         # ⟨E_s x_i, E_t x_j⟩ = Σ_u γ_stu ⟨x_i, E_u x_j⟩ with the structure constants γ of the algebra
         G = torch.einsum("stu,uij->sitj", shared.structure, own).reshape(s * m_x, s * m_x)
-        G = G + ridge * shared.irrep.size * torch.eye(len(G), dtype=G.dtype, device=G.device)
+        if ridge is not None:
+            G = G + (ridge * shared.irrep.size).to(G.dtype) * torch.eye(len(G), dtype=G.dtype, device=G.device)
         return cls(shared, ridge, G, H, torch.linalg.eigvalsh(G.detach()))
 
     @property
@@ -145,10 +151,10 @@ class _Problem:
     def _by_svd(self, cutoff: Tensor) -> Tensor:
         design = torch.cat(turned(self.shared.X, self.shared.endomorphisms)).mT
         target = self.shared.Y.flatten(1).mT
-        if self.ridge:
+        if self.ridge is not None:
             n = design.shape[1]
             weights = torch.eye(n, dtype=design.dtype, device=design.device)
-            design = torch.cat([design, (self.ridge * self.shared.irrep.size) ** 0.5 * weights])
+            design = torch.cat([design, (self.ridge * self.shared.irrep.size).sqrt().to(design.dtype) * weights])
             target = torch.cat([target, target.new_zeros(n, target.shape[1])])
         cutoff = cutoff.to(design.dtype) * self.shared.irrep.size**0.5
         return torch.linalg.pinv(design, atol=cutoff, rtol=torch.zeros_like(cutoff)) @ target

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import DegenerateDataError
+from isospan.linalg.least_squares import unit
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
 from isospan.symmetric._constants import Constants, constants
@@ -73,10 +74,12 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
         (tensor([10., 10.]), tensor([4., 4.]))
     """
     rows = samples(x, rep_x)
+    scale = unit(rows)
+    rows = rows / scale
     degrees, mu = _degrees(len(rows), correction), _mean(rows, rep_x)
     centred, made = rows - mu, constants(rep_x, rows.dtype, rows.device)
     sums = [_squares(centred, made, i, block).flatten() for i, block in enumerate(rep_x.blocks)]
-    return torch.cat(sums)[made.block_position] / degrees, mu
+    return torch.cat(sums)[made.block_position] / degrees * scale * scale, mu * scale
 
 
 def _squares(x: Tensor, made: Constants, i: int, block: Block) -> Tensor:
@@ -149,8 +152,11 @@ def cov(
     same = y is x and rep_y == rep_x
     rows_x, rows_y = (samples(x, rep_x),) * 2 if same else paired_samples(x, y, rep_x, rep_y)
     degrees = _degrees(len(rows_x), correction)
+    unit_x, unit_y = unit(rows_x), unit(rows_y)
+    scaled_x = rows_x / unit_x
+    scaled_y = scaled_x if rows_y is rows_x else rows_y / unit_y
     scatter = _by_blocks if _blocks_pay(len(rows_x), rep_x, rep_y) else _by_projection
-    return scatter(rows_x, rows_y, equivariant_maps(rep_x, rep_y)) / degrees
+    return scatter(scaled_x, scaled_y, equivariant_maps(rep_x, rep_y)) / degrees * unit_x * unit_y
 
 
 def _by_blocks(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:

@@ -106,10 +106,10 @@ def _stream_coefficients(vorticity: Tensor, dx: Spacing, periodic: bool) -> Tens
     if not periodic:
         raise OptionError("The flow follows from its vorticity on a periodic box only, got periodic=False.")
     ky, kx = wave_numbers(vorticity, dx)
-    k2 = ky**2 + kx**2
-    k2[0, 0] = torch.inf
+    inverse = (ky**2 + kx**2).reciprocal()
+    inverse[0, 0] = 0.0
     omega = forward_transform(vorticity)
-    return omega / k2.to(omega.real.dtype)
+    return omega * inverse.to(omega.real.dtype)
 
 
 def _one_channel(vorticity: Tensor) -> Tensor:

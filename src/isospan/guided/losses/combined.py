@@ -1,7 +1,7 @@
 """The four losses computed together."""
 
 from collections.abc import Mapping
-from typing import Literal, get_args, overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from isospan.guided.losses.inputs import (
     stacked,
 )
 from isospan.guided.losses.isotropy import Spectrum, check_isotropy_options
-from isospan.guided.losses.stability import Metric, drift
+from isospan.guided.losses.stability import METRICS, Metric, drift
 from isospan.guided.losses.together import BATCH_TERMS, Plan, loss_of_batch
 from isospan.guided.losses.whole import Whole
 from isospan.moments import Moments
@@ -121,7 +121,7 @@ def combined_loss(
     """
     weight = checked_weights(weights)
     check_isotropy_options(isotropy, n_dir)
-    check_choice(metric, get_args(Metric), what="stability metric")
+    check_choice(metric, METRICS, what="stability metric")
     Z = checked_latents(Z, whole)
     with full_precision(Z):
         Zc, W = centred(Z, whole), checked_bases(W, Z)
@@ -135,7 +135,7 @@ def combined_loss(
             change = drift(W, W_prev, metric)
             terms["stability"] = change.detach()
             total = torch.add(total, change, alpha=weight["stability"])
-    return {"total": total} | terms if return_terms else total
+    return {"total": total, **terms} if return_terms else total
 
 
 def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -10,13 +10,14 @@ from torch.nn.functional import normalize
 
 from isospan._autocast import full_precision
 from isospan._checks import check_choice, check_count
-from isospan.errors import DegenerateDataError
+from isospan.errors import DegenerateDataError, NonFiniteError
 from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import centred, checked_bases, checked_latents, in_units, stacked
 from isospan.guided.losses.whole import Whole
 from isospan.linalg import add_gram_, eigh, orthogonal_complement, orthonormal_rows
 
 Spectrum = Literal["singular", "variance"]
+SPECTRA = get_args(Spectrum)  # a tracer of torch 2.4 does not take get_args
 
 
 def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectrum: Spectrum = "singular") -> Tensor:
@@ -63,7 +64,7 @@ def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectr
 
 def check_isotropy_options(spectrum: str, n_dir: int) -> None:
     """Require a known spectrum and at least one direction."""
-    check_choice(spectrum, get_args(Spectrum), what="isotropy spectrum")
+    check_choice(spectrum, SPECTRA, what="isotropy spectrum")
     check_count(n_dir, what="n_dir, the number of leading singular values,")
 
 
@@ -135,9 +136,7 @@ def leading_free_directions(Zc: Tensor, W_all: Tensor, n_dir: int, *, whole: Who
         G = tall.mT @ tall if with_graph else add_gram_(X.new_zeros(tall.shape[1], tall.shape[1]), tall)
     try:
         eigenvalues, vectors = eigh(G, upper=True)
-    except torch.linalg.LinAlgError:
-        if G.isfinite().all():
-            raise
+    except NonFiniteError:  # NaN in the latents makes the loss NaN
         eigenvalues, vectors = G.diagonal(), torch.full_like(G, torch.nan)
     n = min(n_dir, d)
     _check_apart(eigenvalues, n)
