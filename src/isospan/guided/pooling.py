@@ -49,6 +49,7 @@ def pool(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
         >>> pool(torch.zeros(8, 3, 64, 64), 6, "max").shape
         torch.Size([8, 3, 6, 6])
     """
+    check_floating(x, what="A field to pool")
     if x.dim() not in _SPATIAL_AXES:
         raise ShapeError(
             f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected (B, S), (B, C, H, W) or "
@@ -95,7 +96,6 @@ def _pool_spatial(x: Tensor, n_bins: int, mode: str, *, axes: int) -> Tensor:
     if (mode, axes) not in _POOLS:
         raise OptionError(f"Invalid mode: {mode!r}. Choose 'avg' or 'max'.")
     n = check_count(n_bins, what="n_bins")
-    check_floating(x, what="A field to pool")
     if 0 in x.shape[-axes:]:
         raise ShapeError(f"Every spatial axis needs at least one point, got shape {tuple(x.shape)}.")
     pooled = _POOLS[mode, axes](x.reshape(-1, 1, *x.shape[-axes:]), (n,) * axes)
@@ -103,5 +103,6 @@ def _pool_spatial(x: Tensor, n_bins: int, mode: str, *, axes: int) -> Tensor:
 
 
 def _check_dim(x: Tensor, dim: int, layout: str) -> None:
+    check_floating(x, what="A field to pool")
     if x.dim() != dim:
         raise ShapeError(f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected {dim}, {layout}.")

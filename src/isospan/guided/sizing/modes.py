@@ -1,6 +1,7 @@
 """How many modes reach a fraction of the variance, and which fraction each quantity has to reach."""
 
 from collections.abc import Iterable, Mapping
+from numbers import Real
 
 from torch import Tensor
 
@@ -44,8 +45,8 @@ def check_thresholds(threshold: Threshold, default: float | None, *, what: str) 
     if default is not None:
         given[f"The default of {what}"] = default
     for label, value in given.items():
-        if not 0 < value <= 1:
-            raise OptionError(f"{label} must be a fraction of the variance in (0, 1], got {value}.")
+        if not isinstance(value, Real) or not 0 < value <= 1:
+            raise OptionError(f"{label} must be a fraction of the variance in (0, 1], got {value!r}.")
 
 
 def resolve_thresholds(
