@@ -11,11 +11,9 @@ SHARED = {
     "database": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 }
-settings.register_profile("quick", max_examples=12, derandomize=True, **SHARED)
-settings.register_profile("long", max_examples=300, print_blob=True, **SHARED)
-from hypothesis import Phase  # DRAFT
+settings.register_profile("quick", max_examples=10, derandomize=True, **SHARED)
+settings.register_profile("long", max_examples=100, print_blob=True, **SHARED)
 
-settings.register_profile("draft", max_examples=60, derandomize=True, phases=[Phase.generate], **SHARED)  # DRAFT
 PROFILE = os.environ.get("ISOSPAN_PROPERTIES", "quick")
 settings.load_profile(PROFILE)
 

@@ -65,6 +65,9 @@ def laid_out(x: Tensor, layout: str) -> Tensor:
     return LAYOUTS[layout](x)
 
 
+several = st.integers(8, 24)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Latents (B, D) and quantities (B, ...) that are linear in them, with noise, each in a unit of its own."""
@@ -82,7 +85,7 @@ class Batch:
 
 
 @st.composite
-def batches(draw, *, dtypes=dtypes, units=units, offsets=offsets, samples=st.integers(8, 24), noise=0.1, max_names=3):
+def batches(draw, *, dtypes=dtypes, units=units, offsets=offsets, samples=several, noise=0.1, max_names=3):
     """Latents of any rank; columns of quantities may repeat or be constant, not all of them."""
     n, D, dtype = draw(samples), draw(st.integers(2, 5)), draw(dtypes)
     rank = draw(st.integers(1, D))
@@ -165,8 +168,7 @@ def outcome(function, *args, **options):
     """The result, or None where an error of isospan refuses the input; every other error fails the property."""
     try:
         return function(*args, **options)
-    except IsospanError as error:
-        assert len(str(error)) > 10
+    except IsospanError:
         return None
 
 

@@ -117,7 +117,9 @@ def test_loading_gives_what_was_saved(tmp_path_factory, space, dtype):
     space = space.to(dtype=dtype)
     space.save(path)
     loaded = LatentSpace.load(path)
-    assert loaded.names == space.names and dict(loaded.shapes) == dict(space.shapes)
+    assert loaded.names == space.names
+    assert dict(loaded.shapes) == dict(space.shapes)
     for part in ("W", "A", "y_mean", "y_scale"):
         assert all(torch.equal(getattr(loaded, part)[name], getattr(space, part)[name]) for name in space.names)
-    assert torch.equal(loaded.z_mean, space.z_mean) and loaded.z_mean.dtype == dtype
+    assert torch.equal(loaded.z_mean, space.z_mean)
+    assert loaded.z_mean.dtype == dtype

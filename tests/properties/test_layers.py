@@ -55,7 +55,9 @@ def test_a_layer(name, pair, batch, layout, seed, dtype):
     moved = laid_out(x, layout if x.dim() > 1 else "contiguous")
     same = unchanged(moved)
     y = layer(moved)
-    assert same() and y.dtype == dtype and y.shape[: max(len(shape) - 2, 0)] == x.shape[: max(len(shape) - 2, 0)]
+    assert same()
+    assert y.dtype == dtype
+    assert y.shape[: max(len(shape) - 2, 0)] == x.shape[: max(len(shape) - 2, 0)]
     near(y, layer(x), 30 * torch.finfo(dtype).eps, unit=10.0)
     for i in range(len(x) if x.dim() > 1 and name not in TOKENS else 0):
         near(

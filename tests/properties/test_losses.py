@@ -133,7 +133,8 @@ def test_every_unit_gives_a_finite_value_and_gradient_or_a_named_error(case):
         value = outcome(loss)
         if value is not None:
             (gradient,) = torch.autograd.grad(value, Z)
-            assert value.isfinite() and gradient.isfinite().all()
+            assert value.isfinite()
+            assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])

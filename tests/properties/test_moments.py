@@ -1,5 +1,7 @@
 """Moments do not depend on how a stream is cut, ordered or stored, and follow every change of units."""
 
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -41,7 +43,7 @@ def test_any_split_in_any_order_gives_the_moments_of_the_whole(batch, cuts, full
     n = len(batch.z)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     edges = sorted({0, n, *(cut for cut in cuts if cut < n)})
-    parts = [order[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [order[a:b] for a, b in itertools.pairwise(edges)]
     pieces = [batch.map(lambda x, rows=rows: x[rows]) for rows in parts]
     stream = Moments.of_batches(((piece.z, piece.y) for piece in pieces), target_covariance=full)
     together = merged([Moments.of_batches([(piece.z, piece.y)], target_covariance=full) for piece in pieces])

@@ -50,7 +50,8 @@ def test_directions_are_counted_as_numpy_does(data, threshold, unit, offset, dty
 def test_the_latent_dimension_is_the_least(k, percent, heads):
     D = minimal_latent_dim({str(i): k_i for i, k_i in enumerate(k)}, free_frac=percent / 100, num_heads=heads)
     free = 1 - Fraction(percent, 100)
-    assert D * free >= sum(k) and D % (heads or 1) == 0
+    assert D * free >= sum(k)
+    assert D % (heads or 1) == 0
     assert (D - (heads or 1)) * free < sum(k)
 
 

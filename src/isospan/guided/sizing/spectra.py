@@ -166,7 +166,7 @@ def _largest_magnitude(name: str, y: Tensor) -> float:
     largest = max(abs(float(bound)) for bound in y.detach().aminmax()) if y.numel() else 0.0
     if largest > LARGEST:
         raise NonFiniteError(
-            f"Quantity {name!r} must be below {LARGEST:g} for its squares to be finite, got {largest:g}. Use a larger unit."
+            f"Quantity {name!r} must be below {LARGEST:g} for its squares to be finite, got {largest:g}. Rescale it."
         )
     return largest
 
