@@ -1,7 +1,6 @@
 """How many modes reach a fraction of the variance, and which fraction each quantity has to reach."""
 
 from collections.abc import Iterable, Mapping
-from numbers import Real
 
 from torch import Tensor
 
@@ -45,7 +44,7 @@ def check_thresholds(threshold: Threshold, default: float | None, *, what: str) 
     if default is not None:
         given[f"The default of {what}"] = default
     for label, value in given.items():
-        if not isinstance(value, Real) or not 0 < value <= 1:
+        if not hasattr(value, "__float__") or not 0 < float(value) <= 1:
             raise OptionError(f"{label} must be a fraction of the variance in (0, 1], got {value!r}.")
 
 
