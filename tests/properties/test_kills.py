@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 
 from .strategies import seeds
 
@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).parents[1] / "training" / "killed_runs.py"
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
-@settings(max_examples=5)
+@settings(max_examples=2, phases=[Phase.generate])
 @given(seeds)
 def test_twenty_kills(tmp_path_factory, seed):
     command = [sys.executable, PROGRAM, "random", tmp_path_factory.mktemp("run"), str(seed), "20"]
