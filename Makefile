@@ -38,6 +38,9 @@ imports: $(VENV)/.installed-test  ## check that imports go one way
 pytest test-slow test-oldest: export OMP_NUM_THREADS = 1
 pytest test-slow test-oldest examples: export MPLBACKEND = Agg
 
+# Properties see few examples in every run and many in the slow one.
+test-slow: export ISOSPAN_PROPERTIES = long
+
 pytest: $(VENV)/.installed-test  ## run the tests, the doctests and the examples
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 

@@ -29,6 +29,8 @@ def test_periodic():
     [
         (lambda: ExponentialSchedule(0), "needs first >= 1 and growth > 1, got 0"),
         (lambda: ExponentialSchedule(5, 1.0), "needs first >= 1 and growth > 1, got 5 and 1.0"),
+        (lambda: ExponentialSchedule("2"), "needs first >= 1 and growth > 1, got '2' and 1.5"),
+        (lambda: ExponentialSchedule(5, float("inf")), "got 5 and inf"),
         (lambda: EverySteps(0), "period of EverySteps must be at least 1, got 0"),
         (lambda: EveryEpochs(1.5), r"period of EveryEpochs must be a whole number, got 1\.5"),
     ],

@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
-from isospan._checks import check_count, check_floating
+from isospan._checks import as_tensor, check_count, check_floating
 from isospan.errors import DtypeError, OptionError, ShapeError
 
 PoolingMode = Literal["avg", "max"]
@@ -49,6 +49,8 @@ def pool(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
         >>> pool(torch.zeros(8, 3, 64, 64), 6, "max").shape
         torch.Size([8, 3, 6, 6])
     """
+    x = as_tensor(x)
+    check_floating(x, what="A field to pool")
     if x.dim() not in _SPATIAL_AXES:
         raise ShapeError(
             f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected (B, S), (B, C, H, W) or "
@@ -65,6 +67,7 @@ def spatial_pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> T
         >>> spatial_pool_targets(torch.arange(16.0).reshape(1, 1, 4, 4), 2).flatten()
         tensor([ 2.5000,  4.5000, 10.5000, 12.5000])
     """
+    x = as_tensor(x)
     _check_dim(x, 4, "(B, C, H, W)")
     return _pool_spatial(x, n_bins, mode, axes=2)
 
@@ -77,12 +80,14 @@ def pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
         >>> pool_targets(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2, "max")
         tensor([[3., 7.]])
     """
+    x = as_tensor(x)
     _check_dim(x, 2, "(B, S)")
     return _pool_spatial(x, n_bins, mode, axes=1)
 
 
 def pool_quantity(name: str, y: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
     """Pool as :func:`pool` does; its errors name the quantity."""
+    y = as_tensor(y)
     if not isinstance(y, Tensor):
         raise DtypeError(f"Quantity {name!r} must be a torch.Tensor to be pooled, got {type(y).__name__}.")
     try:
@@ -95,7 +100,6 @@ def _pool_spatial(x: Tensor, n_bins: int, mode: str, *, axes: int) -> Tensor:
     if (mode, axes) not in _POOLS:
         raise OptionError(f"Invalid mode: {mode!r}. Choose 'avg' or 'max'.")
     n = check_count(n_bins, what="n_bins")
-    check_floating(x, what="A field to pool")
     if 0 in x.shape[-axes:]:
         raise ShapeError(f"Every spatial axis needs at least one point, got shape {tuple(x.shape)}.")
     pooled = _POOLS[mode, axes](x.reshape(-1, 1, *x.shape[-axes:]), (n,) * axes)
@@ -103,5 +107,6 @@ def _pool_spatial(x: Tensor, n_bins: int, mode: str, *, axes: int) -> Tensor:
 
 
 def _check_dim(x: Tensor, dim: int, layout: str) -> None:
+    check_floating(x, what="A field to pool")
     if x.dim() != dim:
         raise ShapeError(f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected {dim}, {layout}.")

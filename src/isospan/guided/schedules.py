@@ -1,6 +1,8 @@
 """When the subspaces are solved again during training."""
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol, runtime_checkable
 
 from isospan._checks import check_count
@@ -49,9 +51,11 @@ class ExponentialSchedule:
 
     def __post_init__(self) -> None:
         """Check the range of both parameters."""
-        if self.first < 1 or not self.growth > 1:
+        numbers = isinstance(self.first, Real) and isinstance(self.growth, Real)
+        if not numbers or not 1 <= self.first < math.inf or not 1 < self.growth < math.inf:
             raise OptionError(
-                f"ExponentialSchedule needs first >= 1 and growth > 1, got {self.first} and {self.growth}."
+                f"ExponentialSchedule needs first >= 1 and growth > 1, got {self.first!r} and {self.growth!r}. "
+                "Pass finite numbers."
             )
 
     def due_at_step(self, step: int) -> bool:

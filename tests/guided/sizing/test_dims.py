@@ -228,6 +228,10 @@ class TestBadData:
             x[5, 0, 1, 2] = bad
             self.check(wrap, {"q": x}, NonFiniteError, "Quantity 'q' must be finite, got 1 NaN or infinite of")
 
+    def test_squares_that_overflow(self, wrap):
+        x = 1e200 * torch.randn(9, 1, 4, 4, dtype=torch.float64)
+        self.check(wrap, {"q": x}, NonFiniteError, r"Quantity 'q' must be below 1e\+140 for its squares to be finite")
+
     def test_integers(self, wrap):
         self.check(wrap, {"q": torch.ones(9, 1, 4, 4).long()}, DtypeError, r"Quantity 'q' must be floating point")
 

@@ -40,7 +40,7 @@ def test_small_fractions_and_exponents():
     assert minimal_latent_dim(1, Q=1, free_frac=0.999) == 1000
 
 
-@pytest.mark.parametrize("free_frac", [1.0, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("free_frac", [1.0, -0.1, 1.5, float("nan"), "0.3", None])
 def test_bad_fraction(free_frac):
     with pytest.raises(OptionError, match=r"free_frac must be in \[0, 1\), got"):
         minimal_latent_dim(8, Q=4, free_frac=free_frac)

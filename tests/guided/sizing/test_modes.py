@@ -36,7 +36,7 @@ def test_resolution():
         resolve_thresholds(names, {"a": 0.5, "c": 0.5}, None, 0.9, what="t")
 
 
-@pytest.mark.parametrize("value", [0, -0.1, 1.0001, 95, float("nan")])
+@pytest.mark.parametrize("value", [0, -0.1, 1.0001, 95, float("nan"), "0.9", [0.9]])
 def test_thresholds_are_fractions(value):
     for threshold, default, label in (
         (value, None, "t"),

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from numbers import Real
 
 from isospan._checks import check_count, check_not_empty
 from isospan.errors import DimensionError, OptionError
@@ -40,8 +41,8 @@ def minimal_latent_dim(
         >>> minimal_latent_dim({"vorticity": 18, "strain": 21, "energy": 25}, num_heads=8)
         96
     """
-    if not 0 <= free_frac < 1:
-        raise OptionError(f"free_frac must be in [0, 1), got {free_frac}.")
+    if not isinstance(free_frac, Real) or not 0 <= free_frac < 1:
+        raise OptionError(f"free_frac must be in [0, 1), got {free_frac!r}.")
     claimed = _total(k, Q)
     D = math.ceil(claimed / (1 - Fraction(repr(float(free_frac)))))
     heads = 1 if num_heads is None else check_count(num_heads, what="num_heads")

@@ -44,8 +44,8 @@ def check_thresholds(threshold: Threshold, default: float | None, *, what: str) 
     if default is not None:
         given[f"The default of {what}"] = default
     for label, value in given.items():
-        if not 0 < value <= 1:
-            raise OptionError(f"{label} must be a fraction of the variance in (0, 1], got {value}.")
+        if not hasattr(value, "__float__") or not 0 < float(value) <= 1:
+            raise OptionError(f"{label} must be a fraction of the variance in (0, 1], got {value!r}.")
 
 
 def resolve_thresholds(

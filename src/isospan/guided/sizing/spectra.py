@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan._checks import as_tensor, check_finite, check_floating, check_names, check_not_empty
-from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
+from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError, ShapeError
 from isospan.guided.pooling import PoolingMode, pool_quantity
 from isospan.guided.sizing.scatter import Scatter
 from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
@@ -17,6 +17,9 @@ Quantities = Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]]
 
 CHUNK = 1024
 """Samples of data in memory that are converted to float64 at a time."""
+
+LARGEST = 1e140
+"""Magnitude of which 1e28 squares can be added in float64."""
 
 CONSTANT = 64 * torch.finfo(torch.float64).eps
 """Deviations below this fraction of the largest value are rounding: the quantity is constant."""
@@ -80,7 +83,7 @@ class _Held:
         self.name, self.y = name, y.detach()
         self.mode: PoolingMode = mode
         _check_count(name, len(y))
-        self.largest = _largest_magnitude(self.y)
+        self.largest = _largest_magnitude(name, self.y)
 
     def full(self) -> Tensor:
         return self._checked(self.y.reshape(len(self.y), -1))
@@ -118,7 +121,7 @@ class _Streamed:
                 f"Samples of quantity {self.name!r} must have one shape in all batches, got {self.shape} and then "
                 f"{tuple(y.shape[1:])}."
             )
-        self.largest = max(self.largest, _largest_magnitude(y))
+        self.largest = max(self.largest, _largest_magnitude(self.name, y))
         self.scatter.add(y.reshape(len(y), len(self.scatter.mean)))
         for n, scatter in self.scatter_of_maxima.items():
             scatter.add(self._pool(y.double(), n))
@@ -160,9 +163,14 @@ def _spectrum_of_rows(rows: Tensor) -> Tensor:
     return symmetric_spectrum(scatter.matrix)
 
 
-def _largest_magnitude(y: Tensor) -> float:
-    """The largest magnitude of all entries, 0 where there is none."""
-    return max(abs(float(bound)) for bound in y.detach().aminmax()) if y.numel() else 0.0
+def _largest_magnitude(name: str, y: Tensor) -> float:
+    """The largest magnitude of all entries, 0 where there is none; sums of its squares fit into float64."""
+    largest = max(abs(float(bound)) for bound in y.detach().aminmax()) if y.numel() else 0.0
+    if largest > LARGEST:
+        raise NonFiniteError(
+            f"Quantity {name!r} must be below {LARGEST:g} for its squares to be finite, got {largest:g}. Rescale it."
+        )
+    return largest
 
 
 def _check_batch(batch: Mapping[str, Tensor], *, against: Mapping[str, object] | None = None) -> None:
