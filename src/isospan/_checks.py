@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Mapping
-from math import inf, isfinite
+from math import inf
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
+
+LARGEST = 1e140
+"""Magnitude of which 1e28 squares can be added in float64."""
 
 
 def check_choice(value: str, choices: Iterable[str], *, what: str) -> str:
@@ -55,15 +58,30 @@ def as_tensor(x: Tensor | np.ndarray) -> Tensor:
     return torch.from_numpy(x if is_shared else np.array(x, dtype=x.dtype.newbyteorder("=")))
 
 
-def check_finite(x: Tensor, *, what: str) -> None:
-    """Require that no entry is NaN or infinite."""
-    if x.is_meta or isfinite(float(x.detach().sum())):
+def as_matrix(x: Tensor | np.ndarray, *, what: str) -> Tensor:
+    """Return a matrix in float32 or float64, whichever holds it."""
+    x = as_tensor(x)
+    check_floating(x, what=what)
+    if x.dim() != 2:
+        raise ShapeError(f"{what} must have two dimensions, got shape {tuple(x.shape)}.")
+    return x.to(working_dtype(x))
+
+
+def check_finite(x: Tensor, *, what: str, most: float = inf) -> None:
+    """Require that no entry is NaN or infinite, nor larger than ``most``."""
+    if x.is_meta or not x.numel():
+        return
+    largest = max(abs(float(bound)) for bound in x.detach().aminmax())
+    if largest <= most and largest < inf:
         return
     bad = int((~torch.isfinite(x.detach())).sum())
     if bad:
         raise NonFiniteError(
             f"{what} must be finite, got {bad} NaN or infinite of {x.numel()} entries. Remove or fill them."
         )
+    raise NonFiniteError(
+        f"{what} must be at most {most:g}, so that squares are finite, got {largest:g}. Take another unit."
+    )
 
 
 def check_count(value: int, *, what: str, error: type[IsospanError] = OptionError) -> int:
@@ -99,7 +117,7 @@ def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> Te
             "(drop_last=True in a DataLoader avoids a short last one)."
         )
     if finite:
-        check_finite(z, what="Latents z")
+        check_finite(z, what="Latents z", most=LARGEST)
     return z
 
 
@@ -163,7 +181,7 @@ def check_targets(
         if y.numel() == 0 and batch:
             raise ShapeError(f"{label} must have at least one entry a sample, got shape {tuple(y.shape)}.")
         if finite:
-            check_finite(y, what=label)
+            check_finite(y, what=label, most=LARGEST)
     return flatten_targets(targets)
 
 

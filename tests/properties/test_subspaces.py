@@ -100,7 +100,10 @@ def test_fitted_decoders_are_those_of_numpy(batch, seed, k, dependent, layout):
     (z, y), dtype = batch.double(), batch.z.dtype
     W = matrix(seed, k, z.shape[1], 1 if dependent else None).to(dtype)
     other = batch.map(lambda x: laid_out(x, layout))
-    A = fit_decoders(dict.fromkeys(y, W), other.z, other.y)
+    A = outcome(fit_decoders, dict.fromkeys(y, W), other.z, other.y)
+    if A is None:  # float32 does not hold them
+        assert dtype == torch.float32
+        return
     S = (z - z.mean(0)) @ W.double().numpy().T
     for q, y_q in y.items():
         unit, y_c = abs(S).max(), y_q - y_q.mean(0)

@@ -80,7 +80,8 @@ def test_least_squares_of_the_augmented_data(case, ridge):
         assert residual <= least + tolerance(x) * np.linalg.norm(ay)
     else:
         G = ax.T @ ax + ridge * len(x) * rep_x.group.order() * np.eye(rep_x.size)
-        near(A, np.linalg.solve(G, ax.T @ ay).T * (unit_y / unit_x), 1e-9 if x.dtype == torch.float64 else 1e-3)
+        unit_A = unit_y / unit_x
+        near(A, np.linalg.solve(G, ax.T @ ay).T * unit_A, 1e-9 if x.dtype == torch.float64 else 1e-3, unit=unit_A)
 
 
 @given(signals(groups), st.randoms(use_true_random=False))

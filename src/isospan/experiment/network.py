@@ -57,7 +57,8 @@ class NetworkDescription:
         """
         check_fields(record, FIELDS, of="network")
         values: dict[str, Any] = {name: record[name] for name in FIELDS}
-        return cls(**values | {"size": tuple(record["size"])})
+        values["size"] = tuple(record["size"])
+        return cls(**values)
 
     def build(self, encoder: Encoder | None = None, *, seed: int = 0) -> ConvAutoencoder:
         """Make the network, with weights of this seed.

@@ -14,8 +14,10 @@ from isospan._checks import (
     check_targets,
     working_dtype,
 )
+from isospan.errors import NonFiniteError
 from isospan.guided.by_shape import by_shape
 from isospan.linalg import solve_gram, svd
+from isospan.linalg.least_squares import unit
 from isospan.moments import Moments
 
 
@@ -43,7 +45,7 @@ def fit_decoders(
     Raises:
         NameMismatchError: W and targets name different quantities.
         ShapeError: batch sizes or latent dimensions differ.
-        NonFiniteError: Z or a target contains NaN or infinity.
+        NonFiniteError: Z or a target contains NaN or infinity, or a decoder cannot be held in the dtype of Z.
 
     Example:
         >>> import torch
@@ -65,7 +67,14 @@ def fit_decoders(
     for name, W_q in W.items():
         Y = flat[name].double()
         eps = max(torch.finfo(working_dtype(x)).eps for x in (Z, W_q))  # of what is given: so far are its rows known
-        A[name] = _ridge_solution(Zc @ W_q.double().mT, Y - Y.mean(0), ridge, eps).to(working_dtype(Z))
+        S = Zc @ W_q.double().mT
+        scale = unit(S)
+        A[name] = (_ridge_solution(S / scale, Y - Y.mean(0), ridge, eps) / scale).to(working_dtype(Z))
+        if not A[name].isfinite().all():
+            raise NonFiniteError(
+                f"The decoder of quantity {name!r} must be within the range of {A[name].dtype}, got coordinates near "
+                f"{float(scale):.3g} and targets up to {float(Y.abs().max()):.3g}. Change their units, or pass float64."
+            )
     return A
 
 

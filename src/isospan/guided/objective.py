@@ -151,8 +151,8 @@ class SpaceObjective(KeepsPrecision):
         self.separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
         check_separation(self.separation, method, orthogonal)
         self.decoders = decoders
+        checked_weights(weights)
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
-        checked_weights(self.weights)
         self.ridge = ridge
         self.shapes: Shapes = {}
         self.resolve_steps: list[int] = []

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan._checks import check_finite
+from isospan._checks import as_matrix, check_finite
 from isospan.linalg.decompositions import decomposition, qr, svd
 
 
@@ -31,6 +31,7 @@ def orthonormal_rows(W: Tensor) -> Tensor:
         >>> orthonormal_rows(torch.tensor([[2.0, 0.0], [4.0, 0.0]])).abs()
         tensor([[1., 0.]])
     """
+    W = as_matrix(W, what="A basis")
     if len(W) <= W.shape[1]:
         Q, R = qr(W.mT)
         if _independent(R):
@@ -49,6 +50,7 @@ def orthogonal_complement(W: Tensor) -> Tensor:
         >>> orthogonal_complement(torch.tensor([[1.0, 0.0, 0.0], [2.0, 2.0, 0.0], [1.0, 2.0, 0.0]])).abs()
         tensor([[0., 0., 1.]])
     """
+    W = as_matrix(W, what="A basis")
     if len(W) <= W.shape[1]:
         reflectors, tau = torch.geqrf(W.mT)
         if _independent(reflectors):
@@ -133,4 +135,4 @@ def _independent(R: Tensor) -> bool:
 
 
 def _rank(W: Tensor, s: Tensor) -> int:
-    return int((s > max(W.shape) * torch.finfo(W.dtype).eps * s[0]).sum())
+    return int((s > max(W.shape) * torch.finfo(W.dtype).eps * s[:1]).sum())

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from isospan._checks import as_matrix
 from isospan.errors import DtypeError, ShapeError
 from isospan.linalg.decompositions import decomposition
 
@@ -28,7 +29,7 @@ def gram_spectrum(x_centred: Tensor) -> Tensor:
         >>> gram_spectrum(torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, 4.0]]))
         tensor([16.,  9.], dtype=torch.float64)
     """
-    x = x_centred.double()
+    x = as_matrix(x_centred, what="The matrix").double()
     x = x.mT if x.shape[0] <= x.shape[1] else x
     return symmetric_spectrum(add_gram_(x.new_zeros(x.shape[1], x.shape[1]), x))
 

@@ -106,7 +106,8 @@ class Moments(KeepsPrecision):
         moments = cls(z.shape[1], dims, target_covariance=target_covariance, device=z.device)
         state = dict(moments.named_buffers())
         add_batch_(state, z.detach(), flat, precision=torch.float64 if target_covariance else precision)
-        if not isfinite(float(moments.z_mean.sum() + moments.target_mean.sum())):
+        squares = moments.scatter_zz.diagonal().sum() + moments.scatter_yy.sum()
+        if not isfinite(float(moments.z_mean.sum() + moments.target_mean.sum() + squares)):
             check_latents(z)
             check_targets(y, batch=len(z), device=z.device)
         return moments

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from isospan._autocast import full_precision
 from isospan._checks import check_choice, check_number
+from isospan.errors import OptionError
 from isospan.guided.losses.inputs import (
     centred,
     checked_bases,
@@ -110,7 +111,7 @@ def combined_loss(
         OptionError: an unknown term, spectrum or metric.
         NameMismatchError: W, A, Y and W_prev name different quantities.
         ShapeError, DtypeError, DeviceMismatchError, DegenerateDataError: what the message says. NaN is not looked for;
-            it makes the loss NaN.
+            it makes the loss NaN. A squared error beyond the range of the precision makes it infinite.
 
     Example:
         >>> import torch
@@ -142,6 +143,8 @@ def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     """Weights of all four terms: 0 of those that are not named, 1 of each where none are given."""
     if weights is None:
         return dict.fromkeys(TERMS, 1.0)
+    if not isinstance(weights, Mapping):
+        raise OptionError(f"weights must be a dict of loss term: weight, got {weights!r}. Name the terms.")
     for term, weight in weights.items():
         check_choice(term, TERMS, what="loss term")
         check_number(weight, what=f"The weight of {term!r}")

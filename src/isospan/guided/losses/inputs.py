@@ -18,6 +18,7 @@ from isospan._checks import (
     working_dtype,
 )
 from isospan.errors import DegenerateDataError, ShapeError
+from isospan.linalg.least_squares import unit
 from isospan.moments import Moments
 
 
@@ -40,14 +41,9 @@ def centred(Z: Tensor, whole: Moments | None = None) -> Tensor:
 
 
 def in_units(Zc: Tensor) -> tuple[Tensor, Tensor]:
-    """Latents divided by a unit, and the unit: the power of two below their largest entry, so that squares fit.
-
-    Dividing by it is exact. Nothing waits for the device.
-    """
-    low, high = Zc.detach().aminmax() if Zc.numel() else (Zc.new_zeros(()), Zc.new_zeros(()))
-    largest = torch.maximum(-low, high)
-    unit = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - 1)
-    return Zc / unit, unit
+    """Latents divided by a unit, and the unit: the power of two below their largest entry, so that squares fit."""
+    scale = unit(Zc) if Zc.numel() else Zc.new_ones(())
+    return Zc / scale, scale
 
 
 def checked_bases(W: Mapping[str, Tensor], Z: Tensor) -> dict[str, Tensor]:

@@ -6,8 +6,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from isospan._checks import as_tensor, check_finite, check_floating, check_names, check_not_empty
-from isospan.errors import DegenerateDataError, NameMismatchError, NonFiniteError, ShapeError
+from isospan._checks import LARGEST, as_tensor, check_finite, check_floating, check_names, check_not_empty
+from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
 from isospan.guided.pooling import PoolingMode, pool_quantity
 from isospan.guided.sizing.scatter import Scatter
 from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
@@ -17,9 +17,6 @@ Quantities = Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]]
 
 CHUNK = 1024
 """Samples of data in memory that are converted to float64 at a time."""
-
-LARGEST = 1e140
-"""Magnitude of which 1e28 squares can be added in float64."""
 
 CONSTANT = 64 * torch.finfo(torch.float64).eps
 """Deviations below this fraction of the largest value are rounding: the quantity is constant."""
@@ -83,7 +80,7 @@ class _Held:
         self.name, self.y = name, y.detach()
         self.mode: PoolingMode = mode
         _check_count(name, len(y))
-        self.largest = _largest_magnitude(name, self.y)
+        self.largest = _largest_magnitude(self.y)
 
     def full(self) -> Tensor:
         return self._checked(self.y.reshape(len(self.y), -1))
@@ -121,7 +118,7 @@ class _Streamed:
                 f"Samples of quantity {self.name!r} must have one shape in all batches, got {self.shape} and then "
                 f"{tuple(y.shape[1:])}."
             )
-        self.largest = max(self.largest, _largest_magnitude(self.name, y))
+        self.largest = max(self.largest, _largest_magnitude(y))
         self.scatter.add(y.reshape(len(y), len(self.scatter.mean)))
         for n, scatter in self.scatter_of_maxima.items():
             scatter.add(self._pool(y.double(), n))
@@ -163,14 +160,9 @@ def _spectrum_of_rows(rows: Tensor) -> Tensor:
     return symmetric_spectrum(scatter.matrix)
 
 
-def _largest_magnitude(name: str, y: Tensor) -> float:
-    """The largest magnitude of all entries, 0 where there is none; sums of its squares fit into float64."""
-    largest = max(abs(float(bound)) for bound in y.detach().aminmax()) if y.numel() else 0.0
-    if largest > LARGEST:
-        raise NonFiniteError(
-            f"Quantity {name!r} must be below {LARGEST:g} for its squares to be finite, got {largest:g}. Rescale it."
-        )
-    return largest
+def _largest_magnitude(y: Tensor) -> float:
+    """The largest magnitude of all entries, 0 where there is none."""
+    return max(abs(float(bound)) for bound in y.detach().aminmax()) if y.numel() else 0.0
 
 
 def _check_batch(batch: Mapping[str, Tensor], *, against: Mapping[str, object] | None = None) -> None:
@@ -181,7 +173,7 @@ def _check_batch(batch: Mapping[str, Tensor], *, against: Mapping[str, object] |
         check_floating(y, what=f"Quantity {name!r}")
         if y.dim() == 0 or 0 in y.shape[1:]:
             raise ShapeError(f"Quantity {name!r} must have shape (N, ...) with N samples, got {tuple(y.shape)}.")
-        check_finite(y, what=f"Quantity {name!r}")
+        check_finite(y, what=f"Quantity {name!r}", most=LARGEST)
     counts = {name: len(y) for name, y in batch.items()}
     if len(set(counts.values())) > 1:
         raise ShapeError(f"All quantities must have the same number of samples, got {counts}.")
