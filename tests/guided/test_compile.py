@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from isospan.errors import NumericalWarning
+from isospan.errors import NumericalWarning, OptionError
 from isospan.guided import (
     EverySteps,
     SpaceObjective,
@@ -164,3 +164,16 @@ def test_disentanglement_in_one_graph(loss):
     z, _ = batch()
     W = {"b": torch.eye(D)[:2], "a": torch.eye(D)[1:4]}
     torch.testing.assert_close(compiled(loss, fullgraph=True)(z, W), loss(z, W))
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_loss_has_no_second_derivative_that_is_wrong(backend):
+    """It raises: what is written down for the compiler holds the gradient constant."""
+    Z = torch.randn(20, 6, dtype=torch.float64, requires_grad=True)
+    W = {"a": torch.eye(6, dtype=torch.float64)[:2]}
+    A, Y = {"a": torch.randn(2, 3).double()}, {"a": torch.randn(20, 3).double()}
+    torch._dynamo.reset()
+    loss = torch.compile(combined_loss, backend=backend)(Z, W, A, Y, weights={"alignment": 1.0})
+    with pytest.raises((OptionError, RuntimeError)):  # noqa: PT012  # torch raises at the second, isospan at the first
+        (gradient,) = torch.autograd.grad(loss, Z, create_graph=True)
+        torch.autograd.grad(gradient.square().sum(), Z)

@@ -165,6 +165,13 @@ def _keep_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Ten
 
 
 def _multiply(ctx: Any, upstream: Tensor, *_: Any) -> tuple[Any, ...]:
+    if (
+        torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    ):  # create_graph=True, and no compiler that is tracing this
+        raise OptionError(
+            "A compiled loss has first derivatives only. Differentiate once, or compute the loss outside of what "
+            "torch.compile compiles."
+        )
     gradients = iter(ctx.saved_tensors)
     for_Z, for_W, *rest = [upstream * next(gradients) if needed else None for needed in ctx.needed]
     return for_Z, for_W, rest, [None] * ctx.sums, *[None] * 7
