@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from isospan._checks import check_choice
+from isospan._core.checks import check_choice
 from isospan.errors import OptionError
 
 SolverMode = Literal["auto", "svd", "eigen", "lowrank"]

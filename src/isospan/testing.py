@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from isospan._checks import check_finite, check_floating
+from isospan._core.checks import check_finite, check_floating
 from isospan.errors import EquivarianceError, GroupMismatchError, RepresentationError, ShapeError
 from isospan.representations import Representation
 from isospan.representations.representation import check_representation

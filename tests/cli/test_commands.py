@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isospan._tensor_files import load_tensors, save_tensors
+from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan.errors import OptionError
 
 SMALL = ("--epochs", 2, "--batch-size", 8, "--max-bins", 3)
@@ -150,7 +150,7 @@ def test_help_is_quick_to_import():
 
 
 def test_the_built_in_quantities_are_listed(isospan):
-    from isospan._options import QUANTITIES
+    from isospan.cli._options import QUANTITIES
     from isospan.guided.fields import BUILTIN_QUANTITIES
 
     listed = " ".join(QUANTITIES.values()).split()

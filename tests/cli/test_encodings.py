@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from isospan._messages import write_what_can_be_encoded
 from isospan.cli import app
+from isospan.cli._messages import write_what_can_be_encoded
 
 SMALL = ("--epochs", 1, "--batch-size", 8, "--max-bins", 3, "--variable", "u")
 NAME = "涡é×"

@@ -8,10 +8,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from isospan import _terminal
-from isospan._messages import in_options
-from isospan._tables import evaluation_table, notes, probe_note
-from isospan._terminal import TerminalReporter, drift_line, format_losses
+from isospan.cli import _terminal
+from isospan.cli._messages import in_options
+from isospan.cli._tables import evaluation_table, notes, probe_note
+from isospan.cli._terminal import TerminalReporter, drift_line, format_losses
 
 LOSSES = {"task": 0.123456, "guidance": 0.25, "alignment": 0.25, "weight": 0.01}
 

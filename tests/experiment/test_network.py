@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from isospan._tensor_files import save_tensors
+from isospan._core.tensor_files import save_tensors
 from isospan.errors import FileFormatError, OptionError, ShapeError
 from isospan.experiment.network import SCHEMA_VERSION, NetworkDescription, load_network, save_network
 

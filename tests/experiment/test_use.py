@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan._tensor_files import load_tensors, save_tensors
+from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
 from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, train
 from isospan.experiment.data import read_source

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-import isospan._tensor_files
+import isospan._core.tensor_files
 from isospan.guided import ExponentialSchedule, SpaceObjective, pool
 from isospan.training import Checkpoints, ConvAutoencoder, fit, load_tree, save_tree, seeded
 
@@ -122,7 +122,7 @@ def half_written(tensors: dict, path: Path, metadata: dict) -> None:
 
 
 WRITE = {
-    "half written": lambda n: kill_at_call(isospan._tensor_files, "save_file", n, instead=half_written),
+    "half written": lambda n: kill_at_call(isospan._core.tensor_files, "save_file", n, instead=half_written),
     "flush of the file": lambda n: kill_at_call(os, "fsync", 2 * n - 1),
     "rename": lambda n: kill_at_call(Path, "replace", n),
     "flush of the name": lambda n: kill_at_call(os, "fsync", 2 * n),

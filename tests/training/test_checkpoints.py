@@ -145,7 +145,7 @@ def test_a_crash_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isospan._tensor_files.save_file", interrupted)
+    monkeypatch.setattr("isospan._core.tensor_files.save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(4, {"number": 4})
     assert checkpoints.latest()["number"] == 3

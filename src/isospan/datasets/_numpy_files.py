@@ -12,7 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from isospan._files import explained
+from isospan._core.files import explained
 from isospan.errors import FileFormatError
 
 LOCAL_HEADER = struct.Struct("<26xHH")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from isospan._files import explained
+from isospan._core.files import explained
 from isospan.datasets._classic_netcdf import check_classic
 from isospan.datasets._numpy_files import physical_memory
 from isospan.errors import FileFormatError

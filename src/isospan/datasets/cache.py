@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._files import atomic_path, explained
+from isospan._core.files import atomic_path, explained
 from isospan.datasets._numpy_files import open_npz
 from isospan.errors import FileFormatError, FileWriteError, OptionError
 

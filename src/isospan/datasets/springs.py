@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._checks import check_count, check_finite, check_floating
+from isospan._core.checks import check_count, check_finite, check_floating
 from isospan.datasets._spectral import check_time
 from isospan.errors import OptionError, ShapeError
 from isospan.groups import DihedralGroup

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isospan._checks import check_k, check_names
+from isospan._core.checks import check_k, check_names
 from isospan.experiment.audit_data import Latents, open_latents, open_targets
 from isospan.experiment.config import PathLike
 from isospan.experiment.reporter import LoggingReporter, Reporter

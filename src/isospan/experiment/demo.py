@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isospan._files import atomic_path
+from isospan._core.files import atomic_path
 from isospan.datasets import cached, decaying_turbulence
 from isospan.experiment.config import PathLike, TrainConfig
 from isospan.training import Samples, hold_out

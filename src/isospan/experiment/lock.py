@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from isospan._distributed import Ranks
+from isospan._core.processes import Ranks
 from isospan.errors import OptionError
 from isospan.training.parts import Part
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
-from isospan._checks import check_not_reserved
+from isospan._core.checks import check_not_reserved
 from isospan.errors import NameMismatchError
 
 LONGEST = 100

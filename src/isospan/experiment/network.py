@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from isospan._tensor_files import load_tensors, save_tensors
+from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan.errors import FileFormatError, OptionError
 from isospan.experiment.headers import are_all, check_fields, is_count, is_optional, is_text
 from isospan.experiment.loading import load_installed, load_object

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from isospan._files import atomic_path
+from isospan._core.files import atomic_path
 from isospan.errors import OptionError
 from isospan.experiment.config import PathLike
 from isospan.experiment.names import apart, file_name, netcdf_name, npz_name

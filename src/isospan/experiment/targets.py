@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from isospan._checks import check_floating, check_not_empty
+from isospan._core.checks import check_floating, check_not_empty
 from isospan.errors import IsospanError, OptionError, ShapeError
 from isospan.experiment.loading import load_object, reference_to
 from isospan.experiment.names import check_quantity_names

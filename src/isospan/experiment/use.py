@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._files import explained
-from isospan._warnings import warn
+from isospan._core.files import explained
+from isospan._core.warnings import warn
 from isospan.datasets._numpy_files import open_npy, open_npz
 from isospan.errors import (
     DegenerateDataError,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from isospan._immutable import Immutable, read_only
+from isospan._core.immutable import Immutable, read_only
 from isospan.errors import GroupError
 from isospan.representations.words import WordTree, word_tree
 

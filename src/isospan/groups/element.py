@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from isospan._immutable import Immutable
+from isospan._core.immutable import Immutable
 from isospan.errors import GroupMismatchError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from isospan._immutable import Immutable
+from isospan._core.immutable import Immutable
 from isospan.errors import GroupError, GroupMismatchError
 from isospan.groups._text import element_text
 from isospan.groups.cayley_graph import CayleyGraph

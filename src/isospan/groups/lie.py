@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isospan._immutable import Immutable
+from isospan._core.immutable import Immutable
 from isospan.errors import GroupError, GroupMismatchError
 from isospan.groups.closure import close_matrices
 from isospan.groups.element import GroupElement

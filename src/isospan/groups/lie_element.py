@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isospan._immutable import Immutable, read_only
+from isospan._core.immutable import Immutable, read_only
 from isospan.errors import GroupMismatchError
 from isospan.groups.element import power
 

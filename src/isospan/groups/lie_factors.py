@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isospan._immutable import Immutable
+from isospan._core.immutable import Immutable
 
 PLANE = np.array([[[0.0, -1], [1, 0]]])
 """The algebra of SO(2): a quarter turn."""

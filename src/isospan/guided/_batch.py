@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from isospan._distributed import Ranks
+from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError, IsospanError
 from isospan.moments import Moments, sum_over_ranks_
 

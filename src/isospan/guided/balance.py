@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from isospan._checks import check_number
-from isospan._distributed import Ranks
-from isospan._warnings import warn
+from isospan._core.checks import check_number
+from isospan._core.processes import Ranks
+from isospan._core.warnings import warn
 from isospan.moments import KeepsPrecision
 
 MEMORY = 0.9

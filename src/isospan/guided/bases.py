@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from isospan._checks import check_bases, check_names
-from isospan._warnings import warn
+from isospan._core.checks import check_bases, check_names
+from isospan._core.warnings import warn
 from isospan.errors import ShapeError
 from isospan.guided.by_shape import by_shape
 from isospan.guided.criteria import Criterion, whitener

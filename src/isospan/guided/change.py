@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from isospan._checks import check_finite, check_floating, working_dtype
+from isospan._core.checks import check_finite, check_floating, working_dtype
 from isospan.errors import DegenerateDataError, ShapeError
 
 LEAST_ANGLE = 1e-3

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from isospan._checks import (
+from isospan._core.checks import (
     check_bases,
     check_finite,
     check_latents,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from isospan._checks import check_latents, check_names, check_targets
-from isospan._warnings import warn
+from isospan._core.checks import check_latents, check_names, check_targets
+from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, ShapeError
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.probes import SAMPLES_A_DIRECTION, Pair, Probe, determined

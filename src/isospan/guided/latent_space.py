@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from isospan._checks import (
+from isospan._core.checks import (
     as_tensor,
     check_finite,
     check_floating,
@@ -19,8 +19,8 @@ from isospan._checks import (
     check_targets,
     working_dtype,
 )
-from isospan._tensor_files import load_tensors, save_tensors
-from isospan._warnings import warn
+from isospan._core.tensor_files import load_tensors, save_tensors
+from isospan._core.warnings import warn
 from isospan.errors import NameMismatchError, ShapeError
 from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv, qr, svdvals
 

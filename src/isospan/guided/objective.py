@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 import torch
 from torch import Tensor
 
-from isospan._checks import (
+from isospan._core.checks import (
     as_tensor,
     check_choice,
     check_count,
@@ -22,7 +22,7 @@ from isospan._checks import (
     check_targets,
     working_dtype,
 )
-from isospan._distributed import Ranks
+from isospan._core.processes import Ranks
 from isospan.errors import DimensionError, NotSolvedError, OptionError, ShapeError
 from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._solution import Solution

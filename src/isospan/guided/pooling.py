@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
-from isospan._checks import as_tensor, check_count, check_floating
+from isospan._core.checks import as_tensor, check_count, check_floating
 from isospan.errors import DtypeError, OptionError, ShapeError
 
 PoolingMode = Literal["avg", "max"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from isospan._checks import check_count, check_names
+from isospan._core.checks import check_count, check_names
 from isospan.errors import MissingArgumentError, NameMismatchError, OptionError
 from isospan.guided.decorators import ensure_dim, to_device
 from isospan.guided.pooling import PoolingMode, pool_quantity

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Protocol, runtime_checkable
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.errors import OptionError
 
 

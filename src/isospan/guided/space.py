@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isospan._checks import check_names
+from isospan._core.checks import check_names
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from isospan._checks import (
+from isospan._core.checks import (
     check_choice,
     check_k,
     check_latents,
@@ -14,7 +14,7 @@ from isospan._checks import (
     check_ridge,
     working_dtype,
 )
-from isospan._warnings import warn
+from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, OptionError
 from isospan.guided.bases import leading_bases, leading_targets, oriented, unit_rows
 from isospan.guided.criteria import Criterion, Method

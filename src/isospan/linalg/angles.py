@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan._checks import check_floating, working_dtype
+from isospan._core.checks import check_floating, working_dtype
 from isospan.errors import ShapeError
 from isospan.linalg.bases import orthonormal_rows
 from isospan.linalg.decompositions import svdvals

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from isospan._checks import check_finite
+from isospan._core.checks import check_finite
 from isospan.settings import config
 
 P = ParamSpec("P")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan._checks import as_matrix
+from isospan._core.checks import as_matrix
 from isospan.errors import DtypeError, ShapeError
 from isospan.linalg.decompositions import decomposition
 

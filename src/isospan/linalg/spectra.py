@@ -18,7 +18,7 @@ import logging
 import torch
 from torch import Tensor
 
-from isospan._checks import check_finite, check_floating, working_dtype
+from isospan._core.checks import check_finite, check_floating, working_dtype
 from isospan.errors import ShapeError
 from isospan.linalg.decompositions import decomposition, eigh, qr, svd, svdvals
 from isospan.settings import config

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from isospan._checks import check_choice
+from isospan._core.checks import check_choice
 from isospan.errors import OptionError
 from isospan.models.network import hidden_activation
 from isospan.models.norm_gates import NormGates

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.errors import OptionError, RepresentationError
 from isospan.representations import Representation, directsum
 from isospan.representations.representation import check_representation, check_same_group

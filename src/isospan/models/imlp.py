@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.models.hidden import check_signal, hidden_representations
 from isospan.models.network import equivariant_network, hidden_activation
 from isospan.models.orbit_readout import OrbitReadout

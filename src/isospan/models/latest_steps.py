@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from isospan._checks import check_count, check_floating
+from isospan._core.checks import check_count, check_floating
 from isospan.errors import OptionError, ShapeError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.errors import OptionError
 from isospan.nn._constants import Constants
 

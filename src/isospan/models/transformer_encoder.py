@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.errors import OptionError
 from isospan.models.hidden import check_reach, check_signal, hidden_representations
 from isospan.models.network import equivariant_network, steps

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.errors import OptionError, ShapeError
 from isospan.models.condition import Condition
 from isospan.models.conv_block import ConvBlock

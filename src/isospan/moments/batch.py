@@ -6,7 +6,7 @@ from math import frexp
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.linalg import add_gram_, mirror_
 
 SINGLE = torch.finfo(torch.float32)

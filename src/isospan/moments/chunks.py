@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._checks import check_not_empty
+from isospan._core.checks import check_not_empty
 from isospan.errors import DtypeError, MissingPackageError, ShapeError
 
 if TYPE_CHECKING:

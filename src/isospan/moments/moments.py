@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from isospan._checks import check_latents, check_names, check_not_empty, check_targets
-from isospan._distributed import Ranks
+from isospan._core.checks import check_latents, check_names, check_not_empty, check_targets
+from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.moments.batch import add_batch_, add_means_
 from isospan.moments.chunks import aligned_chunks, reduce_chunks

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from isospan._distributed import Ranks
+from isospan._core.processes import Ranks
 from isospan.linalg import mirror_
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._checks import check_choice
+from isospan._core.checks import check_choice
 from isospan.errors import EquivarianceError, OptionError
 
 Activation = str | torch.nn.Module | Callable[[Tensor], Tensor]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from isospan._checks import check_choice
+from isospan._core.checks import check_choice
 from isospan.errors import OptionError
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]

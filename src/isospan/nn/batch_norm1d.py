@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
-from isospan._checks import check_floating
+from isospan._core.autocast import full_precision
+from isospan._core.checks import check_floating
 from isospan.errors import DegenerateDataError, ShapeError
 from isospan.nn._copies import mean_over_copies, numbers_of_trivial
 from isospan.nn._normalization import Normalization

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._inputs import check_features
 from isospan.representations import Representation, directsum

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, pad
 
-from isospan._checks import check_choice
+from isospan._core.checks import check_choice
 from isospan.nn import grouped_maps
 from isospan.nn._conv_arguments import PADDING_MODES, PaddingMode, padding_sides
 from isospan.nn._convolution import Convolution

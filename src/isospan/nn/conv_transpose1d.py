@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv_transpose1d
 
-from isospan._checks import check_choice
+from isospan._core.checks import check_choice
 from isospan.errors import OptionError
 from isospan.nn._conv_arguments import whole
 from isospan.nn._convolution import Convolution

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear, scaled_dot_product_attention, softmax
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.errors import ShapeError
 from isospan.nn._attention_masks import additive_mask, open_rows
 from isospan.nn._inputs import check_features, check_probability

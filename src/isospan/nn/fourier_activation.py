@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.errors import OptionError
 from isospan.nn._activations import Activation, activation_name, as_activation, check_elementwise
 from isospan.nn._constants import Constants

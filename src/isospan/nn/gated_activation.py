@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.nn._activations import Activation
 from isospan.nn._gates import GatedCopies
 from isospan.nn._inputs import check_features

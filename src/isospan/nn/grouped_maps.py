@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._some_maps import basis_of_maps
 from isospan.representations import HomBasis, Representation

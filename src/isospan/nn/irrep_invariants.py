@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._copies import Copies, copies_of
 from isospan.nn.change_of_basis import ChangeOfBasis

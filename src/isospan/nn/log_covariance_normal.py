@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.errors import NonFiniteError
 from isospan.linalg.exponential import matrix_exp
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.errors import RepresentationError
 from isospan.nn.dot_product_attention import DotProductAttention
 from isospan.nn.freezes import Freezes

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
-from isospan._checks import check_choice
+from isospan._core.autocast import full_precision
+from isospan._core.checks import check_choice
 from isospan.nn._constants import Constants
 from isospan.nn._copies import copy_numbers
 from isospan.nn._inputs import check_features

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._linear_function import joined
 from isospan.representations import HomBasis, Representation

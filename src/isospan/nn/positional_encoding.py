@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.errors import RepresentationError, ShapeError
 from isospan.nn._constants import Constants
 from isospan.nn._inputs import check_features

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import pad
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants, basis_key
 from isospan.nn._copies import copies_of, trivial_copies
 from isospan.nn.change_of_basis import ChangeOfBasis

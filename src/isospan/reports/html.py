@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from isospan._files import atomic_path
+from isospan._core.files import atomic_path
 from isospan.guided._plot_style import number
 from isospan.reports import figures
 from isospan.reports.duration import duration

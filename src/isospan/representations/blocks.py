@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from isospan._immutable import Immutable
+from isospan._core.immutable import Immutable
 from isospan.representations.decomposition import Part, decompose
 from isospan.representations.entries import Entries, neighbours
 from isospan.representations.matrices import ROUNDING, exponential, snapped

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isospan._immutable import read_only
+from isospan._core.immutable import read_only
 from isospan.errors import RepresentationError
 from isospan.representations.matrices import snapped
 from isospan.representations.symmetry import SymmetryGroup

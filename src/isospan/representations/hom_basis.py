@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._checks import check_floating
+from isospan._core.checks import check_floating
 from isospan.errors import OptionError, ShapeError
 from isospan.representations.division_algebras import left_multiplication, left_multiplication_adjoint
 from isospan.representations.irrep import Irrep

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isospan._immutable import read_only
+from isospan._core.immutable import read_only
 from isospan.errors import GroupError
 from isospan.representations.blocks import Action, Block
 from isospan.representations.decomposition import Part

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isospan._immutable import Immutable, read_only
+from isospan._core.immutable import Immutable, read_only
 from isospan.errors import GroupMismatchError, RepresentationError
 from isospan.representations import _products, _text
 from isospan.representations.blocks import Block, split

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
-from isospan._immutable import Immutable
+from isospan._core.immutable import Immutable
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from isospan import representations
-from isospan._checks import check_finite, check_floating, working_dtype
+from isospan._core.checks import check_finite, check_floating, working_dtype
 from isospan.errors import (
     DegenerateDataError,
     DeviceMismatchError,

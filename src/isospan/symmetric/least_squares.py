@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isospan._warnings import warn
+from isospan._core.warnings import warn
 from isospan.linalg.least_squares import unit
 from isospan.representations import Representation
 from isospan.symmetric._constants import constants

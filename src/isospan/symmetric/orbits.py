@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan._checks import check_floating
+from isospan._core.checks import check_floating
 from isospan.errors import GroupError, ShapeError
 from isospan.representations import Representation
 from isospan.symmetric._constants import constants

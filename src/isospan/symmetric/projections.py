@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from isospan._checks import check_floating
+from isospan._core.checks import check_floating
 from isospan.errors import DtypeError
 from isospan.representations import HomBasis, Representation
 from isospan.symmetric._constants import constants

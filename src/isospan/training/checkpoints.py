@@ -8,9 +8,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from isospan._checks import check_count
-from isospan._distributed import Ranks
-from isospan._files import remove_unfinished
+from isospan._core.checks import check_count
+from isospan._core.files import remove_unfinished
+from isospan._core.processes import Ranks
 from isospan.errors import FileFormatError, FileWriteError, OptionError
 from isospan.training.trees import load_tree, save_tree
 

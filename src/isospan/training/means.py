@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
-from isospan._distributed import Ranks
+from isospan._core.processes import Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isospan._checks import working_dtype
+from isospan._core.checks import working_dtype
 from isospan.errors import OptionError, ShapeError
 
 MIN_SIDE = 8

@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 
 import torch.distributed as dist
 
-from isospan._distributed import Ranks
+from isospan._core.processes import Ranks
 
 T = TypeVar("T")
 

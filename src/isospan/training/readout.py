@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isospan._distributed import Ranks
+from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError
 from isospan.guided.latent_space import LatentSpace
 from isospan.guided.scores import stored_r2

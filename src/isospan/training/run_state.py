@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isospan._distributed import Ranks
+from isospan._core.processes import Ranks
 from isospan.errors import NonFiniteError
 from isospan.guided.monitor import SubspaceMonitor
 from isospan.guided.objective import SpaceObjective

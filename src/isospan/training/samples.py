@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from isospan._checks import check_finite, check_floating, working_dtype
+from isospan._core.checks import check_finite, check_floating, working_dtype
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.training.parts import Part
 

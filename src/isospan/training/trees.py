@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from isospan._tensor_files import load_tensors, save_tensors
+from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan.errors import DtypeError
 
 SCHEMA_VERSION = 1

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from isospan._checks import check_floating, working_dtype
+from isospan._core.checks import check_floating, working_dtype
 from isospan.errors import OptionError, ShapeError
 
 Spacing = float | tuple[float, float]

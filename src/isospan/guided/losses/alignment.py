@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import (
     centred,

@@ -6,8 +6,8 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
-from isospan._checks import check_choice, check_number
+from isospan._core.autocast import full_precision
+from isospan._core.checks import check_choice, check_number
 from isospan.errors import OptionError
 from isospan.guided.losses.inputs import (
     centred,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from isospan._autocast import full_precision
-from isospan._checks import check_choice, check_count
+from isospan._core.autocast import full_precision
+from isospan._core.checks import check_choice, check_count
 from isospan.errors import DegenerateDataError, NonFiniteError
 from isospan.guided.losses.fused import Gradients, with_gradient
 from isospan.guided.losses.inputs import centred, checked_bases, checked_latents, in_units, stacked

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from isospan._checks import check_bases, check_choice, check_device, check_floating, check_names, check_not_empty
+from isospan._core.checks import check_bases, check_choice, check_device, check_floating, check_names, check_not_empty
 from isospan.errors import ShapeError
 
 Metric = Literal["frobenius", "projector"]

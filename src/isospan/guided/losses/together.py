@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from isospan._autocast import full_precision
+from isospan._core.autocast import full_precision
 from isospan.errors import OptionError
 from isospan.guided.losses.alignment import decoding_error
 from isospan.guided.losses.disentanglement import squared_correlation

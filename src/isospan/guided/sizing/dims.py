@@ -3,7 +3,7 @@
 import logging
 import math
 
-from isospan._checks import check_count
+from isospan._core.checks import check_count
 from isospan.errors import OptionError
 from isospan.guided.pooling import PoolingMode
 from isospan.guided.sizing.modes import Threshold, check_thresholds, count_modes, resolve_thresholds

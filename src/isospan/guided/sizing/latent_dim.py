@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from numbers import Real
 
-from isospan._checks import check_count, check_not_empty
+from isospan._core.checks import check_count, check_not_empty
 from isospan.errors import DimensionError, OptionError
 
 logger = logging.getLogger("isospan")

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from isospan._checks import LARGEST, as_tensor, check_finite, check_floating, check_names, check_not_empty
+from isospan._core.checks import LARGEST, as_tensor, check_finite, check_floating, check_names, check_not_empty
 from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
 from isospan.guided.pooling import PoolingMode, pool_quantity
 from isospan.guided.sizing.scatter import Scatter

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from isospan._messages import clean_errors, console, write_what_can_be_encoded
-from isospan._options import (
+from isospan.cli._messages import clean_errors, console, write_what_can_be_encoded
+from isospan.cli._options import (
     EPILOG,
     BinThreshold,
     Debug,
@@ -36,8 +36,8 @@ from isospan._options import (
     quantities_of,
     spacing_of,
 )
-from isospan._tables import evaluation_table, notes, results_table
-from isospan._terminal import TerminalReporter
+from isospan.cli._tables import evaluation_table, notes, results_table
+from isospan.cli._terminal import TerminalReporter
 
 
 class _App(typer.Typer):

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from isospan._tensor_files import load_tensors, save_tensors
+from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan.errors import FileFormatError
 
 TENSORS = {

@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from isospan._messages import console, in_options
-from isospan._tables import sizes_table
+from isospan.cli._messages import console, in_options
+from isospan.cli._tables import sizes_table
 
 LINE_SECONDS = 10.0
 HEIGHTS = "▁▂▃▄▅▆▇█"

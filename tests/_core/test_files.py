@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from isospan._files import HOST, atomic_path
+from isospan._core.files import HOST, atomic_path
 from isospan.errors import FileWriteError, IsospanError
 
 KILLED = """
 import sys, time
-from isospan._files import atomic_path
+from isospan._core.files import atomic_path
 with atomic_path(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isospan._files import atomic_path, explained
+from isospan._core.files import atomic_path, explained
 from isospan.errors import FileFormatError
 
 T = TypeVar("T")

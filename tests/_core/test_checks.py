@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isospan import _checks as checks
+from isospan._core import checks
 from isospan.errors import (
     DegenerateDataError,
     DeviceMismatchError,

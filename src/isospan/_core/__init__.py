@@ -1,0 +1,1 @@
+"""What every package builds on: checks, warnings, autocast, processes, files."""
