@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks import memory
 from benchmarks.timing import machine, medians, one_thread, print_table, silenced
-from isospan.guided.sizing import k_per_q, optimal_bins, solve_dims, threshold_sweep
+from isospan.sizing import k_per_q, optimal_bins, solve_dims, threshold_sweep
 
 RESULTS = Path(__file__).parent / "results"
 N, SIDE = 2048, 64

@@ -7,7 +7,7 @@ from torch import nn
 
 from isospan.datasets import decaying_turbulence
 from isospan.guided import LatentSpace, SpaceObjective, evaluate, input_to_quantity, minimal_latent_dim, solve_dims
-from isospan.guided.fields import strain_rate_from_vorticity, stream_function
+from isospan.quantities.fields import strain_rate_from_vorticity, stream_function
 
 QUICK = bool(os.environ.get("ISOSPAN_QUICK"))
 SAMPLES, EPOCHS = (192, 6) if QUICK else (768, 30)

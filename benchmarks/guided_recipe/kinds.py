@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isospan.datasets import cached, cahn_hilliard, decaying_turbulence
 from isospan.guided import fields
-from isospan.guided.pooling import spatial_pool_targets
+from isospan.quantities._pooling import spatial_pool_targets
 from isospan.training import Samples
 
 SIZE = 64

@@ -151,7 +151,7 @@ def test_help_is_quick_to_import():
 
 def test_the_built_in_quantities_are_listed(isospan):
     from isospan.cli._options import QUANTITIES
-    from isospan.guided.fields import BUILTIN_QUANTITIES
+    from isospan.quantities.fields import BUILTIN_QUANTITIES
 
     listed = " ".join(QUANTITIES.values()).split()
     assert sorted(listed) == sorted(BUILTIN_QUANTITIES)

@@ -90,7 +90,7 @@ def test_messages_name_options_and_not_arguments(message, said):
 
 def evaluation(own, best):
     """Scores of one quantity."""
-    from isospan.guided.evaluation import Evaluation
+    from isospan.evaluation._evaluation import Evaluation
 
     scores = ({"a": own}, {"a": best}, {"a": best}, {"a": 0.9})
     return Evaluation(("a",), *scores, torch.ones(1, 1), torch.ones(1, 1), {}, {}, torch.ones(1), 16)

@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 from isospan.errors import DegenerateDataError, DimensionError, NameMismatchError, NumericalWarning, ShapeError
 from isospan.experiment import AuditConfig, audit
 from isospan.guided import LatentSpace, evaluate
-from isospan.guided.pooling import pool
+from isospan.quantities._pooling import pool
 from isospan.training import Samples, hold_out
 
 xarray = pytest.importorskip("xarray")

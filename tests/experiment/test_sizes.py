@@ -6,7 +6,7 @@ import torch
 from isospan.errors import DegenerateDataError, DimensionError
 from isospan.experiment.sizes import solve_sizes
 from isospan.experiment.targets import Targets, parse_quantities
-from isospan.guided.sizing import minimal_latent_dim, solve_dims
+from isospan.sizing import minimal_latent_dim, solve_dims
 from isospan.training import Samples
 
 

@@ -7,8 +7,8 @@ import torch
 
 from isospan.errors import DegenerateDataError, DtypeError, OptionError, ShapeError
 from isospan.experiment.targets import Targets, parse_quantities, split_assignment
-from isospan.guided.fields import gradient_x
-from isospan.guided.pooling import pool
+from isospan.quantities._pooling import pool
+from isospan.quantities.fields import gradient_x
 from isospan.training import Samples
 
 

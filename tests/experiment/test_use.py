@@ -12,13 +12,13 @@ import torch
 
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
+from isospan.evaluation._evaluation import evaluate
 from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, train
 from isospan.experiment.data import read_source
 from isospan.experiment.output import decoded_path, write_decoded, write_edited
 from isospan.experiment.use import parse_change
-from isospan.guided.evaluation import evaluate
-from isospan.guided.fields import local_mean
-from isospan.guided.pooling import pool
+from isospan.quantities._pooling import pool
+from isospan.quantities.fields import local_mean
 
 READ = torch.arange(8.0).view(2, 1, 2, 2)
 
@@ -53,7 +53,7 @@ def test_decoding_gives_every_quantity_of_every_sample(run, flow):
 
 
 def train_shapes(run):
-    from isospan.guided.latent_space import LatentSpace
+    from isospan.subspaces._latent_space import LatentSpace
 
     return LatentSpace.load(run / "space.safetensors").shapes
 

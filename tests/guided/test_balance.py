@@ -7,7 +7,7 @@ import torch
 
 from isospan.errors import NumericalWarning, OptionError
 from isospan.guided import EverySteps, SpaceObjective
-from isospan.guided.balance import BLIND_RATIO, MEMORY, NO_FORCE, UNMEASURED_STEPS, ForceBalance
+from isospan.guided._balance import BLIND_RATIO, MEMORY, NO_FORCE, UNMEASURED_STEPS, ForceBalance
 
 
 def backward(balance, task_slope, guidance_slope, *, scale=1.0):

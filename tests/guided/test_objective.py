@@ -20,7 +20,7 @@ from isospan.errors import (
     ShapeError,
 )
 from isospan.guided import EveryEpochs, EverySteps, SpaceObjective, combined_loss
-from isospan.guided.fitting import target_scales
+from isospan.subspaces._fitting import target_scales
 
 D, B, RIDGE, MEMORY = 6, 20, 1e-3, 200
 K = {"a": 2, "b.x": 1}

@@ -3,7 +3,7 @@
 import pytest
 
 from isospan.errors import OptionError
-from isospan.guided.schedules import EveryEpochs, EverySteps, ExponentialSchedule
+from isospan.guided._schedules import EveryEpochs, EverySteps, ExponentialSchedule
 
 
 @pytest.mark.parametrize(("first", "growth"), [(5, 1.5), (1, 1.01), (3, 2.0), (10, 1.1)])

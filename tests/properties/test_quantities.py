@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isospan.guided import compute_Q, ensure_dim, input_to_quantity, pool
-from isospan.guided.fields import BUILTIN_QUANTITIES
+from isospan.quantities.fields import BUILTIN_QUANTITIES
 
 from .strategies import dtypes, eps, laid_out, layouts, near, normal, seeds, unchanged, units
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.guided.evaluation import Evaluation
-from isospan.guided.sizing import ThresholdSweep
+from isospan.evaluation._evaluation import Evaluation
 from isospan.reports.run_summary import EditExample, FieldPair, LossHistory, Reconstructions, RunSummary
+from isospan.sizing import ThresholdSweep
 
 NAMES = (
     "stream function",

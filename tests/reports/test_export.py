@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from isospan.guided._plot_style import GUIDED, INK
+from isospan.plotting._style import GUIDED, INK
 from isospan.reports.export import to_png, to_svg
 from isospan.reports.figures import cross_decodability, decoded_fields, loss_curves, r2_bars
 

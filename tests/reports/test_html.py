@@ -9,7 +9,7 @@ import pytest
 import torch
 from jinja2 import UndefinedError
 
-from isospan.guided._plot_style import empty_figure
+from isospan.plotting._style import empty_figure
 from isospan.reports import LossHistory, html, write_report
 from isospan.reports.headline import headline
 from isospan.reports.html import _setting, draw_figures, render_html

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from isospan.errors import DegenerateDataError, MissingArgumentError, NonFiniteError, OptionError
-from isospan.guided.monitor import SubspaceMonitor
-from isospan.guided.objective import SpaceObjective
-from isospan.guided.pooling import pool
-from isospan.guided.schedules import ExponentialSchedule
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
+from isospan.guided._schedules import ExponentialSchedule
+from isospan.quantities._pooling import pool
 from isospan.training import Checkpoints, ConvAutoencoder, Samples, fit, seeded, shuffled_batches
 
 

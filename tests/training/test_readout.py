@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import r2_score
 from torch import nn
 
-from isospan.guided.latent_space import LatentSpace
+from isospan.subspaces._latent_space import LatentSpace
 from isospan.training.networks import ConvAutoencoder
 from isospan.training.readout import (
     encode_samples,

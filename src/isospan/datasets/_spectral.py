@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import OptionError
-from isospan.guided.fields.grid import wave_numbers
+from isospan.quantities.fields._grid import wave_numbers
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)``, in samples, each time more of them are ready."""

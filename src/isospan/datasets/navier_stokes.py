@@ -18,7 +18,7 @@ from torch import Tensor
 from isospan.datasets._spectral import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
 from isospan.datasets._vorticity_equation import LENGTH, VorticityEquation, retained_modes
 from isospan.errors import OptionError, ShapeError
-from isospan.guided.fields import velocity_from_vorticity
+from isospan.quantities.fields import velocity_from_vorticity
 
 
 def decaying_turbulence(
@@ -42,7 +42,7 @@ def decaying_turbulence(
     Samples are ordered by flow: ``j * snapshots`` to ``(j + 1) * snapshots - 1`` are the snapshots of flow j in order
     of time. Cut the test set from the end, at a multiple of `snapshots`: then no flow is in both parts.
 
-    Stream function, velocity and what follows from them are in :mod:`isospan.guided.fields`, with
+    Stream function, velocity and what follows from them are in :mod:`isospan.quantities.fields`, with
     ``dx = 2 * pi / size``.
 
     Args:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isospan._core.checks import check_k, check_names
+from isospan.evaluation._evaluation import Evaluation, evaluate_moments
 from isospan.experiment.audit_data import Latents, open_latents, open_targets
 from isospan.experiment.config import PathLike
 from isospan.experiment.reporter import LoggingReporter, Reporter
 from isospan.experiment.sizes import Sizes, solve_sizes
 from isospan.experiment.targets import Targets
-from isospan.guided.evaluation import Evaluation, evaluate_moments
-from isospan.guided.fitting import space_from_moments
-from isospan.guided.latent_space import LatentSpace
 from isospan.moments import Moments
+from isospan.subspaces._fitting import space_from_moments
+from isospan.subspaces._latent_space import LatentSpace
 from isospan.training import Samples, hold_out, read_batches
 from isospan.training.samples import within
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isospan.errors import OptionError
 from isospan.experiment.loading import reference_to
 from isospan.experiment.targets import as_text
-from isospan.guided.fields import Spacing
+from isospan.quantities.fields import Spacing
 
 PathLike = str | os.PathLike[str]
 

@@ -8,17 +8,17 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from isospan.evaluation._evaluation import Evaluation, evaluate_moments
 from isospan.experiment.config import TrainConfig
 from isospan.experiment.network import NetworkDescription
 from isospan.experiment.reporter import Reporter
 from isospan.experiment.sizes import Sizes, solve_sizes
 from isospan.experiment.targets import Targets
-from isospan.guided.evaluation import Evaluation, evaluate_moments
-from isospan.guided.fitting import space_from_moments
-from isospan.guided.latent_space import LatentSpace
-from isospan.guided.monitor import SubspaceMonitor
-from isospan.guided.objective import SpaceObjective
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
 from isospan.moments import Moments
+from isospan.subspaces._fitting import space_from_moments
+from isospan.subspaces._latent_space import LatentSpace
 from isospan.training import (
     Checkpoints,
     ConvAutoencoder,

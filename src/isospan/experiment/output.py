@@ -13,7 +13,7 @@ from isospan.errors import OptionError
 from isospan.experiment.config import PathLike
 from isospan.experiment.names import apart, file_name, netcdf_name, npz_name
 from isospan.experiment.use import Edited
-from isospan.guided.sizing import ThresholdSweep
+from isospan.sizing import ThresholdSweep
 
 NETCDF = (".nc", ".nc4", ".netcdf")
 AXES = ("channel", "y", "x")

@@ -17,7 +17,7 @@ from isospan.experiment.processes import joined, own_device
 from isospan.experiment.reporter import LoggingReporter, Reporter
 from isospan.experiment.sizes import Sizes
 from isospan.experiment.targets import Targets, parse_quantities, variables_of
-from isospan.guided.latent_space import LatentSpace
+from isospan.subspaces._latent_space import LatentSpace
 from isospan.training import ConvAutoencoder, Samples, can_displace, hold_out
 from isospan.training.parts import Part
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from isospan.experiment.sizes import Sizes
-from isospan.guided.monitor import SubspaceMonitor
+from isospan.guided._monitor import SubspaceMonitor
 from isospan.training.parts import Part
 
 logger = logging.getLogger("isospan")

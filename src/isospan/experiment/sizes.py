@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isospan.errors import DimensionError
 from isospan.experiment.targets import Targets
-from isospan.guided.sizing import ThresholdSweep, k_per_q, minimal_latent_dim, threshold_sweep
+from isospan.sizing import ThresholdSweep, k_per_q, minimal_latent_dim, threshold_sweep
 from isospan.training import Samples, can_displace, displaced
 from isospan.training.samples import concatenate
 

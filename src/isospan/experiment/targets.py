@@ -13,8 +13,8 @@ from isospan._core.checks import check_floating, check_not_empty
 from isospan.errors import IsospanError, OptionError, ShapeError
 from isospan.experiment.loading import load_object, reference_to
 from isospan.experiment.names import check_quantity_names
-from isospan.guided.fields import BUILTIN_QUANTITIES, Spacing, divergence, kinetic_energy, strain_rate, vorticity
-from isospan.guided.pooling import pool
+from isospan.quantities._pooling import pool
+from isospan.quantities.fields import BUILTIN_QUANTITIES, Spacing, divergence, kinetic_energy, strain_rate, vorticity
 from isospan.training import Samples
 
 ARRAY = "array:"

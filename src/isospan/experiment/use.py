@@ -22,6 +22,7 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
+from isospan.evaluation._evaluation import Evaluation, evaluate_moments
 from isospan.experiment.config import PathLike, check_device
 from isospan.experiment.data import Source, read_source
 from isospan.experiment.headers import are_all, check_fields, is_count, is_dict_of, is_number, is_optional, is_text
@@ -29,10 +30,9 @@ from isospan.experiment.loading import load_installed, load_object
 from isospan.experiment.names import check_quantity_names
 from isospan.experiment.network import Encoder, load_network
 from isospan.experiment.targets import ARRAY, Function, Quantity, Targets, parse_quantities
-from isospan.guided.evaluation import Evaluation, evaluate_moments
-from isospan.guided.fields import BUILTIN_QUANTITIES
-from isospan.guided.latent_space import BY_QUANTITY, LatentSpace
-from isospan.guided.pooling import pool
+from isospan.quantities._pooling import pool
+from isospan.quantities.fields import BUILTIN_QUANTITIES
+from isospan.subspaces._latent_space import BY_QUANTITY, LatentSpace
 from isospan.training import ConvAutoencoder, Samples, encode_samples, encoded_moments, select
 from isospan.training.samples import read_batches
 

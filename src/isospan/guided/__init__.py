@@ -1,10 +1,9 @@
 """Subspaces of a latent space that hold known quantities: solve, guide, use and evaluate them."""
 
-from isospan.guided.change import subspace_change
-from isospan.guided.decoders import decoders_from_moments, fit_decoders
-from isospan.guided.evaluation import Evaluation, evaluate, evaluate_moments
-from isospan.guided.fitting import space_from_moments
-from isospan.guided.latent_space import LatentSpace
+from isospan.evaluation._evaluation import Evaluation, evaluate, evaluate_moments
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
+from isospan.guided._schedules import EveryEpochs, EverySteps, ExponentialSchedule, Schedule
 from isospan.guided.losses import (
     alignment_loss,
     combined_loss,
@@ -13,12 +12,9 @@ from isospan.guided.losses import (
     isotropy_loss,
     stability_loss,
 )
-from isospan.guided.monitor import SubspaceMonitor
-from isospan.guided.objective import SpaceObjective
-from isospan.guided.pooling import pool, pool_targets, spatial_pool_targets
-from isospan.guided.quantities import compute_Q, ensure_dim, input_to_quantity, to_device
-from isospan.guided.schedules import EveryEpochs, EverySteps, ExponentialSchedule, Schedule
-from isospan.guided.sizing import (
+from isospan.quantities._functions import compute_Q, ensure_dim, input_to_quantity, to_device
+from isospan.quantities._pooling import pool, pool_targets, spatial_pool_targets
+from isospan.sizing import (
     ThresholdSweep,
     k_per_q,
     minimal_latent_dim,
@@ -26,7 +22,11 @@ from isospan.guided.sizing import (
     solve_dims,
     threshold_sweep,
 )
-from isospan.guided.subspaces import Space, principal_directions, solve_from_moments, solve_subspaces, subspaces
+from isospan.subspaces._change import subspace_change
+from isospan.subspaces._decoders import decoders_from_moments, fit_decoders
+from isospan.subspaces._fitting import space_from_moments
+from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces._solve import Space, principal_directions, solve_from_moments, solve_subspaces, subspaces
 
 __all__ = [
     "Evaluation",

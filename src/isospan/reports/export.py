@@ -7,7 +7,7 @@ from html import escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from isospan.guided import _plot_style as look
+from isospan.plotting import _style as look
 
 THEMED = {
     look.INK: "--ink",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isospan.guided._plot_style import number
+from isospan.plotting._style import number
 from isospan.reports.run_summary import RunSummary
 
 UNREAD = 0.05

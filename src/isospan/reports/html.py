@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from isospan._core.files import atomic_path
-from isospan.guided._plot_style import number
+from isospan.plotting._style import number
 from isospan.reports import figures
 from isospan.reports.duration import duration
 from isospan.reports.export import to_png, to_svg

@@ -13,9 +13,9 @@ from torch import Tensor
 from isospan.errors import ShapeError
 
 if TYPE_CHECKING:
-    from isospan.guided.evaluation import Evaluation
-    from isospan.guided.monitor import SubspaceMonitor
-    from isospan.guided.sizing import ThresholdSweep
+    from isospan.evaluation._evaluation import Evaluation
+    from isospan.guided._monitor import SubspaceMonitor
+    from isospan.sizing import ThresholdSweep
 
 Array: TypeAlias = np.ndarray | Tensor
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isospan.guided.losses.combined import TERMS
-from isospan.guided.monitor import SubspaceMonitor
-from isospan.guided.objective import SpaceObjective
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
+from isospan.guided.losses._combined import TERMS
 from isospan.training.means import Means
 
 

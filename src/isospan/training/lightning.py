@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from isospan.errors import MissingPackageError, OptionError
-from isospan.guided.monitor import SubspaceMonitor
-from isospan.guided.objective import SpaceObjective
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
 from isospan.training.guide import Guide
 
 try:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from isospan._core.processes import Ranks
 from isospan.errors import MissingArgumentError, OptionError
-from isospan.guided.monitor import SubspaceMonitor
-from isospan.guided.objective import SpaceObjective
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
 from isospan.training.augmentation import displaced
 from isospan.training.checkpoints import Checkpoints, check_same_run
 from isospan.training.history import History

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError
-from isospan.guided.latent_space import LatentSpace
-from isospan.guided.scores import stored_r2
+from isospan.evaluation._scores import stored_r2
 from isospan.moments import Moments
+from isospan.subspaces._latent_space import LatentSpace
 from isospan.training.parts import Part
 from isospan.training.samples import Samples, field_statistics, slices
 

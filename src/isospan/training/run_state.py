@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from isospan._core.processes import Ranks
 from isospan.errors import NonFiniteError
-from isospan.guided.monitor import SubspaceMonitor
-from isospan.guided.objective import SpaceObjective
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
 from isospan.training.history import History
 from isospan.training.parts import Part
 from isospan.training.readout import Quantities

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from isospan.errors import MissingPackageError, OptionError
-from isospan.guided.monitor import SubspaceMonitor
-from isospan.guided.objective import SpaceObjective
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
 from isospan.training.guide import Guide
 from isospan.training.raw_outputs import RawOutputs
 from isospan.training.trees import load_tree, save_tree

@@ -8,10 +8,10 @@ Example:
 
 from isospan.compat.spacelearn._keywords import renamed
 from isospan.guided.losses import combined_loss
-from isospan.guided.sizing import solve_dims
-from isospan.guided.subspaces import principal_directions as _principal_directions
-from isospan.guided.subspaces import solve_subspaces
-from isospan.guided.subspaces import subspaces as _subspaces
+from isospan.sizing import solve_dims
+from isospan.subspaces._solve import principal_directions as _principal_directions
+from isospan.subspaces._solve import solve_subspaces
+from isospan.subspaces._solve import subspaces as _subspaces
 
 principal_directions = renamed(_principal_directions, targets="pooled_targets")
 subspaces = renamed(_subspaces, targets="pooled_global")

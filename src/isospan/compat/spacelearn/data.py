@@ -1,8 +1,8 @@
 """Quantities of a sample, pooled."""
 
 from isospan.compat.spacelearn._keywords import renamed
-from isospan.guided.pooling import pool as _pool
-from isospan.guided.quantities import ensure_dim, input_to_quantity, to_device
+from isospan.quantities._functions import ensure_dim, input_to_quantity, to_device
+from isospan.quantities._pooling import pool as _pool
 
 pool = renamed(_pool, x="chunks")
 

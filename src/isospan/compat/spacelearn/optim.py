@@ -1,11 +1,11 @@
 """Sizes of the latent space, decoders, and how far a subspace moved."""
 
 from isospan.compat.spacelearn._keywords import renamed
-from isospan.guided.change import subspace_change
-from isospan.guided.decoders import fit_decoders as _fit_decoders
-from isospan.guided.sizing import k_per_q as _k_per_q
-from isospan.guided.sizing import minimal_latent_dim
-from isospan.guided.sizing import optimal_bins as _optimal_bins
+from isospan.sizing import k_per_q as _k_per_q
+from isospan.sizing import minimal_latent_dim
+from isospan.sizing import optimal_bins as _optimal_bins
+from isospan.subspaces._change import subspace_change
+from isospan.subspaces._decoders import fit_decoders as _fit_decoders
 
 fit_decoders = renamed(_fit_decoders, targets="pooled_global")
 k_per_q = renamed(_k_per_q, pooled="pooled_global")

@@ -1,10 +1,10 @@
 """Losses that shape a latent space; each is exact for a single batch."""
 
-from isospan.guided.losses.alignment import alignment_loss
-from isospan.guided.losses.combined import combined_loss
-from isospan.guided.losses.disentanglement import disentanglement_loss, disentanglement_loss_original
-from isospan.guided.losses.isotropy import isotropy_loss
-from isospan.guided.losses.stability import stability_loss
+from isospan.guided.losses._alignment import alignment_loss
+from isospan.guided.losses._combined import combined_loss
+from isospan.guided.losses._disentanglement import disentanglement_loss, disentanglement_loss_original
+from isospan.guided.losses._isotropy import isotropy_loss
+from isospan.guided.losses._stability import stability_loss
 
 __all__ = [
     "alignment_loss",

@@ -1,8 +1,8 @@
 """One function a figure: plain data in, a matplotlib Figure out, nothing global touched."""
 
-from isospan.guided._plots import plot_cross_decodability as cross_decodability
-from isospan.guided._plots import plot_drift as drift
-from isospan.guided._plots import plot_threshold_sweep as threshold_sweep
+from isospan.plotting._figures import plot_cross_decodability as cross_decodability
+from isospan.plotting._figures import plot_drift as drift
+from isospan.plotting._figures import plot_threshold_sweep as threshold_sweep
 from isospan.reports.figures.decoding import r2_bars
 from isospan.reports.figures.fields import decoded_fields, edit_panel, reconstructions
 from isospan.reports.figures.geometry import isotropy_spectrum, principal_angles, variance_shares

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from isospan.guided._plot_style import INK, MUTED, stacked
+from isospan.plotting._style import INK, MUTED, stacked
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LONGEST = 4.0

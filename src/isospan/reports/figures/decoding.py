@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from isospan.guided._plot_style import GUIDED, INK, MUTED, PAGE, UNGUIDED, label, new_figure, number, style
-from isospan.guided.evaluation import Evaluation
+from isospan.evaluation._evaluation import Evaluation
+from isospan.plotting._style import GUIDED, INK, MUTED, PAGE, UNGUIDED, label, new_figure, number, style
 
 LOWEST = -0.1
 """Where the axis ends on the left: an R² far below zero says no more than one just below it."""

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isospan.guided._plot_style import empty_figure, style
+from isospan.plotting._style import empty_figure, style
 from isospan.reports.figures._images import (
     add_scale,
     draw_field,

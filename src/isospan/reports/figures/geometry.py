@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from isospan.guided._plot_style import (
+from isospan.evaluation._evaluation import Evaluation
+from isospan.plotting._style import (
     ACCENT,
     GRID,
     GUIDED,
@@ -22,7 +23,6 @@ from isospan.guided._plot_style import (
     number,
     style,
 )
-from isospan.guided.evaluation import Evaluation
 from isospan.reports.run_summary import to_array
 
 IDLE = 1e-3

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from isospan.guided._plot_style import INK, PAGE, QUANTITIES, SURFACE, UNGUIDED, label, new_figure, style
+from isospan.plotting._style import INK, PAGE, QUANTITIES, SURFACE, UNGUIDED, label, new_figure, style
 
 LEGEND_COLUMNS = 5
 NARROW = 0.025

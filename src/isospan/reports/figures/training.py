@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isospan.guided._plot_style import ACCENT, GUIDED, INK, PAGE, SURFACE, UNGUIDED, label, new_figure, note, style
+from isospan.plotting._style import ACCENT, GUIDED, INK, PAGE, SURFACE, UNGUIDED, label, new_figure, note, style
 from isospan.reports.run_summary import LossHistory
 
 COLUMNS = 3

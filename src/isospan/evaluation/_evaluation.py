@@ -1,0 +1,358 @@
+"""How well a latent space holds its quantities, on held-out data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import combinations
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from isospan._core.checks import check_latents, check_names, check_targets
+from isospan._core.warnings import warn
+from isospan.errors import DegenerateDataError, ShapeError
+from isospan.evaluation._probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
+from isospan.evaluation._scores import squared_deviation, stored_r2
+from isospan.linalg import orthonormal_rows, principal_angles, symmetric_spectrum
+from isospan.moments import Moments, merged
+from isospan.subspaces._latent_space import LatentSpace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Data = tuple[Tensor, dict[str, Tensor]]
+
+LEFT_OUT = 0.05
+"""R² by which the full linear probe is above the best probe of rank k where k directions are too few."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    r"""What a latent space holds, as coefficients of determination on data that no probe has seen.
+
+    :math:`R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2`, over all entries of a quantity together. A score is NaN
+    where its probe was fitted on fewer than two samples for each entry of what it reads from (entries that are constant
+    or repeat others do not count): such a probe explains noise, and what it scores says nothing of the data.
+
+    Attributes:
+        names: quantities, in the order of the matrices below.
+        own_r2: a linear probe on the quantity's own subspace.
+        ceiling_r2: the best linear probe of the same rank k on the whole latent.
+        probe_r2: a linear probe of any rank on the whole latent.
+        decode_r2: the space's own decoder, means and scales as stored.
+        cross_r2: (Q, Q), [i, j]: quantity i from the subspace of j.
+        target_r2: (Q, Q), [i, j]: quantity i from the true quantity j.
+        angles: principal angles of each pair (i, j), degrees, ascending.
+        variance_share: share of the latent variance inside each subspace, and outside all of them ("free").
+        spectrum: standard deviations of the free part along its principal axes, descending.
+        n_samples: how many samples were scored.
+        k: dimension of each subspace, the rank of ``ceiling_r2``.
+    """
+
+    names: tuple[str, ...]
+    own_r2: dict[str, float]
+    ceiling_r2: dict[str, float]
+    probe_r2: dict[str, float]
+    decode_r2: dict[str, float]
+    cross_r2: Tensor
+    target_r2: Tensor
+    angles: dict[tuple[str, str], Tensor]
+    variance_share: dict[str, float]
+    spectrum: Tensor
+    n_samples: int
+    k: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, float]:
+        r"""Quantities of which k directions leave out much that the latent holds: {name: how much R²}.
+
+        .. math:: R^2_\text{full linear probe} - R^2_\text{best rank-k probe} > 0.05
+
+        Where a quantity is here, its k is too small, whatever the subspace.
+
+        Example:
+            >>> import torch
+            >>> from isospan.guided import SpaceObjective
+            >>> z = torch.randn(400, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            >>> z = z * torch.tensor([2.0, 1.0, 1.0, 1.0])  # the first direction has 4/7 of the variance
+            >>> objective = SpaceObjective({"all": 1, "first": 1}, latent_dim=4)
+            >>> y = {"all": z, "first": z[:, :1]}
+            >>> _ = objective.solve(z, y)
+            >>> evaluation = evaluate(objective.space, z, y)
+            >>> {name: round(gap, 2) for name, gap in evaluation.left_out.items()}
+            {'all': 0.42}
+            >>> evaluation.left_out_notes
+            ['all: k = 1 leaves out 0.42, since the best probe of rank k has R² 0.58 and the full linear probe 1.00.']
+        """
+        gaps = {name: self.probe_r2[name] - self.ceiling_r2[name] for name in self.names}
+        return {name: gap for name, gap in gaps.items() if gap > LEFT_OUT}
+
+    @property
+    def left_out_notes(self) -> list[str]:
+        """A sentence for each quantity of :attr:`left_out`."""
+        return [
+            f"{name}: k = {self.k.get(name, '?')} leaves out {gap:.2f}, since the best probe of rank k has R² "
+            f"{self.ceiling_r2[name]:.2f} and the full linear probe {self.probe_r2[name]:.2f}."
+            for name, gap in self.left_out.items()
+        ]
+
+    @property
+    def excess_leakage(self) -> Tensor:
+        """(Q, Q), [i, j]: what the subspace of j tells of i beyond what the true j does; NaN on the diagonal.
+
+        A held-out R2 below 0 is a probe that overfits where there is nothing to read; it tells nothing and counts as 0.
+        """
+        excess = self.cross_r2.clamp(min=0) - self.target_r2.clamp(min=0)
+        return excess.masked_fill(torch.eye(len(self.names), dtype=torch.bool), float("nan"))
+
+    @property
+    def max_excess_leakage(self) -> float:
+        """The largest off-diagonal excess leakage; NaN for a single quantity, or where none is known."""
+        return _largest_known(self.excess_leakage.flatten())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, lists and dicts, ready for JSON."""
+        return {
+            "names": list(self.names),
+            "n_samples": self.n_samples,
+            **{
+                key: dict(getattr(self, key))
+                for key in ("k", "own_r2", "ceiling_r2", "probe_r2", "decode_r2", "left_out", "variance_share")
+            },
+            **{key: getattr(self, key).tolist() for key in ("cross_r2", "target_r2", "excess_leakage", "spectrum")},
+            "angles_deg": {f"{i} | {j}": angles.tolist() for (i, j), angles in self.angles.items()},
+        }
+
+    def to_frame(self) -> "DataFrame":
+        """Return one row a quantity (needs pandas)."""
+        from pandas import DataFrame
+
+        columns = {key: getattr(self, key) for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2")}
+        columns["variance_share"] = {name: self.variance_share[name] for name in self.names}
+        worst = [_largest_known(row) for row in self.excess_leakage]
+        columns["max_excess_leakage"] = dict(zip(self.names, worst, strict=True))
+        return DataFrame(columns, index=list(self.names))
+
+    def plot(self) -> "Figure":
+        """Draw the cross-decodability matrix beside what the quantities tell of each other (needs matplotlib)."""
+        from isospan.plotting._figures import plot_cross_decodability
+
+        return plot_cross_decodability(self)
+
+
+@torch.no_grad()
+def evaluate(
+    space: LatentSpace,
+    z: Tensor,
+    y: Mapping[str, Tensor],
+    *,
+    fit: tuple[Tensor, Mapping[str, Tensor]] | None = None,
+    ridge: float = 1e-6,
+) -> Evaluation:
+    r"""Score a latent space on held-out latents and targets.
+
+    All probes are linear least squares with means, fitted on ``fit`` and scored on (z, y). Without ``fit``, each half
+    of the data is scored by probes fitted on the other half. Computed in float64, from second moments: for data that
+    do not fit in memory there is :func:`evaluate_moments`. Probes with too few samples are NaN; see
+    :class:`Evaluation`.
+
+    The best probe of rank k (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
+    leading eigenvectors V_k of the fitted values' covariance :math:`B^\top C_{zz} B`.
+
+    Args:
+        space: the latent space.
+        z: latents (B, D).
+        y: true quantities {name: (B, ...)}, in their units.
+        fit: (z, y) of the data that probes are fitted on.
+        ridge: relative to the mean variance of what a probe reads from.
+
+    Raises:
+        ShapeError: z or y, or those of ``fit``, have other sizes than the space.
+        DegenerateDataError: fewer than two samples to fit or score, or a quantity that is constant where it is scored.
+
+    Warns:
+        NumericalWarning: probes have too few samples to be fitted, so their scores are NaN.
+
+    Example:
+        >>> import torch
+        >>> from isospan.guided import SpaceObjective
+        >>> g = torch.Generator().manual_seed(0)
+        >>> z = torch.randn(400, 6, generator=g)
+        >>> y = {"sum": z[:, :2].sum(1, keepdim=True), "last": z[:, 5:]}
+        >>> objective = SpaceObjective({"sum": 1, "last": 1}, latent_dim=6)
+        >>> _ = objective.solve(z, y)
+        >>> round(evaluate(objective.space, z, y).own_r2["sum"], 3)
+        1.0
+
+    Source: Izenman, Reduced-rank regression for the multivariate linear model, 1975.
+    """
+    score = _checked(space, z, y)
+    parts = [_checked(space, *fit), score] if fit is not None else _halves(score)
+    fitted, scored = (Moments.of(*part, target_covariance=len(space.names) > 1) for part in parts)
+    folds = [(fitted, scored)] if fit is not None else [(scored, fitted), (fitted, scored)]
+    return evaluate_moments(space, folds, ridge=ridge)
+
+
+@torch.no_grad()
+def evaluate_moments(
+    space: LatentSpace, folds: Sequence[tuple[Moments, Moments]], *, ridge: float = 1e-6
+) -> Evaluation:
+    """Return the :func:`evaluate` of data that are known by their second moments.
+
+    Args:
+        space: the latent space.
+        folds: (moments that probes are fitted on, moments that they are scored on) of each fold; the folds are scored
+            together. With more than one quantity all hold the covariance of the targets.
+        ridge: relative to the mean variance of what a probe reads from.
+
+    Raises:
+        DegenerateDataError: a quantity is constant where it is scored.
+        NameMismatchError, ShapeError: the moments are of other quantities or sizes than the space.
+        OptionError: of several quantities, without ``target_covariance=True``.
+
+    Warns:
+        NumericalWarning: probes have too few samples to be fitted, so their scores are NaN.
+
+    Example:
+        >>> import torch
+        >>> from isospan.guided import space_from_moments
+        >>> parts = torch.randn(2, 100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        >>> fit, score = (Moments.of_batches((z, {"sum": z.sum(1)}) for z in part.split(10)) for part in parts)
+        >>> round(evaluate_moments(space_from_moments(fit, k=1), [(fit, score)]).decode_r2["sum"], 3)
+        1.0
+    """
+    names = tuple(space.names)
+    for moments in (part for fold in folds for part in fold):
+        _check_moments(space, moments)
+    whole = merged([score for _, score in folds])
+    space = space.to(device=whole.z_mean.device, dtype=torch.float64)
+    source = partial(_Source, folds, {name: squared_deviation(name, whole) for name in names}, ridge=ridge)
+    latents = source(Pair.of_latents)
+    subspace = {name: source(partial(Pair.of_latents, W=W)) for name, W in space.W.items()}
+    quantity = {name: source(partial(Pair.of_targets, source=name)) for name in names}
+    cross = [[subspace[j].r2(i) for j in names] for i in names]
+    told = [[1.0 if i == j else quantity[j].r2(i) for j in names] for i in names]
+    share, spectrum = _variance(space, whole.cov_zz)
+    evaluation = Evaluation(
+        names=names,
+        own_r2={name: cross[i][i] for i, name in enumerate(names)},
+        ceiling_r2={name: latents.r2(name, rank=len(W)) for name, W in space.W.items()},
+        probe_r2={name: latents.r2(name) for name in names},
+        decode_r2={name: stored_r2(space, whole, name) for name in names},
+        cross_r2=torch.tensor(cross, dtype=torch.float64),
+        target_r2=torch.tensor(told, dtype=torch.float64),
+        angles=_angles(space.W),
+        variance_share=share,
+        spectrum=spectrum,
+        n_samples=round(float(whole.count)),
+        k={name: len(W) for name, W in space.W.items()},
+    )
+    _warn_of_unknown(evaluation, space, fitted=min(int(fit.count) for fit, _ in folds))
+    return evaluation
+
+
+class _Source:
+    """What probes read from, which are fitted on one part of each fold and scored on the other."""
+
+    def __init__(
+        self,
+        folds: Sequence[tuple[Moments, Moments]],
+        total: Mapping[str, float],
+        pair_of: Callable[[Moments, str], Pair],
+        *,
+        ridge: float,
+    ) -> None:
+        self.folds, self.total, self.pair_of, self.ridge = folds, total, pair_of, ridge
+
+    @cached_property
+    def determined(self) -> bool:
+        """Whether every fold has enough samples, which is the same for all quantities."""
+        pairs = [self.pair_of(fit, next(iter(self.total))) for fit, _ in self.folds]
+        return all(determined(pair.count, pair.cov_xx, ridge=self.ridge) for pair in pairs)
+
+    def r2(self, target: str, rank: int | None = None) -> float:
+        """R² of a quantity over all folds together, by probes of a rank; NaN where they are not determined."""
+        if not self.determined:
+            return float("nan")
+        pairs = [(self.pair_of(fit, target), self.pair_of(score, target)) for fit, score in self.folds]
+        errors = (Probe.fitted(fit, ridge=self.ridge, rank=rank).squared_error(score) for fit, score in pairs)
+        return 1 - sum(errors) / self.total[target]
+
+
+def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
+    z = check_latents(z)
+    space.check_width(z)
+    flat = check_targets(y, batch=len(z), device=z.device)
+    check_names(space.names, flat, what="Targets", against="the space")
+    for name in space.names:
+        if flat[name].shape[1] != (P := len(space.y_mean[name])):
+            raise ShapeError(
+                f"Targets of quantity {name!r} must have P = {P} entries, as in the space, got shape "
+                f"{tuple(y[name].shape)}. Pool them as in training."
+            )
+    return z.double(), {name: flat[name].double() for name in space.names}
+
+
+def _check_moments(space: LatentSpace, moments: Moments) -> None:
+    check_names(space.names, moments.names, what="The moments", against="the space")
+    expected = (space.latent_dim, {name: len(space.y_mean[name]) for name in space.names})
+    if (moments.latent_dim, moments.target_dims) != expected:
+        raise ShapeError(
+            f"Moments must have the sizes (D, {{name: P}}) = {expected} of the space, got "
+            f"{(moments.latent_dim, moments.target_dims)}. Collect them from the latents and targets of the space."
+        )
+
+
+def _warn_of_unknown(evaluation: Evaluation, space: LatentSpace, *, fitted: int) -> None:
+    """Say which probes had too few samples, and how many would be enough for all."""
+    k = {name: len(space.W[name]) for name, r2 in evaluation.own_r2.items() if isnan(r2)}
+    D = space.latent_dim if any(map(isnan, evaluation.probe_r2.values())) else 0
+    untold = evaluation.target_r2.isnan().any(0).tolist()
+    P = {name: len(space.y_mean[name]) for name, short in zip(evaluation.names, untold, strict=True) if short}
+    if not (k or D or P):
+        return
+    enough = max(3, SAMPLES_A_DIRECTION * max([D, *k.values(), *P.values()]))
+    short = [f"the subspaces of {_sized('k', k)}"] * bool(k) + [f"the whole latent of D = {D}"] * bool(D)
+    short += [f"the true {_sized('P', P)}"] * bool(P)
+    warn(
+        f"Probes are fitted on {fitted} samples, too few to read from {' and '.join(short)}: their scores are NaN. "
+        f"{enough} are enough for all, {enough / max(fitted, 1):.3g} times as many"
+        + ("; or pool these quantities to fewer entries." if P else ".")
+    )
+
+
+def _sized(symbol: str, sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name!r} ({symbol} = {size})" for name, size in sizes.items())
+
+
+def _largest_known(values: Tensor) -> float:
+    """The largest that is not NaN; NaN where all are."""
+    return max((value for value in values.tolist() if value == value), default=float("nan"))
+
+
+def _halves(data: Data) -> list[Data]:
+    z, y = data
+    if len(z) < 4:
+        raise DegenerateDataError(
+            f"Cross-fitting needs at least 4 samples, got {len(z)}. Pass fit=(z, y) of other data."
+        )
+    halves = (slice(0, len(z) // 2), slice(len(z) // 2, None))
+    return [(z[rows], {name: t[rows] for name, t in y.items()}) for rows in halves]
+
+
+def _angles(W: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
+    return {(a, b): principal_angles(W[a], W[b]).rad2deg().cpu() for a, b in combinations(W, 2)}
+
+
+def _variance(space: LatentSpace, C: Tensor) -> tuple[dict[str, float], Tensor]:
+    """Shares of the latent variance, and the spectrum of the part outside all subspaces."""
+    total = C.trace().clamp(min=torch.finfo(C.dtype).tiny)
+    basis = orthonormal_rows(torch.cat(list(space.W.values())))
+    outside = torch.eye(len(C), dtype=C.dtype, device=C.device) - basis.mT @ basis
+    free = outside @ C @ outside
+    share = {name: float((W @ C @ W.mT).trace() / total) for name, W in space.W.items()}
+    spectrum = symmetric_spectrum(free)[: space.latent_dim - len(basis)].sqrt()
+    return share | {"free": float(free.trace() / total)}, spectrum.cpu()

@@ -1,0 +1,133 @@
+"""Linear probes from second moments: fitted on those of some data, scored on those of others."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isospan.linalg import eigh, solve_gram, symmetric_spectrum
+from isospan.moments import Moments
+from isospan.subspaces._latent_space import LatentSpace
+
+SAMPLES_A_DIRECTION = 2
+"""A probe with as many coefficients as samples explains the noise; it is not determined below twice as many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    r"""Second moments of what a probe reads from, x (K,), and of what it shall give, y (P,).
+
+    Attributes:
+        count: number of samples n.
+        x_mean: :math:`\bar x` (K,).
+        y_mean: :math:`\bar y` (P,).
+        cov_xx: :math:`C_{xx}` (K, K).
+        cov_xy: :math:`C_{xy}` (K, P).
+        var_y: the diagonal of :math:`C_{yy}` (P,).
+    """
+
+    count: float
+    x_mean: Tensor
+    y_mean: Tensor
+    cov_xx: Tensor
+    cov_xy: Tensor
+    var_y: Tensor
+
+    @classmethod
+    def of_latents(cls, moments: Moments, target: str, W: Tensor | None = None) -> "Pair":
+        """Latents, or their coordinates in the rows of W (k, D), and a quantity."""
+        z_mean, C_zz, C_zy = moments.z_mean, moments.cov_zz, moments.cov_zy[target]
+        if W is not None:
+            z_mean, C_zz, C_zy = W @ z_mean, W @ C_zz @ W.mT, W @ C_zy
+        return cls(float(moments.count), z_mean, moments.y_mean[target], C_zz, C_zy, moments.var_y[target])
+
+    @classmethod
+    def of_targets(cls, moments: Moments, target: str, source: str) -> "Pair":
+        """One quantity to read from and one to give; the moments hold the covariance of the targets."""
+        C, mean = moments.cov_yy, moments.y_mean
+        return cls(
+            float(moments.count),
+            mean[source],
+            mean[target],
+            C[source, source],
+            C[source, target],
+            moments.var_y[target],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    r"""The prediction :math:`\hat y = \bar y + (x - \bar x) B`.
+
+    Example:
+        >>> x = torch.randn(50, 3, dtype=torch.float64)
+        >>> pair = Pair.of_latents(Moments.of(x, {"y": 2 * x[:, :1] + 1}), "y")
+        >>> probe = Probe.fitted(pair, ridge=0.0)
+        >>> probe.B.flatten().round().abs().tolist(), abs(probe.squared_error(pair)) < 1e-9
+        ([2.0, 0.0, 0.0], True)
+    """
+
+    x_mean: Tensor
+    y_mean: Tensor
+    B: Tensor
+
+    @classmethod
+    def fitted(cls, pair: Pair, *, ridge: float, rank: int | None = None) -> "Probe":
+        r"""Least squares with means; reduced-rank regression where a rank is given.
+
+        .. math:: B = (C_{xx} + \lambda I)^{+} C_{xy}, \qquad B \leftarrow B V_k V_k^\top
+
+        with the k leading eigenvectors :math:`V_k` of :math:`B^\top C_{xx} B`.
+
+        Source: Izenman, Reduced-rank regression for the multivariate linear model, 1975.
+        """
+        B = solve_gram(pair.cov_xx, pair.cov_xy, ridge=ridge)
+        if rank is not None and rank < min(B.shape):
+            V = eigh(B.mT @ pair.cov_xx @ B)[1][:, -rank:]
+            B = B @ V @ V.mT
+        return cls(pair.x_mean, pair.y_mean, B)
+
+    @classmethod
+    def stored(cls, space: LatentSpace, name: str) -> "Probe":
+        """The decoder of a latent space, on whole latents."""
+        return cls(space.z_mean, space.y_mean[name], space.W[name].mT @ space.A[name])
+
+    def squared_error(self, pair: Pair) -> float:
+        r"""Sum of squared errors over the samples and entries of other data.
+
+        .. math:: \sum \|y - \hat y\|^2 = n \bigl[ \operatorname{tr} C_{yy} - 2 \langle C_{xy}, B \rangle
+                  + \langle B, C_{xx} B \rangle + \|\bar y - \hat y(\bar x)\|^2 \bigr]
+        """
+        bias = pair.y_mean - self.y_mean - (pair.x_mean - self.x_mean) @ self.B
+        scatter = pair.var_y.sum() + ((pair.cov_xx @ self.B - 2 * pair.cov_xy) * self.B).sum()
+        return float(pair.count * (scatter + bias.square().sum()))
+
+
+def determined(count: float, C: Tensor, *, ridge: float) -> bool:
+    r"""Whether there are enough samples to fit a probe on regressors of covariance C (K, K).
+
+    Three, and two for each of its degrees of freedom:
+
+    .. math:: n \ge \max(3,\, 2 d), \qquad d = \sum_i \frac{\lambda_i}{\lambda_i + \lambda}
+
+    with the eigenvalues :math:`\lambda_i` of C. At most K, they are fewer where regressors are constant, repeat each
+    other, or are far below the ridge. What the probe shall give does not matter.
+
+    Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, equation 3.50.
+
+    Example:
+        >>> x = torch.randn(20, 11, generator=torch.Generator().manual_seed(0))
+        >>> wide, repeated = x.T.cov(), x[:, :1].expand(-1, 11).T.cov()
+        >>> determined(20, wide, ridge=0.0), determined(20, repeated, ridge=0.0)
+        (False, True)
+    """
+    if count < 3:
+        return False
+    return count >= SAMPLES_A_DIRECTION * len(C) or count >= SAMPLES_A_DIRECTION * _degrees_of_freedom(C, ridge)
+
+
+def _degrees_of_freedom(C: Tensor, ridge: float) -> float:
+    """Of a fit on regressors of covariance C, without eigenvalues that are rounding."""
+    eigenvalues = symmetric_spectrum(C)
+    significant = eigenvalues[eigenvalues > len(C) * torch.finfo(C.dtype).eps * eigenvalues[0]]
+    return float((significant / (significant + ridge * eigenvalues.mean())).sum())

@@ -1,0 +1,46 @@
+"""The coefficient of determination, from second moments."""
+
+import torch
+
+from isospan.errors import DegenerateDataError
+from isospan.evaluation._probes import Pair, Probe
+from isospan.moments import Moments, varies
+from isospan.subspaces._latent_space import LatentSpace
+
+
+@torch.no_grad()
+def stored_r2(space: LatentSpace, moments: Moments, name: str) -> float:
+    r"""Return R² of a quantity by the space's own decoder, over the data that the moments have seen.
+
+    .. math:: R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2
+
+    over all entries together, in float64.
+
+    Raises:
+        DegenerateDataError: the quantity is constant, to rounding.
+
+    Example:
+        >>> from isospan.guided import space_from_moments
+        >>> z = torch.randn(50, 3)
+        >>> moments = Moments.of(z, {"sum": z.sum(1)})
+        >>> round(stored_r2(space_from_moments(moments, k=1), moments, "sum"), 3)
+        1.0
+    """
+    total = squared_deviation(name, moments)
+    space = space.to(device=moments.z_mean.device, dtype=torch.float64)
+    return 1 - Probe.stored(space, name).squared_error(Pair.of_latents(moments, name)) / total
+
+
+def squared_deviation(name: str, moments: Moments) -> float:
+    """Return the sum of squared deviations of a quantity from its mean.
+
+    Raises:
+        DegenerateDataError: the quantity is constant, to rounding.
+    """
+    variance = moments.var_y[name]
+    if not varies(variance, moments.y_mean[name]):
+        raise DegenerateDataError(
+            f"Quantity {name!r} is constant over the {float(moments.count):g} samples that are scored, so R2 is "
+            "undefined. Score it on varied data."
+        )
+    return float(moments.count * variance.sum())

@@ -1,0 +1,181 @@
+"""How the subspaces move while a network trains."""
+
+import logging
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from isospan.evaluation._probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
+from isospan.evaluation._scores import squared_deviation
+from isospan.guided._objective import BLOCKS, SpaceObjective
+from isospan.linalg import principal_angles
+from isospan.moments import Moments
+from isospan.subspaces._decoders import decoders_from_moments
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Bases = Mapping[str, Tensor]
+
+logger = logging.getLogger("isospan")
+
+
+class SubspaceMonitor:
+    r"""Records how the subspaces of an objective move: a row at each re-solve and at each end of an epoch.
+
+    A row holds the step and the epoch, R² of every quantity and the terms of the loss. R² is that of the objective's
+    decoders over its running moments, so of what was trained on of late:
+
+    .. math:: R^2 = 1 - \sum \|y - \hat y\|^2 / \sum \|y - \bar y\|^2 .
+
+    Subspaces and decoders were fitted to the very samples that they are scored on, so n samples of nothing but noise
+    score up to d/n on average. These are the degrees of freedom d of a ridge regression on all latents: D, or fewer
+    where latents are constant, repeat each other or are far below the ridge. R² is NaN while n < 2d. Running moments
+    hold at least 7/8 of ``memory`` samples in the long run; where that is too few, the log says once what is enough.
+    For R² on held-out data see :func:`isospan.guided.evaluate`.
+
+    The bases of every re-solve are kept, and from them follow the principal angles between each and the one before, the
+    first, and the last. Between re-solves and ends of epochs :meth:`update` only looks at counters.
+
+    Example:
+        >>> encoder, monitor = torch.nn.Linear(10, 8), SubspaceMonitor()
+        >>> objective = SpaceObjective({"energy": 2}, latent_dim=8)
+        >>> for _ in range(12):
+        ...     x = torch.randn(32, 10)
+        ...     objective(encoder(x), {"energy": x[:, :3] ** 2}).backward()
+        ...     _ = monitor.update(objective)
+        >>> monitor.to_dict()["step"]
+        [5, 7, 11]
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.bases: list[Bases] = []
+        self._seen = (0, 0)
+        self._told = False
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the quantities."""
+        return list(self.bases[0]) if self.bases else []
+
+    @torch.no_grad()
+    def update(self, objective: SpaceObjective) -> bool:
+        """Add a row if the objective was solved again, or ended an epoch, since the last call.
+
+        Returns:
+            Whether a row was added; none is before the first solve.
+        """
+        seen = (len(objective.resolve_steps), int(objective.epoch))
+        if not objective.solved or seen == self._seen:
+            return False
+        if seen[0] != self._seen[0]:
+            self.bases.append({name: W.cpu().clone() for name, W in objective.solution.W.items()})
+        self.rows.append(
+            {
+                "step": int(objective.step),
+                "epoch": seen[1],
+                "resolved": seen[0] != self._seen[0],
+                "basis": len(self.bases) - 1,
+                "r2": self._r2(objective),
+                "terms": {name: float(value) for name, value in objective.terms.items()},
+            }
+        )
+        self._seen = seen
+        return True
+
+    def angles(self, to: Callable[[int], int]) -> dict[str, list[list[float]]]:
+        """Principal angles (degrees, ascending) of every row's basis to another, named by the number of its own.
+
+        Example:
+            >>> SubspaceMonitor().angles(lambda basis: basis - 1)
+            {}
+        """
+        return {name: [self._angles(name, row, to(row["basis"])) for row in self.rows] for name in self.names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table as plain lists by column.
+
+        ``step``, ``epoch`` and ``resolved`` have an entry a row; ``r2`` and ``terms`` have such a list by name, NaN
+        where a term did not exist yet; ``angles`` (to the basis before; empty where it was not solved again),
+        ``from_first`` and ``to_last`` have, by quantity, a list of the k principal angles a row, in degrees.
+        """
+        terms = dict.fromkeys(name for row in self.rows for name in row["terms"])
+        return {
+            **{key: [row[key] for row in self.rows] for key in ("step", "epoch", "resolved")},
+            "r2": {name: [row["r2"][name] for row in self.rows] for name in self.names},
+            "terms": {name: [row["terms"].get(name, float("nan")) for row in self.rows] for name in terms},
+            "angles": {
+                name: [angles if row["resolved"] else [] for row, angles in zip(self.rows, column, strict=True)]
+                for name, column in self.angles(lambda basis: basis - 1).items()
+            },
+            "from_first": self.angles(lambda basis: 0),
+            "to_last": self.angles(lambda basis: len(self.bases) - 1),
+        }
+
+    def to_frame(self) -> "DataFrame":
+        """Return one row a record, of angles the largest of each quantity (needs pandas)."""
+        from pandas import DataFrame
+
+        from isospan.plotting._figures import largest
+
+        table = self.to_dict()
+        columns = {key: table[key] for key in ("step", "epoch", "resolved")}
+        columns |= {f"r2 {name}": values for name, values in table["r2"].items()}
+        for kind in ("angles", "from_first", "to_last"):
+            columns |= {f"{kind} {name}": largest(rows) for name, rows in table[kind].items()}
+        return DataFrame(columns | table["terms"])
+
+    def plot(self) -> "Figure":
+        """Draw the angles to the basis before, to the first and the last, and R² over the steps (needs matplotlib)."""
+        from isospan.plotting._figures import plot_drift
+
+        return plot_drift(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that continuing needs: dicts and lists of tensors, numbers and strings."""
+        return {"rows": list(self.rows), "bases": [dict(W) for W in self.bases], "seen": list(self._seen)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the record that :meth:`state_dict` gave."""
+        self.rows, self.bases = list(state["rows"]), [dict(W) for W in state["bases"]]
+        self._seen = (state["seen"][0], state["seen"][1])
+
+    def _angles(self, name: str, row: Mapping[str, Any], other: int) -> list[float]:
+        if other < 0:
+            return []
+        return principal_angles(self.bases[other][name], self.bases[row["basis"]][name]).rad2deg().tolist()
+
+    def _r2(self, objective: SpaceObjective) -> dict[str, float]:
+        moments, W = objective.moments, objective.solution.W
+        if not determined(float(moments.count), moments.cov_zz, ridge=objective.ridge):
+            self._tell(objective)
+            return dict.fromkeys(W, float("nan"))
+        A = decoders_from_moments(moments, W, ridge=objective.ridge)
+        return {name: _r2(moments, name, W[name].mT @ A[name]) for name in W}
+
+    def _tell(self, objective: SpaceObjective) -> None:
+        """Log, once, what it takes to know R² where more samples will not do."""
+        moments, kept = objective.moments, 1 - 1 / BLOCKS
+        if self._told or determined(kept * objective.memory, moments.cov_zz, ridge=objective.ridge):
+            return
+        enough = max(3, SAMPLES_A_DIRECTION * objective.latent_dim)
+        logger.warning(
+            "R² of the quantities is not recorded: the running moments hold at most memory = %d samples, too few for "
+            "D = %d latents. memory=%d is enough.",
+            *(objective.memory, objective.latent_dim, BLOCKS * ceil(enough / kept / BLOCKS)),
+        )
+        self._told = True
+
+
+def _r2(moments: Moments, name: str, B: Tensor) -> float:
+    probe = Probe(moments.z_mean, moments.y_mean[name], B)
+    return 1 - probe.squared_error(Pair.of_latents(moments, name)) / squared_deviation(name, moments)

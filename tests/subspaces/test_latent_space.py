@@ -1,0 +1,283 @@
+"""A latent space reads, edits and erases exactly what its definition says."""
+
+import json
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NonFiniteError, NumericalWarning, ShapeError
+from isospan.guided import space_from_moments
+from isospan.moments import Moments
+from isospan.subspaces._latent_space import LatentSpace
+
+D = 12
+
+
+def make_space(dtype=torch.float64, *, orthogonal=False, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    dims = {"a": (3, (2, 4)), "b.c": (2, (2,)), "scalar": (1, ())}
+    frame = torch.linalg.qr(rand(D, 6)).Q.mT if orthogonal else None
+    W, A, y_mean, start = {}, {}, {}, 0
+    for name, (k, shape) in dims.items():
+        W[name] = frame[start : start + k] if orthogonal else torch.linalg.qr(rand(D, k)).Q.mT.contiguous()
+        start += k
+        P = torch.Size(shape).numel()
+        A[name], y_mean[name] = rand(k, P) * 10 ** len(name), rand(P)
+    space = LatentSpace(
+        W=W,
+        A=A,
+        z_mean=rand(D),
+        y_mean=y_mean,
+        y_scale={n: A[n].norm() for n in A},
+        shapes={n: s for n, (_, s) in dims.items()},
+    )
+    return space.to(dtype=dtype), rand(5, D).to(dtype)
+
+
+def test_the_text_tells_the_sizes_and_no_numbers():
+    space, _ = make_space()
+    k, shapes = "{'a': 3, 'b.c': 2, 'scalar': 1}", "{'a': (2, 4), 'b.c': (2,), 'scalar': ()}"
+    assert repr(space) == f"LatentSpace(latent_dim={D}, k={k}, shapes={shapes})"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_decode_is_the_formula(dtype):
+    space, z = make_space()
+    z = z.to(dtype)
+    decoded = space.decode(z)
+    for name in space.names:
+        expected = (
+            space.y_mean[name].numpy()
+            + (z.double() - space.z_mean).numpy() @ space.W[name].numpy().T @ space.A[name].numpy()
+        )
+        assert decoded[name].shape == (5, *space.shapes[name])
+        assert decoded[name].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        # float32 products of values up to 1e6 (scale of the decoders)
+        rtol = 1e-12 if dtype == torch.float64 else 1e-4
+        np.testing.assert_allclose(
+            decoded[name].reshape(5, -1), expected, rtol=rtol, atol=rtol * float(space.y_scale[name])
+        )
+    one = space.decode(z[:1])
+    torch.testing.assert_close(one["a"][0], decoded["a"][0])
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_edit_solves_the_constrained_least_squares_problem(orthogonal):
+    space, z = make_space(orthogonal=orthogonal)
+    reachable = space.decode(z.flip(0))["a"]
+    edited = space.edit(z, {"a": reachable})
+    after, before = space.decode(edited), space.decode(z)
+    # float64 rounding over the condition number of all maps together, 16 here, with a margin
+    np.testing.assert_allclose(after["a"], reachable, atol=1e-9)
+    for name in ("b.c", "scalar"):
+        np.testing.assert_allclose(after[name], before[name], atol=1e-9 * float(space.y_scale[name]))
+    # oracle: minimum-norm solution of all equations stacked, brute force
+    rows = {n: (space.W[n].mT @ space.A[n]).mT.numpy() / float(space.y_scale[n]) for n in space.names}
+    stacked = np.concatenate([rows[n] for n in space.names])
+    rhs = np.concatenate(
+        [((reachable - before["a"]).reshape(5, -1) / space.y_scale["a"]).numpy(), np.zeros((5, 2)), np.zeros((5, 1))], 1
+    )
+    step = np.linalg.lstsq(stacked, rhs.T, rcond=1e-12)[0].T
+    np.testing.assert_allclose(edited - z, step, atol=1e-9)  # the same condition number
+
+
+def test_edit_of_an_unreachable_target_is_the_nearest_decodable_value():
+    space, z = make_space()
+    target = torch.randn(2, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    after = space.decode(space.edit(z, {"a": target}))["a"].reshape(5, -1)
+    A = space.A["a"].numpy()
+    wanted = target.flatten() - space.y_mean["a"]
+    nearest = np.linalg.lstsq(A.T, wanted.numpy(), rcond=None)[0] @ A + space.y_mean["a"].numpy()
+    np.testing.assert_allclose(after, np.tile(nearest, (5, 1)), atol=1e-9)  # rounding, as above
+
+
+def test_edit_all_quantities_at_once():
+    space, z = make_space()
+    targets = space.decode(z.roll(1, 0))
+    after = space.decode(space.edit(z, targets))
+    for name, y in targets.items():
+        # the same condition number, and targets that are themselves decoded
+        np.testing.assert_allclose(after[name], y, atol=1e-8 * float(space.y_scale[name]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_edit_of_lower_precision_reaches_weak_directions(dtype):
+    """A decoder whose singular values fall to 1e-3 of the largest, in a large latent space."""
+    g = torch.Generator().manual_seed(1)
+    rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    frames = [torch.linalg.qr(rand(n, 8)).Q.mT for n in (512, 8, 8)]
+    A = frames[1] * torch.logspace(0, -3, 8, dtype=torch.float64) @ frames[2]
+    space = LatentSpace(
+        W={"a": frames[0]},
+        A={"a": A},
+        z_mean=torch.zeros(512).double(),
+        y_mean={"a": torch.zeros(8).double()},
+        y_scale={"a": torch.ones(()).double()},
+        shapes={"a": (8,)},
+    )
+    z, wanted = rand(4, 512).to(dtype), rand(4, 512).to(dtype)
+    edited = space.edit(z, {"a": space.decode(wanted.double())["a"].float()})
+    assert edited.dtype == torch.float32
+    # float32 targets of size 1 over a singular value of 1e-3, and float32 latents
+    np.testing.assert_allclose(space.encode(edited)["a"], space.encode(wanted)["a"], atol=1e-3)
+
+
+def test_edit_of_a_stored_float32_space_does_not_follow_its_rounding():
+    """A decoder of rank 1 that was rounded has a second direction of 1e-8, which no target shall be divided by."""
+    space, z = make_space()
+    A = torch.tensor([[1.0], [1 / 3], [0.1]]) @ torch.randn(1, 8, generator=torch.Generator().manual_seed(0)) / 3
+    rounded = replace(space.to(dtype=torch.float32), A=dict(space.to(dtype=torch.float32).A) | {"a": A})
+    step = rounded.edit(z, {"a": torch.ones(2, 4).double()}) - z
+    assert float(step.norm(dim=1).max()) < 100
+
+
+def test_edit_warns_where_subspaces_coincide():
+    space, z = make_space()
+    space = replace(space, W=dict(space.W) | {"b.c": space.W["a"][:2]})
+    with pytest.warns(NumericalWarning, match="Only 1 of 3 directions"):
+        edited = space.edit(z, {"a": torch.zeros(2, 4).double()})
+    # float64 rounding of a decoder of 1e3, with a margin
+    np.testing.assert_allclose(space.decode(edited)["b.c"], space.decode(z)["b.c"], atol=1e-9)
+
+
+def test_erase_leaves_nothing_to_a_probe_inside_the_subspace():
+    space, z = make_space()
+    z = torch.cat([z, z.roll(1, 1), z.roll(2, 1)])
+    erased = space.erase(z, ["a"])
+    # rounding of latents of size 1
+    assert float(space.encode(erased)["a"].abs().max()) < 1e-13
+    assert float(space.encode(space.erase(z, "scalar"))["scalar"].abs().max()) < 1e-13
+    np.testing.assert_allclose(space.erase(erased, ["a"]), erased, atol=1e-13)
+
+
+def test_free_is_what_is_outside():
+    space, z = make_space()
+    free = space.free(z)
+    assert free.shape == (5, D - 6)
+    W = torch.cat(list(space.W.values())).numpy()
+    zc = (z - space.z_mean).numpy()
+    outside = zc - zc @ np.linalg.pinv(W) @ W
+    # two float64 projectors, numpy's by a pseudo-inverse
+    np.testing.assert_allclose((free**2).sum(1), (outside**2).sum(1), rtol=1e-10)
+
+
+def test_project_is_idempotent():
+    space, z = make_space()
+    part = space.project(z, "a")
+    np.testing.assert_allclose(space.project(part + space.z_mean, "a"), part, atol=1e-13)  # rounding at size 1
+
+
+def test_save_and_load(tmp_path):
+    space, z = make_space()
+    path = tmp_path / "deep" / "space.safetensors"
+    space.save(path)
+    again = LatentSpace.load(path)
+    assert again.names == space.names
+    assert dict(again.shapes) == dict(space.shapes)
+    for name, y in space.decode(z).items():
+        assert torch.equal(again.decode(z)[name], y)
+    assert [p.name for p in path.parent.iterdir()] == ["space.safetensors"]
+
+
+def test_foreign_and_damaged_files(tmp_path):
+    space, _ = make_space()
+    path = tmp_path / "space.safetensors"
+    space.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileFormatError, match="not a readable latent space"):
+        LatentSpace.load(path)
+    with pytest.raises(FileFormatError, match="not a readable latent space"):
+        LatentSpace.load(tmp_path / "missing.safetensors")
+    size = struct.unpack("<Q", whole[:8])[0]
+    header = json.loads(whole[8 : 8 + size])
+    header["__metadata__"]["isospan"] = header["__metadata__"]["isospan"].replace('"schema": 1', '"schema": 9')
+    newer = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(newer)) + newer + whole[8 + size :])
+    with pytest.raises(FileFormatError, match="schema 9"):
+        LatentSpace.load(path)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_space_that_is_not_finite_is_refused(tmp_path, value):
+    space, _ = make_space()
+    next(iter(space.A.values()))[0, 0] = float(value)
+    space.save(tmp_path / "space.safetensors")
+    with pytest.raises(FileFormatError, match=r"space\.safetensors is not .*NonFiniteError: The tensor 'A\.0'"):
+        LatentSpace.load(tmp_path / "space.safetensors")
+
+
+def test_bad_input():
+    space, z = make_space()
+    with pytest.raises(ShapeError, match="D = 12"):
+        space.decode(z[:, :4])
+    with pytest.raises(NonFiniteError):
+        space.decode(z / 0)
+    with pytest.raises(NameMismatchError, match="holds the quantities"):
+        space.edit(z, {"x": z})
+    with pytest.raises(NameMismatchError, match="Name at least one"):
+        space.erase(z, [])
+    with pytest.raises(ShapeError, match="must have shape"):
+        space.edit(z, {"a": torch.zeros(5, 3).double()})
+    with pytest.raises(
+        ShapeError, match=r"shape \(5, 2, 4\), one for each latent, or \(2, 4\), one for all, got \(3, 2, 4\)"
+    ):
+        space.edit(z, {"a": torch.zeros(3, 2, 4).double()})
+    with pytest.raises(DtypeError, match=r"target of 'scalar' must be a torch\.Tensor, got float"):
+        space.edit(z, {"scalar": 3.0})
+    with pytest.raises(DtypeError, match=r"z must be floating point, got torch\.int64"):
+        space.edit(z.long(), {"scalar": z[:, 0]})
+    with pytest.raises(ShapeError, match="needs W"):
+        replace(space, shapes=dict(space.shapes) | {"a": (9,)})
+    assert space.decode(z[:0])["a"].shape == (0, 2, 4)
+
+
+def test_summary_counts_what_is_free():
+    assert "free         6  of D = 12" in make_space()[0].summary()
+
+
+def test_directions_that_others_fill_do_not_move():
+    """D = 6, one quantity of k = 6 beside one of k = 1: nothing is left to move, and nothing moves far."""
+    z = torch.randn(200, 6).double()
+    moments = Moments.of(z, {"all": z, "one": z[:, :1] + 2 * z[:, 1:2]})
+    space = space_from_moments(moments, {"all": 6, "one": 1}, ridge=0.0)
+    with pytest.warns(NumericalWarning, match=r"Only 0 of 1 directions of \['one'\]"):
+        edited = space.edit(z, {"one": space.decode(z)["one"] + 1})
+    torch.testing.assert_close(edited, z)
+
+
+@pytest.mark.parametrize(("times", "moves"), [(3.0, True), (1 / 3, False)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_direction_counts_as_blocked_below_the_rounding_of_the_space(times, moves, dtype):
+    """ "b" differs from what "a" fills by an angle of ``times`` the cutoff of 100 max(k, D) eps."""
+    angle = times * 100 * 3 * torch.finfo(dtype).eps
+    one = {"y_mean": torch.zeros(1, dtype=dtype), "y_scale": torch.ones((), dtype=dtype)}
+    e = torch.eye(3, dtype=torch.float64)
+    W = {"a": e[:1].to(dtype), "b": (e[:1] + angle * e[1:2]).to(dtype)}
+    space = LatentSpace(
+        W=W,
+        A=dict.fromkeys(W, torch.ones(1, 1, dtype=dtype)),
+        z_mean=torch.zeros(3, dtype=dtype),
+        **{what: dict.fromkeys(W, value) for what, value in one.items()},
+        shapes=dict.fromkeys(W, (1,)),
+    )
+    z, target = torch.zeros(1, 3, dtype=torch.float64), torch.full((1,), angle, dtype=torch.float64)
+    if moves:
+        edited = space.edit(z, {"b": target})
+        torch.testing.assert_close(edited, e[1:2])
+    else:
+        with pytest.warns(NumericalWarning, match="Only 0 of 1"):
+            edited = space.edit(z, {"b": target})
+        assert torch.equal(edited, z)
+
+
+def test_the_part_inside_a_subspace_does_not_depend_on_its_basis():
+    z = torch.randn(20, 4).double()
+    moments = Moments.of(z, {"a": z[:, :2]})
+    space = space_from_moments(moments, 2)
+    turned = replace(space, W={"a": torch.tensor([[2.0, 0.0], [1.0, 0.5]]).double() @ space.W["a"]})
+    torch.testing.assert_close(turned.project(z, "a"), space.project(z, "a"))
