@@ -19,8 +19,8 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
+from isospan.evaluation import _evaluation as evaluation
 from isospan.evaluation._evaluation import evaluate, evaluate_moments
-from isospan.guided import evaluation
 from isospan.moments import Moments
 from isospan.subspaces._latent_space import LatentSpace
 

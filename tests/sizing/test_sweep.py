@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from isospan.errors import DegenerateDataError, OptionError
-from isospan.sizing import minimal_latent_dim, solve_dims, spectra, threshold_sweep
+from isospan.sizing import _spectra as spectra
+from isospan.sizing import minimal_latent_dim, solve_dims, threshold_sweep
 
 N_ETAS, K_ETAS = (0.5, 0.8, 0.95, 0.99), (0.6, 0.9, 1.0)
 
