@@ -174,5 +174,5 @@ def test_every_error_is_an_isospan_error_and_a_builtin_one():
 
     raised = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, IsospanError)]
     assert len(raised) > 10
-    builtin = (ValueError, TypeError, RuntimeError, AssertionError, ImportError)
+    builtin = (ValueError, TypeError, RuntimeError, AssertionError, ImportError, OSError)
     assert all(issubclass(error, builtin) for error in raised if error is not IsospanError)

@@ -7,7 +7,7 @@ import torch
 
 from isospan.errors import NumericalWarning, OptionError
 from isospan.guided import EverySteps, SpaceObjective
-from isospan.guided._balance import BLIND_RATIO, MEMORY, NO_FORCE, UNMEASURED_STEPS, ForceBalance
+from isospan.guided._balance import MEMORY, UNMEASURED_RATIO, UNMEASURED_STEPS, ForceBalance
 
 
 def backward(balance, task_slope, guidance_slope, *, scale=1.0):
@@ -21,7 +21,7 @@ def backward(balance, task_slope, guidance_slope, *, scale=1.0):
 
 def test_the_first_step_only_measures():
     balance = ForceBalance(0.3)
-    assert backward(balance, 5.0, 2.0) == pytest.approx(0.3 * NO_FORCE)
+    assert backward(balance, 5.0, 2.0) == pytest.approx(0.3 * UNMEASURED_RATIO)
     assert float(balance.weight()) == pytest.approx(0.3 * 5 / 2)
 
 
@@ -64,10 +64,18 @@ def test_negative_strength():
         ForceBalance(-0.1)
 
 
-@pytest.mark.parametrize("unit", [1e-12, 1e-3, 1e6])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("unit", "dtype"),
+    [
+        (1e-12, torch.float32),
+        (1e6, torch.float32),
+        (1e-12, torch.bfloat16),
+        (1e6, torch.bfloat16),
+        (1e-3, torch.float16),
+    ],
+)
 def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
-    """With a gradient scaler, and where half precision cannot hold the gradient of a weight of next to nothing."""
+    """With a gradient scaler too, and in half precision."""
 
     def weights(unit):
         objective = SpaceObjective({"a": 1}, 4, schedule=EverySteps(1), strength=0.5)
@@ -82,7 +90,7 @@ def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
         return used
 
     first, *others = weights(unit)
-    assert first == pytest.approx(0.5 * NO_FORCE / unit)
+    assert first == pytest.approx(0.5 * UNMEASURED_RATIO / unit)
     # the same in every unit, to the rounding of half precision
     assert others == pytest.approx(weights(1.0)[1:], rel=1e-3)
 
@@ -92,8 +100,22 @@ def test_without_a_force_of_the_task_guidance_starts_after_a_warning():
     weights = []
     for _ in range(UNMEASURED_STEPS):
         weights.append(backward(balance, 0.0, 2.0))
-    with pytest.warns(NumericalWarning, match=r"In 10 steps no force.*is 0.01 times its strength"):
+    with pytest.warns(NumericalWarning, match=r"In 10 steps no gradient of the task.* weighs 0.01 times its strength"):
         weights.append(backward(balance, 0.0, 2.0))
     weights.append(backward(balance, 0.0, 2.0))
-    assert weights[:UNMEASURED_STEPS] == pytest.approx([0.3 * NO_FORCE] * UNMEASURED_STEPS)
-    assert weights[UNMEASURED_STEPS:] == pytest.approx([0.3 * BLIND_RATIO] * 2)
+    assert weights[:UNMEASURED_STEPS] == pytest.approx([0.3 * UNMEASURED_RATIO] * UNMEASURED_STEPS)
+    assert weights[UNMEASURED_STEPS:] == pytest.approx([0.3 * UNMEASURED_RATIO] * 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_first_step_leaves_the_gradient_of_the_task_alone(dtype):
+    """Also where latents are read from more than the task reads, in half precision."""
+    objective = SpaceObjective({"a": 1}, 4, schedule=EverySteps(1))
+    tokens = torch.randn(16, 3, 4).to(dtype).requires_grad_()
+    y = {"a": tokens.detach()[:, 0, 0].float() ** 2}
+    for step in range(2):
+        task = tokens.float().square().sum()
+        total = objective.total(task, tokens, y, read=lambda tokens: tokens.mean(1))
+        (gradient,) = torch.autograd.grad(total, tokens)
+        assert torch.equal(gradient, 2 * tokens.detach()) == (step == 0)
+    assert int(objective.balance.measured) == 2

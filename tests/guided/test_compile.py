@@ -154,7 +154,7 @@ def test_a_step_compiled_as_a_whole_is_told_that_no_force_is_seen():
         z = encoder(x)
         return objective.total(z.square().mean(), z, y)
 
-    with pytest.warns(NumericalWarning, match="no force of the task on the latents was seen"):
+    with pytest.warns(NumericalWarning, match="no gradient of the task was seen at the latents"):
         train(compiled(step), objective, list(encoder.parameters()), n_steps=14)
 
 

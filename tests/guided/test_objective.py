@@ -7,11 +7,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torch.utils.checkpoint
 
 from isospan.errors import (
     DegenerateDataError,
     DimensionError,
     DtypeError,
+    FileFormatError,
     NameMismatchError,
     NonFiniteError,
     NotSolvedError,
@@ -605,3 +607,65 @@ def test_an_offset_of_quantities_in_float64_costs_no_digits():
             loss = obj(z.float().requires_grad_(), y)
         losses.append(float(loss.detach()))
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_a_checkpoint_of_activations_and_a_solve_before_backward():
+    """The first reads what was saved once; the second changes the bases that the loss was computed with."""
+    obj = objective()
+    for i in range(4):
+        obj(*batch(i))
+    obj.eval()
+    z, y = batch(5)
+    z.requires_grad_()
+    (expected,) = torch.autograd.grad(obj(z, y), z)
+    through = torch.utils.checkpoint.checkpoint(lambda z: obj(z, y), z, use_reentrant=False)
+    torch.testing.assert_close(torch.autograd.grad(through, z)[0], expected)
+    loss = obj(z, y)
+    obj.solve(*batch(6, 100))
+    torch.testing.assert_close(torch.autograd.grad(loss, z)[0], expected)
+
+
+def test_derivatives_under_autocast_keep_their_precision():
+    obj = objective(weights=dict.fromkeys(("alignment", "disentanglement", "isotropy"), 1.0))
+    for i in range(4):
+        obj(*batch(i))
+    obj.eval()
+    z, y = batch(5, dtype=torch.float32)
+    z.requires_grad_()
+    (expected,) = torch.autograd.grad(obj(z, y), z, create_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        (gradient,) = torch.autograd.grad(obj(z, y), z, create_graph=True)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_a_state_of_a_larger_memory_goes_on_in_a_smaller_one():
+    large, small = objective(memory=8000), objective(memory=80)
+    large(*batch(0, 900))
+    small.load_state_dict(large.state_dict())
+    small(*batch(1, 10))
+    assert 0.8 * 80 <= float(small.moments.count) <= 80
+    torch.testing.assert_close(small.memory, 80)
+    assert objective(memory=15).memory == 8
+
+
+@pytest.mark.parametrize(
+    ("other", "error", "message"),
+    [
+        ({"latent_dim": 7}, DimensionError, "latent_dim = 7"),
+        ({"orthogonal": True}, OptionError, "covariance of the targets"),
+        ({"shapes": {"a": (1, 3), "b.x": ()}}, ShapeError, "targets of the shapes"),
+    ],
+)
+def test_a_state_of_other_options_is_refused_by_name(other, error, message):
+    obj = objective()
+    obj(*batch(0))
+    with pytest.raises(error, match=message):
+        SpaceObjective(**{"k": K, "latent_dim": D} | other).load_state_dict(obj.state_dict())
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[]", b'{"shapes": {}}'])
+def test_a_damaged_state_is_refused_by_name(damage):
+    obj = objective()
+    state = obj.state_dict() | {"_extra_state": torch.tensor(list(damage), dtype=torch.uint8)}
+    with pytest.raises(FileFormatError, match="The state to load"):
+        objective().load_state_dict(state)

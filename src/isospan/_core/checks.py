@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Iterable, Mapping
 from math import inf
+from numbers import Real
 
 import numpy as np
 import torch
@@ -96,8 +97,9 @@ def check_count(value: int, *, what: str, error: type[IsospanError] = OptionErro
 
 def check_number(value: float, *, what: str, least: float = 0.0) -> float:
     """Return a finite number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < inf:
-        raise OptionError(f"{what} must be a number of at least {least:g}, got {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < inf:
+        finite = " that is finite" * (value == inf)
+        raise OptionError(f"{what} must be a number of at least {least:g}{finite}, got {value!r}.")
     return float(value)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_latents, check_names, check_targets
+from isospan._core.checks import check_latents, check_names, check_ridge, check_targets
 from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, ShapeError
 from isospan.evaluation._probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
@@ -229,6 +229,7 @@ def evaluate_moments(
         _check_moments(space, moments)
     whole = merged([score for _, score in folds])
     space = space.to(device=whole.z_mean.device, dtype=torch.float64)
+    check_ridge(ridge)
     source = partial(_Source, folds, {name: squared_deviation(name, whole) for name in names}, ridge=ridge)
     latents = source(Pair.of_latents)
     subspace = {name: source(partial(Pair.of_latents, W=W)) for name, W in space.W.items()}

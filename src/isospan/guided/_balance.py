@@ -10,12 +10,10 @@ from isospan.moments import KeepsPrecision
 
 MEMORY = 0.9
 """Share of the running mean of the log force ratio that a step leaves."""
-NO_FORCE = 1e-20
-"""Weight over strength before the forces have been measured: too small to train, large enough to be measured."""
 UNMEASURED_STEPS = 10
-"""Steps without a measurement after which something is wrong."""
-BLIND_RATIO = 0.01
-"""Weight over strength from then on."""
+"""Steps without a gradient norm of the task after which something is wrong."""
+UNMEASURED_RATIO = 0.01
+"""Weight over strength until a norm has been measured; guidance trains with it only after these steps."""
 
 
 class ForceBalance(KeepsPrecision):
@@ -27,7 +25,8 @@ class ForceBalance(KeepsPrecision):
     Both gradients arrive during ``backward`` anyway: the one of the guidance at its own branch of z, the sum of both
     at z. So measuring costs two norms and no pass. Any scale of the loss cancels, and its sign does not enter.
 
-    The first step only measures: its weight is next to nothing, since any other would have the unit of the task.
+    The first step only measures: the gradient of the guidance stops at its branch, since its weight would have to have
+    the unit of the task.
 
     Of processes that share a batch, each sees the gradients of its part, and the squares have to be summed. That is not
     done in the backward pass, where one process may be alone or early: what a process measures waits until it is asked
@@ -57,14 +56,14 @@ class ForceBalance(KeepsPrecision):
         self.strength = check_number(strength, what="strength (0 switches guidance off)")
         self.ranks = ranks or Ranks()
         self._waiting: list[Tensor] = []
+        self._warned = False
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
         for counter in ("measured", "watched"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
 
     def weight(self) -> Tensor:
         """Return w, a scalar without gradient."""
-        unmeasured = torch.where(self.watched < UNMEASURED_STEPS, NO_FORCE, BLIND_RATIO)
-        return self.strength * torch.where(self.measured > 0, self.log_ratio.exp(), unmeasured)
+        return self.strength * torch.where(self.measured > 0, self.log_ratio.exp(), UNMEASURED_RATIO)
 
     def watch(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
         """Measure both forces in the backward pass to come.
@@ -75,31 +74,35 @@ class ForceBalance(KeepsPrecision):
             weight: of the guidance in the loss.
 
         Warns:
-            NumericalWarning: none of the first ten backward passes had a force of both.
+            NumericalWarning: none of the first ten backward passes had a gradient of the task.
         """
-        self._warn_if_blind()
+        only_measures = not int(self.measured) and not self._is_blind()
         from_guidance: list[Tensor] = []
 
-        def at_branch(gradient: Tensor) -> None:
+        def at_branch(gradient: Tensor) -> Tensor | None:
             from_guidance.append(gradient.detach())
+            return torch.zeros_like(gradient) if only_measures else None
 
         def at_latents(gradient: Tensor) -> None:
             if from_guidance:
                 guidance = from_guidance.pop()
-                norms = torch.stack([_norm(gradient.detach() - guidance), _norm(guidance) / weight])
-                self._measured(norms.square())
+                task = gradient.detach() - (0 if only_measures else guidance)
+                self._measured(torch.stack([_norm(task), _norm(guidance) / weight]).square())
 
         branch.register_hook(at_branch)
         z.register_hook(at_latents)
 
-    def _warn_if_blind(self) -> None:
-        self.watched += 1
-        if self.strength and int(self.watched) == UNMEASURED_STEPS + 1 and not int(self.measured):
+    def _is_blind(self) -> bool:
+        """Whether the task has had no gradient at the latents for so long that guidance goes on without; warns once."""
+        is_blind = bool(self.strength) and int(self.watched) >= UNMEASURED_STEPS
+        if is_blind and not self._warned:
+            self._warned = True
             warn(
-                f"In {UNMEASURED_STEPS} steps no force of the task on the latents was seen, so the weight of guidance "
-                f"is {BLIND_RATIO:g} times its strength from now on. Pass as z the tensor that the task reads: a model "
-                "compiled or wrapped as a whole returns a copy of it."
+                f"In {UNMEASURED_STEPS} steps no gradient of the task was seen at the latents, so guidance weighs "
+                f"{UNMEASURED_RATIO:g} times its strength from now on. Pass as z the tensor that the task reads: a "
+                "model compiled or wrapped as a whole returns a copy of it."
             )
+        return is_blind
 
     def _measured(self, squares: Tensor) -> None:
         if self.ranks.size > 1:
@@ -122,6 +125,7 @@ class ForceBalance(KeepsPrecision):
         log = (squares[0] / squares[1]).log() / 2
         valid = log.isfinite()
         self.measured += valid
+        self.watched += squares.isfinite().all() & (squares[1] > 0)
         share = (1 / self.measured.clamp(min=1)).clamp(min=1 - MEMORY)
         self.log_ratio += torch.where(valid, share * (log - self.log_ratio), 0.0)
 

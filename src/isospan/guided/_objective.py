@@ -72,7 +72,8 @@ class SpaceObjective(KeepsPrecision):
         latent_dim: D.
         shapes: shape of one target of each quantity, where it is known. All buffers then exist from construction; else
             they are made with the first batch. ``torch.optim.swa_utils.AveragedModel`` needs them: pass ``shapes``, or
-            make the average after the first batch, with ``use_buffers=False``, by which buffers are copied.
+            make the average after the first batch. Its buffers are those of the live model. So solve again for the
+            averaged one, ``averaged.module.objective.solve(z, y)`` with its own latents, as for batch norms.
         schedule: when to re-solve the bases.
         method: what the bases maximise; see :func:`isospan.guided.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
@@ -82,8 +83,9 @@ class SpaceObjective(KeepsPrecision):
             logging: bases are solved and not trained, so it adds to the loss but has no gradient.
         strength: pull of the guidance on the latents over that of the task in :meth:`total`, dimensionless; by default
             0.3, and 1.2 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
-        memory: number of samples that the running moments hold in the long run, at least 8; by default
-            25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all before by 7/8.
+        memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
+            multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
+            before by 7/8.
         ridge: of solvers and decoders, relative to the mean variance.
         process_group: the processes that share a batch; by default all, where ``torch.distributed`` is initialised. A
             group of this process alone keeps the objective to itself.
@@ -140,6 +142,7 @@ class SpaceObjective(KeepsPrecision):
             raise OptionError(
                 f"memory must be at least {BLOCKS} samples, got {memory}. By default it is 25 max(D, 64)."
             )
+        self.memory -= self.memory % BLOCKS
         too_large = {name: k_q for name, k_q in self.k.items() if k_q > self.latent_dim}
         if too_large:
             raise DimensionError(
@@ -164,8 +167,9 @@ class SpaceObjective(KeepsPrecision):
         self.register_module("moments", None)
         self.register_module("solution", None)
         if shapes is not None:
+            check_not_empty(shapes, what="shapes")
             check_names(self.k, shapes, what="shapes", against="k")
-            self._allocate({name: tuple(shapes[name]) for name in self.k})
+            self._allocate({name: _checked_shape(name, shapes[name]) for name in self.k})
         if self.orthogonal:
             check_partition(self._used_k(), self.latent_dim)
 
@@ -187,7 +191,6 @@ class SpaceObjective(KeepsPrecision):
             NonFiniteError: z or y contain NaN or infinity; the state is unchanged. What one process refuses in
                 training is raised by all.
             DegenerateDataError: no sample, or a quantity that has been constant so far.
-            DimensionError: ``orthogonal`` subspaces of quantities of these sizes do not fit into D.
         """
         return self._guidance(z, self._taken_in(z, y))
 
@@ -212,14 +215,14 @@ class SpaceObjective(KeepsPrecision):
         step that is compiled as a whole gives a copy, which no task pulls at; compile encoder and decoder instead.
 
         Warns:
-            NumericalWarning: no force of the task was seen at z in the first steps.
+            NumericalWarning: the task had no gradient at z in the first steps.
 
         Args:
             task_loss: a scalar that depends on z.
             z: the very tensor that the task reads on: latents (B, D), or what they are read from.
             y: quantities {name: (B, ...)}, in their units.
             read: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
-                ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no force.
+                ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no gradient.
         """
         inputs = self._taken_in(z, y, balanced=True, read=read)
         weight = inputs.pop("weight", task_loss.new_ones(()))
@@ -277,31 +280,54 @@ class SpaceObjective(KeepsPrecision):
         """
         if not self.solved:
             raise NotSolvedError(
-                "There are no subspaces yet. Train until the first step of the schedule or call solve(z, y)."
+                f"There are no subspaces yet, after {int(self.step)} steps. Train until the first step of the schedule "
+                f"({self.schedule}), or call solve(z, y)."
             )
         return space_from_moments(self.moments, shapes=self.shapes, **self._how_to_solve())
 
     def get_extra_state(self) -> Tensor:
         """Shapes and re-solves as JSON bytes, so that a state_dict holds nothing but tensors."""
-        return as_bytes({"k": self.k, "shapes": self.shapes, "resolve_steps": self.resolve_steps})
+        return as_bytes(
+            {
+                "latent_dim": self.latent_dim,
+                "target_covariance": needs_target_covariance(self.method, self.separation),
+                "k": self.k,
+                "shapes": self.shapes,
+                "resolve_steps": self.resolve_steps,
+            }
+        )
 
     def set_extra_state(self, state: Tensor) -> None:
         """Make the buffers that the rest of the state_dict fills, in the order of quantities that it has.
 
         Raises:
+            FileFormatError: it is no state of this version.
             NameMismatchError: the state is of other quantities.
-            DimensionError: it has other subspace dimensions.
+            DimensionError: it has other dimensions of the latents or subspaces.
+            OptionError: it is of a method or separation that keeps other moments.
+            ShapeError: its targets have other shapes than those seen or given here.
         """
-        record = from_bytes(state)
+        record = from_bytes(
+            state, ("latent_dim", "target_covariance", "k", "shapes", "resolve_steps"), what="a guidance objective"
+        )
         check_names(self.k, record["k"], what="The state to load", against="this objective")
-        if record["k"] != self.k:
+        if (record["latent_dim"], record["k"]) != (self.latent_dim, self.k):
             raise DimensionError(
-                f"The state to load must have the subspace dimensions k = {self.k}, got {record['k']}. Make the "
-                "objective with those of the state."
+                f"The state to load must have latent_dim = {self.latent_dim} and the subspace dimensions k = {self.k}, "
+                f"got {record['latent_dim']} and {record['k']}. Make the objective with those of the state."
             )
+        if record["target_covariance"] != (needed := needs_target_covariance(self.method, self.separation)):
+            raise OptionError(
+                f"The state to load must be of a method and separation that {'need' if needed else 'do not need'} the "
+                f"covariance of the targets, as method={self.method!r} and separation={self.separation:g} here. Make "
+                "the objective with the options of the state."
+            )
+        shapes = {name: tuple(shape) for name, shape in record["shapes"].items()}
+        if shapes and self.shapes and shapes != self.shapes:
+            raise ShapeError(f"The state to load must have targets of the shapes {self.shapes}, got {shapes}.")
         self.k = record["k"]
         self.resolve_steps = list(record["resolve_steps"])
-        self._allocate({name: tuple(shape) for name, shape in record["shapes"].items()})
+        self._allocate(shapes)
 
     def _checked(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
         """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
@@ -390,7 +416,7 @@ class SpaceObjective(KeepsPrecision):
 
         So the weight of a sample depends on its number in the stream alone.
         """
-        start, filled, count = 0, int(self.in_block), float(self.moments.count)
+        start, filled, count = 0, int(self.in_block) % self._block, float(self.moments.count)
         pieces = []
         while start < n:
             stop = min(n, start + self._block - filled)
@@ -456,7 +482,7 @@ class SpaceObjective(KeepsPrecision):
         the guidance is to be ``balanced``, its weight comes along, and both forces on z are watched.
         """
         z = as_tensor(z)
-        branch = self._branch(z, read is None) if balanced and isinstance(z, Tensor) else z
+        branch = z.clone() if balanced and isinstance(z, Tensor) else z
         latents = as_tensor(branch if read is None else read(branch))
         batch = self._joint(latents, y, min_samples=1) if self.training else self._checked(latents, y, min_samples=1)
         if self.training:
@@ -473,10 +499,6 @@ class SpaceObjective(KeepsPrecision):
             self.balance.watch(z, branch, weight)
         return inputs | {"weight": weight}
 
-    def _branch(self, z: Tensor, is_latent: bool) -> Tensor:
-        """A copy that only the guidance reads; of latents in the precision of the loss, which loses no small force."""
-        return z.clone() if not is_latent or not z.is_floating_point() else z.to(working_dtype(z), copy=True)
-
     def _inputs(self, z: Tensor, batch: Batch) -> dict[str, Any]:
         """Arguments of the loss, in its precision and without units.
 
@@ -484,7 +506,8 @@ class SpaceObjective(KeepsPrecision):
         """
         dtype, W_prev = working_dtype(z), self.solution.W_prev
         scale, mean = target_scales(self.moments), self.moments.y_mean
-        cast = lambda tensors: {name: t.to(dtype) for name, t in tensors.items()}  # noqa: E731
+        # copies, which a solve between forward and backward does not change
+        cast = lambda tensors: {name: t.to(dtype, copy=True) for name, t in tensors.items()}  # noqa: E731
         inputs = {
             "Z": z.to(dtype),
             "W": cast(self.solution.W),
@@ -497,6 +520,12 @@ class SpaceObjective(KeepsPrecision):
         shift = {name: mean[name].to(y.dtype).double() for name, y in batch.flat.items()}
         standard = batch.whole.scaled({name: 1 / s for name, s in scale.items()}, shift=shift)
         return inputs | {"Z": self.ranks.for_average(inputs["Z"]), "whole": standard}
+
+
+def _checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise ShapeError(f"The shape of quantity {name!r} must be a tuple of whole numbers, got {shape!r}.")
+    return tuple(check_count(n, what=f"Each size of quantity {name!r}", error=ShapeError) for n in shape)
 
 
 class _Untransformed(torch.autograd.Function):

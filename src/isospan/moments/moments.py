@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
+SIZES = ("latent_dim", "target_covariance", "target_dims")
+"""What a state of moments says of itself."""
+
+
 class Moments(KeepsPrecision):
     r"""Count, means and centred second moments of latents z (D,) and targets y (P,), in float64.
 
@@ -294,23 +298,30 @@ class Moments(KeepsPrecision):
 
     def get_extra_state(self) -> Tensor:
         """The sizes of the quantities by name, as JSON bytes: a state_dict holds nothing but tensors."""
-        return as_bytes({"target_dims": self.target_dims})
+        return as_bytes(
+            {
+                "latent_dim": self.latent_dim,
+                "target_covariance": self.target_covariance,
+                "target_dims": self.target_dims,
+            }
+        )
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take over the order in which a state holds the same quantities.
 
         Raises:
+            FileFormatError: it is no state of this version.
             NameMismatchError: the state is of other quantities.
-            ShapeError: a quantity has another size there.
+            ShapeError: a quantity or the latents have another size there, or another covariance is held.
         """
-        saved = from_bytes(state)["target_dims"]
-        check_names(self.names, saved, what="The state to load", against="these moments")
-        if saved != self.target_dims:
+        own = from_bytes(self.get_extra_state(), SIZES, what="moments")
+        record = from_bytes(state, SIZES, what="moments")
+        check_names(self.names, record["target_dims"], what="The state to load", against="these moments")
+        if record != own:
             raise ShapeError(
-                f"The state to load must be of targets of {self.target_dims} entries, got {saved}. Make the moments "
-                "with the sizes of the state."
+                f"The state to load must be of {own}, got {record}. Make the moments with the sizes of the state."
             )
-        self.target_dims = saved
+        self.target_dims = record["target_dims"]
 
     def split(self, stacked: Tensor) -> dict[str, Tensor]:
         """Split the last axis (ΣP) of a tensor by quantity."""

@@ -1,11 +1,13 @@
 """Modules whose buffers change device but never precision."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from isospan.errors import FileFormatError
 
 
 class KeepsPrecision(nn.Module):
@@ -27,12 +29,27 @@ def as_bytes(record: dict[str, Any]) -> Tensor:
     """Return what JSON can hold as a tensor, for the extra state of a module.
 
     Example:
-        >>> from_bytes(as_bytes({"b": 2, "a": 1}))
+        >>> from_bytes(as_bytes({"b": 2, "a": 1}), ("a", "b"), what="an example")
         {'b': 2, 'a': 1}
     """
     return torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)
 
 
-def from_bytes(state: Tensor) -> dict[str, Any]:
-    """Return what :func:`as_bytes` was given."""
-    return json.loads(bytes(state.tolist()))
+def from_bytes(state: Tensor, keys: Collection[str], *, what: str) -> dict[str, Any]:
+    """Return what :func:`as_bytes` was given, with these keys.
+
+    Raises:
+        FileFormatError: it is damaged, or has other keys.
+    """
+    try:
+        record = json.loads(bytes(state.tolist()))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"The state to load is not that of {what} ({error}). Load what state_dict() gave."
+        ) from error
+    if not isinstance(record, dict) or set(record) != set(keys):
+        raise FileFormatError(
+            f"The state to load must be that of {what} with the entries {sorted(keys)}, got {record!r:.200}. Load what "
+            "this version of isospan saved."
+        )
+    return record

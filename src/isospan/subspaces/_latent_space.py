@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -22,9 +23,11 @@ from isospan._core.checks import (
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
 from isospan.errors import NameMismatchError, ShapeError
-from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv, qr, svdvals
+from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv, qr, svd
 
 SCHEMA_VERSION = 1
+BLOCKED = 1e-4
+"""Sine of the angle to the other quantities' subspaces below which an edit does not move along a direction."""
 BY_QUANTITY = ("W", "A", "y_mean", "y_scale")
 """The attributes that hold a tensor for each quantity."""
 
@@ -110,10 +113,29 @@ class LatentSpace:
         return {name: zc @ W.mT for name, W in space.W.items()}
 
     def decode(self, z: Tensor) -> dict[str, Tensor]:
-        """Each quantity ``(B, *shape)``, in its own units."""
+        """Each quantity ``(B, *shape)``, in its own units.
+
+        Warns:
+            NumericalWarning: the result is float32, which does not hold the digits of a quantity far from zero.
+        """
         zc, space = self._centred(z)
+        if zc.dtype == torch.float32 and self._far_from_zero:
+            warn(
+                f"float32 holds {self._far_from_zero} to less than a hundredth of their deviations, since their means "
+                "are far from zero. Pass latents in float64: z.double()."
+            )
         flat = {name: space.y_mean[name] + zc @ W.mT @ space.A[name] for name, W in space.W.items()}
         return {name: y.reshape(len(z), *self.shapes[name]) for name, y in flat.items()}
+
+    @cached_property
+    def _far_from_zero(self) -> list[str]:
+        """Quantities whose mean, in float32, is rounded by more than 1 % of their standard deviation."""
+        rounding = torch.finfo(torch.float32).eps
+        return [
+            name
+            for name, mean in self.y_mean.items()
+            if mean.dtype == torch.float64 and float(mean.abs().max() * rounding) > 0.01 * float(self.y_scale[name])
+        ]
 
     def edit(self, z: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         r"""Return the nearest latent that decodes to the targets and leaves every other quantity as it was.
@@ -148,12 +170,12 @@ class LatentSpace:
             name: ((y - space.y_mean[name]) / space.y_scale[name]) @ factors[name][0] - zc @ rows[name].mT
             for name, y in wanted.items()
         }
-        equations = torch.cat([rows[name] for name in wanted])
+        rounding = 100 * self.latent_dim * torch.finfo(self.z_mean.dtype).eps
+        parts = [_significant(rows[name], change[name], rounding) for name in wanted]
+        equations, asked = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts], 1)
         kept = [rows[name] for name in self.names if name not in wanted]
-        allowed = equations - _project(equations, orthonormal_rows(torch.cat(kept))) if kept else equations
-        cutoff = _rank_tolerance(equations, self.z_mean.dtype) * float(svdvals(equations)[0])
-        self._warn_if_blocked(equations, allowed, cutoff, list(wanted))
-        step = torch.cat(list(change.values()), 1) @ pinv(allowed, atol=cutoff).mT
+        free = self._free_directions(equations, kept, rounding, list(wanted))
+        step = asked @ pinv(equations @ free.mT).mT @ free
         return (zc + step + space.z_mean).to(working_dtype(as_tensor(z)))
 
     def erase(self, z: Tensor, names: Iterable[str]) -> Tensor:
@@ -172,7 +194,7 @@ class LatentSpace:
         return zc @ orthogonal_complement(torch.cat(list(space.W.values()))).mT
 
     def project(self, z: Tensor, name: str) -> Tensor:
-        r"""Part :math:`(z - \bar z) W^\top W` (B, D) of the centred latents inside one subspace."""
+        r"""Orthogonal projection of :math:`z - \bar z` (B, D) onto the row span of W."""
         zc, space = self._centred(z)
         return _project(zc, orthonormal_rows(space.W[self._known([name])[0]]))
 
@@ -283,20 +305,45 @@ class LatentSpace:
             )
         return y.expand(batch, *shape)
 
-    def _warn_if_blocked(self, equations: Tensor, allowed: Tensor, cutoff: float, names: list[str]) -> None:
-        before, after = (int((svdvals(M) > cutoff).sum()) for M in (equations, allowed))
-        if after < before:
+    def _free_directions(self, equations: Tensor, kept: list[Tensor], rounding: float, names: list[str]) -> Tensor:
+        """Orthonormal directions along which a step changes what the equations read, and nothing that is kept.
+
+        The sine of the angle between a direction and the kept rows is what they leave of it. Where that is below
+        ``BLOCKED``, or the rounding of the space, it counts as blocked: a step along it would be 1 / sine as long.
+        """
+        spanned = _orthonormal(_unit_rows(equations), rounding)
+        if not kept:
+            return spanned
+        outside = orthonormal_rows(_unit_rows(torch.cat(kept)))
+        _, sines, directions = svd(spanned - _project(spanned, outside))
+        free = directions[sines > max(BLOCKED, rounding)]
+        if len(free) < len(spanned):
             warn(
-                f"Only {after} of {before} directions of {names} are free of the other quantities' subspaces, so the "
-                "edit reaches the target only in part. Edit the overlapping quantities together, or train with "
-                "orthogonal=True."
+                f"Only {len(free)} of {len(spanned)} directions of {names} are free of the other quantities' "
+                "subspaces, so the edit reaches the target only in part. Edit the overlapping quantities together, or "
+                "train with orthogonal=True."
             )
+        return free
 
 
 def _project(x: Tensor, basis: Tensor) -> Tensor:
     return x @ basis.mT @ basis
 
 
-def _rank_tolerance(M: Tensor, stored: torch.dtype) -> float:
-    """Relative singular value below which a direction counts as absent: rounding of two products, with a margin."""
-    return 100 * max(M.shape) * torch.finfo(stored).eps
+def _significant(rows: Tensor, change: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
+    """The equations rows δ = change (B, k) of one quantity without those that are rounding of its largest."""
+    U, s, Vh = svd(rows)
+    keep = s > rounding * s[:1]
+    return s[keep, None] * Vh[keep], change @ U[:, keep]
+
+
+def _unit_rows(M: Tensor) -> Tensor:
+    """Rows of length 1, whatever the scale of a latent or quantity; those that are zero left out."""
+    lengths = torch.linalg.vector_norm(M, dim=1, keepdim=True)
+    return (M / lengths)[lengths.squeeze(1) > 0]
+
+
+def _orthonormal(M: Tensor, rounding: float) -> Tensor:
+    """Orthonormal basis (r, D) of the row span of rows of length 1, r the rank to a relative rounding."""
+    _, s, directions = svd(M)
+    return directions[s > rounding * s[:1]]

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isospan._core.autocast import full_precision
+
 Gradients = tuple[Tensor | None, ...]
 Kernel = Callable[..., tuple[Tensor, Gradients]]
 
@@ -15,7 +17,7 @@ def with_gradient(kernel: Kernel, *inputs: Tensor) -> Tensor:
 
     The kernel is called as ``kernel(needed, *inputs)``, where ``needed`` says of each input whether its gradient is
     wanted, and returns the value and a tuple of gradients. They are computed without a graph, so that intermediate
-    results of the size of the targets live for one call only.
+    results of the size of the targets live for one call only. The inputs are kept until the backward pass.
 
     Where a backward pass is itself to be differentiated (``create_graph=True``, ``torch.func``), the kernel is called
     again with a graph. So its gradients have to be differentiable expressions in its inputs; derivatives of every order
@@ -51,8 +53,9 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor | None, *_: None) -> Gradients:
         if upstream is None:
             return None, None, *(None for _ in ctx.needed)
-        n = len(ctx.needed)
-        inputs, gradients = ctx.saved_tensors[:n], iter(ctx.saved_tensors[n:])
+        saved, n = ctx.saved_tensors, len(ctx.needed)  # read once: checkpoints of activations refuse more
+        inputs, gradients = saved[:n], iter(saved[n:])
         if torch.is_grad_enabled():
-            gradients = (gradient for gradient in ctx.kernel(ctx.needed, *inputs)[1] if gradient is not None)
+            with full_precision(upstream):
+                gradients = iter([x for x in ctx.kernel(ctx.needed, *inputs)[1] if x is not None])
         return None, None, *(upstream * next(gradients) if needs else None for needs in ctx.needed)
