@@ -96,7 +96,7 @@ def check_count(value: int, *, what: str, error: type[IsospanError] = OptionErro
 
 def check_number(value: float, *, what: str, least: float = 0.0) -> float:
     """Return a finite number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < inf:
         raise OptionError(f"{what} must be a number of at least {least:g}, got {value!r}.")
     return float(value)
 
