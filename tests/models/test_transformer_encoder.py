@@ -215,7 +215,7 @@ def test_frozen_encoders_reach_onnx(name, tmp_path):
     evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
     model = encoder(GROUPS[name], num_layers=1, positional_encoding=True).float().freeze()
     x = tokens(model.rep_in, B, T).float()
-    torch.onnx.export(model, (x,), tmp_path / "encoder.onnx")
+    torch.onnx.export(model, (x,), tmp_path / "encoder.onnx", dynamo=True)
     session = evaluator(str(tmp_path / "encoder.onnx"))
     (y,) = session.run(None, {session.input_names[0]: x.numpy()})
     torch.testing.assert_close(torch.from_numpy(y), model(x), rtol=1e-3, atol=1e-4)

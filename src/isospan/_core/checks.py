@@ -3,7 +3,6 @@
 import operator
 from collections.abc import Iterable, Mapping
 from math import inf
-from numbers import Real
 
 import numpy as np
 import torch
@@ -97,7 +96,7 @@ def check_count(value: int, *, what: str, error: type[IsospanError] = OptionErro
 
 def check_number(value: float, *, what: str, least: float = 0.0) -> float:
     """Return a finite number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not least <= value < inf:
         finite = " that is finite" * (value == inf)
         raise OptionError(f"{what} must be a number of at least {least:g}{finite}, got {value!r}.")
     return float(value)

@@ -89,7 +89,9 @@ class Conv1d(Convolution):
         side_by_side = self._is_side_by_side(x)
 
         def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
-            weight = weight if side_by_side or groups > 1 else weight.contiguous()
+            # torch 2.8 compiles the gradient of a weight of groups as if it were contiguous
+            is_kept = side_by_side if groups == 1 else not torch.compiler.is_compiling()
+            weight = weight if is_kept else weight.contiguous()
             return conv1d(x, weight, bias, self.stride, padding, self.dilation, groups)
 
         return self._convolved(x, convolve).contiguous()  # the memory of the weight decides that of the output
