@@ -63,7 +63,7 @@ docs: $(VENV)/.installed-docs  ## build the documentation; a warning is an error
 bench: $(VENV)/.installed-test  ## time the library against its floors
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
-format: $(VENV)/.installed-test  ## format the sources and mend what can be mended
+format: $(VENV)/.installed-test  ## format the sources and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from isospan._core.files import HOST, atomic_path
+from isospan._core.files import HOST, atomic_path, remove_unfinished
 from isospan.errors import FileWriteError, IsospanError
 
 KILLED = """
@@ -48,6 +48,34 @@ def test_what_writers_of_other_hosts_and_programs_have_stays(tmp_path):
     with atomic_path(tmp_path / "a.html") as temporary:
         temporary.write_text("whole")
     assert names(tmp_path) == sorted([*others, "a.html"])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="there are no PID namespaces")
+def test_what_writers_of_other_containers_with_the_same_host_name_have_stays(tmp_path):
+    host, namespace = HOST.rsplit("-", 1)
+    assert namespace == str(os.stat("/proc/self/ns/pid").st_ino)
+    other = f".a.html.{host}-{int(namespace) + 1}.999999999-1.tmp"
+    for name in (other, f".a.html.{HOST}.999999999-1.tmp"):
+        (tmp_path / name).mkdir()
+    with atomic_path(tmp_path / "b.html") as temporary:
+        temporary.write_text("whole")
+    assert names(tmp_path) == [other, "b.html"]
+    remove_unfinished(tmp_path)
+    assert names(tmp_path) == ["b.html"]
+
+
+def test_an_error_of_a_file_written_inside_is_told_once(tmp_path):
+    (tmp_path / "file").touch()
+
+    def write():
+        with atomic_path(tmp_path / "outer") as temporary, atomic_path(tmp_path / "file" / "inner"):
+            temporary.write_text("whole")
+
+    with pytest.raises(FileWriteError) as raised:
+        write()
+    assert str(raised.value).count("cannot be written") == 1
+    assert "inner cannot be written" in str(raised.value)
+    assert names(tmp_path) == ["file"]
 
 
 def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path):

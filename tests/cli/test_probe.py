@@ -49,6 +49,10 @@ def test_quantities_and_directions_are_chosen(latents, isospan, tmp_path):
         (("Z", "Y", "-q", "other"), "each of the 300 latents"),
         (("Z", "Y", "-k", "many"), "-k takes a whole number, or NAME=k for each quantity, got 'many'"),
         (("Z", "Y", "-k", "1", "-k", "2"), "-k takes a whole number, or NAME=k"),
+        (
+            ("Z", "Y", "-q", "heat", "-q", "force", "-k", "haet=2"),
+            "k must name some of the quantities ['heat', 'force'], got ['haet'] (unknown ['haet'])",
+        ),
         (("Z", "Y", "-k", "0"), "k of quantity 'heat' must be"),
         (("Y", "Y", "--variable", "heat"), "Latents must have shape (N, D), got (300,) of 'heat'"),
         (("missing.npy", "Y"), "missing.npy does not exist"),

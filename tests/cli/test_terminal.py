@@ -79,6 +79,8 @@ def test_losses(losses, text):
         ("or train with orthogonal=True.", "or train with --orthogonal."),
         ("Lower the learning rate (lr=0.0003), or", "Lower the learning rate (--learning-rate 0.0003), or"),
         ("got 3. Pass fit=(z, y) of other data.", "got 3. Pass files of more samples."),
+        ("encoder=CLASS, such as encoder='x.py:E'.", "--encoder module:Class, such as --encoder x.py:E."),
+        ("such as encoder='my nets.py:E'.", "such as --encoder 'my nets.py:E'."),
         ("Each of n_thresholds must be", "--bin-threshold must be"),
         ("Each of k_thresholds must be", "--k-threshold must be"),
         ("'max_bins' is a quantity of b_max_bins", "'--max-bins' is a quantity of b_max_bins"),
@@ -116,7 +118,10 @@ def test_a_best_probe_below_the_own_subspace_is_explained(own, best, said):
         (
             0.84,
             0.97,
-            ["a: k = 10 leaves out 0.13, since the best probe of rank k has R² 0.84 and the full linear probe 0.97."],
+            [
+                "Warning: a: k = 10 leaves out 0.13, since the best probe of rank k has R² 0.84 and the full linear "
+                "probe 0.97. Raise it with --k-threshold, or for latents with -k NAME=K."
+            ],
         ),
         (0.84, 0.88, []),
         (float("nan"), float("nan"), []),

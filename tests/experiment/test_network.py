@@ -166,9 +166,26 @@ def test_files_and_the_working_directory_are_not_searched_even_if_trusted(
     monkeypatch.syspath_prepend(str(tmp_path / "here") if entry == "absolute" else entry)
     before = list(sys.path)
     path = saved(tmp_path / "m.safetensors", reference)
-    with pytest.raises(OptionError, match="installed module"):
+    with pytest.raises(OptionError, match=f"installed modules .*encoder=CLASS, such as encoder='{reference}'"):
         load_network(path, trust=True)
     assert sys.path == before
+
+
+def test_a_path_in_a_file_is_refused_even_where_a_module_has_its_name(installed, tmp_path):
+    (installed / "my_path").mkdir()
+    (installed / "my_path" / "py.py").write_text(FLAT)
+    path = saved(tmp_path / "m.safetensors", "my_path.py:Flat")
+    with pytest.raises(OptionError, match=r"paths are refused, got 'my_path\.py:Flat'.*encoder='my_path\.py:Flat'"):
+        load_network(path, trust=True)
+
+
+def test_the_shape_of_a_weight_that_is_a_number_is_said():
+    description = NetworkDescription(1, (8, 8), 3, width=4)
+    weights = description.build().state_dict()
+    for given, got in (({"field_mean": torch.tensor(1.0)}, r"\(\)"), ({}, "none")):
+        others = {name: weight for name, weight in weights.items() if name != "field_mean"}
+        with pytest.raises(FileFormatError, match=rf"field_mean must have shape \(1, 1, 1\), got {got}\."):
+            description.check_weights(others | given)
 
 
 @pytest.mark.parametrize("reference", ["os:execve", "builtins:exec", "installed_functions:flat", "builtins:dict"])
@@ -209,5 +226,5 @@ def test_a_header_without_a_field_and_an_encoder_where_there_is_none(tmp_path):
     save_network(path, description.build(), description, {})
     with pytest.raises(OptionError, match="has the encoder of isospan, got encoder='m:C'"):
         load_network(path, encoder="m:C")
-    with pytest.raises(OptionError, match="has the encoder 'm:C', which must be passed"):
+    with pytest.raises(OptionError, match=r"needs its encoder 'm:C', got none\. Pass its class"):
         replace(description, encoder="m:C").build()

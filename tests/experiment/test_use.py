@@ -19,6 +19,7 @@ from isospan.experiment.output import decoded_path, write_decoded, write_edited
 from isospan.experiment.use import parse_change
 from isospan.quantities._pooling import pool
 from isospan.quantities.fields import local_mean
+from isospan.subspaces import LatentSpace
 
 READ = torch.arange(8.0).view(2, 1, 2, 2)
 
@@ -349,7 +350,7 @@ def test_a_function_is_passed_again_or_trusted(own, flow, installed):
     importlib.invalidate_caches()
     trusted = edit(own, flow, {"own": "*1.1"}, trust=True)
     assert trusted.achieved("own") == passed.achieved("own")
-    with pytest.warns(NumericalWarning, match="Of names in a file only module:name of installed modules is imported"):
+    with pytest.warns(NumericalWarning, match=r"only module:name of installed modules is imported.*\{'mine': FUNC"):
         edit(own, flow, {"mine": "*1.1"}, trust=True)
     with pytest.raises(NameMismatchError, match=r"holds the quantities .*, got \['heat'\]"):
         edit(own, flow, {"mean": 1}, quantities={"heat": "local_mean"})
@@ -363,6 +364,11 @@ def test_a_function_is_passed_again_or_trusted(own, flow, installed):
         (lambda run: run["quantities"].pop("local_mean") and None, "must be of one run"),
         (lambda run: run["dims"].update(local_mean=["x", 2]), "'dims' of the run must be a dict of pairs"),
         (lambda run: run["dims"].update(local_mean=[10**6, 2]), "pooled sizes must be those of the space"),
+        (lambda run: run["dims"].update(local_mean=[3, None]), "'dims' of the run must be a dict of pairs"),
+        (
+            lambda run: run["dims"].update(local_mean=[None, 10**6]),
+            "dimensions must be those .* {'local_mean': 1000000}",
+        ),
         (lambda run: run["settings"].update(dx="wide"), "'dx' of the settings of the run must be one number or two"),
         (lambda run: run["settings"].update(fill=float("nan")), "'fill' of the settings .* a finite number or null"),
         (lambda run: run["settings"].update(sample_dim=[1]), "'sample_dim' of the settings of the run must be"),
@@ -380,6 +386,7 @@ def test_a_record_of_other_types_is_refused_by_name(run, flow, tmp_path, change,
     [
         ({"names": 3, "shapes": []}, "is not a readable latent space"),
         ({"names": ["a\nb"], "shapes": [[1]]}, "printable"),
+        ({"names": ["local_mean"], "shapes": [[-1, -1]]}, r"'local_mean' must have a shape of sizes .* got \(-1, -1\)"),
     ],
 )
 def test_a_space_of_other_types_is_refused(run, flow, tmp_path, header, message):
@@ -389,3 +396,17 @@ def test_a_space_of_other_types_is_refused(run, flow, tmp_path, header, message)
     save_tensors(tmp_path / "copy" / "space.safetensors", tensors, kind="LatentSpace", schema=1, **header)
     with pytest.raises(FileFormatError, match=message):
         decode(tmp_path / "copy", flow)
+
+
+def test_a_pooled_size_of_a_quantity_that_is_a_number_is_refused(run, flow, tmp_path):
+    copy = rewritten(run, tmp_path / "copy", lambda run: run["dims"].update(local_mean=[3, 1]))
+    space = LatentSpace.load(run / "space.safetensors")
+    parts = {"y_mean": space.y_mean | {"local_mean": torch.ones(1)}, "y_scale": space.y_scale}
+    parts |= {
+        what: getattr(space, what) | {"local_mean": getattr(space, what)["local_mean"][:1, :n]}
+        for what, n in (("W", space.latent_dim), ("A", 1))
+    }
+    number = LatentSpace(z_mean=space.z_mean, shapes=space.shapes | {"local_mean": ()}, **parts)
+    number.save(copy / "space.safetensors")
+    with pytest.raises(FileFormatError, match=r"pooled sizes must be those of the space, .*'local_mean': \(\)"):
+        decode(copy, flow)

@@ -128,6 +128,7 @@ def test_a_k_that_is_too_small_is_said(summary):
     scores = {"ceiling_r2": {first: 0.84, second: 0.9}, "probe_r2": {first: 0.97, second: 0.94}}
     text = Page(_render(replace(run, guided=replace(run.guided, k={first: 10, second: 3}, **scores)))).text
     assert f"{first}: k = 10 leaves out 0.13, since the best probe of rank k has R² 0.84" in text
+    assert "the full linear probe 0.97. Raise k." in text
     assert text.count("leaves out") == 1
 
 

@@ -11,7 +11,17 @@ from pathlib import Path
 
 from isospan.errors import FileFormatError, FileWriteError
 
-HOST = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "localhost"
+
+def _host() -> str:
+    """Where a process number names one process: this host, and the PID namespace (container) where that is known."""
+    host = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "localhost"
+    try:
+        return f"{host}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # not on Linux, or without /proc
+        return host
+
+
+HOST = _host()
 WRITERS_DIRECTORY = re.compile(r"\..+\.(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)-\d+\.tmp")
 
 
@@ -70,6 +80,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
+    except FileWriteError:  # of another file, written inside the block
+        raise
     except OSError as error:
         raise FileWriteError(
             f"{path} cannot be written ({error}). Free space on its disk, or write to another directory. What was "
@@ -82,7 +94,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def remove_unfinished(directory: str | os.PathLike[str]) -> None:
     """Remove what killed writers left in a directory to which nobody is writing now."""
     for left in Path(directory).glob(".*.tmp"):
-        if re.fullmatch(r"\..+\.\d+-\d+\.tmp", left.name) and left.is_dir():
+        if WRITERS_DIRECTORY.fullmatch(left.name) and left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
 
 

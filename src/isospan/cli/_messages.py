@@ -31,6 +31,9 @@ OPTIONS = {
     r"Each of --": "--",
     r"\btrust=True\b": "--trust",
     r"\bencoder=CLASS\b": "--encoder module:Class",
+    r"\bencoder='([^'\s]*)'": r"--encoder \1",
+    r"\bencoder=(?=['\"])": "--encoder ",
+    r"\bRaise k\.": "Raise it with --k-threshold, or for latents with -k NAME=K.",
     r"\bquantities=\{NAME: FUNCTION\}": "--quantity NAME=module:function",
     r"\bquantities=\{(['\"])(.*?)\1: FUNCTION\}": r"--quantity '\2=module:function'",
 }

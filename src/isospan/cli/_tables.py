@@ -5,6 +5,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from isospan.cli._messages import in_options
+
 SHOWN_DIGITS = 5e-4
 """A difference that three digits do not show is none."""
 
@@ -50,7 +52,8 @@ def evaluation_table(evaluation: Any) -> Table:
 
 def notes(evaluation: Any) -> list[str]:
     """Which k are too small, and what it means where a probe that sees more scores less."""
-    return [*evaluation.left_out_notes, *filter(None, [probe_note(evaluation)])]
+    too_small = [f"Warning: {in_options(note)}" for note in evaluation.left_out_notes]
+    return [*too_small, *filter(None, [probe_note(evaluation)])]
 
 
 def probe_note(evaluation: Any) -> str:

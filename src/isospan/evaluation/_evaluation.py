@@ -85,7 +85,7 @@ class Evaluation:
             >>> {name: round(gap, 2) for name, gap in evaluation.left_out.items()}
             {'all': 0.42}
             >>> evaluation.left_out_notes
-            ['all: k = 1 leaves out 0.42, since the best probe of rank k has R² 0.58 and the full linear probe 1.00.']
+            ['all: k = 1 leaves out 0.42, since the best probe ... 0.58 and the full linear probe 1.00. Raise k.']
         """
         gaps = {name: self.probe_r2[name] - self.ceiling_r2[name] for name in self.names}
         return {name: gap for name, gap in gaps.items() if gap > LEFT_OUT}
@@ -95,7 +95,7 @@ class Evaluation:
         """A sentence for each quantity of :attr:`left_out`."""
         return [
             f"{name}: k = {self.k.get(name, '?')} leaves out {gap:.2f}, since the best probe of rank k has R² "
-            f"{self.ceiling_r2[name]:.2f} and the full linear probe {self.probe_r2[name]:.2f}."
+            f"{self.ceiling_r2[name]:.2f} and the full linear probe {self.probe_r2[name]:.2f}. Raise k."
             for name, gap in self.left_out.items()
         ]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isospan._core.checks import check_k, check_names
+from isospan._core.checks import check_k
+from isospan.errors import NameMismatchError
 from isospan.evaluation._evaluation import Evaluation, evaluate_moments
 from isospan.experiment.audit_data import Latents, open_latents, open_targets
 from isospan.experiment.config import PathLike
@@ -157,7 +158,11 @@ def _opened(latents: Any, targets: Any, config: AuditConfig) -> tuple[Samples, T
 def _sizes(train: Samples, quantities: Targets, D: int, config: AuditConfig) -> Sizes:
     """Bins and directions: a k that was given, else what the variance asks for, as far as D allows."""
     given = config.k if isinstance(config.k, Mapping) else {}
-    check_names([name for name in quantities.names if name in given], given, what="k", against="the quantities")
+    if unknown := sorted(set(given) - set(quantities.names)):
+        raise NameMismatchError(
+            f"k must name some of the quantities {list(quantities.names)}, got {sorted(given)} (unknown {unknown}). "
+            "Correct the name."
+        )
     sizes = solve_sizes(
         train,
         quantities,

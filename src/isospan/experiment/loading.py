@@ -34,7 +34,7 @@ def load_object(reference: str, *, search: bool = True) -> Any:
     except Exception as error:  # whatever a user's module raises while it is imported
         raise OptionError(
             f"{module_name!r} of {reference!r} cannot be imported ({type(error).__name__}: {error}). "
-            f"Name an installed module{', or a .py file of the working directory' * search}."
+            + ("Name an installed module, or a .py file." if search else "Only installed modules are searched.")
         ) from error
     if not hasattr(module, name):
         raise OptionError(f"{module_name!r} has no {name!r}. It has {', '.join(public_names(module)) or 'nothing'}.")
@@ -49,17 +49,19 @@ def load_installed(reference: str) -> Any:
     it, since it may hold files of the same origin.
 
     Raises:
-        OptionError: the text has another form, there is no such module or name, or importing it fails.
+        OptionError: the text has another form, there is no such module or name, or importing it fails. What to pass
+            instead is for the caller to say.
 
     Example:
         >>> load_installed("math:sqrt")(4.0)
         2.0
     """
     module_name, _, name = reference.rpartition(":")
-    if not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+    is_path = module_name.endswith(".py")
+    if is_path or not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
         raise OptionError(
-            f"Of names in a file only module:name of installed modules is imported, got {reference!r}. Pass the object "
-            "itself, or name it yourself."
+            f"Of names in a file only module:name of installed modules is imported, and paths are refused, got "
+            f"{reference!r}."
         )
     with _installed_modules_only():
         return load_object(reference, search=False)

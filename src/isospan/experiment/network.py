@@ -71,7 +71,7 @@ class NetworkDescription:
             OptionError: the encoder cannot be found or made, or is missing.
         """
         if self.encoder is not None and encoder is None:
-            raise OptionError(f"The network has the encoder {self.encoder!r}, which must be passed. Pass its class.")
+            raise OptionError(f"The network needs its encoder {self.encoder!r}, got none. Pass its class.")
         make = load_object(encoder) if isinstance(encoder, str) else encoder
         with seeded(seed):
             own = None if make is None else self._make_encoder(make)
@@ -95,7 +95,7 @@ class NetworkDescription:
             if got != tuple(tensor.shape):
                 raise FileFormatError(
                     f"The weights do not fit the network it describes: {name} must have shape {tuple(tensor.shape)}, "
-                    f"got {got or 'none'}."
+                    f"got {'none' if got is None else got}."
                 )
 
     def _assembled(self, encoder: nn.Module | None) -> ConvAutoencoder:
@@ -132,13 +132,13 @@ def load_network(
 
     Args:
         path: of the file.
-        trust: import the encoder that the file names, from an installed module. Importing runs code: only for files of
-            whom you trust.
+        trust: import the encoder that the file names, from an installed module. Importing runs code: set it only for
+            files whose author you trust.
         encoder: the class of the user's encoder, or its name, instead of the name in the file.
 
     Raises:
-        FileFormatError: the file is missing, damaged, of another program or version, a field is no such, or the
-            weights are not finite.
+        FileFormatError: the file is missing, damaged, of another program or version, a field is of another type, or
+            the weights are not finite.
         OptionError: the network has an encoder of the user, which was not passed and is not trusted, or is no
             ``nn.Module``.
     """
@@ -182,7 +182,10 @@ def _encoder(named: str | None, path: str, *, trust: bool, given: Encoder | None
             "imported unasked. Pass the class with encoder=CLASS; or trust=True, if you trust who wrote the file and "
             "the module is installed."
         )
-    found = load_installed(named)
+    try:
+        found = load_installed(named)
+    except OptionError as error:
+        raise OptionError(f"{error} Pass the class with encoder=CLASS, such as encoder={named!r}.") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise OptionError(
             f"The encoder that {path} names must be a subclass of nn.Module, and {named!r} is {found!r}, which is not "

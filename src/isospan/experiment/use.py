@@ -17,7 +17,6 @@ from isospan.errors import (
     DegenerateDataError,
     DtypeError,
     FileFormatError,
-    IsospanError,
     NameMismatchError,
     OptionError,
     ShapeError,
@@ -45,7 +44,9 @@ RECORD = {
     "channels": (are_all(is_text), "a list of names"),
     "quantities": (is_dict_of(is_text), "a dict of texts"),
     "dims": (
-        is_dict_of(lambda pair: isinstance(pair, list) and len(pair) == 2 and is_optional(is_count)(pair[0])),
+        is_dict_of(
+            lambda pair: are_all(is_optional(is_count), count=2)(pair) and pair[1] is not None  # n is None of a vector
+        ),
         "a dict of pairs (n, k)",
     ),
     "settings": (is_dict_of(lambda value: True), "a dict"),
@@ -97,7 +98,7 @@ class TrainedRun:
             encoder: the class of the encoder, or its name, if the run was trained with one of the user.
             quantities: {name: function or its name} of quantities that functions of the user compute.
             trust: import the encoder and the functions that the files name and that were not passed, from installed
-                modules. Importing runs code: only for files of whom you trust.
+                modules. Importing runs code: set it only for files whose author you trust.
 
         Raises:
             FileFormatError: it holds no finished run, or its files are damaged, or a field in them is of another type.
@@ -385,16 +386,11 @@ def _not_trusted(reference: str) -> Any:
 
 
 def _load_space(path: Path) -> LatentSpace:
-    try:
+    remedy = "Pass the directory of a finished run."
+    with explained(path, what="holds no latent space that can be used", remedy=remedy):
         space = LatentSpace.load(path)
         check_quantity_names(space.names)
-    except FileFormatError:
-        raise
-    except (IsospanError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise FileFormatError(
-            f"{os.fspath(path)} holds no latent space that can be used ({error}). Pass the directory of a finished run."
-        ) from error
-    return space
+        return space
 
 
 def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path) -> None:
@@ -407,11 +403,18 @@ def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path
             f"The files in {os.fspath(directory)} must be of one run, got a space of {sorted(space.names)}, quantities "
             f"{names[0]} and sizes of {names[1]}. Pass the directory of a finished run."
         )
-    unlike = {name: n for name, (n, _) in record["dims"].items() if n and n != space.shapes[name][-1]}
+    unlike = {name: n for name, (n, _) in record["dims"].items() if n and space.shapes[name][-1:] != (n,)}
     if unlike:
         raise FileFormatError(
             f"The pooled sizes must be those of the space, {dict(space.shapes)}, got {unlike} in "
             f"{os.fspath(directory)}. Pass the directory of a finished run."
+        )
+    k = {name: len(W) for name, W in space.W.items()}
+    other = {name: k_run for name, (_, k_run) in record["dims"].items() if k_run != k[name]}
+    if other:
+        raise FileFormatError(
+            f"The subspace dimensions must be those of the space, k = {k}, got {other} in {os.fspath(directory)}. Pass "
+            "the directory of a finished run."
         )
 
 

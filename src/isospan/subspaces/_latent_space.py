@@ -83,6 +83,11 @@ class LatentSpace:
         for what in ("A", "y_mean", "y_scale", "shapes"):
             check_names(self.W, getattr(self, what), what=what, against="W")
         for name, W in self.W.items():
+            if any(size < 1 for size in self.shapes[name]):
+                raise ShapeError(
+                    f"Quantity {name!r} must have a shape of sizes of at least 1, got {self.shapes[name]}. Pass the "
+                    "shape of one target."
+                )
             P = torch.Size(self.shapes[name]).numel()
             if (
                 W.shape != (len(self.A[name]), len(self.z_mean))
