@@ -80,7 +80,7 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	@echo 'Installing the lowest releases into $(OLDEST): some minutes, and 6 GB, since old torch comes with CUDA'
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints-oldest.txt \
-	    --editable '.[fields]' distributed onnx onnxruntime onnxscript pandas pytest pytest-xdist scikit-learn
+	    --editable '.[fields]' distributed onnx onnxruntime onnxscript pandas pytest pytest-xdist scikit-learn hypothesis
 	@touch $@
 
 $(VENV)/.installed: $(INSTALL_DEPENDS)

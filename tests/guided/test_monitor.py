@@ -177,7 +177,7 @@ def test_what_is_told_is_enough(caplog):
 
     assert np.isnan(list(train(3, 12).to_dict()["r2"].values())).all()
     (record,) = caplog.records
-    assert "hold at most memory = 12 samples, too few for D = 7 latents. memory=16 is enough." in record.message
+    assert "hold at most memory = 8 samples, too few for D = 7 latents. memory=16 is enough." in record.message
     for enough in (train(4, 16), train(3, 16)):
         assert np.isfinite([column[-1] for column in enough.to_dict()["r2"].values()]).all()
     assert len(caplog.records) == 1
