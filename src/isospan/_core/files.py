@@ -107,7 +107,7 @@ def _remove_those_of_dead_writers(directory: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether a process of this host runs; True where that cannot be told."""
+    """Whether a process of this host runs; True where that is unknown."""
     if os.name == "nt":  # where os.kill ends the process
         return True
     with suppress(PermissionError, OverflowError):

@@ -61,7 +61,7 @@ def is_optional(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def are_all(holds: Callable[[Any], bool], *, count: int | None = None) -> Callable[[Any], bool]:
-    """Return whether a value is a list of entries of a kind, and of so many.
+    """Return whether a value is a list of ``count`` entries of a kind.
 
     Example:
         >>> are_all(is_count, count=2)([8, 9]), are_all(is_text)(["u", 3])

@@ -93,7 +93,7 @@ class ForceBalance(KeepsPrecision):
         z.register_hook(at_latents)
 
     def _is_blind(self) -> bool:
-        """Whether the task has had no gradient at the latents for so long that guidance goes on without; warns once."""
+        """Whether the first steps showed no gradient of the task, so that guidance trains without one; warns once."""
         is_blind = bool(self.strength) and int(self.watched) >= UNMEASURED_STEPS
         if is_blind and not self._warned:
             self._warned = True
