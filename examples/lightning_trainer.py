@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
 from isospan.guided import SpaceObjective, SubspaceMonitor, evaluate
-from isospan.training.lightning import GuideCallback
+from isospan.integrations.lightning import GuideCallback
 
 generator = torch.Generator().manual_seed(0)
 x = torch.randn(2048, 8, generator=generator) @ torch.randn(8, 40, generator=generator) / 8**0.5

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from isospan.guided import SpaceObjective, evaluate
-from isospan.training import Checkpoints, Means
+from isospan.integrations import Checkpoints, Means
 
 torch.manual_seed(0)
 x = torch.randn(2048, 8) @ torch.randn(8, 40) / 8**0.5

@@ -5,7 +5,7 @@ from torch.utils.data import Dataset
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments, set_seed
 
 from isospan.guided import SpaceObjective, SubspaceMonitor, evaluate
-from isospan.training.transformers import GuidedTrainer
+from isospan.integrations.transformers import GuidedTrainer
 
 generator = torch.Generator().manual_seed(0)
 words = torch.randint(1, 33, (1536, 12), generator=generator)

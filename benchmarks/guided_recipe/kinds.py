@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isospan.datasets import cached, cahn_hilliard, decaying_turbulence
+from isospan.datasets import _cahn_hilliard as cahn_hilliard
+from isospan.datasets import cached, decaying_turbulence
+from isospan.experiment.samples import Samples
 from isospan.guided import fields
 from isospan.quantities._pooling import spatial_pool_targets
-from isospan.training import Samples
 
 SIZE = 64
 N_BINS = 6

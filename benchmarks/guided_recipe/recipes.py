@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.guided_recipe.kinds import LATENT_DIM, Kind
+from isospan.experiment.networks import ConvAutoencoder
+from isospan.experiment.samples import Samples
+from isospan.experiment.training import encode_samples
 from isospan.guided import LatentSpace, SpaceObjective
-from isospan.training import ConvAutoencoder, Samples, encode_samples
 
 RECIPES = ("none", "isospan", "orthogonal", "spacelearn")
 

@@ -11,18 +11,12 @@ from torch import Tensor
 
 from benchmarks.guided_recipe.kinds import KINDS, LATENT_DIM, SIZE, Kind
 from benchmarks.guided_recipe.recipes import Objective, make_objective
+from isospan._core.randomness import seeded
 from isospan.errors import NonFiniteError
+from isospan.experiment.networks import ConvAutoencoder
+from isospan.experiment.samples import Samples, field_statistics
+from isospan.experiment.training import encode_samples, fit, read_out, reconstruction_error
 from isospan.guided import Evaluation, LatentSpace, SpaceObjective, evaluate
-from isospan.training import (
-    ConvAutoencoder,
-    Samples,
-    encode_samples,
-    field_statistics,
-    fit,
-    read_out,
-    reconstruction_error,
-    seeded,
-)
 
 WIDTH = 8
 N_TEST = 256

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from benchmarks.learning_curves.learners import make_learner, size
 from benchmarks.learning_curves.problems import Pair, Problem
+from isospan._core.randomness import seeded
+from isospan.experiment.training import learning_rate
 from isospan.representations import Representation
 from isospan.symmetric import var_mean
-from isospan.training import learning_rate, seeded
 
 TEST_SEED = 1000
 HELD_OUT = 5

@@ -2,7 +2,7 @@
 
 The names that a training loop needs are here; each room has its own table of contents: :mod:`isospan.guided`,
 :mod:`isospan.groups`, :mod:`isospan.representations`, :mod:`isospan.nn`, :mod:`isospan.moments`, :mod:`isospan.linalg`,
-:mod:`isospan.training`, :mod:`isospan.datasets`, :mod:`isospan.reports`.
+:mod:`isospan.training`, :mod:`isospan.datasets`, :mod:`isospan.experiment.reports`.
 They load when first used, so that ``isospan --help`` need not wait for torch.
 """
 

@@ -29,7 +29,7 @@ def isospan() -> Callable[..., Result]:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes longer than all else on a small cut."""
-    monkeypatch.setattr("isospan.reports.write_report", lambda summary, out: Path(out) / "report.html")
+    monkeypatch.setattr("isospan.experiment.reports.write_report", lambda summary, out: Path(out) / "report.html")
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ def test_every_command_ends_well(encoding, flow, tmp_path, monkeypatch, no_figur
 
 def test_the_progress_bar_of_a_terminal_without_unicode(flow, tmp_path):
     program = (
-        "import isospan.reports; isospan.reports.write_report = lambda summary, out: out / 'report.html';"
+        "from isospan.experiment import reports; reports.write_report = lambda summary, out: out / 'report.html';"
         "from isospan.cli import app; app()"
     )
     arguments = ["train", flow, "-q", f"{NAME}=local_mean", "--out", tmp_path, *SMALL, "--no-baseline"]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from isospan.datasets import ant, ant_representations, ant_steps
+from isospan.datasets import _ant as ant
+from isospan.datasets import ant_representations, ant_steps
 from isospan.errors import DtypeError, MissingPackageError, NonFiniteError, OptionError, ShapeError
 from isospan.testing import equivariance_error
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.datasets.cache import cache_folder, cached
+from isospan.datasets._cache import cache_folder, cached
 from isospan.errors import OptionError
 
 calls = []

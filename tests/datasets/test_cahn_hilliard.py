@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.datasets.cahn_hilliard import cahn_hilliard, evolve, free_energy, growth_rate
+from isospan.datasets._cahn_hilliard import cahn_hilliard, evolve, free_energy, growth_rate
 from isospan.errors import OptionError, ShapeError
 
 GAMMA = 2.0

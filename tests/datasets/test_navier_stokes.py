@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from isospan.datasets._navier_stokes import decaying_turbulence, evolve
 from isospan.datasets._vorticity_equation import DECAY_LIMIT, OSCILLATION_LIMIT, VorticityEquation, retained_modes
-from isospan.datasets.navier_stokes import decaying_turbulence, evolve
 from isospan.errors import OptionError, ShapeError
 
 

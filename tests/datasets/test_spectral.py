@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
+from isospan.datasets._navier_stokes import decaying_turbulence
 from isospan.datasets._spectral import chunk_length, simulate_chunks
-from isospan.datasets.navier_stokes import decaying_turbulence
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from isospan.datasets import spring_ring, spring_ring_representation
-from isospan.datasets.springs import energy, evolve
+from isospan.datasets._springs import energy, evolve
 from isospan.errors import DtypeError, NonFiniteError, OptionError, ShapeError
 
 

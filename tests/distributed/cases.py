@@ -15,8 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from isospan.errors import DegenerateDataError, NonFiniteError, ShapeError
 from isospan.guided import EverySteps, SpaceObjective, combined_loss, solve_from_moments, solve_subspaces
+from isospan.integrations import Means
 from isospan.moments import Moments
-from isospan.training import Means
 
 N_INPUTS, D = 9, 8
 K = {"b": 2, "a": 1}

@@ -23,7 +23,7 @@ def smooth_fields(n: int = 40, *, channels: int = 1, size: tuple[int, int] = (16
 def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than these runs; the tests of what a run writes ask for ``figures``."""
     if "figures" not in request.fixturenames:
-        monkeypatch.setattr("isospan.reports.write_report", lambda summary, out: Path(out) / "report.html")
+        monkeypatch.setattr("isospan.experiment.reports.write_report", lambda summary, out: Path(out) / "report.html")
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.datasets import as_array
 from isospan.experiment import TrainConfig, audit, size
-from isospan.training import Samples
+from isospan.experiment.readers import as_array
+from isospan.experiment.samples import Samples
 
 xarray = pytest.importorskip("xarray")
 distributed = pytest.importorskip("distributed")

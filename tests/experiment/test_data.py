@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from isospan.errors import FileFormatError, OptionError
-from isospan.experiment.data import Source, in_memory, read_source
-from isospan.training import Samples
+from isospan.experiment._data import Source, in_memory, read_source
+from isospan.experiment.samples import Samples
 
 
 def test_only_what_a_quantity_asks_for_comes_along(npz):

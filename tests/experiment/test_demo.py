@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.experiment import demo
-from isospan.training import Samples, hold_out
+from isospan.experiment import _demo as demo
+from isospan.experiment.samples import Samples, hold_out
 
 
 def test_its_settings_are_those_of_turbulence_in_a_periodic_box():

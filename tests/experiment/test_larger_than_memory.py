@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from isospan.experiment import TrainConfig, audit, size, train
-from isospan.training import Samples
+from isospan.experiment.samples import Samples
 
 xarray = pytest.importorskip("xarray")
 pytest.importorskip("zarr")
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 LIMIT = 96 * 2**20
 """A third and less of the data below, of 190 MiB and more."""
 PIECES = {
-    "isospan.experiment.data.IN_MEMORY_BYTES": 2**20,
-    "isospan.experiment.sizes.BYTES": 2**23,
-    "isospan.training.samples.READ_AHEAD_BYTES": 2**23,
-    "isospan.training.samples.BATCH_BYTES": 2**21,
+    "isospan.experiment._data.IN_MEMORY_BYTES": 2**20,
+    "isospan.experiment._sizes.BYTES": 2**23,
+    "isospan.experiment.samples._samples.READ_AHEAD_BYTES": 2**23,
+    "isospan.experiment.samples._samples.BATCH_BYTES": 2**21,
 }
 """How much is read at a time, as much smaller than it is as the data are smaller than what a user has."""
 
@@ -59,12 +59,12 @@ def test_sizes_of_fields(flow, tmp_path, monkeypatch):
     options = [*VARIABLES, "-q", "local_mean", "--max-bins", 2, "--out", tmp_path / "sizes.png"]
     done = run(["size", small, *options], ["size", large, *options])
     assert done.returncode == 0, done.stdout + done.stderr
-    monkeypatch.setattr("isospan.experiment.sizes.BYTES", PIECES["isospan.experiment.sizes.BYTES"])
+    monkeypatch.setattr("isospan.experiment._sizes.BYTES", PIECES["isospan.experiment._sizes.BYTES"])
     sizes = size(TrainConfig(quantities={"local_mean": ""}, max_bins=2), samples=x)
     n, k = sizes.dims["local_mean"]
     assert f"local_mean │ {n} │ {k}" in " ".join(done.stdout.split("Sizing")[-1].split())
     whole = run(
-        ["size", small, *options], ["size", large, *options], **{"isospan.experiment.data.IN_MEMORY_BYTES": 2**40}
+        ["size", small, *options], ["size", large, *options], **{"isospan.experiment._data.IN_MEMORY_BYTES": 2**40}
     )
     assert whole.returncode != 0  # the limit is one: the same command cannot have all of it in memory
     assert "alloc" in whole.stderr or "MemoryError" in whole.stderr

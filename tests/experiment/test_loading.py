@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from isospan.errors import OptionError
-from isospan.experiment.loading import load_object
+from isospan.experiment._loading import load_object
 
 
 def test_installed_modules_and_the_working_directory_are_searched(tmp_path, monkeypatch):

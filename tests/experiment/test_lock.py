@@ -8,11 +8,11 @@ import torch
 
 from isospan.errors import FileFormatError, OptionError
 from isospan.experiment import TrainConfig, train
-from isospan.experiment.lock import only_run
+from isospan.experiment._lock import only_run
 
 HOLDS = """
 import sys, time
-from isospan.experiment.lock import only_run
+from isospan.experiment._lock import only_run
 with only_run(sys.argv[1]):
     print("held", flush=True)
     time.sleep(100)
@@ -51,7 +51,7 @@ def test_where_there_are_no_locks_the_run_goes_on(tmp_path, monkeypatch, caplog)
 
 
 def test_where_the_system_has_no_locks_the_run_goes_on(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("isospan.experiment.lock.fcntl", None)  # as on Windows
+    monkeypatch.setattr("isospan.experiment._lock.fcntl", None)  # as on Windows
     with only_run(tmp_path):
         pass
     assert "cannot be locked (the operating system has no such locks): start no other run" in caplog.text

@@ -8,9 +8,9 @@ import torch
 
 from isospan.errors import NameMismatchError
 from isospan.experiment import AuditConfig, audit, size, train
-from isospan.experiment.names import file_name
-from isospan.experiment.output import write_decoded, write_edited
-from isospan.experiment.use import Edited
+from isospan.experiment._names import file_name
+from isospan.experiment._output import write_decoded, write_edited
+from isospan.experiment._use import Edited
 
 STRANGE = [
     "../../x", "a/b", "file", "allow_pickle", "time", "sample", "u", "u_x", "u_channel", "T", "t", "a%2Fb", ".hidden",

@@ -9,8 +9,8 @@ from torch import nn
 
 from isospan.errors import DimensionError, OptionError
 from isospan.experiment import NetworkDescription, TrainedRun, decode, edit, load_network, size, train
+from isospan.experiment.samples import Samples
 from isospan.subspaces._latent_space import LatentSpace
-from isospan.training import Samples
 
 few_samples = pytest.mark.filterwarnings("ignore:Probes are fitted on")  # 8 are held out, too few for all of the latent
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from isospan.errors import OptionError
 from isospan.experiment import train
-from isospan.experiment.lock import only_run
-from isospan.experiment.processes import own_device
+from isospan.experiment._lock import only_run
+from isospan.experiment._processes import own_device
 
 PROGRAM = Path(__file__).with_name("together.py")
 
@@ -74,7 +74,7 @@ def two(tmp_path_factory):
 def one(tmp_path_factory):
     directory = tmp_path_factory.mktemp("one")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isospan.reports.write_report", lambda summary, out: Path(out) / "report.html")
+        patch.setattr("isospan.experiment.reports.write_report", lambda summary, out: Path(out) / "report.html")
         return directory, train(together.config(directory / "whole"), samples=together.fields())
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from isospan.errors import DegenerateDataError, DimensionError
-from isospan.experiment.sizes import solve_sizes
-from isospan.experiment.targets import Targets, parse_quantities
+from isospan.experiment._sizes import solve_sizes
+from isospan.experiment._targets import Targets, parse_quantities
+from isospan.experiment.samples import Samples
 from isospan.sizing import minimal_latent_dim, solve_dims
-from isospan.training import Samples
 
 
 def targets(**quantities):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from isospan.errors import DegenerateDataError, DtypeError, OptionError, ShapeError
-from isospan.experiment.targets import Targets, parse_quantities, split_assignment
+from isospan.experiment._targets import Targets, parse_quantities, split_assignment
+from isospan.experiment.samples import Samples
 from isospan.quantities._pooling import pool
 from isospan.quantities.fields import gradient_x
-from isospan.training import Samples
 
 
 def parsed(how, name="q", variables=()):

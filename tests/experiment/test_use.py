@@ -14,9 +14,9 @@ from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
 from isospan.evaluation._evaluation import evaluate
 from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, train
-from isospan.experiment.data import read_source
-from isospan.experiment.output import decoded_path, write_decoded, write_edited
-from isospan.experiment.use import parse_change
+from isospan.experiment._data import read_source
+from isospan.experiment._output import decoded_path, write_decoded, write_edited
+from isospan.experiment._use import parse_change
 from isospan.quantities._pooling import pool
 from isospan.quantities.fields import local_mean
 from isospan.subspaces import LatentSpace
@@ -40,7 +40,7 @@ def run(flow, tmp_path_factory):
     settings = {"epochs": 2, "batch_size": 8, "width": 4, "max_bins": 3, "orthogonal": True, "baseline": False}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Probes are fitted on")  # 8 samples are held out
-        patch.setattr("isospan.reports.write_report", lambda summary, out: out)
+        patch.setattr("isospan.experiment.reports.write_report", lambda summary, out: out)
         quantities = {"local_mean": "", "gradient_x": ""}
         train(TrainConfig(files=[flow], variable="u", quantities=quantities, out=out, **settings))
     return out
@@ -296,7 +296,7 @@ def own(flow, installed, tmp_path_factory):
     quantities = {"mean": "local_mean", "own": "isospan_test_own:doubled", "mine": f"{out}/physics.py:doubled"}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Probes are fitted on")  # 8 samples are held out
-        patch.setattr("isospan.reports.write_report", lambda summary, out: out)
+        patch.setattr("isospan.experiment.reports.write_report", lambda summary, out: out)
         train(TrainConfig(files=[flow], variable="u", quantities=quantities, out=out, **settings))
     sys.modules.pop("isospan_test_own", None)
     for path in (installed / "isospan_test_own.py", out / "physics.py"):

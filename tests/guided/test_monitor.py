@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from isospan.guided import EverySteps, SpaceObjective, SubspaceMonitor
-from isospan.training import load_tree, save_tree
+from isospan.integrations import load_tree, save_tree
 
 D, K = 7, {"a": 2, "b": 1}
 

@@ -165,7 +165,7 @@ def test_matplotlib_loads_only_when_something_is_drawn():
     code = (
         "import sys, isospan, isospan.guided, isospan.sizing, isospan.plotting._figures\n"
         "assert not {'matplotlib', 'jinja2'} & set(sys.modules)\n"
-        "import isospan.reports\n"
+        "import isospan.experiment.reports\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isospan.datasets import open_arrays, open_fields
+from isospan.experiment.readers import open_arrays, open_fields
 from isospan.guided import LatentSpace
-from isospan.training import load_tree, save_tree
+from isospan.integrations import load_tree, save_tree
 
 from .strategies import outcome
 

@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 
 from .strategies import seeds
 
-PROGRAM = Path(__file__).parents[1] / "training" / "killed_runs.py"
+PROGRAM = Path(__file__).parents[1] / "experiment" / "training" / "killed_runs.py"
 
 
 @pytest.mark.slow

@@ -90,9 +90,9 @@ def demo(
     """Do the main job on simulated turbulence: about four minutes."""
     with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
         from isospan.experiment import train as train_run
-        from isospan.experiment.config import check_device
-        from isospan.experiment.demo import SAMPLES, demo_config, demo_samples, write_demo_fields
-        from isospan.experiment.processes import own_device
+        from isospan.experiment._config import check_device
+        from isospan.experiment._demo import SAMPLES, demo_config, demo_samples, write_demo_fields
+        from isospan.experiment._processes import own_device
 
         check_device(own_device(device))
         changes = {"epochs": epochs} if epochs else {}
@@ -191,7 +191,7 @@ def size(
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         from isospan.experiment import TrainConfig
         from isospan.experiment import size as solve
-        from isospan.experiment.output import write_sweep
+        from isospan.experiment._output import write_sweep
 
         config = TrainConfig(
             files=files,
@@ -298,7 +298,7 @@ def decode(
     """Read every quantity of the fields in files from their latents."""
     with clean_errors(debug=debug):
         from isospan.experiment import TrainedRun
-        from isospan.experiment.output import check_decoded_path, decoded_path, write_decoded
+        from isospan.experiment._output import check_decoded_path, decoded_path, write_decoded
 
         path = check_decoded_path(out or decoded_path(run, files))
         trained = TrainedRun.load(run, device=device, encoder=encoder, trust=trust)
@@ -328,7 +328,7 @@ def edit(
     """Change quantities of the fields in a file, and write the fields that the network makes of it."""
     with clean_errors(debug=debug):
         from isospan.experiment import edit as change
-        from isospan.experiment.output import suffix_like, write_edited
+        from isospan.experiment._output import suffix_like, write_edited
 
         functions = quantities_of(quantity or [])
         options = {"device": device, "encoder": encoder, "quantities": functions, "trust": trust}
@@ -364,7 +364,7 @@ def _show(result: Any) -> None:
 
 
 def _tell_of_report(result: Any) -> None:
-    from isospan.reports.headline import failures
+    from isospan.experiment.reports._cards import failures
 
     for sentence in failures(result.summary):
         _say(f"Warning: {sentence}")

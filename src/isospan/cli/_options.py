@@ -64,7 +64,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 
 def arrays_of(texts: list[str]) -> dict[str, str]:
     """{name: array} of NAME and NAME=array:VARIABLE."""
-    from isospan.experiment.targets import ARRAY
+    from isospan.experiment._targets import ARRAY
 
     return {name: how.removeprefix(ARRAY) or name for name, how in quantities_of(texts).items()}
 
@@ -83,7 +83,7 @@ def directions_of(texts: list[str]) -> int | dict[str, int]:
 
 def quantities_of(texts: list[str]) -> dict[str, str]:
     """{name: how} of NAME or NAME=how."""
-    from isospan.experiment.targets import split_assignment
+    from isospan.experiment._targets import split_assignment
 
     return _once((split_assignment(text) for text in texts), option="--quantity")
 

@@ -102,7 +102,7 @@ class TerminalReporter:
         if not self.started:  # the first step also loads and warms up; it is no measure of the others
             self.first, self.started, self.last_line = done, now, now
         if not self.live and (done == self.total or now - self.last_line > LINE_SECONDS):
-            from isospan.reports.duration import duration
+            from isospan.experiment._run_summary import duration
 
             self.last_line = now
             left = (now - self.started) / max(1, done - self.first) * (self.total - done)

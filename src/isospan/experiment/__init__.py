@@ -1,13 +1,13 @@
 """The main job as Python functions: from fields and named quantities to a latent space that holds them."""
 
-from isospan.experiment.auditing import Audit, AuditConfig, audit
-from isospan.experiment.config import TrainConfig
-from isospan.experiment.network import NetworkDescription, load_network, save_network
-from isospan.experiment.pipeline import Result, size, train
-from isospan.experiment.reporter import LoggingReporter, Reporter
-from isospan.experiment.sizes import Sizes, solve_sizes
-from isospan.experiment.targets import Quantity, Targets, parse_quantities
-from isospan.experiment.use import Edited, TrainedRun, decode, edit, probe
+from isospan.experiment._audit import Audit, AuditConfig, audit
+from isospan.experiment._config import TrainConfig
+from isospan.experiment._pipeline import Result, size, train
+from isospan.experiment._reporter import LoggingReporter, Reporter
+from isospan.experiment._sizes import Sizes, solve_sizes
+from isospan.experiment._targets import Quantity, Targets, parse_quantities
+from isospan.experiment._use import Edited, TrainedRun, decode, edit, probe
+from isospan.experiment.networks._description import NetworkDescription, load_network, save_network
 
 __all__ = [
     "Audit",

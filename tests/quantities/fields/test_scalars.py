@@ -82,7 +82,7 @@ def test_free_energy_of_an_interface():
 
 
 def test_free_energy_equals_that_of_the_simulated_equation():
-    from isospan.datasets.cahn_hilliard import free_energy
+    from isospan.datasets._cahn_hilliard import free_energy
 
     def smooth(n):
         h = 2 * math.pi / n

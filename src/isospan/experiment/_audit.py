@@ -1,0 +1,194 @@
+"""Judging the latents of any model: subspaces of known quantities, solved and scored without training."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from isospan._core.checks import check_k
+from isospan.errors import NameMismatchError
+from isospan.evaluation._evaluation import Evaluation, evaluate_moments
+from isospan.experiment._audit_data import Latents, open_latents, open_targets
+from isospan.experiment._config import PathLike
+from isospan.experiment._reporter import LoggingReporter, Reporter
+from isospan.experiment._run_summary import RunSummary
+from isospan.experiment._sizes import Sizes, solve_sizes
+from isospan.experiment._summary import summarise_audit
+from isospan.experiment._targets import Targets
+from isospan.experiment.samples import Samples, hold_out, read_batches
+from isospan.experiment.samples._samples import within
+from isospan.moments import Moments
+from isospan.subspaces._fitting import space_from_moments
+from isospan.subspaces._latent_space import LatentSpace
+
+VECTOR = 512
+"""Vectors of up to so many entries are taken as they are, since their entries may have no order; longer ones pooled."""
+BATCH_BYTES, BATCH = 2**22, 2**14
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """Settings of :func:`isospan.experiment.audit`.
+
+    Attributes:
+        quantities: {name: array} of the quantities to take; all arrays, by their names, where not given.
+        k: dimension of the subspaces, one for all or {name: k}; what is not given is what holds ``k_threshold`` of the
+            variance, at most D.
+        out: directory of ``report.html``, ``metrics.json``, ``space.safetensors`` and the figures; nothing is written
+            where not given.
+        orthogonal: make the subspaces mutually orthogonal.
+        variable: name of the latents, where their file holds several arrays (N, D).
+        sample_dim: the dimension that counts samples; the first one where not given.
+        fill: what to put in the place of NaN and infinity; an error where not given.
+        bin_threshold: share of the variance that decides the number of bins.
+        k_threshold: share of the variance of the pooled quantity that decides k.
+        max_bins: the largest number of bins along each axis.
+        test_fraction: share of the rows that is held out.
+        test_blocks: in how many stretches; 1 holds out the end.
+        title: heading of the report.
+
+    Example:
+        >>> AuditConfig(k={"energy": 8}).test_fraction
+        0.2
+    """
+
+    quantities: Mapping[str, str] | None = None
+    k: int | Mapping[str, int] | None = None
+    out: PathLike | None = None
+    orthogonal: bool = False
+    variable: str | None = None
+    sample_dim: str | int | None = None
+    fill: float | None = None
+    bin_threshold: float = 0.95
+    k_threshold: float = 0.90
+    max_bins: int = 8
+    test_fraction: float = 0.2
+    test_blocks: int = 5
+    title: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What the latents of a model hold of known quantities.
+
+    Attributes:
+        space: subspaces and decoders, solved on the rows that are not held out.
+        evaluation: on held-out rows, probes fitted on the others.
+        sizes: bins and directions of each quantity.
+        summary: what the report shows, where one was written.
+        report: path of ``report.html``.
+    """
+
+    space: LatentSpace
+    evaluation: Evaluation
+    sizes: Sizes
+    summary: RunSummary | None = None
+    report: Path | None = None
+
+
+def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, reporter: Reporter | None = None) -> Audit:
+    """Judge the latents that a model already has: which quantities they hold, where, and how well apart.
+
+    Subspaces and probes are solved from a part of the rows and scored on the others. Everything is read in batches, and
+    what is kept does not grow with the number of rows. Fields (N, C, H, W) are pooled and sized as :func:`size` does;
+    vectors (N, P) of up to 512 entries are taken as they are.
+
+    Args:
+        latents: (N, D), a file or an array of torch, NumPy, xarray or Dask.
+        targets: quantities (N, ...) by name: a file, several files, a dict of arrays, or an ``xarray.Dataset``.
+        config: the settings.
+        reporter: hears how it goes on.
+
+    Raises:
+        ShapeError: the latents are no matrix, or a quantity does not have their N rows.
+        NameMismatchError, DegenerateDataError, DimensionError, FileFormatError: what the message says.
+
+    Warns:
+        NumericalWarning: too few rows to fit some probes, whose scores are NaN then; see
+            :class:`isospan.guided.Evaluation`.
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
+        >>> audit(z, {"sum": z.sum(1), "first": z[:, :2]}).evaluation.own_r2["sum"] > 0.999
+        True
+    """
+    started, config, reporter = time.perf_counter(), config or AuditConfig(), reporter or LoggingReporter()
+    samples, quantities, source = _opened(latents, targets, config)
+    told = f"{len(samples)} latents of D = {source.dim} from {source.name}"
+    reporter.stage(f"Read {told}, and {', '.join(quantities.names)}")
+    train, test = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
+    reporter.stage("Sizing the quantities")
+    sizes = _sizes(train, quantities, source.dim, config)
+    reporter.sized(sizes)
+    pooled = quantities.with_bins(sizes.bins)
+    reporter.stage("Solving the subspaces")
+    fitted = _moments(train, pooled)
+    space = space_from_moments(fitted, sizes.k, shapes=pooled.shapes(train), orthogonal=config.orthogonal)
+    reporter.stage("Evaluating on held-out samples")
+    evaluation = evaluate_moments(space, [(fitted, _moments(test, pooled))])
+    result = Audit(space, evaluation, sizes)
+    if config.out is None:
+        return result
+    settings, seconds = _settings(config, quantities, source, (train, test)), time.perf_counter() - started
+    return _written(config, result, test, pooled, title=f"Latents of {source.name}", settings=settings, seconds=seconds)
+
+
+def _written(config: AuditConfig, result: Audit, test: Samples, targets: Targets, *, title: str, **facts: Any) -> Audit:
+    """Write the space and the report."""
+    from isospan.experiment.reports import write_report  # with matplotlib, which only a report needs
+
+    out = Path(str(config.out))
+    parts = (result.space, result.evaluation, result.sizes)
+    summary = summarise_audit(*parts, test=test, targets=targets, title=config.title or title, **facts)
+    result.space.save(out / "space.safetensors")
+    return replace(result, summary=summary, report=write_report(summary, out))
+
+
+def _opened(latents: Any, targets: Any, config: AuditConfig) -> tuple[Samples, Targets, Latents]:
+    """Latents and the quantities that were asked for, as samples."""
+    where = {"sample_dim": config.sample_dim, "fill": config.fill}
+    source = open_latents(latents, variable=config.variable, **where)
+    quantities, arrays = open_targets(targets, source, config.quantities, **where)
+    return Samples(source.rows, arrays), Targets(quantities), source
+
+
+def _sizes(train: Samples, quantities: Targets, D: int, config: AuditConfig) -> Sizes:
+    """Bins and directions: a k that was given, else what the variance asks for, as far as D allows."""
+    given = config.k if isinstance(config.k, Mapping) else {}
+    if unknown := sorted(set(given) - set(quantities.names)):
+        raise NameMismatchError(
+            f"k must name some of the quantities {list(quantities.names)}, got {sorted(given)} (unknown {unknown}). "
+            "Correct the name."
+        )
+    sizes = solve_sizes(
+        train,
+        quantities,
+        bin_threshold=config.bin_threshold,
+        k_threshold=config.k_threshold,
+        max_bins=config.max_bins,
+        longest=VECTOR,
+    )
+    every = config.k if isinstance(config.k, int) else None
+    k = {name: given.get(name, min(k, D) if every is None else every) for name, k in sizes.k.items()}
+    check_k(k, k)
+    return replace(sizes, dims={name: (n, k[name]) for name, n in sizes.bins.items()}, latent_dim=D)
+
+
+def _moments(samples: Samples, targets: Targets) -> Moments:
+    """Of latents and quantities, a batch at a time."""
+    batches = read_batches(samples, within(BATCH_BYTES, samples, most=BATCH))
+    pairs = ((batch.tensors()[0], targets(batch)) for batch in batches)
+    return Moments.of_batches(pairs, target_covariance=targets.several)
+
+
+def _settings(config: AuditConfig, quantities: Targets, source: Latents, parts: Sequence[Samples]) -> dict[str, Any]:
+    """What a report says of how the audit was done."""
+    names = "k orthogonal bin_threshold k_threshold max_bins test_fraction test_blocks sample_dim fill".split()
+    return {
+        "latents": source.name,
+        "quantities": {quantity.name: quantity.variable for quantity in quantities.quantities},
+        "samples": {"to solve from": len(parts[0]), "held out": len(parts[1])},
+        **{name: getattr(config, name) for name in names},
+    }

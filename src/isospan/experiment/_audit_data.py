@@ -1,0 +1,145 @@
+"""Finding latents and the quantities of their rows in files and arrays of a user."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
+from isospan.experiment._names import check_quantity_names
+from isospan.experiment._targets import ARRAY, Quantity
+from isospan.experiment.readers import FieldArray, as_array, open_arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Latents of N samples.
+
+    Attributes:
+        rows: (N, D).
+        name: of the array, and of its file where there is one.
+        path: of the file.
+    """
+
+    rows: FieldArray
+    name: str
+    path: Path | None = None
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.rows.shape[1]
+
+
+def open_latents(
+    latents: Any, *, variable: str | None = None, sample_dim: str | int | None = None, fill: float | None = None
+) -> Latents:
+    """Open a matrix of latents: the one of a file, or an array.
+
+    Raises:
+        NameMismatchError: the file has no array of this name.
+        ShapeError: what there is is no matrix, or there are several.
+
+    Example:
+        >>> import torch
+        >>> open_latents(torch.zeros(10, 3)).dim
+        3
+    """
+    if not _is_path(latents):
+        return Latents(_matrix("latents", as_array("latents", latents, sample_dim=sample_dim, fill=fill)), "latents")
+    path = Path(latents)
+    arrays = open_arrays(path, sample_dim=sample_dim, fill=fill)
+    name = variable or _only_matrix(path, arrays)
+    if name not in arrays:
+        raise NameMismatchError(f"{path} has no array {name!r}; it has {_listed(arrays)}. Name one of them.")
+    return Latents(_matrix(name, arrays[name]), path.name if path.stem == name else f"{name} of {path.name}", path)
+
+
+def open_targets(
+    targets: Any,
+    latents: Latents,
+    wanted: Mapping[str, str] | None = None,
+    *,
+    sample_dim: str | int | None = None,
+    fill: float | None = None,
+) -> tuple[tuple[Quantity, ...], dict[str, FieldArray]]:
+    """Open the quantities of the rows of latents, and the arrays that they are read from.
+
+    Args:
+        targets: a file, several files, or arrays by name.
+        latents: whose rows the arrays have; of their own file, the latents are no quantity.
+        wanted: {name: array}; by default every array that has a row for each latent.
+        sample_dim: the dimension that counts samples.
+        fill: what to put in the place of NaN and infinity.
+
+    Raises:
+        NameMismatchError: an array that is wanted is not there, or a quantity cannot have its name.
+        ShapeError: it does not have a row for each latent.
+        DegenerateDataError: no array has.
+
+    Example:
+        >>> import torch
+        >>> latents = open_latents(torch.zeros(10, 3))
+        >>> [quantity.name for quantity in open_targets({"heat": torch.zeros(10), "grid": torch.zeros(4)}, latents)[0]]
+        ['heat']
+    """
+    arrays, n = _arrays(targets, sample_dim, fill), len(latents.rows)
+    if latents.path is not None and latents.path.absolute() in _paths(targets):
+        del arrays[latents.rows.name]
+    whole = {name: array for name, array in arrays.items() if len(array) == n}
+    wanted = {name: name for name in whole} if wanted is None else wanted
+    missing = [array for array in wanted.values() if array not in arrays]
+    if missing:
+        raise NameMismatchError(f"There are no arrays {missing}; there are {_listed(arrays)}. Name some of these.")
+    short = [array for array in wanted.values() if array not in whole]
+    if short or not wanted:
+        error = ShapeError if short else DegenerateDataError
+        raise error(
+            f"A quantity must have a row for each of the {n} latents, got {_listed(arrays)}. Write it for the samples "
+            "of the latents, or name the dimension that counts them as sample_dim."
+        )
+    check_quantity_names(wanted)
+    quantities = tuple(Quantity(name, ARRAY + array, variable=array) for name, array in wanted.items())
+    return quantities, {array: whole[array] for array in wanted.values()}
+
+
+def _arrays(targets: Any, sample_dim: str | int | None, fill: float | None) -> dict[str, FieldArray]:
+    if _paths(targets):
+        return open_arrays(targets, sample_dim=sample_dim, fill=fill)
+    named = targets.data_vars if hasattr(targets, "data_vars") else targets  # of an xarray.Dataset
+    if not isinstance(named, Mapping):
+        raise NameMismatchError(f"Quantities must be files, or arrays by name, got {type(targets).__name__}.")
+    return {str(name): as_array(str(name), named[name], sample_dim=sample_dim, fill=fill) for name in named}
+
+
+def _only_matrix(path: Path, arrays: Mapping[str, FieldArray]) -> str:
+    matrices = [name for name, array in arrays.items() if len(array.shape) == 2]
+    if len(matrices) != 1:
+        raise ShapeError(
+            f"Latents must be one array (N, D), and {path} has {_listed(arrays)}. Name the one with variable=NAME, or "
+            "write it as a matrix."
+        )
+    return matrices[0]
+
+
+def _matrix(name: str, array: FieldArray) -> FieldArray:
+    if len(array.shape) != 2 or 0 in array.shape:
+        raise ShapeError(
+            f"Latents must have shape (N, D), got {array.shape} of {name!r}. Average over further axes, or flatten "
+            "them."
+        )
+    return array
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _paths(targets: Any) -> list[Path]:
+    listed = [targets] if _is_path(targets) else targets if isinstance(targets, Sequence) else []
+    return [Path(path).absolute() for path in listed if _is_path(path)]
+
+
+def _listed(arrays: Mapping[str, FieldArray]) -> str:
+    return ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no array of numbers"

@@ -1,0 +1,160 @@
+"""What a run of the main job is asked for."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from isospan.errors import OptionError
+from isospan.experiment._loading import reference_to
+from isospan.experiment._targets import as_text
+from isospan.quantities.fields import Spacing
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of :func:`isospan.experiment.train`.
+
+    Attributes:
+        quantities: {name: how}; see :func:`isospan.experiment.parse_quantities`.
+        files: fields to read: ``.npz``, ``.npy``, NetCDF, HDF5 or Zarr.
+        out: directory of the results.
+        variable: which variables of the files are the channels of a field; not needed where there is only one.
+        sample_dim: the dimension that counts samples; the first one where not given.
+        fill: what to put in the place of NaN and infinity in the files; an error where not given.
+        periodic: whether the fields wrap around in both directions.
+        dx: distance of grid points, one number or (along H, along W).
+        epochs: passes over the samples.
+        batch_size: at least 2.
+        lr: the highest learning rate.
+        latent: the latent dimension, or ``"auto"`` to solve it.
+        seed: of the weights, the order of samples and their displacements.
+        device: ``"cpu"``, ``"cuda"`` or another of torch.
+        resume: continue from the checkpoints in ``out``.
+        orthogonal: make the subspaces of different quantities mutually orthogonal.
+        strength: of the guidance against the task, dimensionless; the objective's default where not given.
+        encoder: ``module:Class``, or a class at the top of a module; made as ``Class(channels, size, latent_dim)``.
+        width: channels of the first convolution.
+        bin_threshold: share of the variance that decides the number of bins.
+        k_threshold: share of the variance of the pooled quantity that decides the dimension of its subspace.
+        max_bins: the largest number of bins along each axis.
+        test_fraction: share of the samples that is held out.
+        test_blocks: in how many stretches; 1 holds out the end, which tests extrapolation where there is a trend.
+        augment: displace periodic fields at random; where not given, if they are periodic.
+        baseline: also train the same network without guidance, to compare.
+        title: heading of the report.
+        notes: further settings to record.
+
+    Raises:
+        OptionError: a number is out of its range, or the encoder could not be found again to load the network.
+
+    Example:
+        >>> TrainConfig(files=["run.nc"], quantities={"energy": "kinetic_energy"}).latent
+        'auto'
+    """
+
+    quantities: Mapping[str, str | Callable[..., Tensor]]
+    files: Sequence[PathLike] = ()
+    out: PathLike = "isospan-run"
+    variable: str | Sequence[str] | None = None
+    sample_dim: str | int | None = None
+    fill: float | None = None
+    periodic: bool = False
+    dx: Spacing = 1.0
+    epochs: int = 16
+    batch_size: int = 64
+    lr: float = 3e-3
+    latent: int | Literal["auto"] = "auto"
+    seed: int = 0
+    device: str = "cpu"
+    resume: bool = False
+    orthogonal: bool = False
+    strength: float | None = None
+    encoder: str | Callable[..., nn.Module] | None = None
+    width: int = 8
+    bin_threshold: float = 0.95
+    k_threshold: float = 0.90
+    max_bins: int = 8
+    test_fraction: float = 0.2
+    test_blocks: int = 5
+    augment: bool | None = None
+    baseline: bool = True
+    title: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what no later step checks."""
+        if self.latent != "auto" and (not isinstance(self.latent, int) or self.latent < 1):
+            raise OptionError(f"latent must be 'auto' or a whole number of at least 1, got {self.latent!r}.")
+        if self.epochs < 1:
+            raise OptionError(f"epochs must be at least 1, got {self.epochs}.")
+        if self.augment and not self.periodic:
+            raise OptionError("Only periodic fields can be displaced, got augment=True with periodic=False.")
+        if self.encoder_class is not None and self.encoder_reference is None:
+            raise OptionError(
+                "The encoder must be a class at the top of a module, from where the trained network is loaded, got "
+                f"{self.encoder!r}. Define it there, or name it as 'module:Class'."
+            )
+
+    @property
+    def displaces(self) -> bool:
+        """Whether training displaces the fields."""
+        return self.periodic if self.augment is None else self.augment
+
+    @property
+    def latent_dim(self) -> int | None:
+        """D, or None where it is to be solved."""
+        return None if self.latent == "auto" else self.latent
+
+    @property
+    def encoder_class(self) -> Callable[..., nn.Module] | None:
+        """The class of a user's encoder, where it was given as such and not by name."""
+        return None if isinstance(self.encoder, str) else self.encoder
+
+    @property
+    def encoder_reference(self) -> str | None:
+        """``module:Class`` of a user's encoder."""
+        if self.encoder is None or isinstance(self.encoder, str):
+            return self.encoder
+        return reference_to(self.encoder)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result, as plain values: for the report, and to recognise the checkpoints of this run."""
+        names = (
+            "periodic dx epochs batch_size lr latent seed orthogonal strength width bin_threshold k_threshold max_bins "
+            "test_fraction test_blocks sample_dim fill"
+        ).split()
+        return {
+            "files": [Path(file).name for file in self.files],
+            "variable": [self.variable] if isinstance(self.variable, str) else list(self.variable or []),
+            "quantities": {name: as_text(how) or name for name, how in self.quantities.items()},
+            "encoder": self.encoder_reference or "convolutional",
+            "augment": self.displaces,
+            **{name: _plain(getattr(self, name)) for name in names},
+            **self.notes,
+        }
+
+
+def check_device(device: str) -> None:
+    """Require a device that tensors can be on.
+
+    Raises:
+        OptionError: torch knows no such device, or was not built for it, or there is none.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(
+            f"device must be one that torch can use here, got {device!r}: {reason}. Use 'cpu'."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,174 @@
+"""The parts of a run, in order: sizes, the two networks, what they achieve."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from torch import Tensor, nn
+
+from isospan._core.randomness import generator_of
+from isospan.evaluation._evaluation import Evaluation, evaluate_moments
+from isospan.experiment._config import TrainConfig
+from isospan.experiment._reporter import Reporter
+from isospan.experiment._sizes import Sizes, solve_sizes
+from isospan.experiment._targets import Targets
+from isospan.experiment.networks import ConvAutoencoder
+from isospan.experiment.networks._description import NetworkDescription
+from isospan.experiment.samples import Samples, field_statistics
+from isospan.experiment.samples._samples import fingerprint, steps_per_epoch
+from isospan.experiment.samples._shards import Part
+from isospan.experiment.training import History, displaced, encoded_moments, fit, read_out, reconstruction_error
+from isospan.experiment.training._loop import Progress
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
+from isospan.integrations import Checkpoints
+from isospan.moments import Moments
+from isospan.subspaces._fitting import space_from_moments
+from isospan.subspaces._latent_space import LatentSpace
+
+Bases = Mapping[str, Tensor] | None
+
+REFERENCE_PASSES = 3
+"""Displaced copies of the training samples from which the final subspaces are solved, besides the originals."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A trained network, its latent space, and what it achieves on held-out samples.
+
+    Attributes:
+        model: the network.
+        space: subspaces solved from the training samples, for the unguided network as well.
+        history: its losses.
+        evaluation: on held-out samples, probes fitted on the training samples.
+        nmse: held-out reconstruction error over the variance.
+        drift: how the subspaces moved while training; empty without guidance.
+    """
+
+    model: ConvAutoencoder
+    space: LatentSpace
+    history: History
+    evaluation: Evaluation
+    nmse: float
+    drift: SubspaceMonitor
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """The samples and settings of a run.
+
+    Attributes:
+        config: the settings.
+        train: samples to train on.
+        test: held-out samples.
+        targets: the quantities; pooled once their sizes are known.
+        augment: whether training displaces the fields.
+        reporter: hears how it goes on.
+    """
+
+    config: TrainConfig
+    train: Samples
+    test: Samples
+    targets: Targets
+    augment: bool
+    reporter: Reporter
+
+    def solve_sizes(self) -> Sizes:
+        """Solve bins, directions and the latent dimension from the samples to train on."""
+        self.reporter.stage("Sizing the quantities")
+        config = self.config
+        sizes = solve_sizes(
+            self.train,
+            self.targets,
+            bin_threshold=config.bin_threshold,
+            k_threshold=config.k_threshold,
+            max_bins=config.max_bins,
+            latent_dim=config.latent_dim,
+            augment=self.augment,
+            seed=config.seed,
+        )
+        self.reporter.sized(sizes)
+        return sizes
+
+    def train_networks(self, sizes: Sizes, description: NetworkDescription) -> dict[str, TrainedNetwork]:
+        """Train with guidance and then, from the same weights and on the same batches, without."""
+        names = ["guided", "unguided"] if self.config.baseline else ["guided"]
+        steps = self.config.epochs * steps_per_epoch(len(self.train), self.config.batch_size)
+        self.reporter.planned(dict.fromkeys(names, steps))
+        data = fingerprint(self.train, self.test)
+        return {name: self._train_network(name, sizes, description, data) for name in names}
+
+    def _train_network(self, name: str, sizes: Sizes, description: NetworkDescription, data: str) -> TrainedNetwork:
+        config, checkpoints = self.config, self._checkpoints(name, sizes, data)
+        saved = checkpoints.latest() if config.resume else None
+        self.reporter.stage(f"Training, {name}" + (f", resuming after epoch {saved['epoch']}" if saved else ""))
+        model = description.build(config.encoder, seed=config.seed).standardise_(*field_statistics(self.train))
+        objective = self._objective(sizes)
+        guide = {"objective": objective, "quantities": self.targets} if name == "guided" else {}
+        monitor = SubspaceMonitor()
+        history = fit(
+            model,
+            self.train,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            lr=config.lr,
+            seed=config.seed,
+            device=config.device,
+            augment=self.augment,
+            validation=self.test,
+            progress=self._progress(name, monitor),
+            monitor=monitor,
+            checkpoints=checkpoints,
+            resume=config.resume,
+            **guide,
+        )
+        previous = objective.solution.W if objective.solved else None
+        return self._evaluated(model, sizes, previous, history, monitor)
+
+    def _progress(self, name: str, monitor: SubspaceMonitor) -> Progress:
+        """Tell the reporter of every step, and of the subspaces when there is news of them."""
+        told = 0
+
+        def progress(epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
+            nonlocal told
+            if len(monitor) > told:
+                told = len(monitor)
+                self.reporter.moved(name, monitor)
+            self.reporter.stepped(name, epoch, step, total, losses)
+
+        return progress
+
+    def _objective(self, sizes: Sizes) -> SpaceObjective:
+        make = partial(SpaceObjective, sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
+        return make() if self.config.strength is None else make(strength=self.config.strength)
+
+    def _checkpoints(self, name: str, sizes: Sizes, data: str) -> Checkpoints:
+        solved = {"dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}
+        run = self.config.settings() | solved | {"network": name, "checksum of the samples": data}
+        return Checkpoints(Path(self.config.out) / "checkpoints" / name, run=run)
+
+    def _evaluated(
+        self, model: ConvAutoencoder, sizes: Sizes, previous: Bases, history: History, drift: SubspaceMonitor
+    ) -> TrainedNetwork:
+        """Solve the subspaces from all training samples, and score them on the held-out ones."""
+        self.reporter.stage("Evaluating on held-out samples")
+        fitted, shapes = self._reference(model), self.targets.shapes(self.train)
+        space = space_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)
+        several = self.targets.several
+        held_out = read_out(model, self.test, self.targets, target_covariance=several, part=Part.own())
+        evaluation = evaluate_moments(space, [(fitted, cast("Moments", held_out.moments))])
+        return TrainedNetwork(model, space, history, evaluation, reconstruction_error(held_out, self.test), drift)
+
+    def _reference(self, model: nn.Module) -> Moments:
+        """Of latents and targets of the training samples and, where training displaced them, of displaced copies."""
+        options = {"target_covariance": self.targets.several, "part": Part.own()}
+        encoded = partial(encoded_moments, model, self.train, self.targets, **options)
+        moments = encoded()
+        for copy in range(REFERENCE_PASSES if self.augment else 0):
+            moments.merge(encoded(transform=partial(self._displaced, copy)))
+        return moments
+
+    def _displaced(self, copy: int, batch: Samples, first: int) -> Samples:
+        return displaced(batch, generator=generator_of(self.config.seed, copy, first))

@@ -1,0 +1,79 @@
+"""One run at a time in a directory."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from isospan._core.processes import Ranks
+from isospan.errors import OptionError
+from isospan.experiment.samples._shards import Part
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
+logger = logging.getLogger("isospan")
+
+
+@contextmanager
+def only_run(out: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a directory to this run inside the block; all processes of the run enter it.
+
+    The lock belongs to the operating system, which releases it however the process ends, so a run that was killed never
+    stands in the way of the next. Where the file system has no locks, that is logged and the run goes on.
+
+    Raises:
+        OptionError: another run has the directory, or it cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> with only_run(tempfile.mkdtemp()):
+        ...     pass
+    """
+    with ExitStack() as stack:
+        error = None
+        if Part.own().rank == 0:
+            try:
+                stack.enter_context(_locked(Path(out)))
+            except OptionError as refusal:
+                error = refusal
+        if Ranks().size > 1:
+            Ranks().raise_first(error)
+        elif error is not None:
+            raise error
+        yield
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    with _opened(directory) as file:
+        try:
+            _lock(file)
+        except BlockingIOError as error:
+            raise OptionError(
+                f"One run at a time writes to a directory, and another is writing to {directory}. Wait for it to "
+                "end, or take another directory."
+            ) from error
+        except OSError as error:
+            logger.warning("%s cannot be locked (%s): start no other run in it.", directory, error)
+        yield
+
+
+def _opened(directory: Path) -> TextIO:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return (directory / ".lock").open("a")
+    except OSError as error:
+        raise OptionError(
+            f"out must be a directory that can be made and written to, got {directory} ({error}). Take another one."
+        ) from error
+
+
+def _lock(file: TextIO) -> None:
+    if fcntl is None:
+        raise OSError("the operating system has no such locks")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

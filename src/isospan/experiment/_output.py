@@ -1,0 +1,150 @@
+"""Writing decoded and edited fields in the format that their input had. What draws is loaded when it draws."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+from zipfile import ZipFile
+
+import numpy as np
+
+from isospan._core.files import atomic_path
+from isospan.errors import OptionError
+from isospan.experiment._config import PathLike
+from isospan.experiment._names import apart, file_name, netcdf_name, npz_name
+from isospan.experiment._summary import edit_example
+from isospan.experiment._use import Edited
+from isospan.sizing import ThresholdSweep
+
+NETCDF = (".nc", ".nc4", ".netcdf")
+AXES = ("channel", "y", "x")
+
+
+def decoded_path(directory: PathLike, files: Sequence[PathLike]) -> Path:
+    """Where decoded quantities go when nobody says: beside the run, as NetCDF if that is what came in.
+
+    Example:
+        >>> decoded_path("run", ["data/a.nc", "data/b.nc"]).as_posix(), decoded_path("run", ["c.npz"]).as_posix()
+        ('run/decoded-a.nc', 'run/decoded-c.npz')
+    """
+    return Path(directory) / f"decoded-{Path(files[0]).stem}{suffix_like(files)}"
+
+
+def suffix_like(files: Sequence[PathLike]) -> str:
+    """``.nc`` if all files are NetCDF, else ``.npz``."""
+    return ".nc" if all(Path(file).suffix in NETCDF for file in files) else ".npz"
+
+
+def check_decoded_path(path: PathLike) -> Path:
+    """Require a name by which :func:`write_decoded` knows what to write.
+
+    Raises:
+        OptionError: it ends otherwise.
+    """
+    path = Path(path)
+    if path.suffix not in (".npz", *NETCDF):
+        raise OptionError(
+            f"Quantities are written as .npz or NetCDF ({', '.join(NETCDF)}), got {str(path)!r}. End the name in one "
+            "of these."
+        )
+    return path
+
+
+def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coordinate: Any = None) -> Path:
+    """Write quantities as NetCDF or ``.npz``.
+
+    A name that NetCDF cannot hold, such as ``u/v``, is written with percent signs, ``u%2Fv``. One that is taken, such
+    as that of the samples' dimension, gets an underscore. The attribute ``long_name`` is the name as it was.
+
+    Args:
+        path: of the file, which its suffix decides.
+        decoded: quantities {name: (N, ...)}.
+        sample_coordinate: of N entries, an ``xarray.DataArray``: the dimension that NetCDF keeps; without it,
+            ``sample``.
+
+    Raises:
+        OptionError: the suffix is another.
+        FileWriteError: the file cannot be written, such as on a full disk.
+    """
+    path = check_decoded_path(path)
+    with atomic_path(path) as temporary:
+        if path.suffix in NETCDF:
+            _write_netcdf(temporary, _dataset(decoded, sample_coordinate))
+        else:
+            _save(temporary, decoded)
+    return path
+
+
+def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", suffix: str = ".npz") -> list[Path]:
+    """Write what an edit made, and an image of the first sample, first channel, for each quantity set.
+
+    The file holds ``fields`` and ``fields_before`` (N, C, H, W), the edited ``latents`` (N, D), and ``read_NAME``,
+    every quantity as it is read from them.
+
+    Args:
+        directory: of the file and the images.
+        edited: what the edit made.
+        name: of the files, before the suffix.
+        suffix: ``.npz``, or one of NetCDF.
+    """
+    from isospan.experiment.reports._export import to_png
+    from isospan.experiment.reports.figures import edit_panel
+
+    directory = Path(directory)
+    arrays = {"fields": edited.after, "fields_before": edited.before, "latents": edited.latents}
+    arrays |= {f"read_{key}": y for key, y in edited.read_after.items()}
+    numbers = {key: values.detach().cpu().numpy() for key, values in arrays.items()}
+    written = [write_decoded(directory / f"{name}{suffix}", numbers, edited.sample_coordinate)]
+    for quantity, part in apart(edited.targets, file_name, same=_alike).items():
+        written.append(directory / f"{name}-{part}.png")
+        with atomic_path(written[-1]) as temporary:
+            temporary.write_bytes(to_png(edit_panel(edit_example(edited, quantity))))
+    return written
+
+
+def _alike(text: str) -> str:
+    """The same for names that a file system may take for one."""
+    return normalize("NFC", text).casefold()
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write what ``numpy.savez`` writes, whose keywords would otherwise be names that arrays cannot have."""
+    with ZipFile(path, "w") as archive:
+        for name, entry in apart(arrays, npz_name).items():
+            with archive.open(f"{entry}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asarray(arrays[name]), allow_pickle=False)
+
+
+def _write_netcdf(path: Path, dataset: Any) -> None:
+    try:
+        dataset.to_netcdf(path)
+    except RuntimeError as error:  # as which the library reports a full disk
+        raise OSError(str(error)) from error
+
+
+def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any) -> Any:
+    import xarray
+
+    if coordinate is None:
+        coordinate = xarray.DataArray(np.arange(len(next(iter(decoded.values())))), dims=["sample"], name="sample")
+    sample = netcdf_name(str(coordinate.name))
+    coordinate = coordinate.rename({coordinate.dims[0]: sample}).rename(sample)
+    names = apart(decoded, netcdf_name, taken=[sample])
+    variables = {}
+    for name, values in decoded.items():
+        axes = [f"{names[name]}_{axis}" for axis in AXES[-(values.ndim - 1) :]] if values.ndim > 1 else []
+        others = [*names.values(), *(axis for dims, *_ in variables.values() for axis in dims), sample]
+        dims = (sample, *apart(axes, str, taken=others).values())
+        variables[names[name]] = (dims, values, {"long_name": name})
+    return xarray.Dataset(variables, coords={sample: coordinate})
+
+
+def write_sweep(path: PathLike, sweep: ThresholdSweep) -> Path:
+    """Write the heat map of a sweep of thresholds as PNG."""
+    from isospan.experiment.reports._export import to_png
+    from isospan.experiment.reports.figures import threshold_sweep
+
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(to_png(threshold_sweep(sweep)))
+    return path

@@ -1,0 +1,170 @@
+"""The main job: from fields and the names of quantities to a trained, evaluated and saved latent space."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from torch import Tensor
+
+from isospan.experiment._config import TrainConfig, check_device
+from isospan.experiment._data import Source, read_source
+from isospan.experiment._job import Job, TrainedNetwork
+from isospan.experiment._lock import only_run
+from isospan.experiment._processes import joined, own_device
+from isospan.experiment._reporter import LoggingReporter, Reporter
+from isospan.experiment._run_summary import RunSummary
+from isospan.experiment._sizes import Sizes
+from isospan.experiment._summary import summarise
+from isospan.experiment._targets import Targets, parse_quantities, variables_of
+from isospan.experiment.networks import ConvAutoencoder
+from isospan.experiment.networks._description import NetworkDescription, save_network
+from isospan.experiment.samples import Samples, hold_out
+from isospan.experiment.samples._shards import Part
+from isospan.experiment.training import can_displace
+from isospan.subspaces._latent_space import LatentSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """All that a run of the main job gives.
+
+    Attributes:
+        guided: the network trained with guidance.
+        unguided: the same without, where asked for.
+        sizes: bins, directions and the latent dimension.
+        summary: what the report shows.
+        report: path of ``report.html``.
+    """
+
+    guided: TrainedNetwork
+    unguided: TrainedNetwork | None
+    sizes: Sizes
+    summary: RunSummary
+    report: Path
+
+    @property
+    def space(self) -> LatentSpace:
+        """The guided latent space."""
+        return self.guided.space
+
+    @property
+    def model(self) -> ConvAutoencoder:
+        """The guided network."""
+        return self.guided.model
+
+
+def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, reporter: Reporter | None = None) -> Result:
+    """Do the main job and write ``space.safetensors``, ``model.safetensors``, ``metrics.json`` and ``report.html``.
+
+    Read the fields, size the quantities, train the network with guidance and, from the same weights and on the same
+    batches, without; evaluate both on the held-out samples; write the results to ``config.out``.
+
+    Started by torchrun, or where ``torch.distributed`` is initialised, the processes train together: each calls this
+    with the same arguments, takes its part of every batch, and gets the result. The first one writes. A second run in
+    the directory is refused before it changes anything.
+
+    Args:
+        config: the settings.
+        samples: the fields (N, C, H, W), or these and what is known of them, instead of the files of ``config``.
+        reporter: hears how it goes on.
+
+    Raises:
+        IsospanError: the files, the quantities or a setting cannot be used; the message says why.
+
+    Example:
+        >>> import tempfile, torch
+        >>> x = torch.randn(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.nn.functional.interpolate(x, size=(8, 8), mode="bilinear")
+        >>> config = TrainConfig(quantities={"local_mean": ""}, out=tempfile.mkdtemp(), epochs=1, batch_size=8, width=4)
+        >>> train(config, samples=x).report.name
+        'report.html'
+    """
+    config = replace(config, device=own_device(config.device))
+    check_device(config.device)
+    with joined(config.device):
+        started = time.perf_counter()
+        source = _source(config, samples)
+        job = _job(config, source, reporter or LoggingReporter())
+        with only_run(config.out):  # data that cannot be used leave no directory behind
+            return _train(source, job, started)
+
+
+def _train(source: Source, job: Job, started: float) -> Result:
+    config = job.config
+    _tell_of_an_earlier_run(config, job.reporter)
+    sizes = job.solve_sizes()
+    job = replace(job, targets=job.targets.with_bins(sizes.bins))
+    description = _describe(config, job.train, sizes)
+    networks = job.train_networks(sizes, description)
+    from isospan.experiment.reports import write_report  # with matplotlib, which only a report needs
+
+    job.reporter.stage("Writing the report")
+    summary = summarise(job, sizes, networks, seconds=time.perf_counter() - started)
+    part, report = Part.own(), Path(config.out) / "report.html"
+    if part.rank == 0:
+        _save(Path(config.out), networks["guided"], description, _record(job, source, sizes))
+        write_report(summary, config.out)
+    if part.size > 1:
+        dist.barrier()
+    return Result(networks["guided"], networks.get("unguided"), sizes, summary, report)
+
+
+def size(config: TrainConfig, *, samples: Samples | Tensor | None = None, reporter: Reporter | None = None) -> Sizes:
+    """Solve the sizes of the quantities as :func:`train` does, and train nothing."""
+    return _job(config, _source(config, samples), reporter or LoggingReporter()).solve_sizes()
+
+
+def _source(config: TrainConfig, samples: Samples | Tensor | None) -> Source:
+    if samples is None:
+        return read_source(
+            config.files,
+            variable=config.variable,
+            sample_dim=config.sample_dim,
+            fill=config.fill,
+            known=variables_of(config.quantities),
+        )
+    return Source(Samples(samples) if isinstance(samples, Tensor) else samples)
+
+
+def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
+    if source.description:
+        reporter.stage(source.description)
+    quantities = parse_quantities(config.quantities, variables=source.variables, left_out=source.left_out)
+    samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
+    train_set, test_set = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
+    targets = Targets(quantities, dx=config.dx, periodic=config.periodic)
+    return Job(config, train_set, test_set, targets, config.displaces and can_displace(train_set), reporter)
+
+
+def _tell_of_an_earlier_run(config: TrainConfig, reporter: Reporter) -> None:
+    """Say what becomes of the results in the directory, or that there are none to resume."""
+    out = Path(config.out)
+    begun = any((out / "checkpoints").glob("*/*.safetensors"))
+    if config.resume and not begun:
+        reporter.stage(f"There is no run to resume in {out}, so this one starts afresh")
+    elif not config.resume and (begun or (out / "model.safetensors").is_file()):
+        reporter.stage(f"Replacing the run in {out}; resume=True would continue it")
+
+
+def _describe(config: TrainConfig, samples: Samples, sizes: Sizes) -> NetworkDescription:
+    channels, height, width = samples[0:1].tensors()[0].shape[1:]
+    return NetworkDescription(
+        channels, (height, width), sizes.latent_dim, config.width, config.periodic, config.encoder_reference
+    )
+
+
+def _record(job: Job, source: Source, sizes: Sizes) -> dict[str, Any]:
+    """What using the network later needs to know of its run."""
+    return {
+        "channels": list(source.channels),
+        "quantities": {quantity.name: quantity.text for quantity in job.targets.quantities},
+        "dims": {name: list(pair) for name, pair in sizes.dims.items()},
+        "settings": job.config.settings(),
+    }
+
+
+def _save(out: Path, network: TrainedNetwork, description: NetworkDescription, record: dict[str, Any]) -> None:
+    network.space.save(out / "space.safetensors")
+    save_network(out / "model.safetensors", network.model, description, record)

@@ -1,0 +1,137 @@
+"""How many bins, directions and latent dimensions the quantities of some samples need."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isospan.errors import DimensionError
+from isospan.experiment._targets import Targets
+from isospan.experiment.samples import Samples
+from isospan.experiment.samples._samples import concatenate
+from isospan.experiment.training import can_displace, displaced
+from isospan.sizing import ThresholdSweep, k_per_q, minimal_latent_dim, threshold_sweep
+
+BIN_GRID = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
+K_GRID = (0.8, 0.9, 0.95, 0.99, 0.999)
+SAMPLES = 2048
+BYTES = 2**28
+BLOCKS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Bins n (None: not pooled) and directions k of each quantity, and the latent dimension D.
+
+    Attributes:
+        dims: {name: (n, k)}.
+        latent_dim: D, as solved or as asked for.
+        least_latent_dim: what the quantities need, with the free fraction.
+        sweep: (n, k, D) over a grid of thresholds that holds the chosen ones, where there is a field.
+    """
+
+    dims: Mapping[str, tuple[int | None, int]]
+    latent_dim: int
+    least_latent_dim: int
+    sweep: ThresholdSweep | None = None
+
+    @property
+    def bins(self) -> dict[str, int | None]:
+        """{name: n}."""
+        return {name: n for name, (n, _) in self.dims.items()}
+
+    @property
+    def k(self) -> dict[str, int]:
+        """{name: k}."""
+        return {name: k for name, (_, k) in self.dims.items()}
+
+
+def solve_sizes(
+    samples: Samples,
+    targets: Targets,
+    *,
+    bin_threshold: float = 0.95,
+    k_threshold: float = 0.90,
+    max_bins: int = 16,
+    free_frac: float = 0.30,
+    latent_dim: int | None = None,
+    longest: int | None = None,
+    augment: bool = False,
+    seed: int = 0,
+) -> Sizes:
+    """Solve n and k of every quantity and D from the samples to train on, of which up to 2048 are read.
+
+    Series of at most ``longest`` values and single numbers are not pooled. Where training displaces the fields, so
+    does this: the sizes are those of what the network will see.
+
+    Args:
+        samples: the samples to train on.
+        targets: the quantities.
+        bin_threshold: share of the variance that decides n.
+        k_threshold: share of the variance of the pooled quantity that decides k.
+        max_bins: the largest n.
+        free_frac: share of the latent space that no quantity claims.
+        latent_dim: D, where it is not to be solved.
+        longest: series of more values are pooled; ``max_bins`` by default.
+        augment: displace the fields at random.
+        seed: of the displacements.
+
+    Raises:
+        DimensionError: a k is above the latent dimension that was asked for.
+
+    Example:
+        >>> from isospan.experiment._targets import parse_quantities
+        >>> samples = Samples(torch.randn(50, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+        >>> solve_sizes(samples, Targets(parse_quantities({"local_mean": ""})), max_bins=3).dims
+        {'local_mean': (3, 4)}
+    """
+    y = targets.unpooled(_sizing_samples(samples, targets, augment=augment, seed=seed))
+    longest = max_bins if longest is None else longest
+    fields = {name: values for name, values in y.items() if values.dim() > 2 or values.shape[1] > longest}
+    rest = {name: values for name, values in y.items() if name not in fields}
+    sweep, dims = None, dict[str, tuple[int | None, int]]()
+    if fields:
+        n_grid, k_grid = sorted({*BIN_GRID, bin_threshold}), sorted({*K_GRID, k_threshold})
+        sweep = threshold_sweep(fields, n_grid, k_grid, max_bins=max_bins, pool_per_quantity=True, free_frac=free_frac)
+        i, j = n_grid.index(bin_threshold), k_grid.index(k_threshold)
+        dims |= {name: (sweep.n[name][i], sweep.k[name][i][j]) for name in fields}
+    dims |= {name: (None, k) for name, k in _directions(rest, k_threshold).items()}
+    dims = {name: dims[name] for name in y}
+    least = minimal_latent_dim({name: k for name, (_, k) in dims.items()}, free_frac=free_frac)
+    sizes = Sizes(dims, latent_dim or least, least, sweep)
+    _check_latent_dim(sizes)
+    return sizes
+
+
+def _check_latent_dim(sizes: Sizes) -> None:
+    """Require that the latent space holds the largest subspace; a partition needs the sum, which is checked later."""
+    above = {name: k for name, k in sizes.k.items() if k > sizes.latent_dim}
+    if above:
+        raise DimensionError(
+            f"The latent dimension must be at least the k of every quantity, got D = {sizes.latent_dim} with k = "
+            f"{above}. Take latent='auto', which is {sizes.least_latent_dim}, or ask for fewer directions with a lower "
+            "k_threshold."
+        )
+
+
+def _directions(y: Mapping[str, Tensor], threshold: float) -> dict[str, int]:
+    k = k_per_q(y, threshold) if y else {}
+    return k if isinstance(k, dict) else dict.fromkeys(y, k)
+
+
+def _sizing_samples(samples: Samples, targets: Targets, *, augment: bool, seed: int) -> Samples:
+    """All samples, or blocks spread evenly over them."""
+    first = samples[0:1]
+    entries = max(first.tensors()[0].numel(), *(y.numel() for y in targets.unpooled(first).values()))
+    limit = min(SAMPLES, max(128, BYTES // (4 * entries)))
+    chosen = samples[0 : len(samples)] if len(samples) <= limit else _spread(samples, limit)
+    if augment and can_displace(chosen):
+        return displaced(chosen, generator=torch.Generator().manual_seed(seed))
+    return chosen
+
+
+def _spread(samples: Samples, count: int) -> Samples:
+    block = max(1, count // BLOCKS)
+    firsts = torch.linspace(0, len(samples) - block, BLOCKS).long().tolist()
+    return concatenate([samples[first : first + block] for first in firsts])

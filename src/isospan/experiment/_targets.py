@@ -1,0 +1,268 @@
+"""The named quantities of a batch of samples: built in, a user's function, or an array known only while training."""
+
+import inspect
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from isospan._core.checks import check_floating, check_not_empty
+from isospan.errors import IsospanError, OptionError, ShapeError
+from isospan.experiment._loading import load_object, reference_to
+from isospan.experiment._names import check_quantity_names
+from isospan.experiment.samples import Samples
+from isospan.quantities._pooling import pool
+from isospan.quantities.fields import BUILTIN_QUANTITIES, Spacing, divergence, kinetic_energy, strain_rate, vorticity
+
+ARRAY = "array:"
+PASSED = "passed from Python: "
+"""Marks a function that no name leads to, so that a run does not take another one for it."""
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One named quantity: a function of the fields, or an array of the file.
+
+    Attributes:
+        name: what the user calls it.
+        text: how it was asked for, and how it is found again.
+        function: of fields (B, C, H, W), and of dx and periodic where it names them.
+        variable: of the file, where it is an array.
+    """
+
+    name: str
+    text: str
+    function: Function | None = None
+    variable: str | None = None
+
+
+def parse_quantities(
+    wanted: Mapping[str, str | Function],
+    *,
+    variables: Sequence[str] = (),
+    left_out: Mapping[str, str] | None = None,
+    load: Callable[[str], Any] = load_object,
+) -> tuple[Quantity, ...]:
+    """Find what each quantity refers to.
+
+    Args:
+        wanted: {name: how}, with how a function, the name of a built-in quantity, ``module:function``,
+            ``array:VARIABLE``, or nothing: then the name is that of a built-in quantity, or else of a variable.
+        variables: what the file holds.
+        left_out: why further variables of the file cannot be quantities, by name.
+        load: finds ``module:function``.
+
+    Raises:
+        NameMismatchError: a quantity cannot have its name.
+        ShapeError: it is a variable that does not have the samples.
+        OptionError: it refers to nothing, or to a function that only the run had to which it was passed.
+        DegenerateDataError: there is no quantity.
+
+    Example:
+        >>> parse_quantities({"laplacian": "", "T": "array:air_temperature"}, variables=["air_temperature"])[1].variable
+        'air_temperature'
+    """
+    check_not_empty(wanted, what="quantities")
+    check_quantity_names(wanted)
+    return tuple(_find(name, how, list(variables), left_out or {}, load) for name, how in wanted.items())
+
+
+def variables_of(wanted: Mapping[str, str | Function]) -> list[str]:
+    """Return the names that can refer to nothing but a variable of the files.
+
+    Example:
+        >>> variables_of({"laplacian": "", "T": "array:heat", "age": "", "own": "module:function"})
+        ['heat', 'age']
+    """
+    texts = [how or name for name, how in wanted.items() if isinstance(how, str)]
+    named = [text.removeprefix(ARRAY) for text in texts if text.startswith(ARRAY) or ":" not in text]
+    return [name for name in named if name not in BUILTIN_QUANTITIES]
+
+
+def as_text(how: str | Function) -> str:
+    """Write down what was asked for: a function by where it is found again, or marked where it is not.
+
+    Example:
+        >>> import math
+        >>> as_text("laplacian"), as_text(math.sqrt), as_text(lambda x: x)
+        ('laplacian', 'math:sqrt', 'passed from Python: <lambda>')
+    """
+    if isinstance(how, str):
+        return how
+    return reference_to(how) or PASSED + getattr(how, "__qualname__", type(how).__name__)
+
+
+def split_assignment(text: str) -> tuple[str, str]:
+    """Split ``NAME`` or ``NAME=how`` into name and how.
+
+    Example:
+        >>> split_assignment("speed=physics:speed"), split_assignment("laplacian")
+        (('speed', 'physics:speed'), ('laplacian', ''))
+    """
+    name, _, how = text.partition("=")
+    if not name.strip():
+        raise OptionError(f"A quantity is written NAME or NAME=how, got {text!r}.")
+    return name.strip(), how.strip()
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Computes the quantities of a batch, pooled to their numbers of bins.
+
+    Attributes:
+        quantities: what to compute.
+        dx: distance of grid points.
+        periodic: whether the fields wrap around.
+        bins: {name: n}; None and missing names are not pooled.
+
+    Example:
+        >>> import torch
+        >>> targets = Targets(parse_quantities({"gradient_x": ""}), bins={"gradient_x": 2})
+        >>> targets(Samples(torch.zeros(3, 1, 8, 8)))["gradient_x"].shape
+        torch.Size([3, 1, 2, 2])
+    """
+
+    quantities: tuple[Quantity, ...]
+    dx: Spacing = 1.0
+    periodic: bool = False
+    bins: Mapping[str, int | None] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the quantities."""
+        return [quantity.name for quantity in self.quantities]
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one quantity, so that what they tell of each other counts."""
+        return len(self.quantities) > 1
+
+    def shapes(self, samples: Samples) -> dict[str, tuple[int, ...]]:
+        """Return the shape of one target of each quantity, from the first sample."""
+        return {name: tuple(y.shape[1:]) for name, y in self(samples[0:1]).items()}
+
+    def with_bins(self, bins: Mapping[str, int | None]) -> "Targets":
+        """Return the same quantities, pooled."""
+        return replace(self, bins=dict(bins))
+
+    def functions(self, names: Collection[str]) -> "Targets":
+        """Return those of these names that are functions of the fields."""
+        return replace(self, quantities=tuple(q for q in self.quantities if q.function and q.name in names))
+
+    def __call__(self, batch: Samples) -> dict[str, Tensor]:
+        """Return {name: (B, C, n, n)} of fields, {name: (B, n)} of series, pooled."""
+        bins = self.bins or {}
+        return {name: y if not (n := bins.get(name)) else pool(y, n) for name, y in self.unpooled(batch).items()}
+
+    def unpooled(self, batch: Samples) -> dict[str, Tensor]:
+        """Return {name: (B, C, H, W)} of fields, {name: (B, S)} of series; numbers have S = 1."""
+        return {quantity.name: self._compute(quantity, batch) for quantity in self.quantities}
+
+    def _compute(self, quantity: Quantity, batch: Samples) -> Tensor:
+        fields, known = batch.tensors()
+        if quantity.function is None:
+            return _with_axis(known[str(quantity.variable)])
+        y = _computed(quantity.name, quantity.function, fields, {"dx": self.dx, "periodic": self.periodic})
+        check_floating(y, what=f"Quantity {quantity.name!r}")
+        if y.dim() == 0 or len(y) != len(fields):
+            raise ShapeError(
+                f"Quantity {quantity.name!r} must have one row for each of the {len(fields)} samples of a batch, got "
+                f"shape {tuple(y.shape)}. Let its function return (B, C, H, W), (B, S) or (B,)."
+            )
+        return _with_axis(y)
+
+
+def _find(
+    name: str, how: str | Function, variables: list[str], left_out: Mapping[str, str], load: Callable[[str], Any]
+) -> Quantity:
+    if callable(how):
+        return Quantity(name, as_text(how), function=how)
+    text = how or name
+    if text.startswith(PASSED):
+        raise OptionError(
+            f"Quantity {name!r} was computed by a function {text!r}, which cannot be found again. Define it at the top "
+            "of a module, and train with that or with 'module:function'."
+        )
+    if text.startswith(ARRAY):
+        return Quantity(name, text, variable=_known_variable(text.removeprefix(ARRAY), variables, left_out))
+    if text in BUILTIN_QUANTITIES:
+        return Quantity(name, text, function=BUILTIN_QUANTITIES[text])
+    if text in variables:
+        return Quantity(name, ARRAY + text, variable=text)
+    if text in left_out:
+        return Quantity(name, ARRAY + text, variable=_known_variable(text, variables, left_out))
+    if ":" in text:
+        return Quantity(name, text, function=_function(text, load))
+    raise OptionError(
+        f"There is no quantity {text!r}. Built in are {', '.join(sorted(BUILTIN_QUANTITIES))}; the file holds the "
+        f"variables {', '.join(variables) or 'none'}; module:function names a function of your own."
+    )
+
+
+def _known_variable(variable: str, variables: list[str], left_out: Mapping[str, str]) -> str:
+    if variable in left_out:
+        raise ShapeError(
+            f"A quantity must have an entry for each sample, and the variable {variable!r} {left_out[variable]}. "
+            "Write it for the samples of the fields."
+        )
+    if variable not in variables:
+        raise OptionError(f"There is no variable {variable!r}. The file holds {', '.join(variables) or 'none'}.")
+    return variable
+
+
+def _function(reference: str, load: Callable[[str], Any]) -> Function:
+    found = load(reference)
+    if not callable(found):
+        raise OptionError(f"{reference!r} must be a function of fields (B, C, H, W), got {type(found).__name__}.")
+    return found
+
+
+def _computed(name: str, function: Function, fields: Tensor, grid: Mapping[str, object]) -> Tensor:
+    """Call the function of a quantity; what it raises names the quantity."""
+    try:
+        return _call(function, fields, grid)
+    except IsospanError as error:
+        raise type(error)(f"Quantity {name!r}: {error}{_other_input(function, fields)}") from error
+    except Exception as error:  # whatever a user's function raises
+        raise OptionError(
+            f"Quantity {name!r} must be computed from fields of shape {tuple(fields.shape)}, and its function "
+            f"raised {type(error).__name__}: {error} ({_line_of(error, function)}). Mend the function."
+        ) from error
+
+
+def _other_input(function: Function, fields: Tensor) -> str:
+    """What to do where a quantity of flows gets something else than a velocity."""
+    twin = f"{getattr(function, '__name__', '')}_from_vorticity"
+    if fields.shape[1] == 2 or function not in (divergence, kinetic_energy, strain_rate, vorticity):
+        return ""
+    other = f"; of a vorticity, there is {twin!r}" if twin in BUILTIN_QUANTITIES else ""
+    return f" Pass both components as the field, variable=['u', 'v']{other}."
+
+
+def _line_of(error: Exception, function: Function) -> str:
+    """Where an error left the file of a function, or where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+    return f"{frame.filename}, line {frame.lineno}: {frame.line}"
+
+
+def _call(function: Function, fields: Tensor, grid: Mapping[str, object]) -> Tensor:
+    """Pass on dx and periodic where the function names them, or takes any keyword."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a function of C, such as torch.sin
+        return function(fields)
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    return partial(function, **{key: value for key, value in grid.items() if takes_all or key in named})(fields)
+
+
+def _with_axis(y: Tensor) -> Tensor:
+    """Give numbers (B,) an axis of one, and fields (B, H, W) a channel."""
+    return y[:, None] if y.dim() in (1, 3) else y

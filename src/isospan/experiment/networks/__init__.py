@@ -1,0 +1,6 @@
+"""Autoencoders of fields, and the description by which a saved network is built again."""
+
+from isospan.experiment.networks._conv_autoencoder import ConvAutoencoder
+from isospan.experiment.networks._description import NetworkDescription, load_network, save_network
+
+__all__ = ["ConvAutoencoder", "NetworkDescription", "load_network", "save_network"]

@@ -1,0 +1,219 @@
+"""Opening the files of a user: fields in NumPy, NetCDF, HDF5 and Zarr files, found by name and checked."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isospan._core.numpy_files import FileArray, open_npy, open_npz
+from isospan.errors import DegenerateDataError, FileFormatError, OptionError, ShapeError
+from isospan.experiment.readers._sources import FieldArray, FieldSource, Part
+from isospan.experiment.readers._variables import choose_variables, is_real
+from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable, open_dataset
+
+PathLike = str | os.PathLike[str]
+
+
+def open_fields(
+    paths: PathLike | Sequence[PathLike],
+    *,
+    variable: str | Sequence[str] | None = None,
+    sample_dim: str | int | None = None,
+    fill: float | None = None,
+    known: Sequence[str] = (),
+    dtype: torch.dtype | None = None,
+) -> FieldSource:
+    """Open fields in files, to be read in slices of samples.
+
+    =============================== ==========================================================================
+    ``.npy``                        one array, mapped into memory; its name is `variable`, or ``field``
+    ``.npz``                        arrays by name, mapped where the file is not compressed, else held in memory
+    ``.nc .nc4 .netcdf``            variables by name, through xarray and netCDF4
+    ``.h5 .hdf5``                   datasets of the root by name, through xarray and h5netcdf
+    ``.zarr``                       variables by name, through xarray and zarr
+    =============================== ==========================================================================
+
+    Damage is found as far as the format lets it: by the checksum of a ``.npz`` file, which is read once for it, by the
+    sizes that the header of a ``.npy`` or classic NetCDF file declares, and by those of compressed and checked chunks.
+    In NetCDF files an entry of the default fill value of its type (9.96921e+36 for floats, -2147483647 for int32) was
+    never written: like the ``_FillValue`` of a variable it is read as NaN. Integers of one byte have no such value.
+
+    The fields are `variable`, by default the one real array of at least three dimensions. The other real arrays that
+    have the dimension of the samples come along as ``source.known``. Coordinates and bounds of NetCDF files do not.
+
+    Args:
+        paths: A file, or several whose samples follow each other.
+        variable: Name of the fields; several names become channels.
+        sample_dim: The dimension that counts samples, by name (NetCDF, HDF5, Zarr) or number (NumPy); by default the
+            first of `variable`.
+        fill: What to put in the place of NaN and infinity; by default they are an error.
+        known: Names of arrays that are not the fields where another array can be.
+        dtype: Type of the tensors; by default that of :class:`FieldArray`, which loses no digits: float64 for a
+            variable of float64 or of integers of 32 bits, with twice the memory of float32.
+
+    Returns:
+        A :class:`FieldSource`; nothing is read yet but the first sample, to see that it can be.
+
+    Raises:
+        FileFormatError: A file is missing, damaged, of an unknown kind, without the variable, of pickled or other
+            objects that are not real numbers; or the library for it is not installed.
+        ShapeError: The fields have less than three dimensions, or differ between files or channels.
+        DegenerateDataError: There are no samples or no entries.
+        NonFiniteError: The first sample has NaN or infinite entries, and there is no `fill`.
+        OptionError: `sample_dim` is not a dimension, `fill` is not finite, or no files are given.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> path = Path(tempfile.mkdtemp()) / "run.npz"
+        >>> np.savez(path, u=np.zeros((10, 8, 8)), forcing=np.arange(10.0))
+        >>> source = open_fields(path)
+        >>> source.shape, source.names, source.fields[0:4].shape, source.known["forcing"][2:4]
+        ((1, 8, 8), ('u', 'forcing'), torch.Size([4, 1, 8, 8]), tensor([2., 3.], dtype=torch.float64))
+    """
+    wanted = (variable,) if isinstance(variable, str) else tuple(variable or ())
+    with ExitStack() as opened:
+        files: list[_File] = []
+        for path in _as_list(paths):
+            files.append(_open(Path(path), wanted or _variables_of(files), known, sample_dim, opened))
+        _check_agreement(files)
+        shared = [name for name in files[0].parts if all(name in file.parts for file in files)]
+        parts = {name: [file.parts[name] for file in files] for name in shared}
+        arrays = {name: FieldArray(name, parts[name], dtype, fill) for name in shared}  # type: ignore[arg-type]
+        left_out = {name: why for file in files for name, why in file.left_out.items()}
+        left_out |= {name: "is not in all the files" for name in set(files[0].parts) - set(shared)}
+        source = FieldSource(arrays, files[0].variables, sample_dim=files[0].sample_dim, left_out=left_out)
+        source.read(source.variables, slice(0, 1))
+        return replace(source, closer=opened.pop_all().close)
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    variables: tuple[str, ...]
+    parts: Mapping[str, Part]
+    sample_dim: str | int
+    left_out: Mapping[str, str]
+
+
+def _variables_of(files: Sequence[_File]) -> tuple[str, ...]:
+    """What was chosen in the first file, so that the others are read alike."""
+    return files[0].variables if files else ()
+
+
+def _open(
+    path: Path, wanted: tuple[str, ...], known: Sequence[str], sample_dim: str | int | None, opened: ExitStack
+) -> _File:
+    check_exists(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return _numpy_file(path, open_npy(path, wanted[0] if wanted else "field"), wanted, known, sample_dim)
+    if suffix == ".npz":
+        return _numpy_file(path, open_npz(path), wanted, known, sample_dim)
+    if suffix in ENGINES:
+        return _xarray_file(path, opened.enter_context(open_dataset(path)), wanted, known, sample_dim)
+    raise FileFormatError(
+        f"{path} is of an unknown kind {suffix!r}. Known are .npy, .npz, {', '.join(ENGINES)}; save the fields as one."
+    )
+
+
+def _numpy_file(
+    path: Path,
+    arrays: dict[str, FileArray],
+    wanted: tuple[str, ...],
+    known: Sequence[str],
+    sample_dim: str | int | None,
+) -> _File:
+    variables = choose_variables(path, arrays, wanted, known)
+    field = arrays[variables[0]]
+    axis = 0 if sample_dim is None else sample_dim
+    if not isinstance(axis, int) or not 0 <= axis < field.ndim:
+        raise OptionError(
+            f"sample_dim must be a number from 0 to {field.ndim - 1} for {variables[0]!r} of shape {field.shape} in "
+            f"{path}; got {axis!r}. NumPy files do not name their dimensions."
+        )
+    real = {name: array for name, array in arrays.items() if is_real(array.dtype)}
+    parts = {
+        name: array.along(axis)
+        for name, array in real.items()
+        if array.ndim > axis and array.shape[axis] == field.shape[axis]
+    }
+    left_out = {
+        name: f"has shape {array.shape}, not {field.shape[axis]} samples along dimension {axis}"
+        for name, array in real.items()
+        if name not in parts
+    }
+    return _File(path, variables, parts, axis, left_out)
+
+
+def _xarray_file(
+    path: Path, dataset: Any, wanted: tuple[str, ...], known: Sequence[str], sample_dim: str | int | None
+) -> _File:
+    data = {str(name): array for name, array in dataset.data_vars.items()}
+    variables = choose_variables(path, data, wanted, known)
+    dims = data[variables[0]].dims
+    if isinstance(sample_dim, int) and 0 <= sample_dim < len(dims):
+        sample_dim = dims[sample_dim]
+    sample_dim = dims[0] if sample_dim is None else sample_dim
+    for name in variables:
+        if sample_dim not in data[name].dims:
+            raise OptionError(
+                f"Variable {name!r} of {path} has no dimension {sample_dim!r}; it has {', '.join(data[name].dims)}. "
+                "Pass one of these as sample_dim."
+            )
+    real = {name: array for name, array in data.items() if is_real(array.dtype)}
+    parts = {name: LazyVariable(array, sample_dim, path) for name, array in real.items() if sample_dim in array.dims}
+    left_out = {
+        name: f"has the dimensions {', '.join(map(str, array.dims)) or 'none'}, not {sample_dim!r} of the samples"
+        for name, array in real.items()
+        if name not in parts
+    }
+    return _File(path, variables, parts, str(sample_dim), left_out)
+
+
+def _as_list(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not listed:
+        raise OptionError("open_fields needs at least one file, got none.")
+    return listed
+
+
+def check_exists(path: Path) -> None:
+    """Require a file, else raise a FileFormatError that names files of similar names."""
+    if path.exists():
+        return
+    there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, there, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Check the path."
+    raise FileFormatError(f"{path} does not exist. {hint}")
+
+
+def _check_agreement(files: Sequence[_File]) -> None:
+    """Require samples of one shape, and entries at all, for every array that the files share."""
+    first = files[0]
+    for file in files:
+        for name in file.variables:
+            if name not in file.parts:
+                raise ShapeError(
+                    f"Variables that become channels must have the same samples; {name!r} of {file.path} does not have "
+                    f"those of {file.variables[0]!r}. Pass variables of one grid and time axis."
+                )
+            if 0 in file.parts[name].shape:
+                raise DegenerateDataError(
+                    f"Variable {name!r} of {file.path} is empty, of shape {file.parts[name].shape}. Leave the file out."
+                )
+        for name in set(first.parts) & set(file.parts):
+            expected, got = first.parts[name].shape[1:], file.parts[name].shape[1:]
+            if expected != got:
+                raise ShapeError(
+                    f"Samples of {name!r} must have one shape; they have {expected} in {first.path} and {got} in "
+                    f"{file.path}. Open such files one by one, or bring them to one grid."
+                )
+    grids = {name: first.parts[name].shape[-2:] for name in first.variables}
+    if len(set(grids.values())) > 1:
+        raise ShapeError(f"Variables that become channels must have one grid; got {grids}.")

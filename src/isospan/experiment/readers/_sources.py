@@ -1,0 +1,269 @@
+"""Fields that are read from files sample by sample: named arrays with their samples in front."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan.errors import NameMismatchError, NonFiniteError, OptionError
+from isospan.experiment.readers._xarray_files import LazyVariable, join_coordinates
+from isospan.experiment.samples._samples import consecutive
+
+
+class Part(Protocol):
+    """An array of one file, of shape (samples, ...), that reads slices of samples."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of samples and shape of one."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the entries."""
+        ...
+
+    def __getitem__(self, samples: slice, /) -> np.ndarray:
+        """Read a slice of samples."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FieldArray:
+    """One named array of one or several files, joined along the samples; a slice of it is read as a tensor.
+
+    Two-dimensional samples get a channel dimension, (H, W) becoming (1, H, W).
+
+    Args:
+        name: Name of the variable.
+        parts: Its piece of each file, of shapes (n_i, ...) that differ in n_i only.
+        dtype: Type of the tensors; by default float32 where it holds all that the parts can hold, else float64.
+        fill: What stands in for NaN and infinity; None where they are an error.
+
+    Raises:
+        OptionError: `fill` is not a finite number of this type.
+        NonFiniteError: While reading, if there are NaN or infinite entries and no `fill`.
+
+    Example:
+        >>> array = FieldArray("u", (np.zeros((3, 4, 5), np.float32), np.ones((2, 4, 5), np.float32)))
+        >>> array.shape, array[2:4].flatten(1)[:, 0]
+        ((5, 1, 4, 5), tensor([0., 1.]))
+    """
+
+    name: str
+    parts: Sequence[Part]
+    dtype: torch.dtype = None  # type: ignore[assignment]  # until it is chosen, below
+    fill: float | None = None
+
+    def __post_init__(self) -> None:
+        """Choose the type, and check that what is filled in is finite."""
+        if self.dtype is None:
+            object.__setattr__(self, "dtype", _lossless(self.parts))
+        if self.fill is not None and not torch.tensor(self.fill, dtype=self.dtype).isfinite():
+            raise OptionError(
+                f"fill must be a finite number of {self.dtype}, which replaces NaN and infinity, got {self.fill}. Pass "
+                "fill=VALUE with a number such as 0 or the mean of the field."
+            )
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return sum(part.shape[0] for part in self.parts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of samples and shape of one."""
+        sample = self.parts[0].shape[1:]
+        return (len(self), 1, *sample) if len(sample) == 2 else (len(self), *sample)
+
+    def __getitem__(self, samples: slice) -> Tensor:
+        """Read consecutive samples; nothing else is read."""
+        samples = consecutive(samples, len(self))
+        first, last = samples.start, samples.stop
+        target = np.float64 if self.dtype == torch.float64 else np.float32
+        values = np.empty((last - first, *self.parts[0].shape[1:]), target)
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is reported below
+            self._read_into(values, first, last)
+        return self._finite(torch.from_numpy(values), first).reshape(-1, *self.shape[1:]).to(self.dtype)
+
+    def _read_into(self, values: np.ndarray, first: int, last: int) -> None:
+        """Fill values with the samples from first to last, of as many parts as they lie in."""
+        starts = accumulate((part.shape[0] for part in self.parts), initial=0)
+        for part, (start, stop) in zip(self.parts, pairwise(starts), strict=True):
+            low, high = max(first, start), min(last, stop)
+            if low < high:
+                values[low - first : high - first] = part[low - start : high - start]
+
+    def _finite(self, values: Tensor, first: int) -> Tensor:
+        bad = ~torch.isfinite(values)
+        if not bad.any():
+            return values
+        if self.fill is None:
+            are, remedy = (
+                ("NaN or infinite (masked land, missing measurements)", "cut out the region where it is defined")
+                if len(self.shape) > 2
+                else ("NaN or infinite", "leave these samples out")
+            )
+            raise NonFiniteError(
+                f"Variable {self.name!r} must be finite; {int(bad.sum())} of {bad.numel()} entries in samples {first} "
+                f"to {first + len(values) - 1} are {are}. Pass fill=VALUE to replace them, or {remedy}."
+            )
+        return values.masked_fill(bad, self.fill)
+
+
+def _lossless(parts: Sequence[Part]) -> torch.dtype:
+    """float32 for what it holds exactly, such as float16 and int16; else float64.
+
+    Rounding to float32 loses up to 6e-8 of a value: with an offset of 1e8 a deviation of 1 is gone.
+    """
+    types = (np.promote_types(part.dtype, np.float32) for part in parts)
+    return torch.float32 if all(dtype == np.float32 for dtype in types) else torch.float64
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Several arrays of one grid, read as the channels of one.
+
+    Example:
+        >>> u, v = (FieldArray(name, (np.zeros((3, 4, 5)),)) for name in "uv")
+        >>> Channels((u, v))[0:2].shape
+        torch.Size([2, 2, 4, 5])
+    """
+
+    arrays: Sequence[FieldArray]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.arrays[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of samples and shape of one."""
+        n, _, *grid = self.arrays[0].shape
+        return (n, sum(array.shape[1] for array in self.arrays), *grid)
+
+    def __getitem__(self, samples: slice) -> Tensor:
+        """Read consecutive samples."""
+        return torch.cat([array[samples] for array in self.arrays], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class FieldSource:
+    """Fields on disk and what else the files know of each sample, read in slices.
+
+    Args:
+        arrays: The arrays by name, all of as many samples.
+        variables: Names of those that make up the fields, one channel (or more) each.
+        closer: Called to close the files.
+        sample_dim: The dimension that counts samples, by name, or by number in NumPy files.
+        left_out: Why further arrays of real numbers do not belong to the samples, by name.
+
+    Example:
+        >>> source = FieldSource({"u": FieldArray("u", (np.zeros((5, 8, 8)),))}, ("u",))
+        >>> source.n_samples, source.shape
+        (5, (1, 8, 8))
+        >>> [batch["u"].shape[0] for batch in source.batches(2)]
+        [2, 2, 1]
+    """
+
+    arrays: Mapping[str, FieldArray]
+    variables: tuple[str, ...]
+    closer: Callable[[], Any] = lambda: None
+    sample_dim: str | int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all arrays."""
+        return tuple(self.arrays)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples."""
+        return len(self.fields)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample of the fields, (C, H, W)."""
+        return self.fields.shape[1:]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one sample of every array."""
+        return {name: array.shape[1:] for name, array in self.arrays.items()}
+
+    @property
+    def fields(self) -> FieldArray | Channels:
+        """The fields, (N, C, H, W): something with a length that reads slices of samples as tensors."""
+        chosen = [self.arrays[name] for name in self.variables]
+        return chosen[0] if len(chosen) == 1 else Channels(chosen)
+
+    @property
+    def known(self) -> dict[str, FieldArray]:
+        """The other arrays, by name."""
+        return {name: array for name, array in self.arrays.items() if name not in self.variables}
+
+    @property
+    def sample_coordinate(self) -> Any:
+        """What counts the samples, an `xarray.DataArray` named for their dimension; None where a file is of NumPy."""
+        parts = self.arrays[self.variables[0]].parts
+        lazy = [part for part in parts if isinstance(part, LazyVariable)]
+        return join_coordinates(lazy) if len(lazy) == len(parts) else None
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.n_samples
+
+    def __getitem__(self, name: str) -> FieldArray:
+        """One array by name."""
+        if name not in self.arrays:
+            raise NameMismatchError(f"There is no array {name!r}; there are {', '.join(self.names)}. Use one of these.")
+        return self.arrays[name]
+
+    def read(self, names: str | Sequence[str], samples: slice = slice(None)) -> dict[str, Tensor]:
+        """Read some samples of some arrays.
+
+        Args:
+            names: Names of the arrays.
+            samples: Which samples, consecutive ones.
+
+        Returns:
+            Tensors (n, ...) by name.
+
+        Raises:
+            NameMismatchError: There is no array of that name.
+            NonFiniteError: There are NaN or infinite entries, and nothing to fill in for them.
+        """
+        names = [names] if isinstance(names, str) else names
+        return {name: self[name][samples] for name in names}
+
+    def batches(self, size: int, names: str | Sequence[str] | None = None) -> Iterator[dict[str, Tensor]]:
+        """Read all samples in order, `size` at a time; no more than that is in memory.
+
+        Args:
+            size: Samples a batch; the last one may be shorter.
+            names: Names of the arrays to read, by default all.
+
+        Yields:
+            Tensors (size, ...) by name.
+        """
+        if size < 1:
+            raise OptionError(f"A batch must have at least 1 sample, got size={size}.")
+        for first in range(0, self.n_samples, size):
+            yield self.read(self.names if names is None else names, slice(first, first + size))
+
+    def close(self) -> None:
+        """Close the files. Nothing can be read afterwards."""
+        self.closer()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager that closes the files."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the files."""
+        self.close()

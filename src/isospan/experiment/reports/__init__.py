@@ -1,0 +1,6 @@
+"""Figures of a run and the report that holds them."""
+
+from isospan.experiment._run_summary import EditExample, FieldPair, LossHistory, Reconstructions, RunSummary
+from isospan.experiment.reports._html import write_report
+
+__all__ = ["EditExample", "FieldPair", "LossHistory", "Reconstructions", "RunSummary", "write_report"]

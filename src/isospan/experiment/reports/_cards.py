@@ -1,0 +1,142 @@
+"""The three numbers that matter, and what they say in words."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from isospan.experiment._run_summary import RunSummary
+from isospan.plotting._style import number
+
+UNREAD = 0.05
+"""A quantity with a lower R² counts as not read at all."""
+NOTICEABLE = 0.005
+"""A difference that two digits do not show is none."""
+
+
+BEST = "best linear probe of the same size on the whole latent"
+
+
+@dataclass(frozen=True)
+class Card:
+    """One number of the report: what it is, its value as text, and what to compare it with."""
+
+    name: str
+    value: str
+    detail: str
+
+
+def report_cards(summary: RunSummary) -> list[Card]:
+    """Return how well quantities are read, what that costs the task if any, and how much leaks between quantities."""
+    return [_reading(summary), *([_task(summary)] if summary.nmse else []), _leakage(summary)]
+
+
+def in_words(summary: RunSummary) -> str:
+    """Return the same as a few plain sentences, what failed first."""
+    guided = summary.guided
+    unread = _unread(summary)
+    read = [name for name in guided.names if name not in unread]
+    every = (
+        "The quantity is" if len(guided.names) == 1 else "Every other quantity is" if unread else "Every quantity is"
+    )
+    sentences = failures(summary)
+    if read:
+        own = _range(guided.own_r2[name] for name in read)
+        sentences.append(f"{every} read from its own subspace with R² {own}{_gap(summary, read)}.")
+    best = "that best probe" if read else f"the {BEST}"
+    if summary.unguided is not None:
+        sentences.append(f"Without guidance, {best} reaches {_range(summary.unguided.ceiling_r2.values())}.")
+    change = _nmse_change(summary)
+    if np.isfinite(change):
+        sentences.append(f"Guidance {_changed(change)} the reconstruction error{_by(change)}.")
+    return " ".join(sentences)
+
+
+def failures(summary: RunSummary) -> list[str]:
+    """Return a sentence for each thing that failed: quantities that are not read, fields that are not restored."""
+    said, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
+    if unread:
+        r2 = _range(summary.guided.own_r2[name] for name in unread)
+        said.append(
+            f"Not readable from the latent: {', '.join(unread)}, with R² {r2}, where 0 is no better than the mean."
+        )
+    if nmse >= 1:
+        said.append(
+            f"The reconstruction failed: its error is {_nmse(nmse)} of the variance, no better than the mean field."
+        )
+    return said
+
+
+def _unread(summary: RunSummary) -> list[str]:
+    return [name for name in summary.guided.names if summary.guided.own_r2[name] < UNREAD]
+
+
+def _nmse(value: float) -> str:
+    return number(value, digits=4) if not value >= 1000 else f"{value:.2g}"
+
+
+def _reading(summary: RunSummary) -> Card:
+    detail = f"best probe of the same size {number(_mean(summary.guided.ceiling_r2.values()))}"
+    if summary.unguided is not None:
+        detail += f", without guidance {number(_mean(summary.unguided.ceiling_r2.values()))}"
+    return Card("Read from the subspaces, mean R²", number(_mean(summary.guided.own_r2.values())), detail)
+
+
+def _task(summary: RunSummary) -> Card:
+    change = _nmse_change(summary)
+    detail = "error over the variance of the input"
+    if np.isfinite(change):
+        detail = f"without guidance {_nmse(summary.nmse['unguided'])}, {_changed(change)}{_by(change)}"
+    return Card("Reconstruction error, NMSE", _nmse(summary.nmse.get("guided", np.nan)), detail)
+
+
+def _leakage(summary: RunSummary) -> Card:
+    excess = summary.guided.excess_leakage.numpy()
+    name = "Largest excess leakage, R²"
+    if not np.isfinite(excess).any():
+        several = len(summary.guided.names) > 1
+        return Card(name, "–", "too few samples to tell" if several else "a single quantity has no other to leak into")
+    i, j = np.unravel_index(np.nanargmax(excess), excess.shape)
+    names = summary.guided.names
+    known = f"{names[i]}, read from the subspace of {names[j]}"
+    others = np.isnan(excess).sum() > len(names)  # the diagonal has none
+    return Card(name, number(excess[i, j]), known + "; others have too few samples to tell" * bool(others))
+
+
+def _gap(summary: RunSummary, names: list[str]) -> str:
+    guided = summary.guided
+    gap = _nan_max(guided.ceiling_r2[name] - guided.own_r2[name] for name in names)
+    best = f"the {BEST}"
+    if not np.isfinite(gap):
+        return ""
+    return f", as well as by {best}" if gap < NOTICEABLE else f", at most {number(gap)} below {best}"
+
+
+def _nmse_change(summary: RunSummary) -> float:
+    """Relative change of the reconstruction error by guidance; NaN where there is nothing to compare."""
+    before, after = summary.nmse.get("unguided", np.nan), summary.nmse.get("guided", np.nan)
+    return after / before - 1 if before else np.nan
+
+
+def _changed(change: float) -> str:
+    return "did not change" if abs(change) < NOTICEABLE else "raised" if change > 0 else "lowered"
+
+
+def _by(change: float) -> str:
+    percent = 100 * abs(change)
+    return "" if abs(change) < NOTICEABLE else f" by {percent:.0f} %" if percent < 1000 else f" by {percent:.2g} %"
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _nan_max(values: Iterable[float]) -> float:
+    return max((value for value in values if np.isfinite(value)), default=float("nan"))
+
+
+def _range(values: Iterable[float]) -> str:
+    known = [value for value in values if np.isfinite(value)] or [float("nan")]
+    low, high = number(min(known)), number(max(known))
+    return low if low == high else f"{low} to {high}"

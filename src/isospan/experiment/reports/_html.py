@@ -1,0 +1,133 @@
+"""The report: one HTML file that needs nothing else, the figures as PNG, and the numbers as JSON."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from isospan._core.files import atomic_path
+from isospan.experiment._run_summary import RunSummary, duration
+from isospan.experiment.reports import figures
+from isospan.experiment.reports._cards import in_words, report_cards
+from isospan.experiment.reports._export import to_png, to_svg
+from isospan.experiment.reports._metrics import metrics_of, plain, to_json
+from isospan.plotting._style import number
+
+TITLES = {
+    "r2": "R² of each quantity from its own subspace, with the ceiling",
+    "decoded": "True and decoded fields side by side",
+    "reconstructions": "Inputs, reconstructions and errors",
+    "edit": "One edit of a quantity",
+    "cross_decodability": "R² of each quantity from the subspace of each other",
+    "angles": "Principal angles between the subspaces",
+    "shares": "Share of the latent variance in each subspace",
+    "spectrum": "Standard deviations along the principal axes of the free part",
+    "losses": "Loss terms over the steps of training",
+    "drift": "Angles by which the subspaces moved, and R², over the steps of training",
+    "layout": "How the latent space is divided",
+    "sweep": "Latent dimension over both thresholds",
+}
+
+
+def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
+    """Write ``report.html``, ``metrics.json`` and ``figures/*.png`` into a directory, and return the report's path.
+
+    The report is self-contained: figures are inside, nothing is fetched. Every file appears whole or not at all, and
+    the same summary gives the same bytes.
+
+    Args:
+        summary: what to show.
+        out_dir: made where it does not exist; files of the same names are replaced.
+    """
+    out = Path(out_dir)
+    drawn = draw_figures(summary)
+    for name, figure in drawn.items():
+        _write(out / "figures" / f"{name}.png", to_png(figure))
+    # names of files may hold bytes that are no text, which Python keeps as surrogates; \udcff is one in JSON too
+    _write(out / "metrics.json", to_json(metrics_of(summary)).encode(errors="backslashreplace"))
+    _write(out / "report.html", render_html(summary, drawn).encode(errors="backslashreplace"))
+    return out / "report.html"
+
+
+def draw_figures(summary: RunSummary) -> dict[str, Figure]:
+    """Return the figures that this run has something to show in, by name."""
+    guided, unguided = summary.guided, summary.unguided
+    drawn = {
+        "r2": figures.r2_bars(guided, unguided),
+        "shares": figures.variance_shares(guided, _shares_if_alike(summary)),
+        "spectrum": figures.isotropy_spectrum(guided, unguided),
+        "layout": figures.latent_layout(summary.dims, summary.latent_dim),
+    }
+    if len(guided.names) > 1:
+        drawn |= {"cross_decodability": figures.cross_decodability(guided), "angles": figures.principal_angles(guided)}
+    if summary.history is not None:
+        drawn["losses"] = figures.loss_curves(summary.history, summary.unguided_history)
+    if summary.drift is not None and len(summary.drift):
+        drawn["drift"] = figures.drift(summary.drift)
+    if summary.decoded:
+        drawn["decoded"] = figures.decoded_fields(summary.decoded)
+    if summary.reconstructions is not None:
+        drawn["reconstructions"] = figures.reconstructions(summary.reconstructions)
+    if summary.sweep is not None:
+        drawn["sweep"] = figures.threshold_sweep(summary.sweep)
+    return drawn | {f"edit_{i}": figures.edit_panel(edit) for i, edit in enumerate(summary.edits, start=1)}
+
+
+def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
+    """Return the page as text; names and settings are escaped wherever they stand."""
+    environment = Environment(
+        loader=PackageLoader("isospan.experiment.reports", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "setting": _setting, "duration": duration}
+    svgs = {name: Markup(to_svg(figure, name=name, title=_title(name))) for name, figure in drawn.items()}
+    return environment.get_template("report.html.j2").render(
+        run=summary, figures=svgs, cards=report_cards(summary), in_words=in_words(summary), angles=_angle_rows(summary)
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _title(name: str) -> str:
+    return TITLES["edit" if name.startswith("edit_") else name]
+
+
+def _shares_if_alike(summary: RunSummary) -> dict[str, float]:
+    """Return the share k/D that each part of the latent would have if all directions varied alike."""
+    total = summary.latent_dim
+    shares = {name: k / total for name, (_, k) in summary.dims.items()}
+    return shares | {"free": max(0.0, 1 - sum(shares.values()))}
+
+
+def _angle_rows(summary: RunSummary) -> list[tuple[str, str, float, float, float]]:
+    """Return each pair with its least, mean and greatest principal angle in degrees."""
+    pairs = {pair: angles.double().numpy() for pair, angles in summary.guided.angles.items() if len(angles)}
+    return [(a, b, float(x.min()), float(x.mean()), float(x.max())) for (a, b), x in pairs.items()]
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return number(np.nan if value is None else float(value), digits=digits)
+
+
+def _setting(value: Any) -> str:
+    """Return a setting as a reader would write it."""
+    value = plain(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_setting(item)}" for key, item in value.items()) or "–"
+    if isinstance(value, list):
+        return ", ".join(map(_setting, value)) or "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "–" if value is None else str(value)

@@ -1,0 +1,79 @@
+"""What a run measured, as strict JSON."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from isospan.experiment._run_summary import LossHistory, RunSummary
+
+SCHEMA_VERSION = 1
+
+
+def metrics_of(summary: RunSummary) -> dict[str, Any]:
+    """Return all numbers of a run as plain dicts, lists, strings, numbers and None.
+
+    Images are left out; they are in the figures. What is not a finite number is None.
+    """
+    return plain(
+        {
+            "schema": SCHEMA_VERSION,
+            "title": summary.title,
+            "seconds": summary.seconds,
+            "nmse": summary.nmse,
+            "latent_dim": summary.latent_dim,
+            "dims": {name: {"n": n, "k": k} for name, (n, k) in summary.dims.items()},
+            "guided": summary.guided.to_dict(),
+            "unguided": summary.unguided.to_dict() if summary.unguided is not None else None,
+            "edits_achieved": {edit.quantity: edit.achieved for edit in summary.edits},
+            "history": _history(summary.history),
+            "unguided_history": _history(summary.unguided_history),
+            "drift": summary.drift.to_dict() if summary.drift is not None else None,
+            "settings": summary.settings,
+            "versions": summary.versions,
+        }
+    )
+
+
+def to_json(value: Any) -> str:
+    """Return strict JSON, which every reader understands: NaN and infinity become null.
+
+    Example:
+        >>> print(to_json({"a": float("nan"), "b": [1.5, None]}))
+        {
+          "a": null,
+          "b": [
+            1.5,
+            null
+          ]
+        }
+    """
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold of a value; what it cannot hold becomes its text.
+
+    Example:
+        >>> plain({1: (np.float32(0.5), float("inf")), "path": np.zeros(2)})
+        {'1': [0.5, None], 'path': [0.0, 0.0]}
+    """
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | range):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _history(history: LossHistory | None) -> dict[str, Any] | None:
+    return asdict(history) if history is not None else None

@@ -1,0 +1,263 @@
+"""Samples to train on: fields and what is known of them, in memory or read in pieces."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from isospan._core.checks import check_finite, check_floating, working_dtype
+from isospan.errors import DegenerateDataError, OptionError, ShapeError
+from isospan.experiment.samples._shards import Part
+
+READ_AHEAD = 4096
+READ_AHEAD_BYTES = 2**28
+BATCH = 256
+BATCH_BYTES = 2**24
+CHUNKS_MIXED = 8
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """A table of tensors: a :class:`torch.Tensor`, or anything that has a length and reads a slice of rows as one."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor:
+        """Read the rows of a slice with step 1."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N fields (N, C, H, W) and, by name, what is known of each while training (N, ...).
+
+    Args:
+        fields: the fields, a tensor or :class:`Rows`.
+        known: arrays of as many rows.
+
+    Raises:
+        ShapeError: numbers of rows differ.
+
+    Example:
+        >>> samples = Samples(torch.zeros(10, 1, 8, 8), {"age": torch.arange(10.0)})
+        >>> len(samples), samples[2:4].known["age"]
+        (10, tensor([2., 3.]))
+    """
+
+    fields: Rows
+    known: Mapping[str, Rows] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that every array has a row for each field."""
+        for name, rows in self.known.items():
+            if len(rows) != len(self.fields):
+                raise ShapeError(
+                    f"The array {name!r} must have one row for each of the {len(self.fields)} fields, got {len(rows)}. "
+                    "Pass arrays of the same samples."
+                )
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.fields)
+
+    def __getitem__(self, rows: slice) -> "Samples":
+        """Read a slice of samples, with step 1, into memory."""
+        rows = consecutive(rows, len(self))
+        return Samples(self.fields[rows], {name: values[rows] for name, values in self.known.items()})
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of it is tensors."""
+        return all(isinstance(rows, Tensor) for rows in (self.fields, *self.known.values()))
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of one sample, for which the first is read."""
+        fields, known = self[0:1].tensors()
+        return sum(values.numel() * values.element_size() for values in (fields, *known.values()))
+
+    def tensors(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Fields and known arrays of samples that are in memory."""
+        return _tensor(self.fields), {name: _tensor(values) for name, values in self.known.items()}
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """Move samples that are in memory to a device."""
+        fields, known = self.tensors()
+        return Samples(fields.to(device), {name: values.to(device) for name, values in known.items()})
+
+    def take(self, rows: Tensor) -> "Samples":
+        """Select rows of samples that are in memory."""
+        fields, known = self.tensors()
+        return Samples(fields[rows], {name: values[rows] for name, values in known.items()})
+
+
+def consecutive(rows: slice, n: int) -> slice:
+    """Return a slice of n rows with its bounds as numbers.
+
+    Raises:
+        OptionError: its step is not 1.
+
+    Example:
+        >>> consecutive(slice(-3, None), 10)
+        slice(7, 10, None)
+    """
+    first, last, step = rows.indices(n)
+    if step != 1:
+        raise OptionError(f"Consecutive samples are read, with step 1; got step {step}. Select from what was read.")
+    return slice(first, max(first, last))
+
+
+def read_batches(samples: Samples, batch_size: int | None = None) -> Iterator[Samples]:
+    """Read all samples in order; every batch is in memory, by default 256 samples, or fewer that take 16 MiB."""
+    yield from (samples[rows] for rows in slices(samples, batch_size))
+
+
+def slices(samples: Samples, batch_size: int | None = None) -> list[slice]:
+    """Return the rows of the batches that :func:`read_batches` reads.
+
+    Example:
+        >>> slices(Samples(torch.zeros(5, 1, 4, 4)), 3)
+        [slice(0, 3, None), slice(3, 5, None)]
+    """
+    batch_size = batch_size or within(BATCH_BYTES, samples, most=BATCH)
+    firsts = range(0, len(samples), batch_size)
+    return [slice(first, min(first + batch_size, len(samples))) for first in firsts]
+
+
+def shuffled_batches(
+    samples: Samples,
+    batch_size: int,
+    *,
+    generator: torch.Generator,
+    read_ahead: int | None = None,
+    part: Part | None = None,
+) -> Iterator[Samples]:
+    """Read all samples once, in random order; a last batch of a single sample is left out.
+
+    With a ``part`` the batches are the same, and of each its rows are given.
+
+    Samples in memory are permuted as a whole. Others are read in contiguous chunks, in random order, several of them
+    together (``read_ahead`` samples, by default 4096, or fewer that take 256 MiB), and permuted among those.
+
+    Example:
+        >>> samples = Samples(torch.arange(9.0).view(9, 1, 1, 1))
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> [len(batch) for batch in shuffled_batches(samples, 4, generator=generator)]
+        [4, 4]
+    """
+    waiting, part = None, part or Part()
+    read_ahead = read_ahead or within(READ_AHEAD_BYTES, samples, most=READ_AHEAD)
+    for buffer in _buffers(samples, generator, read_ahead):
+        buffer = buffer if waiting is None else concatenate([waiting, buffer])
+        order = torch.randperm(len(buffer), generator=generator)
+        full = len(buffer) - len(buffer) % batch_size
+        yield from (buffer.take(rows[part.rows(len(rows))]) for rows in order[:full].split(batch_size) if len(rows))
+        waiting = buffer.take(order[full:])
+    if waiting is not None and len(waiting) > 1:
+        yield waiting[part.rows(len(waiting))]
+
+
+def within(limit: int, samples: Samples, *, most: int) -> int:
+    """Return how many samples take no more than so many bytes, at least one and at most ``most``.
+
+    Example:
+        >>> within(1000, Samples(torch.zeros(3, 1, 4, 4)), most=100)
+        15
+    """
+    return max(1, min(most, limit // max(1, samples.bytes_each)))
+
+
+def steps_per_epoch(n_samples: int, batch_size: int) -> int:
+    """Number of batches that :func:`shuffled_batches` gives.
+
+    Raises:
+        OptionError: the batch size is below 2.
+        DegenerateDataError: there are fewer than two samples.
+    """
+    if batch_size < 2:
+        raise OptionError(f"batch_size must be at least 2, since the objective centres each batch, got {batch_size}.")
+    if n_samples < 2:
+        raise DegenerateDataError(f"At least 2 samples are needed to train, got {n_samples}. Pass more samples.")
+    return n_samples // batch_size + (n_samples % batch_size > 1)
+
+
+def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C,) of every channel, in one pass of float64 sums about the first batch's mean.
+
+    They are float64 where the fields are, else float32.
+
+    Raises:
+        NonFiniteError: the fields hold NaN or infinity.
+        DegenerateDataError: a channel is constant.
+
+    Example:
+        >>> field_statistics(Samples(torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)))
+        (tensor([2.]), tensor([1.]))
+    """
+    count, first, shifted, squares = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
+    dtype = torch.float32
+    for batch in read_batches(samples, batch_size):
+        fields = _checked(batch.tensors()[0])
+        x, dtype = fields.double().transpose(0, 1).flatten(1), working_dtype(fields)
+        first = x.mean(1) if count == 0 else first
+        xc = x - first[:, None]
+        count, shifted, squares = count + xc.shape[1], shifted + xc.sum(1), squares + xc.square().sum(1)
+    variance = squares / max(count, 1) - (shifted / max(count, 1)) ** 2
+    if not count or bool((variance <= 0).any()):
+        raise DegenerateDataError(
+            f"The fields must vary, got variances {variance.tolist()} of the channels. Drop constant ones."
+        )
+    return (first + shifted / count).to(dtype), variance.sqrt().to(dtype)
+
+
+def fingerprint(*parts: Samples, batch_size: int | None = None) -> str:
+    """Return a checksum of the fields and the known arrays of samples, in one pass.
+
+    Example:
+        >>> fingerprint(Samples(torch.zeros(3, 1, 2, 2))) == fingerprint(Samples(torch.ones(3, 1, 2, 2)))
+        False
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for batch in (batch for samples in parts for batch in read_batches(samples, batch_size)):
+        fields, known = batch.tensors()
+        for name, values in {"": fields, **known}.items():
+            digest.update(f"{name} {tuple(values.shape)}".encode())
+            digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def concatenate(parts: list[Samples]) -> Samples:
+    """Join samples that are in memory."""
+    fields, known = zip(*[part.tensors() for part in parts], strict=True)
+    return Samples(torch.cat(fields), {name: torch.cat([values[name] for values in known]) for name in known[0]})
+
+
+def _buffers(samples: Samples, generator: torch.Generator, read_ahead: int) -> Iterator[Samples]:
+    if samples.in_memory or len(samples) <= read_ahead:
+        yield samples[0 : len(samples)]
+        return
+    chunk = max(1, read_ahead // CHUNKS_MIXED)
+    firsts = torch.arange(0, len(samples), chunk)
+    for group in firsts[torch.randperm(len(firsts), generator=generator)].split(CHUNKS_MIXED):
+        yield concatenate([samples[first : first + chunk] for first in group.tolist()])
+
+
+def _checked(x: Tensor) -> Tensor:
+    check_floating(x, what="Fields")
+    if x.dim() != 4:
+        raise ShapeError(
+            f"Fields must have shape (N, C, H, W), got {tuple(x.shape)}. Add a channel axis with x[:, None]."
+        )
+    check_finite(x, what="Fields")
+    return x
+
+
+def _tensor(rows: Rows) -> Tensor:
+    if not isinstance(rows, Tensor):
+        raise OptionError("Read the samples into memory first, with samples[first:last].")
+    return rows

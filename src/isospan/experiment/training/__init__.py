@@ -1,0 +1,27 @@
+"""The training loop of the main job: steps, augmentation, learning rate, history, and readings of the result."""
+
+from isospan.experiment.training._augmentation import Displacement, can_displace, displaced
+from isospan.experiment.training._history import History
+from isospan.experiment.training._loop import fit
+from isospan.experiment.training._readout import (
+    Readout,
+    encode_samples,
+    encoded_moments,
+    read_out,
+    reconstruction_error,
+)
+from isospan.experiment.training._schedule import learning_rate
+
+__all__ = [
+    "Displacement",
+    "History",
+    "Readout",
+    "can_displace",
+    "displaced",
+    "encode_samples",
+    "encoded_moments",
+    "fit",
+    "learning_rate",
+    "read_out",
+    "reconstruction_error",
+]

@@ -1,0 +1,191 @@
+"""Training an autoencoder of fields, with or without guidance, so that two runs differ in nothing else."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isospan._core.processes import Ranks
+from isospan._core.randomness import seeded
+from isospan.errors import MissingArgumentError, OptionError
+from isospan.experiment.samples._samples import Samples, field_statistics, shuffled_batches, steps_per_epoch
+from isospan.experiment.samples._shards import Part
+from isospan.experiment.training._augmentation import displaced
+from isospan.experiment.training._history import History
+from isospan.experiment.training._readout import Quantities, held_out_scores, read_out
+from isospan.experiment.training._run_state import Run
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
+from isospan.integrations._checkpoints import Checkpoints, check_same_run
+
+Progress = Callable[[int, int, int, Mapping[str, float]], None]
+"""Called as ``progress(epoch, step, total_steps, losses)``."""
+
+
+def fit(
+    model: nn.Module,
+    samples: Samples | Tensor,
+    *,
+    objective: SpaceObjective | None = None,
+    quantities: Quantities | None = None,
+    epochs: int = 16,
+    batch_size: int = 64,
+    lr: float = 3e-3,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    augment: bool = False,
+    validation: Samples | None = None,
+    progress: Progress | None = None,
+    monitor: SubspaceMonitor | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+) -> History:
+    r"""Train an autoencoder to reconstruct its fields, and to hold the quantities where an objective is given.
+
+    .. math:: L_\text{task} = \frac1C \sum_c \frac{\operatorname{mean}(\hat x_c - x_c)^2}{\operatorname{var} x_c}
+
+    is the share of the fields' variance that is lost; with an objective the loss is ``objective.total(task, z, y)``.
+    Adam, its rate raised over the first 10 steps and lowered to a hundredth along a cosine.
+
+    The order of samples and their displacements come from a generator of their own, so a guided and an unguided run of
+    one seed see the same batches; and the same seed gives the same weights, bit for bit, also when the run is
+    interrupted and resumed. So a run is resumed with the samples and settings that it had, its epochs included, over
+    which the cosine stretches.
+
+    Under ``torch.distributed`` every process passes all samples, and takes its part of every batch. The run is that of
+    one process, up to rounding and to what is random inside the model; what BatchNorm takes from a batch is that of the
+    part. It may be resumed with another number of processes.
+
+    Args:
+        model: maps fields (B, C, H, W) to (reconstruction, latents (B, D)).
+        samples: the fields (N, C, H, W), or these and what is known of them; in memory or not.
+        objective: the guidance.
+        quantities: from a batch of samples to {name: (B, ...)}, needed with an objective.
+        epochs: passes over the samples.
+        batch_size: at least 2, of all processes together; a last batch of a single sample is left out.
+        lr: the highest learning rate.
+        seed: of the order, the displacements, and whatever is random inside the model.
+        device: where the model is moved to and trained.
+        augment: displace each batch at random; only for periodic fields.
+        validation: held-out samples, scored after every epoch.
+        progress: called after every step, in every process, as ``progress(epoch, step, total_steps, losses)``.
+        monitor: records how the subspaces of the objective move; kept in the checkpoints.
+        checkpoints: where the state is saved after every epoch, and inside it as often as they say.
+        resume: continue from the newest checkpoint, where there is one. Where not set, old checkpoints are removed.
+
+    Returns:
+        The losses of every step.
+
+    Raises:
+        NonFiniteError: the fields hold NaN or infinity, or a loss became so: training diverged.
+        MissingArgumentError: an objective without quantities.
+        OptionError: a number is out of its range, or the checkpoint is of a run with other samples or settings.
+
+    Example:
+        >>> from isospan.training import ConvAutoencoder
+        >>> history = fit(ConvAutoencoder(1, (8, 8), 2, width=4), torch.randn(8, 1, 8, 8), epochs=2, batch_size=4)
+        >>> history.steps, list(history.losses)
+        ([1, 2, 3, 4], ['task'])
+    """
+    samples = Samples(samples) if isinstance(samples, Tensor) else samples
+    _check(epochs, lr, objective, quantities)
+    total = epochs * steps_per_epoch(len(samples), batch_size)
+    mean, std = field_statistics(samples)
+    scale = std.to(device).reshape(-1, 1, 1)
+    numbers = {"epochs": int(epochs), "batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}
+    data = {
+        "samples": len(samples),
+        "deviation of the fields": [f"{value:.5g}" for value in std.tolist()],
+        "mean of the fields over it": _decimals(mean / std),
+    }
+    settings = {**numbers, **data, "augment": bool(augment), "guidance": _guidance(objective)}
+    _check_alike(settings)
+    with seeded(seed + Part.own().rank, device):
+        generator = torch.Generator().manual_seed(seed)
+        run = Run(model.to(device), objective, quantities, generator, scale, lr, total, settings, monitor=monitor)
+        if checkpoints is not None and resume:
+            _continue(run, checkpoints)
+        elif checkpoints is not None:
+            checkpoints.clear()
+        while run.epoch < epochs:
+            for batch, whole in _batches_left(run, samples, batch_size, augment=augment):
+                losses = run.train_step(batch.to(device), whole)
+                if progress is not None:
+                    progress(run.epoch + 1, run.step, total, losses)
+                if checkpoints is not None and checkpoints.due(run.step):
+                    checkpoints.save(run.step, run.state())
+            run.end_epoch()
+            if validation is not None:
+                run.history.add_validation(run.step, _validate(run, validation))
+            if checkpoints is not None:
+                checkpoints.save(run.step, run.state())
+    return run.history
+
+
+def _batches_left(run: Run, samples: Samples, batch_size: int, *, augment: bool) -> Iterator[tuple[Samples, int]]:
+    """The parts of batches of an epoch, and the sizes of these batches.
+
+    Those of steps already taken are drawn again, for the generator's sake, and left out.
+    """
+
+    def batches() -> Iterator[tuple[Samples, int]]:
+        parts = shuffled_batches(samples, batch_size, generator=run.generator, part=run.part)
+        for step, part in enumerate(parts):
+            whole = min(batch_size, len(samples) - step * batch_size)
+            yield displaced(part, generator=run.generator, part=run.part, whole=whole) if augment else part, whole
+
+    return islice(batches(), run.step - run.epoch * steps_per_epoch(len(samples), batch_size), None)
+
+
+def _continue(run: Run, checkpoints: Checkpoints) -> None:
+    """Bring a run to its newest checkpoint, where there is one."""
+    saved = checkpoints.latest()
+    if saved is not None:
+        check_same_run(checkpoints.directory, saved.get("settings", {}), run.settings)
+        run.restore(saved)
+
+
+def _check_alike(settings: Mapping[str, Any]) -> None:
+    """Require the same run of all processes, on each of them."""
+    for rank, others in enumerate(Ranks().gather(settings)):
+        changed = [
+            f"{name}: {others[name]!r} there, {value!r} here"
+            for name, value in settings.items()
+            if others[name] != value
+        ]
+        if changed:
+            raise OptionError(
+                f"All processes must train on the same samples with the same settings, of which each takes its part of "
+                f"every batch, but those of rank {rank} differ ({'; '.join(changed)}). Pass all samples everywhere."
+            )
+
+
+def _decimals(values: Tensor) -> list[float]:
+    """Decimals enough to tell data apart, and few enough to be those of any number of threads, also of a mean of 0."""
+    return [round(value, 4) + 0.0 for value in values.tolist()]  # 0.0 and not -0.0
+
+
+def _guidance(objective: SpaceObjective | None) -> str:
+    """What decides the guidance, beside its schedule."""
+    if objective is None:
+        return "none"
+    names = "k method orthogonal separation decoders weights memory ridge".split()
+    return repr({name: getattr(objective, name) for name in names} | {"strength": objective.balance.strength})
+
+
+def _validate(run: Run, validation: Samples) -> dict[str, float]:
+    """Held-out scores; those of the quantities from the first solve on."""
+    solved = run.objective is not None and bool(run.objective.resolve_steps)
+    space = run.objective.space if run.objective is not None and solved else None
+    return held_out_scores(read_out(run.model, validation, run.quantities, part=run.part), run.scale, space)
+
+
+def _check(epochs: int, lr: float, objective: SpaceObjective | None, quantities: Quantities | None) -> None:
+    if epochs < 1 or not lr > 0:
+        raise OptionError(f"epochs must be at least 1 and lr positive, got {epochs} and {lr}.")
+    if objective is not None and quantities is None:
+        raise MissingArgumentError(
+            "An objective needs quantities: pass quantities=, a function from a batch to {name: tensor}."
+        )

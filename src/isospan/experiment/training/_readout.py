@@ -1,0 +1,191 @@
+"""What a network makes of samples, in evaluation mode: latents, their moments, reconstruction error, scores."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from isospan._core.processes import Ranks
+from isospan.errors import DegenerateDataError
+from isospan.evaluation._scores import stored_r2
+from isospan.experiment.samples._samples import Samples, field_statistics, slices
+from isospan.experiment.samples._shards import Part
+from isospan.moments import Moments
+from isospan.subspaces._latent_space import LatentSpace
+
+Transform = Callable[[Samples, int], Samples]
+"""Called as ``transform(batch, first)`` with the number of the first sample of the batch."""
+
+Quantities = Callable[[Samples], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """What is known of all samples after they went through an autoencoder.
+
+    Attributes:
+        moments: of the latents and the quantities; None without quantities.
+        squared_error: mean squared error (C,) of each channel.
+    """
+
+    moments: Moments | None
+    squared_error: Tensor
+
+
+@torch.no_grad()
+def read_out(
+    model: nn.Module,
+    samples: Samples,
+    quantities: Quantities | None = None,
+    *,
+    target_covariance: bool = False,
+    batch_size: int | None = None,
+    part: Part | None = None,
+) -> Readout:
+    """Run all samples through an autoencoder; memory does not grow with their number.
+
+    Args:
+        model: maps fields to (reconstruction, latents).
+        samples: the samples, in memory or not.
+        quantities: from a batch to {name: (B, ...)}.
+        target_covariance: whether the moments hold the covariance of the quantities with each other.
+        batch_size: samples that are in memory at a time; see :func:`read_batches`.
+        part: of the batches, what this process runs, where several take the sums over all of them together.
+
+    Example:
+        >>> from isospan.training import ConvAutoencoder
+        >>> samples, quantities = Samples(torch.randn(5, 1, 8, 8)), lambda batch: {"mean": batch.fields.mean((2, 3))}
+        >>> out = read_out(ConvAutoencoder(1, (8, 8), 3, width=4), samples, quantities)
+        >>> float(out.moments.count), out.squared_error.shape
+        (5.0, torch.Size([1]))
+    """
+    moments, errors = None, []
+    part, rows = part or Part(), slices(samples, batch_size)
+    with evaluating(model):
+        for batch in _batches(model, samples, part.dealt(rows)):
+            x, _ = batch.tensors()
+            x_hat, z = model(x)
+            errors.append((x_hat.double() - x).square().mean((2, 3)).sum(0))
+            if quantities is not None:
+                pair = z, quantities(batch)
+                if moments is None:
+                    moments = Moments.of_batches([pair], target_covariance=target_covariance)
+                else:
+                    moments.update(*pair)
+    error = torch.stack(errors).sum(0)
+    if part.size > 1:
+        _take_together_(moments, [error], ignored=part.rank >= len(rows))
+    return Readout(moments, error / len(samples))
+
+
+@torch.no_grad()
+def encoded_moments(
+    model: nn.Module,
+    samples: Samples,
+    quantities: Quantities,
+    *,
+    transform: Transform | None = None,
+    target_covariance: bool = False,
+    batch_size: int | None = None,
+    part: Part | None = None,
+) -> Moments:
+    """Moments of the latents and quantities of all samples, each batch transformed before, as :func:`read_out`.
+
+    Example:
+        >>> from isospan.training import ConvAutoencoder
+        >>> model, samples = ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8))
+        >>> encoded_moments(model, samples, lambda batch: {"mean": batch.fields.mean((2, 3))}).target_dims
+        {'mean': 1}
+    """
+    part, rows = part or Part(), slices(samples, batch_size)
+
+    def encoded() -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        for batch in _batches(model, samples, part.dealt(rows), transform):
+            yield model.encode(batch.tensors()[0]), quantities(batch)  # type: ignore[operator]
+
+    with evaluating(model):
+        moments = Moments.of_batches(encoded(), target_covariance=target_covariance)
+    if part.size > 1:
+        _take_together_(moments, [], ignored=part.rank >= len(rows))
+    return moments
+
+
+@torch.no_grad()
+def encode_samples(
+    model: nn.Module,
+    samples: Samples,
+    quantities: Quantities | None = None,
+    *,
+    transform: Transform | None = None,
+    batch_size: int | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Latents (N, D) and quantities {name: (N, ...)} of all samples, each batch transformed before, in memory.
+
+    Example:
+        >>> from isospan.training import ConvAutoencoder
+        >>> encode_samples(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8)))[0].shape
+        torch.Size([5, 3])
+    """
+    latents, targets = [], []
+    with evaluating(model):
+        for batch in _batches(model, samples, slices(samples, batch_size), transform):
+            latents.append(model.encode(batch.tensors()[0]))  # type: ignore[operator]
+            targets.append(quantities(batch) if quantities else {})
+    return torch.cat(latents), {name: torch.cat([y[name] for y in targets]) for name in targets[0]}
+
+
+def reconstruction_error(readout: Readout, samples: Samples) -> float:
+    r"""Error over variance, mean over channels of :math:`\overline{(\hat x_c - x_c)^2} / \operatorname{var} x_c`."""
+    scale = field_statistics(samples)[1].to(readout.squared_error)
+    return float((readout.squared_error / scale**2).mean())
+
+
+def held_out_scores(readout: Readout, scale: Tensor, space: LatentSpace | None) -> dict[str, float]:
+    r"""The task loss in units of ``scale`` (C,), and :math:`R^2` of each quantity by the space's own decoder.
+
+    Returns:
+        ``{"task": ..., "r2 NAME": ...}``; NaN where a quantity is constant, so that training goes on.
+    """
+    scores = {"task": float((readout.squared_error / scale.flatten().double() ** 2).mean())}
+    if space is None or readout.moments is None:
+        return scores
+    return scores | {f"r2 {name}": _r2(space, readout.moments, name) for name in space.names}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode inside the block and back afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _batches(
+    model: nn.Module, samples: Samples, rows: Sequence[slice], transform: Transform | None = None
+) -> Iterator[Samples]:
+    """Read rows of samples in order, transformed, on the device of the model."""
+    device = next(model.parameters()).device
+    for some in rows:
+        batch = samples[some]
+        yield (transform(batch, some.start) if transform else batch).to(device)
+
+
+def _take_together_(moments: Moments | None, sums: list[Tensor], *, ignored: bool) -> None:
+    """Add up, in place, what the processes have of their batches, but for a process that had none of its own."""
+    if moments is not None:
+        moments.decay_(0.0 if ignored else 1.0).all_reduce_()
+    if sums:
+        torch._foreach_mul_(sums, 0.0 if ignored else 1.0)
+        Ranks().sum_(sums)
+
+
+def _r2(space: LatentSpace, moments: Moments, name: str) -> float:
+    try:
+        return stored_r2(space, moments, name)
+    except DegenerateDataError:
+        return float("nan")

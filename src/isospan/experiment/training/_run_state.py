@@ -1,0 +1,211 @@
+"""One training run, perhaps of several processes: its steps, and all of its state for a checkpoint."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isospan._core.processes import Ranks
+from isospan.errors import NonFiniteError
+from isospan.experiment.samples._samples import Samples
+from isospan.experiment.samples._shards import Part
+from isospan.experiment.training._history import History
+from isospan.experiment.training._readout import Quantities
+from isospan.experiment.training._schedule import learning_rate
+from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided._objective import SpaceObjective
+
+
+@dataclass
+class Run:
+    """A model in training, with what moves it on and what counts its progress.
+
+    Several processes hold the same model. Each passes its part of a batch and gradients are summed, so the weights stay
+    the same on all to the last bit. Buffers that follow the samples, such as running statistics, are those of the
+    first process from the end of an epoch on. All of them call every method.
+
+    Attributes:
+        model: maps fields to (reconstruction, latents).
+        objective: the guidance, if any.
+        quantities: from a batch to targets, with an objective.
+        generator: of the order of samples and of their displacements.
+        scale: standard deviation (C, 1, 1) of the channels, the unit of the task loss.
+        lr: the highest learning rate.
+        total: steps of the whole run.
+        settings: what must be the same for the run to be continued.
+        epoch: epochs done.
+        step: steps done.
+        history: losses so far.
+        monitor: follows the subspaces, if any does.
+        part: what this process takes of every batch.
+    """
+
+    model: nn.Module
+    objective: SpaceObjective | None
+    quantities: Quantities | None
+    generator: torch.Generator
+    scale: Tensor
+    lr: float
+    total: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    epoch: int = 0
+    step: int = 0
+    history: History = field(default_factory=History)
+    monitor: SubspaceMonitor | None = None
+    part: Part = field(default_factory=Part.own)
+
+    def __post_init__(self) -> None:
+        """Make the optimiser, set training mode, and take the model of the first process."""
+        self.ranks = Ranks()
+        self._take_from_first([*self.model.parameters(), *self.model.buffers()])
+        self.epoch_generator = self.generator.get_state()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr)
+        self.model.train()
+        if self.objective is not None:
+            self.objective.to(self.scale.device).train()
+
+    def train_step(self, batch: Samples, whole: int) -> dict[str, float]:
+        """Take one step of the optimiser and return its losses.
+
+        Args:
+            batch: the rows of this process.
+            whole: samples of the batch on all processes together.
+        """
+        started = time.perf_counter()
+        self.step += 1
+        loss, losses = self._loss(batch, whole)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._average_gradients()
+        self.optimizer.step()
+        self.history.add(self.step, losses)
+        self._follow()
+        self.history.seconds += time.perf_counter() - started
+        return losses
+
+    def end_epoch(self) -> None:
+        """Count an epoch; the objective re-solves where its schedule says so."""
+        self.epoch += 1
+        self._take_from_first(list(self.model.buffers()))
+        self.epoch_generator = self.generator.get_state()
+        if self.objective is not None:
+            self.objective.end_epoch()
+            self.history.resolve_steps = list(self.objective.resolve_steps)
+            self._follow()
+
+    def state(self) -> dict[str, Any]:
+        """All that continuing bit for bit needs; the generator as it was when the epoch began."""
+        self._take_from_first(list(self.model.buffers()))
+        if self.objective is not None:
+            self.objective.settle()
+        return {
+            "settings": dict(self.settings),
+            "epoch": self.epoch,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "objective": None if self.objective is None else self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.epoch_generator,
+            "global_generators": self.ranks.gather(self._global_generators()),
+            "history": self.history.state_dict(),
+            "monitor": None if self.monitor is None else self.monitor.state_dict(),
+            "terms": {} if self.objective is None else dict(self.objective.terms),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state that :meth:`state` gave."""
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.model.load_state_dict(state["model"])
+        if self.objective is not None:
+            self.objective.load_state_dict(state["objective"])
+            terms = state.get("terms", {})
+            self.objective.terms = {name: value.to(self.scale.device) for name, value in terms.items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.epoch_generator = state["generator"]
+        if self.part.rank < len(state["global_generators"]):
+            self._set_global_generators(*state["global_generators"][self.part.rank])
+        self.history = History.from_state_dict(state["history"])
+        if self.monitor is not None and state.get("monitor") is not None:
+            self.monitor.load_state_dict(state["monitor"])
+
+    def _follow(self) -> None:
+        if self.monitor is not None and self.objective is not None:
+            self.monitor.update(self.objective)
+
+    def _loss(self, batch: Samples, whole: int) -> tuple[Tensor, dict[str, float]]:
+        r"""The share of this process in the loss, times their number R since gradients are averaged; and all losses.
+
+        .. math:: L_r = R \, \frac{1}{B C H W} \sum_{b \in r} \| (\hat x_b - x_b) / \sigma \|^2
+        """
+        x, _ = batch.tensors()
+        x_hat, z = self.model(x)
+        idle, error = not self.part.count(whole), ((x_hat - x) / self.scale).square()
+        own = (error[:0] if idle else error).sum() / (whole * x[0].numel())
+        task = self._summed(own.detach())
+        self._check_finite(task)
+        if self.objective is None or self.quantities is None:
+            return own * self.part.size, {"task": float(task)}
+        y = self.quantities(batch)
+        if idle:
+            z, y = z[:0], {name: q[:0] for name, q in y.items()}
+        total = self.objective.total(own * self.part.size, z, y)
+        self._check_finite(total)
+        self.objective.terms |= {"task": task}
+        terms = {name: float(value) for name, value in self.objective.terms.items()}
+        guidance = {"guidance": terms.pop("total")} if "total" in terms else {}
+        return total, {"task": float(task)} | guidance | terms
+
+    def _summed(self, value: Tensor) -> Tensor:
+        """A number summed over the processes, so that all of them see the same and go on or stop together."""
+        value = value.clone()
+        if self.part.size > 1:
+            self.ranks.sum_([value])
+        return value
+
+    def _average_gradients(self) -> None:
+        if self.part.size == 1:
+            return
+        for gradients in _by_dtype([p.grad for p in self.model.parameters() if p.grad is not None]):
+            self.ranks.sum_(gradients)
+            torch._foreach_div_(gradients, self.part.size)
+
+    @torch.no_grad()
+    def _take_from_first(self, tensors: list[Tensor]) -> None:
+        if self.part.size > 1:
+            for alike in _by_dtype(tensors):
+                self.ranks.broadcast_(alike)
+
+    def _global_generators(self) -> list[Tensor]:
+        device = self.scale.device
+        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+    def _set_global_generators(self, cpu: Tensor, cuda: Tensor | None = None) -> None:
+        torch.set_rng_state(cpu)
+        if cuda is not None and self.scale.device.type == "cuda":
+            torch.cuda.set_rng_state(cuda, self.scale.device)
+
+    def _rate(self) -> float:
+        return learning_rate(self.step, self.total, lr=self.lr)
+
+    def _check_finite(self, loss: Tensor) -> None:
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteError(
+                f"Training diverged: the loss is {float(loss.detach())} at step {self.step} of {self.total}, at a "
+                f"learning rate of {self._rate():.3g}. Lower the learning rate (lr={self.lr / 10:.3g}), or look for "
+                "extreme values in the fields and quantities."
+            )
+
+
+def _by_dtype(tensors: list[Tensor]) -> list[list[Tensor]]:
+    """Tensors that fit into one message."""
+    alike = defaultdict[torch.dtype, list[Tensor]](list)
+    for tensor in tensors:
+        alike[tensor.dtype].append(tensor)
+    return list(alike.values())

@@ -1,0 +1,11 @@
+"""Guidance in a training loop: your own, that of Lightning, or that of transformers.
+
+:mod:`isospan.integrations.lightning` and :mod:`isospan.integrations.transformers` need those packages installed.
+"""
+
+from isospan._core.trees import load_tree, save_tree
+from isospan.integrations._checkpoints import Checkpoints
+from isospan.integrations._guide import Guide
+from isospan.integrations._means import Means
+
+__all__ = ["Checkpoints", "Guide", "Means", "load_tree", "save_tree"]
