@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from isospan.datasets import decaying_turbulence
-from isospan.guided import LatentSpace, SpaceObjective, evaluate, input_to_quantity, minimal_latent_dim, solve_dims
+from isospan.guided import LatentSpace, SpaceObjective, evaluate, minimal_latent_dim, solve_dims
+from isospan.quantities import combine
 from isospan.quantities.fields import strain_rate_from_vorticity, stream_function
 
 QUICK = bool(os.environ.get("ISOSPAN_QUICK"))
@@ -35,7 +36,7 @@ dims = solve_dims(targets, max_bins=6, bin_thresholds=0.95, k_thresholds=0.9, k_
 n = dims["flow"][0]
 k = {name: k_q for name, (_, k_q) in dims.items()}
 D = minimal_latent_dim(k, free_frac=0.3)
-quantities = input_to_quantity(n, "avg", flow, strain)
+quantities = combine(flow, strain).pooled(n)
 print(f"{n} x {n} bins, subspaces of {k} dimensions, latent of {D}")
 
 # [network]

@@ -28,7 +28,12 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import isospan", "import isospan.guided", "import isospan.experiment, isospan.integrations, isospan.datasets", "import isospan.groups"],
+    [
+        "import isospan",
+        "import isospan.guided",
+        "import isospan.experiment, isospan.integrations, isospan.datasets",
+        "import isospan.groups",
+    ],
 )
 def test_importing_loads_nothing_that_only_some_users_need(statement: str) -> None:
     assert not loaded_by(statement) & set(HEAVY)

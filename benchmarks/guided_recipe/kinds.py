@@ -11,7 +11,7 @@ from isospan.datasets import _cahn_hilliard as cahn_hilliard
 from isospan.datasets import cached, decaying_turbulence
 from isospan.experiment.samples import Samples
 from isospan.guided import fields
-from isospan.quantities._pooling import spatial_pool_targets
+from isospan.quantities import pool
 
 SIZE = 64
 N_BINS = 6
@@ -35,7 +35,7 @@ class Kind:
     def targets(self, samples: Samples) -> dict[str, Tensor]:
         """Quantities pooled to 6x6, {name: (B, 1, 6, 6)}."""
         x, _ = samples.tensors()
-        return {name: spatial_pool_targets(quantity(x), N_BINS) for name, quantity in self.quantities.items()}
+        return {name: pool(quantity(x), N_BINS) for name, quantity in self.quantities.items()}
 
 
 def random_fields(n: int, *, size: int = SIZE, seed: int = 0, slope: float = 6.0, cutoff: float = 2.5) -> Tensor:

@@ -13,7 +13,7 @@ from isospan.errors import DegenerateDataError, DimensionError, NameMismatchErro
 from isospan.experiment import AuditConfig, audit
 from isospan.experiment.samples import Samples, hold_out
 from isospan.guided import LatentSpace, evaluate
-from isospan.quantities._pooling import pool
+from isospan.quantities import pool
 
 xarray = pytest.importorskip("xarray")
 

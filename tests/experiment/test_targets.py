@@ -8,7 +8,7 @@ import torch
 from isospan.errors import DegenerateDataError, DtypeError, OptionError, ShapeError
 from isospan.experiment._targets import Targets, parse_quantities, split_assignment
 from isospan.experiment.samples import Samples
-from isospan.quantities._pooling import pool
+from isospan.quantities import pool
 from isospan.quantities.fields import gradient_x
 
 

@@ -17,7 +17,7 @@ from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, tra
 from isospan.experiment._data import read_source
 from isospan.experiment._output import decoded_path, write_decoded, write_edited
 from isospan.experiment._use import parse_change
-from isospan.quantities._pooling import pool
+from isospan.quantities import pool
 from isospan.quantities.fields import local_mean
 from isospan.subspaces import LatentSpace
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isospan import guided, linalg, symmetric
+from isospan import guided, linalg, quantities, symmetric
 from isospan.errors import IsospanError
 from isospan.groups import DihedralGroup
 from isospan.moments import Moments
@@ -99,8 +99,7 @@ CALLS = {
     "optimal_bins": lambda z, y, k: guided.optimal_bins(y_of(y), k),
     "solve_dims": lambda z, y, k: guided.solve_dims(y_of(y), 4, 0.9, 0.9),
     "minimal_latent_dim": lambda z, y, k: guided.minimal_latent_dim(k, Q=2),
-    "pool": lambda z, y, k: guided.pool(y, k),
-    "pool_targets": lambda z, y, k: guided.pool_targets(y, 2),
+    "pool": lambda z, y, k: quantities.pool(y, k),
     "EverySteps": lambda z, y, k: guided.EverySteps(k),
     "ExponentialSchedule": lambda z, y, k: guided.ExponentialSchedule(k),
     "mean": lambda z, y, k: symmetric.mean(z, REP),
@@ -126,7 +125,6 @@ PASSES_NAN = {
     "alignment_loss",
     "combined_loss",
     "pool",
-    "pool_targets",
 }
 """Documented to let NaN and infinity through, since looking for them costs time in every step."""
 

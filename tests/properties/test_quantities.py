@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isospan.guided import compute_Q, ensure_dim, input_to_quantity, pool
+from isospan.compat.spacelearn.data import ensure_dim
+from isospan.quantities import combine, pool
 from isospan.quantities.fields import BUILTIN_QUANTITIES
 
 from .strategies import dtypes, eps, laid_out, layouts, near, normal, seeds, unchanged, units
@@ -59,10 +60,10 @@ def test_functions_get_the_arguments_that_they_name(seed, n, n_other, order):
     arguments = {name: normal(seed + i, 2, 1, 4, 4) for i, name in enumerate(["u", "v", "w"])}
     given_in_order = {name: arguments[name] for name in order}
     functions = {"sum": lambda u, v: u + v, "double": lambda w: 2 * w}
-    computed = compute_Q(**functions)(**given_in_order)
+    computed = combine(**functions)(**given_in_order)
     near(computed["sum"], arguments["u"] + arguments["v"], 0.0)
     near(computed["double"], 2 * arguments["w"], 0.0)
-    pooled = input_to_quantity({"sum": n, "double": n_other}, "avg", **functions)(**given_in_order)
+    pooled = combine(**functions).pooled({"sum": n, "double": n_other})(**given_in_order)
     near(pooled["sum"], naive(computed["sum"], n, "avg"), 1e-14)
     near(pooled["double"], naive(computed["double"], n_other, "avg"), 1e-14)
     x = normal(seed, *[2] * n)

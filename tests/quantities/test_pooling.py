@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from isospan.compat.spacelearn.data import pool_targets, spatial_pool_targets
 from isospan.errors import DtypeError, OptionError, ShapeError
-from isospan.quantities._pooling import pool, pool_targets, spatial_pool_targets
+from isospan.quantities import pool
 
 SHAPES = [(3, 17), (2, 3, 12, 8), (2, 1, 7, 10), (2, 2, 5, 6, 9)]
 

@@ -16,7 +16,7 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
-from isospan.quantities._pooling import pool
+from isospan.quantities import pool
 from isospan.settings import config
 from isospan.sizing import k_per_q, optimal_bins, solve_dims
 

@@ -14,7 +14,7 @@ from isospan.errors import IsospanError, OptionError, ShapeError
 from isospan.experiment._loading import load_object, reference_to
 from isospan.experiment._names import check_quantity_names
 from isospan.experiment.samples import Samples
-from isospan.quantities._pooling import pool
+from isospan.quantities import pool
 from isospan.quantities.fields import BUILTIN_QUANTITIES, Spacing, divergence, kinetic_energy, strain_rate, vorticity
 
 ARRAY = "array:"

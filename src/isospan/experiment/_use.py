@@ -33,7 +33,7 @@ from isospan.experiment.networks._description import Encoder, load_network
 from isospan.experiment.samples import Samples, select
 from isospan.experiment.samples._samples import read_batches
 from isospan.experiment.training import encode_samples, encoded_moments
-from isospan.quantities._pooling import pool
+from isospan.quantities import pool
 from isospan.quantities.fields import BUILTIN_QUANTITIES
 from isospan.subspaces._latent_space import BY_QUANTITY, LatentSpace
 

@@ -12,8 +12,7 @@ from isospan.guided.losses import (
     isotropy_loss,
     stability_loss,
 )
-from isospan.quantities._functions import compute_Q, ensure_dim, input_to_quantity, to_device
-from isospan.quantities._pooling import pool, pool_targets, spatial_pool_targets
+from isospan.quantities import combine, pool
 from isospan.sizing import (
     ThresholdSweep,
     k_per_q,
@@ -40,31 +39,26 @@ __all__ = [
     "SubspaceMonitor",
     "ThresholdSweep",
     "alignment_loss",
+    "combine",
     "combined_loss",
-    "compute_Q",
     "decoders_from_moments",
     "disentanglement_loss",
     "disentanglement_loss_original",
-    "ensure_dim",
     "evaluate",
     "evaluate_moments",
     "fit_decoders",
-    "input_to_quantity",
     "isotropy_loss",
     "k_per_q",
     "minimal_latent_dim",
     "optimal_bins",
     "pool",
-    "pool_targets",
     "principal_directions",
     "solve_dims",
     "solve_from_moments",
     "solve_subspaces",
     "space_from_moments",
-    "spatial_pool_targets",
     "stability_loss",
     "subspace_change",
     "subspaces",
     "threshold_sweep",
-    "to_device",
 ]

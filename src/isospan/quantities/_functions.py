@@ -10,15 +10,12 @@ from torch import Tensor
 
 from isospan._core.checks import check_count, check_names
 from isospan.errors import MissingArgumentError, NameMismatchError, OptionError
-from isospan.quantities._decorators import ensure_dim, to_device
 from isospan.quantities._pooling import PoolingMode, pool_quantity
-
-__all__ = ["compute_Q", "ensure_dim", "input_to_quantity", "to_device"]
 
 Function = Callable[..., Any]
 
 
-def compute_Q(*functions: Function, **named_functions: Function) -> Callable[..., dict[str, Any]]:
+def combine(*functions: Function, **named_functions: Function) -> "CombinedQuantities":
     """Combine functions into one that calls each with the arguments it names and returns {name: result}.
 
     Arguments that a function does not name are not passed to it; a function that takes ``**kwargs`` gets all of them.
@@ -29,8 +26,7 @@ def compute_Q(*functions: Function, **named_functions: Function) -> Callable[...
         named_functions: registered under the keyword.
 
     Returns:
-        ``quantities(**kwargs)`` → {name: result}, in the order of registration. It raises
-        :class:`~isospan.errors.MissingArgumentError`, which names the function and the argument, where one is missing.
+        ``quantities(**kwargs)`` → {name: result}, in the order of registration.
 
     Raises:
         TypeError: two functions annotate one argument differently. Arguments without annotation fit any.
@@ -42,57 +38,75 @@ def compute_Q(*functions: Function, **named_functions: Function) -> Callable[...
         >>> import torch
         >>> def scaled(field: torch.Tensor, factor: float):
         ...     return factor * field
-        >>> quantities = compute_Q(scaled, energy=lambda field: field**2 / 2)
+        >>> quantities = combine(scaled, energy=lambda field: field**2 / 2)
         >>> quantities(field=torch.tensor([1.0, 2.0]), factor=3.0)
         {'scaled': tensor([3., 6.]), 'energy': tensor([0.5000, 2.0000])}
     """
-    registry = [_Quantity(name, f, _parameters(name, f)) for name, f in _named(functions, named_functions).items()]
-    _check_annotations(registry)
-
-    def quantities(**kwargs: Any) -> dict[str, Any]:
-        return {quantity.name: quantity(kwargs) for quantity in registry}
-
-    return quantities
+    named = _named(functions, named_functions)
+    combined = CombinedQuantities(tuple(_Quantity(name, f, _parameters(name, f)) for name, f in named.items()))
+    _check_annotations(combined.quantities)
+    return combined
 
 
-def input_to_quantity(
-    n_bins: int | Mapping[str, int], mode: PoolingMode, *functions: Function, **named_functions: Function
-) -> Callable[..., dict[str, Tensor]]:
-    """Combine functions as :func:`compute_Q` does, and pool each result as :func:`~isospan.quantities.pool` does.
-
-    Args:
-        n_bins: bins along each spatial axis, the same for all or {name: n} with the names of all functions.
-        mode: ``"avg"`` or ``"max"``.
-        functions: registered under their ``__name__``; each returns (B, S), (B, C, H, W) or (B, C, D, H, W).
-        named_functions: registered under the keyword.
-
-    Returns:
-        ``quantities(**kwargs)`` → {name: pooled tensor}. It raises :class:`~isospan.errors.ShapeError`,
-        :class:`~isospan.errors.DtypeError` or :class:`~isospan.errors.OptionError` where a result cannot be pooled,
-        which names the quantity.
-
-    Raises:
-        NameMismatchError: the names of n_bins are not those of the functions.
-        OptionError: a number of bins is not a whole number of at least 1.
+@dataclass(frozen=True, repr=False)
+class CombinedQuantities:
+    """Functions that are called together; :func:`combine` makes one.
 
     Example:
-        >>> import torch
-        >>> def gradient(field):
-        ...     return field.diff(dim=-1)
-        >>> quantities = input_to_quantity({"gradient": 4, "mean": 2}, "avg", gradient, mean=lambda field: field)
-        >>> {name: tuple(y.shape) for name, y in quantities(field=torch.zeros(8, 1, 16, 16)).items()}
-        {'gradient': (8, 1, 4, 4), 'mean': (8, 1, 2, 2)}
+        >>> combine(energy=lambda field: field**2 / 2)
+        CombinedQuantities(energy)
     """
-    names = list(_named(functions, named_functions))
-    bins = dict(n_bins) if isinstance(n_bins, Mapping) else dict.fromkeys(names, n_bins)
-    check_names(names, bins, what="n_bins", against="the functions")
-    bins = {name: check_count(n, what=f"n_bins of quantity {name!r}") for name, n in bins.items()}
-    compute = compute_Q(*functions, **named_functions)
 
-    def quantities(**kwargs: Any) -> dict[str, Tensor]:
-        return {name: pool_quantity(name, y, bins[name], mode) for name, y in compute(**kwargs).items()}
+    quantities: "tuple[_Quantity, ...]"
 
-    return quantities
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the quantities, in the order of registration."""
+        return tuple(quantity.name for quantity in self.quantities)
+
+    def __call__(self, **kwargs: Any) -> dict[str, Any]:
+        """Return {name: result}.
+
+        Raises:
+            MissingArgumentError: an argument without a default was not passed.
+        """
+        return {quantity.name: quantity(kwargs) for quantity in self.quantities}
+
+    def __repr__(self) -> str:
+        """Name the quantities."""
+        return f"CombinedQuantities({', '.join(self.names)})"
+
+    def pooled(self, n: int | Mapping[str, int], mode: PoolingMode = "avg") -> Callable[..., dict[str, Tensor]]:
+        """Return the function that also pools each result as :func:`~isospan.quantities.pool` does.
+
+        Args:
+            n: pooled resolution along each spatial axis, the same for all or {name: n} with the names of all functions.
+            mode: ``"avg"`` or ``"max"``.
+
+        Returns:
+            ``quantities(**kwargs)`` → {name: pooled tensor}. Each function must return (B, S), (B, C, H, W) or
+            (B, C, D, H, W). An error of pooling names the quantity.
+
+        Raises:
+            NameMismatchError: the names of n are not those of the functions.
+            OptionError: a resolution is not a whole number of at least 1.
+
+        Example:
+            >>> import torch
+            >>> def gradient(field):
+            ...     return field.diff(dim=-1)
+            >>> quantities = combine(gradient, mean=lambda field: field).pooled({"gradient": 4, "mean": 2})
+            >>> {name: tuple(y.shape) for name, y in quantities(field=torch.zeros(8, 1, 16, 16)).items()}
+            {'gradient': (8, 1, 4, 4), 'mean': (8, 1, 2, 2)}
+        """
+        resolution = dict(n) if isinstance(n, Mapping) else dict.fromkeys(self.names, n)
+        check_names(self.names, resolution, what="n", against="the functions")
+        resolution = {name: check_count(n, what=f"n of quantity {name!r}") for name, n in resolution.items()}
+
+        def quantities(**kwargs: Any) -> dict[str, Tensor]:
+            return {name: pool_quantity(name, y, resolution[name], mode) for name, y in self(**kwargs).items()}
+
+        return quantities
 
 
 @dataclass(frozen=True)

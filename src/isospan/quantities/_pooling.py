@@ -1,4 +1,4 @@
-"""Pooling of quantities to a fixed number of bins along each spatial axis."""
+"""Pooling of quantities to a fixed resolution along each spatial axis."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -22,7 +22,7 @@ _POOLS: dict[tuple[str, int], Callable[..., Tensor]] = {
 }
 
 
-def pool(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
+def pool(x: Tensor, n: int, mode: PoolingMode = "avg") -> Tensor:
     r"""Pool every spatial axis to n bins: the mean or the maximum over each bin.
 
     Bin i of n on an axis of length L covers the points :math:`\lfloor iL/n \rfloor` to
@@ -31,7 +31,7 @@ def pool(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
 
     Args:
         x: series (B, S), fields (B, C, H, W) or volumes (B, C, D, H, W).
-        n_bins: bins n along each spatial axis, at least 1.
+        n: pooled resolution n along each spatial axis, at least 1.
         mode: ``"avg"`` or ``"max"``.
 
     Returns:
@@ -39,7 +39,7 @@ def pool(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
 
     Raises:
         ShapeError: x has another number of dimensions, or an empty spatial axis.
-        OptionError: another mode, or n_bins is not a whole number of at least 1.
+        OptionError: another mode, or n is not a whole number of at least 1.
         DtypeError: x is not floating point.
 
     Example:
@@ -56,57 +56,25 @@ def pool(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
             f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected (B, S), (B, C, H, W) or "
             "(B, C, D, H, W); add or flatten axes before pooling."
         )
-    return _pool_spatial(x, n_bins, mode, axes=_SPATIAL_AXES[x.dim()])
+    return _pool_spatial(x, n, mode, axes=_SPATIAL_AXES[x.dim()])
 
 
-def spatial_pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
-    """Pool fields (B, C, H, W) to (B, C, n, n); the 4-D case of :func:`pool`, with its errors.
-
-    Example:
-        >>> import torch
-        >>> spatial_pool_targets(torch.arange(16.0).reshape(1, 1, 4, 4), 2).flatten()
-        tensor([ 2.5000,  4.5000, 10.5000, 12.5000])
-    """
-    x = as_tensor(x)
-    _check_dim(x, 4, "(B, C, H, W)")
-    return _pool_spatial(x, n_bins, mode, axes=2)
-
-
-def pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
-    """Pool series (B, S) to (B, n); the 2-D case of :func:`pool`, with its errors.
-
-    Example:
-        >>> import torch
-        >>> pool_targets(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2, "max")
-        tensor([[3., 7.]])
-    """
-    x = as_tensor(x)
-    _check_dim(x, 2, "(B, S)")
-    return _pool_spatial(x, n_bins, mode, axes=1)
-
-
-def pool_quantity(name: str, y: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
+def pool_quantity(name: str, y: Tensor, n: int, mode: PoolingMode = "avg") -> Tensor:
     """Pool as :func:`pool` does; its errors name the quantity."""
     y = as_tensor(y)
     if not isinstance(y, Tensor):
         raise DtypeError(f"Quantity {name!r} must be a torch.Tensor to be pooled, got {type(y).__name__}.")
     try:
-        return pool(y, n_bins, mode)
+        return pool(y, n, mode)
     except (ShapeError, DtypeError, OptionError) as error:
         raise type(error)(f"{error} (quantity {name!r})") from error
 
 
-def _pool_spatial(x: Tensor, n_bins: int, mode: str, *, axes: int) -> Tensor:
+def _pool_spatial(x: Tensor, n: int, mode: str, *, axes: int) -> Tensor:
     if (mode, axes) not in _POOLS:
         raise OptionError(f"Invalid mode: {mode!r}. Choose 'avg' or 'max'.")
-    n = check_count(n_bins, what="n_bins")
+    n = check_count(n, what="n")
     if 0 in x.shape[-axes:]:
         raise ShapeError(f"Every spatial axis needs at least one point, got shape {tuple(x.shape)}.")
     pooled = _POOLS[mode, axes](x.reshape(-1, 1, *x.shape[-axes:]), (n,) * axes)
     return pooled.reshape(*x.shape[:-axes], *(n,) * axes)
-
-
-def _check_dim(x: Tensor, dim: int, layout: str) -> None:
-    check_floating(x, what="A field to pool")
-    if x.dim() != dim:
-        raise ShapeError(f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected {dim}, {layout}.")

@@ -5,7 +5,7 @@ import math
 
 from isospan._core.checks import check_count
 from isospan.errors import OptionError
-from isospan.quantities._pooling import PoolingMode
+from isospan.quantities import PoolingMode
 from isospan.sizing._modes import Threshold, check_thresholds, count_modes, resolve_thresholds
 from isospan.sizing._spectra import Quantities, spectra_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isospan.errors import OptionError
-from isospan.quantities._pooling import PoolingMode
+from isospan.quantities import PoolingMode
 from isospan.sizing._dims import bins_for, check_max_bins, shared_maximum
 from isospan.sizing._latent_dim import minimal_latent_dim
 from isospan.sizing._modes import check_thresholds, count_modes

@@ -15,7 +15,7 @@ from isospan.guided._monitor import SubspaceMonitor
 from isospan.guided._objective import SpaceObjective
 from isospan.guided._schedules import ExponentialSchedule
 from isospan.integrations import Checkpoints
-from isospan.quantities._pooling import pool
+from isospan.quantities import pool
 
 
 def fields(n=24, channels=1):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from isospan.compat.spacelearn.data import ensure_dim, to_device
 from isospan.errors import NameMismatchError, OptionError
-from isospan.quantities._decorators import ensure_dim, to_device
 
 
 def dims_of(a, b, *rest, scale=1, **extra):
