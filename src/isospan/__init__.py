@@ -1,64 +1,117 @@
-"""Latent spaces with structure that is known beforehand.
+"""Latent spaces with structure that is known beforehand: guided subspaces, symmetry, and both.
 
-The names that a training loop needs are here; each room has its own table of contents: :mod:`isospan.guided`,
-:mod:`isospan.groups`, :mod:`isospan.representations`, :mod:`isospan.nn`, :mod:`isospan.moments`, :mod:`isospan.linalg`,
-:mod:`isospan.training`, :mod:`isospan.datasets`, :mod:`isospan.experiment.reports`.
-They load when first used, so that ``isospan --help`` need not wait for torch.
+Subpackages and the names that a training loop needs load when they are first used. So ``import isospan as iso`` is
+cheap, and ``iso.nn`` or ``iso.groups`` need no further import.
+
+Example:
+    >>> import isospan as iso
+    >>> iso.nn.Linear(rep := iso.CyclicGroup(4).regular_representation, rep).coefficients.shape
+    torch.Size([4])
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isospan import (
+        compat,
+        datasets,
+        errors,
+        evaluation,
+        experiment,
+        groups,
+        guided,
+        integrations,
+        linalg,
+        models,
+        moments,
+        nn,
+        plotting,
+        quantities,
+        representations,
+        settings,
+        sizing,
+        subspaces,
+        symmetric,
+        testing,
+    )
+    from isospan.evaluation import Evaluation, evaluate
+    from isospan.groups import SO2, SO3, CyclicGroup, DihedralGroup, IcosahedralGroup
     from isospan.guided import (
         EveryEpochs,
         EverySteps,
         ExponentialSchedule,
-        LatentSpace,
-        Space,
         SpaceObjective,
-        combine,
+        SubspaceMonitor,
         combined_loss,
-        evaluate,
-        fit_decoders,
-        minimal_latent_dim,
-        pool,
-        solve_dims,
-        solve_from_moments,
-        solve_subspaces,
-        threshold_sweep,
     )
+    from isospan.models import EMLP, IMLP
     from isospan.moments import Moments
-    from isospan.settings import config
+    from isospan.quantities import combine, pool
+    from isospan.representations import Representation, directsum
+    from isospan.sizing import minimal_latent_dim, solve_dims, threshold_sweep
+    from isospan.subspaces import LatentSpace, fit_decoders, solve_subspaces, space_from_moments
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "EveryEpochs",
-    "EverySteps",
-    "ExponentialSchedule",
-    "LatentSpace",
-    "Moments",
-    "Space",
-    "SpaceObjective",
-    "combine",
-    "combined_loss",
-    "config",
-    "evaluate",
-    "fit_decoders",
-    "minimal_latent_dim",
-    "pool",
-    "solve_dims",
-    "solve_from_moments",
-    "solve_subspaces",
-    "threshold_sweep",
-]
+_SUBPACKAGES = (
+    "compat",
+    "datasets",
+    "errors",
+    "evaluation",
+    "experiment",
+    "groups",
+    "guided",
+    "integrations",
+    "linalg",
+    "models",
+    "moments",
+    "nn",
+    "plotting",
+    "quantities",
+    "representations",
+    "settings",
+    "sizing",
+    "subspaces",
+    "symmetric",
+    "testing",
+)
 
-_ROOMS = {"Moments": "isospan.moments", "config": "isospan.settings"}
+_HOMES = {
+    "evaluation": ("Evaluation", "evaluate"),
+    "groups": ("CyclicGroup", "DihedralGroup", "IcosahedralGroup", "SO2", "SO3"),
+    "guided": (
+        "EveryEpochs",
+        "EverySteps",
+        "ExponentialSchedule",
+        "SpaceObjective",
+        "SubspaceMonitor",
+        "combined_loss",
+    ),
+    "models": ("EMLP", "IMLP"),
+    "moments": ("Moments",),
+    "quantities": ("combine", "pool"),
+    "representations": ("Representation", "directsum"),
+    "sizing": ("minimal_latent_dim", "solve_dims", "threshold_sweep"),
+    "subspaces": ("LatentSpace", "fit_decoders", "solve_subspaces", "space_from_moments"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    *sorted(_HOME_OF),
+    *_SUBPACKAGES,
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name of this page from its room."""
-    if name not in __all__:
-        raise AttributeError(f"module 'isospan' has no attribute {name!r}")
-    return getattr(import_module(_ROOMS.get(name, "isospan.guided")), name)
+    """Load a subpackage, or a name from its subpackage."""
+    if name in _SUBPACKAGES:
+        return import_module(f"isospan.{name}")
+    if name in _HOME_OF:
+        return getattr(import_module(f"isospan.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module 'isospan' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return what tab completion shows: the names of the API and the version."""
+    return [*__all__, "__version__"]
