@@ -71,3 +71,32 @@ def test_the_lowest_releases_that_are_tested_are_those_that_are_allowed() -> Non
         name: bounds[name] for name in pins
     }
     assert all(s.operator == "==" for pin in pins.values() for s in pin.specifier)
+
+
+PACKAGES = ["isospan", *(m.name for m in pkgutil.walk_packages(isospan.__path__, "isospan.") if m.ispkg)]
+PUBLIC_MODULES = {
+    "isospan": {"errors", "settings", "testing"},
+    "isospan.integrations": {"lightning", "transformers"},  # which import what only some have installed
+    "isospan.compat.spacelearn": {"data", "loss", "optim", "settings", "util"},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGES if "._" not in name])
+def test_dir_of_a_package_shows_its_api_and_nothing_else(name: str) -> None:
+    package = importlib.import_module(name)
+    below = [module for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+    modules = {module.name for module in below if not module.ispkg}
+    assert modules <= PUBLIC_MODULES.get(name, set())
+    shown = {entry for entry in dir(package) if not entry.startswith("_")}
+    assert shown <= {*getattr(package, "__all__", []), *(module.name for module in below)}
+
+
+def test_the_subpackages_and_names_of_both_halves_need_no_further_import() -> None:
+    """A fresh interpreter, where nothing else has imported the subpackages."""
+    program = """
+import isospan as iso
+iso.nn.Linear, iso.groups.SO3, iso.guided.SpaceObjective, iso.symmetric.lstsq, iso.experiment.train
+print(len([name for name in iso.__all__ if not hasattr(getattr(iso, name), "__path__")]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 20 <= int(done.stdout) <= 35

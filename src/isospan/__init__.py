@@ -54,28 +54,55 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = (
+__all__ = [
+    "EMLP",
+    "IMLP",
+    "SO2",
+    "SO3",
+    "CyclicGroup",
+    "DihedralGroup",
+    "Evaluation",
+    "EveryEpochs",
+    "EverySteps",
+    "ExponentialSchedule",
+    "IcosahedralGroup",
+    "LatentSpace",
+    "Moments",
+    "Representation",
+    "SpaceObjective",
+    "SubspaceMonitor",
+    "combine",
+    "combined_loss",
     "compat",
     "datasets",
+    "directsum",
     "errors",
+    "evaluate",
     "evaluation",
     "experiment",
+    "fit_decoders",
     "groups",
     "guided",
     "integrations",
     "linalg",
+    "minimal_latent_dim",
     "models",
     "moments",
     "nn",
     "plotting",
+    "pool",
     "quantities",
     "representations",
     "settings",
     "sizing",
+    "solve_dims",
+    "solve_subspaces",
+    "space_from_moments",
     "subspaces",
     "symmetric",
     "testing",
-)
+    "threshold_sweep",
+]
 
 _HOMES = {
     "evaluation": ("Evaluation", "evaluate"),
@@ -97,19 +124,14 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
-    *sorted(_HOME_OF),
-    *_SUBPACKAGES,
-]
-
 
 def __getattr__(name: str) -> Any:
     """Load a subpackage, or a name from its subpackage."""
-    if name in _SUBPACKAGES:
-        return import_module(f"isospan.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'isospan' has no attribute {name!r}")
     if name in _HOME_OF:
         return getattr(import_module(f"isospan.{_HOME_OF[name]}"), name)
-    raise AttributeError(f"module 'isospan' has no attribute {name!r}")
+    return import_module(f"isospan.{name}")
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,7 @@ class Encoder(nn.Module):
         ({"latent": 0}, "'auto' or a whole number of at least 1, got 0"),
         ({"latent": "many"}, "got 'many'"),
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"augment": True}, "Only periodic fields can be displaced"),
+        ({"augment": True}, "Only periodic fields can be shifted"),
     ],
 )
 def test_settings_that_cannot_be(changes, message):
@@ -39,10 +39,10 @@ def test_the_record_holds_what_decides_the_result_and_nothing_else():
     assert record()["files"] == ["y.nc"]
 
 
-def test_periodic_fields_are_displaced_unless_told_otherwise():
-    assert TrainConfig(quantities={}, periodic=True).displaces
-    assert not TrainConfig(quantities={}, periodic=True, augment=False).displaces
-    assert not TrainConfig(quantities={}).displaces
+def test_periodic_fields_are_shifted_by_default():
+    assert TrainConfig(quantities={}, periodic=True).augments
+    assert not TrainConfig(quantities={}, periodic=True, augment=False).augments
+    assert not TrainConfig(quantities={}).augments
 
 
 def test_an_encoder_is_known_by_where_its_class_is_found():

@@ -13,7 +13,7 @@ from isospan.experiment.samples import Samples, hold_out
 def test_its_settings_are_those_of_turbulence_in_a_periodic_box():
     config = demo.demo_config("somewhere", epochs=3)
     assert config.epochs == 3
-    assert config.displaces
+    assert config.augments
     assert config.dx == 2 * math.pi / 64
     held_out = config.test_fraction * demo.SAMPLES
     assert held_out % 4 == 0  # four snapshots a flow: no flow is on both sides

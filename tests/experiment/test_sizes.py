@@ -53,9 +53,9 @@ def test_a_latent_dimension_that_was_asked_for_is_kept(fields):
     assert sizes.least_latent_dim == minimal_latent_dim(sizes.k)
 
 
-def test_displacement_adds_the_modes_that_training_will_see():
+def test_shifts_add_the_modes_that_training_will_see():
     x = torch.zeros(40, 1, 16, 16)
-    x[:, :, 5, 7] = torch.randn(40, 1)  # without displacement there is one mode
+    x[:, :, 5, 7] = torch.randn(40, 1)  # without shifts there is one mode
     wanted = Targets(parse_quantities({"itself": lambda x: x}), periodic=True)
     still, moved = (solve_sizes(Samples(x), wanted, augment=augment) for augment in (False, True))
     assert still.k["itself"] == 1

@@ -13,6 +13,6 @@ def test_the_error_says_what_to_install(trainer, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == trainer]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, trainer, None)  # which is how Python says that there is none
-    monkeypatch.delitem(sys.modules, f"isospan.training.{trainer}", raising=False)
+    monkeypatch.delitem(sys.modules, f"isospan.integrations.{trainer}", raising=False)
     with pytest.raises(MissingPackageError, match=rf"pip install 'isospan\[{trainer}\]'"):
-        importlib.import_module(f"isospan.training.{trainer}")
+        importlib.import_module(f"isospan.integrations.{trainer}")

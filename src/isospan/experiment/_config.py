@@ -34,7 +34,7 @@ class TrainConfig:
         batch_size: at least 2.
         lr: the highest learning rate.
         latent: the latent dimension, or ``"auto"`` to solve it.
-        seed: of the weights, the order of samples and their displacements.
+        seed: of the weights, the order of samples, and their shifts and flips.
         device: ``"cpu"``, ``"cuda"`` or another of torch.
         resume: continue from the checkpoints in ``out``.
         orthogonal: make the subspaces of different quantities mutually orthogonal.
@@ -46,7 +46,7 @@ class TrainConfig:
         max_bins: the largest number of bins along each axis.
         test_fraction: share of the samples that is held out.
         test_blocks: in how many stretches; 1 holds out the end, which tests extrapolation where there is a trend.
-        augment: displace periodic fields at random; where not given, if they are periodic.
+        augment: shift and flip each sample at random; where not given, if the fields are periodic.
         baseline: also train the same network without guidance, to compare.
         title: heading of the report.
         notes: further settings to record.
@@ -95,7 +95,7 @@ class TrainConfig:
         if self.epochs < 1:
             raise OptionError(f"epochs must be at least 1, got {self.epochs}.")
         if self.augment and not self.periodic:
-            raise OptionError("Only periodic fields can be displaced, got augment=True with periodic=False.")
+            raise OptionError("Only periodic fields can be shifted, got augment=True with periodic=False.")
         if self.encoder_class is not None and self.encoder_reference is None:
             raise OptionError(
                 "The encoder must be a class at the top of a module, from where the trained network is loaded, got "
@@ -103,8 +103,8 @@ class TrainConfig:
             )
 
     @property
-    def displaces(self) -> bool:
-        """Whether training displaces the fields."""
+    def augments(self) -> bool:
+        """Whether training shifts and flips the fields."""
         return self.periodic if self.augment is None else self.augment
 
     @property
@@ -135,7 +135,7 @@ class TrainConfig:
             "variable": [self.variable] if isinstance(self.variable, str) else list(self.variable or []),
             "quantities": {name: as_text(how) or name for name, how in self.quantities.items()},
             "encoder": self.encoder_reference or "convolutional",
-            "augment": self.displaces,
+            "augment": self.augments,
             **{name: _plain(getattr(self, name)) for name in names},
             **self.notes,
         }

@@ -18,8 +18,8 @@ from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.networks._description import NetworkDescription
 from isospan.experiment.samples import Samples, field_statistics
 from isospan.experiment.samples._samples import fingerprint, steps_per_epoch
-from isospan.experiment.samples._shards import Part
-from isospan.experiment.training import History, displaced, encoded_moments, fit, read_out, reconstruction_error
+from isospan.experiment.samples._shards import Shard
+from isospan.experiment.training import History, encoded_moments, fit, read_out, reconstruction_error, shifted
 from isospan.experiment.training._loop import Progress
 from isospan.guided._monitor import SubspaceMonitor
 from isospan.guided._objective import SpaceObjective
@@ -31,7 +31,7 @@ from isospan.subspaces._latent_space import LatentSpace
 Bases = Mapping[str, Tensor] | None
 
 REFERENCE_PASSES = 3
-"""Displaced copies of the training samples from which the final subspaces are solved, besides the originals."""
+"""Number of shifted copies of the training samples that the final subspaces are solved from, beside the originals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Job:
         train: samples to train on.
         test: held-out samples.
         targets: the quantities; pooled once their sizes are known.
-        augment: whether training displaces the fields.
+        augment: whether training shifts and flips the fields.
         reporter: hears how it goes on.
     """
 
@@ -157,18 +157,18 @@ class Job:
         fitted, shapes = self._reference(model), self.targets.shapes(self.train)
         space = space_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)
         several = self.targets.several
-        held_out = read_out(model, self.test, self.targets, target_covariance=several, part=Part.own())
+        held_out = read_out(model, self.test, self.targets, target_covariance=several, shard=Shard.own())
         evaluation = evaluate_moments(space, [(fitted, cast("Moments", held_out.moments))])
         return TrainedNetwork(model, space, history, evaluation, reconstruction_error(held_out, self.test), drift)
 
     def _reference(self, model: nn.Module) -> Moments:
-        """Of latents and targets of the training samples and, where training displaced them, of displaced copies."""
-        options = {"target_covariance": self.targets.several, "part": Part.own()}
+        """Moments of the training samples and, where training shifted them, of shifted copies."""
+        options = {"target_covariance": self.targets.several, "shard": Shard.own()}
         encoded = partial(encoded_moments, model, self.train, self.targets, **options)
         moments = encoded()
         for copy in range(REFERENCE_PASSES if self.augment else 0):
-            moments.merge(encoded(transform=partial(self._displaced, copy)))
+            moments.merge(encoded(transform=partial(self._shifted, copy)))
         return moments
 
-    def _displaced(self, copy: int, batch: Samples, first: int) -> Samples:
-        return displaced(batch, generator=generator_of(self.config.seed, copy, first))
+    def _shifted(self, copy: int, batch: Samples, first: int) -> Samples:
+        return shifted(batch, generator=generator_of(self.config.seed, copy, first))

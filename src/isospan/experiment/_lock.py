@@ -9,7 +9,7 @@ from typing import TextIO
 
 from isospan._core.processes import Ranks
 from isospan.errors import OptionError
-from isospan.experiment.samples._shards import Part
+from isospan.experiment.samples._shards import Shard
 
 try:
     import fcntl
@@ -36,7 +36,7 @@ def only_run(out: str | os.PathLike[str]) -> Iterator[None]:
     """
     with ExitStack() as stack:
         error = None
-        if Part.own().rank == 0:
+        if Shard.own().rank == 0:
             try:
                 stack.enter_context(_locked(Path(out)))
             except OptionError as refusal:

@@ -21,8 +21,8 @@ from isospan.experiment._targets import Targets, parse_quantities, variables_of
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.networks._description import NetworkDescription, save_network
 from isospan.experiment.samples import Samples, hold_out
-from isospan.experiment.samples._shards import Part
-from isospan.experiment.training import can_displace
+from isospan.experiment.samples._shards import Shard
+from isospan.experiment.training import can_shift
 from isospan.subspaces._latent_space import LatentSpace
 
 
@@ -61,9 +61,9 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     Read the fields, size the quantities, train the network with guidance and, from the same weights and on the same
     batches, without; evaluate both on the held-out samples; write the results to ``config.out``.
 
-    Started by torchrun, or where ``torch.distributed`` is initialised, the processes train together: each calls this
-    with the same arguments, takes its part of every batch, and gets the result. The first one writes. A second run in
-    the directory is refused before it changes anything.
+    Started by torchrun, or where ``torch.distributed`` is initialised, the processes train together. Each calls this
+    with the same arguments, takes its shard of every global batch, and gets the result. The first one writes. A second
+    run in the directory is refused before it changes anything.
 
     Args:
         config: the settings.
@@ -102,11 +102,11 @@ def _train(source: Source, job: Job, started: float) -> Result:
 
     job.reporter.stage("Writing the report")
     summary = summarise(job, sizes, networks, seconds=time.perf_counter() - started)
-    part, report = Part.own(), Path(config.out) / "report.html"
-    if part.rank == 0:
+    shard, report = Shard.own(), Path(config.out) / "report.html"
+    if shard.rank == 0:
         _save(Path(config.out), networks["guided"], description, _record(job, source, sizes))
         write_report(summary, config.out)
-    if part.size > 1:
+    if shard.size > 1:
         dist.barrier()
     return Result(networks["guided"], networks.get("unguided"), sizes, summary, report)
 
@@ -135,7 +135,7 @@ def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
     samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
     train_set, test_set = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
     targets = Targets(quantities, dx=config.dx, periodic=config.periodic)
-    return Job(config, train_set, test_set, targets, config.displaces and can_displace(train_set), reporter)
+    return Job(config, train_set, test_set, targets, config.augments and can_shift(train_set), reporter)
 
 
 def _tell_of_an_earlier_run(config: TrainConfig, reporter: Reporter) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from isospan.experiment._sizes import Sizes
-from isospan.experiment.samples._shards import Part
+from isospan.experiment.samples._shards import Shard
 from isospan.guided._monitor import SubspaceMonitor
 
 logger = logging.getLogger("isospan")
@@ -15,7 +15,7 @@ class Reporter(Protocol):
     """Hears of every stage and step of a run."""
 
     def stage(self, text: str) -> None:
-        """A part of the run begins."""
+        """A stage of the run begins."""
         ...
 
     def sized(self, sizes: Sizes) -> None:
@@ -43,7 +43,7 @@ class LoggingReporter:
     """
 
     def __init__(self) -> None:
-        self.level = logging.INFO if Part.own().rank == 0 else logging.DEBUG
+        self.level = logging.INFO if Shard.own().rank == 0 else logging.DEBUG
 
     def stage(self, text: str) -> None:
         """Log a stage."""
@@ -58,7 +58,7 @@ class LoggingReporter:
         logger.log(self.level, "Steps to train: %s", dict(networks))
 
     def stepped(self, network: str, epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
-        """Log every tenth part of a network's steps."""
+        """Log every tenth of a network's steps."""
         if step == total or step % max(1, total // 10) == 0:
             values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
             logger.log(self.level, "%s: epoch %d, step %d of %d, %s", network, epoch, step, total, values)

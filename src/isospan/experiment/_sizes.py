@@ -10,7 +10,7 @@ from isospan.errors import DimensionError
 from isospan.experiment._targets import Targets
 from isospan.experiment.samples import Samples
 from isospan.experiment.samples._samples import concatenate
-from isospan.experiment.training import can_displace, displaced
+from isospan.experiment.training import can_shift, shifted
 from isospan.sizing import ThresholdSweep, k_per_q, minimal_latent_dim, threshold_sweep
 
 BIN_GRID = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
@@ -62,7 +62,7 @@ def solve_sizes(
 ) -> Sizes:
     """Solve n and k of every quantity and D from the samples to train on, of which up to 2048 are read.
 
-    Series of at most ``longest`` values and single numbers are not pooled. Where training displaces the fields, so
+    Series of at most ``longest`` values and single numbers are not pooled. Where training shifts the fields, so
     does this: the sizes are those of what the network will see.
 
     Args:
@@ -74,8 +74,8 @@ def solve_sizes(
         free_frac: share of the latent space that no quantity claims.
         latent_dim: D, where it is not to be solved.
         longest: series of more values are pooled; ``max_bins`` by default.
-        augment: displace the fields at random.
-        seed: of the displacements.
+        augment: shift and flip the fields at random.
+        seed: of the shifts and flips.
 
     Raises:
         DimensionError: a k is above the latent dimension that was asked for.
@@ -126,8 +126,8 @@ def _sizing_samples(samples: Samples, targets: Targets, *, augment: bool, seed: 
     entries = max(first.tensors()[0].numel(), *(y.numel() for y in targets.unpooled(first).values()))
     limit = min(SAMPLES, max(128, BYTES // (4 * entries)))
     chosen = samples[0 : len(samples)] if len(samples) <= limit else _spread(samples, limit)
-    if augment and can_displace(chosen):
-        return displaced(chosen, generator=torch.Generator().manual_seed(seed))
+    if augment and can_shift(chosen):
+        return shifted(chosen, generator=torch.Generator().manual_seed(seed))
     return chosen
 
 

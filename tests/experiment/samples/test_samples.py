@@ -12,7 +12,7 @@ from isospan.experiment.samples._samples import (
     shuffled_batches,
     steps_per_epoch,
 )
-from isospan.experiment.samples._shards import Part
+from isospan.experiment.samples._shards import Shard
 
 
 class OnDisk:
@@ -154,9 +154,9 @@ def test_large_samples_are_read_few_at_a_time(monkeypatch):
 @pytest.mark.parametrize(("n", "batch_size", "size"), [(41, 8, 3), (42, 5, 4), (11, 2, 4), (9, 64, 2)])
 def test_parts_of_a_batch_make_up_the_batch(n, batch_size, size, on_disk):
     def batches(part):
-        return ids(shuffled_batches(numbered(n, on_disk), batch_size, generator=generator(), read_ahead=16, part=part))
+        return ids(shuffled_batches(numbered(n, on_disk), batch_size, generator=generator(), read_ahead=16, shard=part))
 
-    whole, parts = batches(None), [Part(rank, size) for rank in range(size)]
+    whole, parts = batches(None), [Shard(rank, size) for rank in range(size)]
     for expected, *rows in zip(whole, *map(batches, parts), strict=True):
         counts = [part.count(len(expected)) for part in parts]
         assert max(counts) - min(counts) <= 1

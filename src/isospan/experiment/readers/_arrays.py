@@ -13,7 +13,7 @@ from torch import Tensor
 from isospan._core.numpy_files import open_npy, open_npz
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, OptionError
 from isospan.experiment.readers._fields import check_exists
-from isospan.experiment.readers._sources import FieldArray, Part
+from isospan.experiment.readers._sources import FieldArray, LazyArray
 from isospan.experiment.readers._variables import is_real
 from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable, open_dataset
 
@@ -89,13 +89,13 @@ def as_array(name: str, values: Any, *, sample_dim: str | int | None = None, fil
             f"{tuple(values.shape)}."
         )
     if hasattr(values, "dims"):
-        part: Part = LazyVariable(values, _dimension(values.dims, sample_dim))
+        part: LazyArray = LazyVariable(values, _dimension(values.dims, sample_dim))
     else:  # moving an axis to where it is would read all of a dataset of h5py
         part = np.moveaxis(values, sample_dim, 0) if isinstance(sample_dim, int) and sample_dim else values
     return FieldArray(name, [part], fill=fill)
 
 
-def _parts(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mapping[str, Part]:
+def _parts(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mapping[str, LazyArray]:
     """The real arrays of a file, with their samples in front."""
     check_exists(path)
     suffix = path.suffix.lower()

@@ -12,7 +12,7 @@ import torch
 
 from isospan._core.numpy_files import FileArray, open_npy, open_npz
 from isospan.errors import DegenerateDataError, FileFormatError, OptionError, ShapeError
-from isospan.experiment.readers._sources import FieldArray, FieldSource, Part
+from isospan.experiment.readers._sources import FieldArray, FieldSource, LazyArray
 from isospan.experiment.readers._variables import choose_variables, is_real
 from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable, open_dataset
 
@@ -96,7 +96,7 @@ def open_fields(
 class _File:
     path: Path
     variables: tuple[str, ...]
-    parts: Mapping[str, Part]
+    parts: Mapping[str, LazyArray]
     sample_dim: str | int
     left_out: Mapping[str, str]
 

@@ -15,7 +15,7 @@ from isospan.experiment.readers._xarray_files import LazyVariable, join_coordina
 from isospan.experiment.samples._samples import consecutive
 
 
-class Part(Protocol):
+class LazyArray(Protocol):
     """An array of one file, of shape (samples, ...), that reads slices of samples."""
 
     @property
@@ -56,7 +56,7 @@ class FieldArray:
     """
 
     name: str
-    parts: Sequence[Part]
+    parts: Sequence[LazyArray]
     dtype: torch.dtype = None  # type: ignore[assignment]  # until it is chosen, below
     fill: float | None = None
 
@@ -115,7 +115,7 @@ class FieldArray:
         return values.masked_fill(bad, self.fill)
 
 
-def _lossless(parts: Sequence[Part]) -> torch.dtype:
+def _lossless(parts: Sequence[LazyArray]) -> torch.dtype:
     """float32 for what it holds exactly, such as float16 and int16; else float64.
 
     Rounding to float32 loses up to 6e-8 of a value: with an offset of 1e8 a deviation of 1 is gone.

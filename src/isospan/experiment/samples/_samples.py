@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isospan._core.checks import check_finite, check_floating, working_dtype
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
-from isospan.experiment.samples._shards import Part
+from isospan.experiment.samples._shards import Shard
 
 READ_AHEAD = 4096
 READ_AHEAD_BYTES = 2**28
@@ -135,11 +135,11 @@ def shuffled_batches(
     *,
     generator: torch.Generator,
     read_ahead: int | None = None,
-    part: Part | None = None,
+    shard: Shard | None = None,
 ) -> Iterator[Samples]:
     """Read all samples once, in random order; a last batch of a single sample is left out.
 
-    With a ``part`` the batches are the same, and of each its rows are given.
+    With a ``shard`` the batches are the same, and of each its rows are given.
 
     Samples in memory are permuted as a whole. Others are read in contiguous chunks, in random order, several of them
     together (``read_ahead`` samples, by default 4096, or fewer that take 256 MiB), and permuted among those.
@@ -150,16 +150,16 @@ def shuffled_batches(
         >>> [len(batch) for batch in shuffled_batches(samples, 4, generator=generator)]
         [4, 4]
     """
-    waiting, part = None, part or Part()
+    waiting, shard = None, shard or Shard()
     read_ahead = read_ahead or within(READ_AHEAD_BYTES, samples, most=READ_AHEAD)
     for buffer in _buffers(samples, generator, read_ahead):
         buffer = buffer if waiting is None else concatenate([waiting, buffer])
         order = torch.randperm(len(buffer), generator=generator)
         full = len(buffer) - len(buffer) % batch_size
-        yield from (buffer.take(rows[part.rows(len(rows))]) for rows in order[:full].split(batch_size) if len(rows))
+        yield from (buffer.take(rows[shard.rows(len(rows))]) for rows in order[:full].split(batch_size) if len(rows))
         waiting = buffer.take(order[full:])
     if waiting is not None and len(waiting) > 1:
-        yield waiting[part.rows(len(waiting))]
+        yield waiting[shard.rows(len(waiting))]
 
 
 def within(limit: int, samples: Samples, *, most: int) -> int:

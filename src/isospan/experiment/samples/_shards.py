@@ -1,4 +1,4 @@
-"""Which part of a whole falls to one of several processes."""
+"""Shards: what one of several processes takes of a global batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Part:
-    """One of ``size`` parts, as equal as can be, of whatever the processes share.
+class Shard:
+    """One of ``size`` shards, whose lengths differ by at most one.
 
     Attributes:
-        rank: which.
-        size: how many there are.
+        rank: of the process, from 0.
+        size: number of processes.
 
     Example:
-        >>> [Part(rank, 3).count(8) for rank in range(3)]
+        >>> [Shard(rank, 3).count(8) for rank in range(3)]
         [2, 3, 3]
     """
 
@@ -29,31 +29,31 @@ class Part:
 
     @classmethod
     def own(cls) -> Self:
-        """Return the part of this process; the whole where ``torch.distributed`` is not initialised."""
+        """Return the shard of this process: everything where ``torch.distributed`` is not initialised."""
         size = Ranks().size
         return cls(dist.get_rank() if size > 1 else 0, size)
 
     def count(self, n: int) -> int:
-        """Return how many of n rows are in this part."""
+        """Return how many of n rows are in this shard."""
         return n * (self.rank + 1) // self.size - n * self.rank // self.size
 
     def rows(self, n: int) -> slice:
-        """Return the rows to read, of n ≥ 1: those of this part, and one to be ignored where it has none.
+        """Return the rows of n ≥ 1 that this process reads.
 
-        So a network never sees an empty batch, which not every one can take.
+        An empty shard gives one row, to be ignored: not every network can take an empty batch.
 
         Example:
-            >>> [Part(rank, 3).rows(2) for rank in range(3)]
+            >>> [Shard(rank, 3).rows(2) for rank in range(3)]
             [slice(0, 1, None), slice(0, 1, None), slice(1, 2, None)]
         """
         first = n * self.rank // self.size
         return slice(first, first + max(1, self.count(n)))
 
-    def dealt(self, things: Sequence[T]) -> Sequence[T]:
-        """Return every ``size``-th of some things; the first, to be ignored, where none is left for this part.
+    def of(self, items: Sequence[T]) -> Sequence[T]:
+        """Return items ``rank``, ``rank + size``, ... An empty shard gives the first item, to be ignored.
 
         Example:
-            >>> [Part(rank, 3).dealt("abcd") for rank in range(3)], Part(2, 3).dealt("ab")
+            >>> [Shard(rank, 3).of("abcd") for rank in range(3)], Shard(2, 3).of("ab")
             (['ad', 'b', 'c'], 'a')
         """
-        return things[self.rank :: self.size] or things[:1]
+        return items[self.rank :: self.size] or items[:1]

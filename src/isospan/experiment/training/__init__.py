@@ -1,6 +1,6 @@
 """The training loop of the main job: steps, augmentation, learning rate, history, and readings of the result."""
 
-from isospan.experiment.training._augmentation import Displacement, can_displace, displaced
+from isospan.experiment.training._augmentation import ShiftAndFlip, can_shift, shifted
 from isospan.experiment.training._history import History
 from isospan.experiment.training._loop import fit
 from isospan.experiment.training._readout import (
@@ -13,15 +13,15 @@ from isospan.experiment.training._readout import (
 from isospan.experiment.training._schedule import learning_rate
 
 __all__ = [
-    "Displacement",
     "History",
     "Readout",
-    "can_displace",
-    "displaced",
+    "ShiftAndFlip",
+    "can_shift",
     "encode_samples",
     "encoded_moments",
     "fit",
     "learning_rate",
     "read_out",
     "reconstruction_error",
+    "shifted",
 ]

@@ -11,8 +11,8 @@ from isospan._core.processes import Ranks
 from isospan._core.randomness import seeded
 from isospan.errors import MissingArgumentError, OptionError
 from isospan.experiment.samples._samples import Samples, field_statistics, shuffled_batches, steps_per_epoch
-from isospan.experiment.samples._shards import Part
-from isospan.experiment.training._augmentation import displaced
+from isospan.experiment.samples._shards import Shard
+from isospan.experiment.training._augmentation import shifted
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities, held_out_scores, read_out
 from isospan.experiment.training._run_state import Run
@@ -49,14 +49,14 @@ def fit(
     is the share of the fields' variance that is lost; with an objective the loss is ``objective.total(task, z, y)``.
     Adam, its rate raised over the first 10 steps and lowered to a hundredth along a cosine.
 
-    The order of samples and their displacements come from a generator of their own, so a guided and an unguided run of
-    one seed see the same batches; and the same seed gives the same weights, bit for bit, also when the run is
-    interrupted and resumed. So a run is resumed with the samples and settings that it had, its epochs included, over
-    which the cosine stretches.
+    The order of samples, and their shifts and flips, come from a generator of their own. So a guided and an unguided
+    run of one seed see the same batches. The same seed gives the same weights, bit for bit, also when the run is
+    interrupted and resumed. A run is resumed with its own samples and settings, the number of epochs included: the
+    cosine depends on it.
 
-    Under ``torch.distributed`` every process passes all samples, and takes its part of every batch. The run is that of
-    one process, up to rounding and to what is random inside the model; what BatchNorm takes from a batch is that of the
-    part. It may be resumed with another number of processes.
+    Under ``torch.distributed`` every process passes all samples, and takes its shard of every global batch. The run
+    equals that of one process, up to rounding and to what is random inside the model. BatchNorm uses the statistics of
+    the shard. The run may be resumed with another number of processes.
 
     Args:
         model: maps fields (B, C, H, W) to (reconstruction, latents (B, D)).
@@ -66,9 +66,9 @@ def fit(
         epochs: passes over the samples.
         batch_size: at least 2, of all processes together; a last batch of a single sample is left out.
         lr: the highest learning rate.
-        seed: of the order, the displacements, and whatever is random inside the model.
+        seed: of the order, the shifts and flips, and whatever is random inside the model.
         device: where the model is moved to and trained.
-        augment: displace each batch at random; only for periodic fields.
+        augment: shift and flip each sample at random; only for periodic fields.
         validation: held-out samples, scored after every epoch.
         progress: called after every step, in every process, as ``progress(epoch, step, total_steps, losses)``.
         monitor: records how the subspaces of the objective move; kept in the checkpoints.
@@ -84,7 +84,7 @@ def fit(
         OptionError: a number is out of its range, or the checkpoint is of a run with other samples or settings.
 
     Example:
-        >>> from isospan.training import ConvAutoencoder
+        >>> from isospan.experiment.networks import ConvAutoencoder
         >>> history = fit(ConvAutoencoder(1, (8, 8), 2, width=4), torch.randn(8, 1, 8, 8), epochs=2, batch_size=4)
         >>> history.steps, list(history.losses)
         ([1, 2, 3, 4], ['task'])
@@ -102,7 +102,7 @@ def fit(
     }
     settings = {**numbers, **data, "augment": bool(augment), "guidance": _guidance(objective)}
     _check_alike(settings)
-    with seeded(seed + Part.own().rank, device):
+    with seeded(seed + Shard.own().rank, device):
         generator = torch.Generator().manual_seed(seed)
         run = Run(model.to(device), objective, quantities, generator, scale, lr, total, settings, monitor=monitor)
         if checkpoints is not None and resume:
@@ -131,10 +131,10 @@ def _batches_left(run: Run, samples: Samples, batch_size: int, *, augment: bool)
     """
 
     def batches() -> Iterator[tuple[Samples, int]]:
-        parts = shuffled_batches(samples, batch_size, generator=run.generator, part=run.part)
+        parts = shuffled_batches(samples, batch_size, generator=run.generator, shard=run.shard)
         for step, part in enumerate(parts):
             whole = min(batch_size, len(samples) - step * batch_size)
-            yield displaced(part, generator=run.generator, part=run.part, whole=whole) if augment else part, whole
+            yield shifted(part, generator=run.generator, shard=run.shard, global_size=whole) if augment else part, whole
 
     return islice(batches(), run.step - run.epoch * steps_per_epoch(len(samples), batch_size), None)
 
@@ -179,7 +179,7 @@ def _validate(run: Run, validation: Samples) -> dict[str, float]:
     """Held-out scores; those of the quantities from the first solve on."""
     solved = run.objective is not None and bool(run.objective.resolve_steps)
     space = run.objective.space if run.objective is not None and solved else None
-    return held_out_scores(read_out(run.model, validation, run.quantities, part=run.part), run.scale, space)
+    return held_out_scores(read_out(run.model, validation, run.quantities, shard=run.shard), run.scale, space)
 
 
 def _check(epochs: int, lr: float, objective: SpaceObjective | None, quantities: Quantities | None) -> None:

@@ -11,7 +11,7 @@ from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError
 from isospan.evaluation._scores import stored_r2
 from isospan.experiment.samples._samples import Samples, field_statistics, slices
-from isospan.experiment.samples._shards import Part
+from isospan.experiment.samples._shards import Shard
 from isospan.moments import Moments
 from isospan.subspaces._latent_space import LatentSpace
 
@@ -42,7 +42,7 @@ def read_out(
     *,
     target_covariance: bool = False,
     batch_size: int | None = None,
-    part: Part | None = None,
+    shard: Shard | None = None,
 ) -> Readout:
     """Run all samples through an autoencoder; memory does not grow with their number.
 
@@ -52,19 +52,19 @@ def read_out(
         quantities: from a batch to {name: (B, ...)}.
         target_covariance: whether the moments hold the covariance of the quantities with each other.
         batch_size: samples that are in memory at a time; see :func:`read_batches`.
-        part: of the batches, what this process runs, where several take the sums over all of them together.
+        shard: of the batches, what this process runs, where several take the sums over all of them together.
 
     Example:
-        >>> from isospan.training import ConvAutoencoder
+        >>> from isospan.experiment.networks import ConvAutoencoder
         >>> samples, quantities = Samples(torch.randn(5, 1, 8, 8)), lambda batch: {"mean": batch.fields.mean((2, 3))}
         >>> out = read_out(ConvAutoencoder(1, (8, 8), 3, width=4), samples, quantities)
         >>> float(out.moments.count), out.squared_error.shape
         (5.0, torch.Size([1]))
     """
     moments, errors = None, []
-    part, rows = part or Part(), slices(samples, batch_size)
+    shard, rows = shard or Shard(), slices(samples, batch_size)
     with evaluating(model):
-        for batch in _batches(model, samples, part.dealt(rows)):
+        for batch in _batches(model, samples, shard.of(rows)):
             x, _ = batch.tensors()
             x_hat, z = model(x)
             errors.append((x_hat.double() - x).square().mean((2, 3)).sum(0))
@@ -75,8 +75,8 @@ def read_out(
                 else:
                     moments.update(*pair)
     error = torch.stack(errors).sum(0)
-    if part.size > 1:
-        _take_together_(moments, [error], ignored=part.rank >= len(rows))
+    if shard.size > 1:
+        _take_together_(moments, [error], ignored=shard.rank >= len(rows))
     return Readout(moments, error / len(samples))
 
 
@@ -89,26 +89,26 @@ def encoded_moments(
     transform: Transform | None = None,
     target_covariance: bool = False,
     batch_size: int | None = None,
-    part: Part | None = None,
+    shard: Shard | None = None,
 ) -> Moments:
     """Moments of the latents and quantities of all samples, each batch transformed before, as :func:`read_out`.
 
     Example:
-        >>> from isospan.training import ConvAutoencoder
+        >>> from isospan.experiment.networks import ConvAutoencoder
         >>> model, samples = ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8))
         >>> encoded_moments(model, samples, lambda batch: {"mean": batch.fields.mean((2, 3))}).target_dims
         {'mean': 1}
     """
-    part, rows = part or Part(), slices(samples, batch_size)
+    shard, rows = shard or Shard(), slices(samples, batch_size)
 
     def encoded() -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        for batch in _batches(model, samples, part.dealt(rows), transform):
+        for batch in _batches(model, samples, shard.of(rows), transform):
             yield model.encode(batch.tensors()[0]), quantities(batch)  # type: ignore[operator]
 
     with evaluating(model):
         moments = Moments.of_batches(encoded(), target_covariance=target_covariance)
-    if part.size > 1:
-        _take_together_(moments, [], ignored=part.rank >= len(rows))
+    if shard.size > 1:
+        _take_together_(moments, [], ignored=shard.rank >= len(rows))
     return moments
 
 
@@ -124,7 +124,7 @@ def encode_samples(
     """Latents (N, D) and quantities {name: (N, ...)} of all samples, each batch transformed before, in memory.
 
     Example:
-        >>> from isospan.training import ConvAutoencoder
+        >>> from isospan.experiment.networks import ConvAutoencoder
         >>> encode_samples(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8)))[0].shape
         torch.Size([5, 3])
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isospan._core.processes import Ranks
 from isospan.errors import NonFiniteError
 from isospan.experiment.samples._samples import Samples
-from isospan.experiment.samples._shards import Part
+from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities
 from isospan.experiment.training._schedule import learning_rate
@@ -24,15 +24,15 @@ from isospan.guided._objective import SpaceObjective
 class Run:
     """A model in training, with what moves it on and what counts its progress.
 
-    Several processes hold the same model. Each passes its part of a batch and gradients are summed, so the weights stay
-    the same on all to the last bit. Buffers that follow the samples, such as running statistics, are those of the
-    first process from the end of an epoch on. All of them call every method.
+    Several processes have the same model. Each passes its shard of a global batch, and gradients are summed, so the
+    weights stay equal on all processes to the last bit. At the end of an epoch, buffers that depend on the samples
+    (running statistics) become those of the first process. All processes call every method.
 
     Attributes:
         model: maps fields to (reconstruction, latents).
         objective: the guidance, if any.
         quantities: from a batch to targets, with an objective.
-        generator: of the order of samples and of their displacements.
+        generator: of the order of samples and of their shifts and flips.
         scale: standard deviation (C, 1, 1) of the channels, the unit of the task loss.
         lr: the highest learning rate.
         total: steps of the whole run.
@@ -41,7 +41,7 @@ class Run:
         step: steps done.
         history: losses so far.
         monitor: follows the subspaces, if any does.
-        part: what this process takes of every batch.
+        shard: the rows of every global batch that this process takes.
     """
 
     model: nn.Module
@@ -56,7 +56,7 @@ class Run:
     step: int = 0
     history: History = field(default_factory=History)
     monitor: SubspaceMonitor | None = None
-    part: Part = field(default_factory=Part.own)
+    shard: Shard = field(default_factory=Shard.own)
 
     def __post_init__(self) -> None:
         """Make the optimiser, set training mode, and take the model of the first process."""
@@ -129,8 +129,8 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.epoch_generator = state["generator"]
-        if self.part.rank < len(state["global_generators"]):
-            self._set_global_generators(*state["global_generators"][self.part.rank])
+        if self.shard.rank < len(state["global_generators"]):
+            self._set_global_generators(*state["global_generators"][self.shard.rank])
         self.history = History.from_state_dict(state["history"])
         if self.monitor is not None and state.get("monitor") is not None:
             self.monitor.load_state_dict(state["monitor"])
@@ -146,16 +146,16 @@ class Run:
         """
         x, _ = batch.tensors()
         x_hat, z = self.model(x)
-        idle, error = not self.part.count(whole), ((x_hat - x) / self.scale).square()
+        idle, error = not self.shard.count(whole), ((x_hat - x) / self.scale).square()
         own = (error[:0] if idle else error).sum() / (whole * x[0].numel())
         task = self._summed(own.detach())
         self._check_finite(task)
         if self.objective is None or self.quantities is None:
-            return own * self.part.size, {"task": float(task)}
+            return own * self.shard.size, {"task": float(task)}
         y = self.quantities(batch)
         if idle:
             z, y = z[:0], {name: q[:0] for name, q in y.items()}
-        total = self.objective.total(own * self.part.size, z, y)
+        total = self.objective.total(own * self.shard.size, z, y)
         self._check_finite(total)
         self.objective.terms |= {"task": task}
         terms = {name: float(value) for name, value in self.objective.terms.items()}
@@ -165,20 +165,20 @@ class Run:
     def _summed(self, value: Tensor) -> Tensor:
         """A number summed over the processes, so that all of them see the same and go on or stop together."""
         value = value.clone()
-        if self.part.size > 1:
+        if self.shard.size > 1:
             self.ranks.sum_([value])
         return value
 
     def _average_gradients(self) -> None:
-        if self.part.size == 1:
+        if self.shard.size == 1:
             return
         for gradients in _by_dtype([p.grad for p in self.model.parameters() if p.grad is not None]):
             self.ranks.sum_(gradients)
-            torch._foreach_div_(gradients, self.part.size)
+            torch._foreach_div_(gradients, self.shard.size)
 
     @torch.no_grad()
     def _take_from_first(self, tensors: list[Tensor]) -> None:
-        if self.part.size > 1:
+        if self.shard.size > 1:
             for alike in _by_dtype(tensors):
                 self.ranks.broadcast_(alike)
 
