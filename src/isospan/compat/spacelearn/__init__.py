@@ -6,14 +6,14 @@ Example:
     >>> from isospan.compat.spacelearn.optim import minimal_latent_dim
 """
 
-from isospan.compat.spacelearn._keywords import renamed
+from isospan.compat.spacelearn._keywords import renamed as _renamed
 from isospan.guided.losses import combined_loss
 from isospan.sizing import solve_dims
 from isospan.subspaces._solve import principal_directions as _principal_directions
 from isospan.subspaces._solve import solve_subspaces
 from isospan.subspaces._solve import subspaces as _subspaces
 
-principal_directions = renamed(_principal_directions, targets="pooled_targets")
-subspaces = renamed(_subspaces, targets="pooled_global")
+principal_directions = _renamed(_principal_directions, targets="pooled_targets")
+subspaces = _renamed(_subspaces, targets="pooled_global")
 
 __all__ = ["combined_loss", "principal_directions", "solve_dims", "solve_subspaces", "subspaces"]

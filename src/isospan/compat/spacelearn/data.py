@@ -7,13 +7,13 @@ from torch import Tensor
 
 from isospan._core.checks import as_tensor, check_floating
 from isospan.compat.spacelearn._decorators import ensure_dim, to_device
-from isospan.compat.spacelearn._keywords import renamed
+from isospan.compat.spacelearn._keywords import renamed as _renamed
 from isospan.errors import ShapeError
 from isospan.quantities import PoolingMode
 from isospan.quantities import combine as compute_Q
 from isospan.quantities import pool as _pool
 
-pool = renamed(_pool, x="chunks", n="n_bins")
+pool = _renamed(_pool, x="chunks", n="n_bins")
 
 __all__ = ["compute_Q", "ensure_dim", "input_to_quantity", "pool", "pool_targets", "spatial_pool_targets", "to_device"]
 
