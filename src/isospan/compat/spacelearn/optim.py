@@ -1,5 +1,9 @@
 """Sizes of the latent space, decoders, and how far a subspace moved."""
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from isospan.compat.spacelearn._keywords import renamed
 from isospan.sizing import k_per_q as _k_per_q
 from isospan.sizing import minimal_latent_dim
@@ -7,8 +11,8 @@ from isospan.sizing import optimal_bins as _optimal_bins
 from isospan.subspaces._change import subspace_change
 from isospan.subspaces._decoders import fit_decoders as _fit_decoders
 
-fit_decoders = renamed(_fit_decoders, targets="pooled_global")
-k_per_q = renamed(_k_per_q, pooled="pooled_global")
-optimal_bins = renamed(_optimal_bins, targets="pooled_targets_coarse")
+fit_decoders: Callable[..., dict[str, Tensor]] = renamed(_fit_decoders, targets="pooled_global")
+k_per_q: Callable[..., int | dict[str, int]] = renamed(_k_per_q, pooled="pooled_global")
+optimal_bins: Callable[..., int | dict[str, int]] = renamed(_optimal_bins, targets="pooled_targets_coarse")
 
 __all__ = ["fit_decoders", "k_per_q", "minimal_latent_dim", "optimal_bins", "subspace_change"]
