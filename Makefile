@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --co
 INSTALL_DEPENDS := pyproject.toml constraints.txt $(VENV)/.created
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports pytest test-slow test-oldest examples docs bench format clean
+.PHONY: help demo test lint types imports pytest coverage test-slow test-oldest examples docs bench format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -24,9 +24,10 @@ demo: $(VENV)/.installed  ## install, train on the embedded fields and write the
 
 test: lint types imports pytest  ## install what the tests need; check style, types and imports; run tests, doctests, examples
 
-lint: $(VENV)/.installed-test  ## check style and formatting
+lint: $(VENV)/.installed-test  ## check style, formatting and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types: $(VENV)/.installed-test  ## check types
 	$(BIN)/pyright --warnings
@@ -35,8 +36,8 @@ imports: $(VENV)/.installed-test  ## check that imports go one way
 	$(BIN)/lint-imports
 
 # One thread a worker: the workers already fill the cores.
-pytest test-slow test-oldest: export OMP_NUM_THREADS = 1
-pytest test-slow test-oldest examples: export MPLBACKEND = Agg
+pytest coverage test-slow test-oldest: export OMP_NUM_THREADS = 1
+pytest coverage test-slow test-oldest examples: export MPLBACKEND = Agg
 
 # Properties see few examples in every run and many in the slow one.
 test-slow: export ISOSPAN_PROPERTIES = long
@@ -53,6 +54,10 @@ test-oldest: $(OLDEST)/.installed  ## run the tests with the lowest release of e
 	    --ignore tests/compat --ignore tests/test_package.py \
 	    --ignore-glob '*/training/*lightning*' --ignore-glob '*/training/*transformers*' $(PYTEST_ARGS)
 
+# Each worker measures, and pytest-cov combines; processes that the tests start are not measured.
+coverage: $(VENV)/.installed-test  ## run the tests and print which lines they did not reach
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --cov=isospan --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+
 examples: $(VENV)/.installed-test  ## run the examples alone
 	$(BIN)/pytest tests/test_examples.py $(PYTEST_ARGS)
 
@@ -68,7 +73,7 @@ format: $(VENV)/.installed-test  ## format the sources and fix what ruff can fix
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment, builds and caches
-	rm -rf $(VENV) $(OLDEST) build dist docs/_build .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) build dist docs/_build .pytest_cache .ruff_cache .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:

@@ -1,4 +1,4 @@
-"""Guidance is one line in a training loop of your own: here, the energy of a signal. Run it again and it goes on."""
+"""Guidance is one line in a training loop of your own: here, the energy of a signal. Run it again and it continues."""
 
 import torch
 from torch import nn

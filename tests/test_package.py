@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from packaging.version import Version
 
 import isospan
 
+ROOT = Path(__file__).parents[1]
 MODULES = [module.name for module in pkgutil.walk_packages(isospan.__path__, "isospan.")]
 HEAVY = ("matplotlib", "typer", "rich", "jinja2", "xarray", "dask", "netCDF4", "h5netcdf", "zarr", "pandas", "scipy")
 HEAVY += ("lightning", "torchmetrics", "transformers", "accelerate")
@@ -58,12 +60,11 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 def test_the_lowest_releases_that_are_tested_are_those_that_are_allowed() -> None:
     """constraints-oldest.txt, which ``make test-oldest`` installs, pins every lower bound of pyproject.toml."""
-    root = Path(__file__).parents[1]
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     required = [Requirement(line) for line in project["dependencies"] + extras["fields"]]
     others = [Requirement(line) for line in extras["test"] if "isospan" not in line]
-    lines = (root / "constraints-oldest.txt").read_text().splitlines()
+    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
     pins = {pin.name: pin for pin in map(Requirement, (line for line in lines if not line.startswith("#")))}
     assert {pin.name for pin in required} <= set(pins)
     bounds = {r.name: [Version(s.version) for s in r.specifier if s.operator == ">="] for r in required + others}
@@ -100,3 +101,34 @@ print(len([name for name in iso.__all__ if not hasattr(getattr(iso, name), "__pa
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert 20 <= int(done.stdout) <= 35
+
+
+def parts(layers: list[str]) -> list[str]:
+    """The modules of some layers of import-linter, without the parentheses of what may be missing."""
+    return [part.strip(" ()") for layer in layers for part in layer.split(":")]
+
+
+def test_architecture_and_contributing_list_the_packages_that_there_are() -> None:
+    """Both in the order of the imports, which import-linter checks: one from the top down, the other from below."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(parts(contract["layers"]) for contract in contracts if contract["containers"] == ["isospan"])
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    where = (ROOT / "CONTRIBUTING.md").read_text().split("## Where things live")[1]
+    arrows = re.search(r"`\w+` →[^.]*?(?=\n\n)", where)
+    there = [module.name for module in pkgutil.iter_modules(isospan.__path__)]
+    assert sorted(table) == sorted(there)
+    assert table == layers
+    assert arrows
+    assert re.findall(r"`(\w+)`", arrows.group())[::-1] == layers
+
+
+def test_the_citation_names_the_version() -> None:
+    assert f"\nversion: {isospan.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_workflow_tests_every_python_that_the_package_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    matrix = re.search(r"python: \[(.*)\]", (ROOT / ".github/workflows/test.yml").read_text())
+    assert matrix
+    assert re.findall(r"3\.\d+", matrix[1]) == named

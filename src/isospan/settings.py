@@ -71,4 +71,4 @@ class Settings:
                 setattr(self, name, value)
 
 
-config = Settings()
+config: Settings = Settings()

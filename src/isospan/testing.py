@@ -51,8 +51,8 @@ def equivariance_error(
 
     Args:
         f: a module or function of tensors (..., rep_in.size), or of others with the channels elsewhere.
-        rep_in: how the group acts on its input; for several inputs one representation each, or None for those that the
-            group leaves as they are.
+        rep_in: how the group acts on its input; for several inputs one representation each, or None for those on which
+            the group acts trivially.
         rep_out: how it acts on its output (..., rep_out.size); None where the output is invariant.
         dim: axis on which the group acts, of every input or of each.
         dim_out: that of the output; by default the same as of the (first) input.
@@ -156,8 +156,8 @@ def _check_inputs(xs: Sequence[Tensor], reps: Sequence[Representation | None], d
     if not len(xs) == len(reps) == len(dims):
         raise ShapeError(
             f"Every input must have a representation and an axis, got {len(xs)} inputs, {len(reps)} representations "
-            f"and {len(dims)} axes. Pass as many of each, and None for the representation of an input that the group "
-            "leaves as it is."
+            f"and {len(dims)} axes. Pass as many of each, and None for the representation of an input on which the "
+            "group acts trivially."
         )
     for i, (x, rep, dim) in enumerate(zip(xs, reps, dims, strict=True)):
         if rep is not None:

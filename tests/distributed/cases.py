@@ -319,7 +319,7 @@ def refused(error, message):
 
 
 def only_refusals_are_shared(rank, world):
-    """What the last process refuses is raised by all, changes nothing, and training goes on."""
+    """What the last process refuses is raised by all, changes nothing, and training continues."""
     obj, last = objective(), rank == world - 1
     x, y = part(rank, EVEN[world], *data(0))
     z = x[:, :D]

@@ -166,7 +166,7 @@ def test_strength_zero_leaves_the_task_alone():
 
 
 def test_guidance_puts_the_quantities_into_their_subspaces():
-    """A linear encoder of a signal that holds the quantity in directions it at first ignores."""
+    """A linear encoder of a signal that holds the quantity in directions it initially ignores."""
     g = torch.Generator().manual_seed(0)
     encoder = torch.nn.Linear(20, D, dtype=torch.float64)
     torch.nn.init.normal_(encoder.weight, std=0.1, generator=g)

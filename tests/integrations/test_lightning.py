@@ -71,7 +71,7 @@ def test_it_is_the_plain_loop(lightning):
 @pytest.mark.parametrize("schedule", [None, EveryEpochs(2)])
 @pytest.mark.parametrize("when", [{"every_n_epochs": 1}, {"every_n_train_steps": 6}])
 def test_a_run_that_is_stopped_continues_bit_for_bit(lightning, tmp_path, schedule, when):
-    """Six steps are an epoch, so the two kinds of checkpoints come after and before the epoch's end is told."""
+    """Six steps are an epoch, so the two kinds of checkpoints come after and before the epoch's end is reported."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     options = {} if schedule is None else {"schedule": schedule}

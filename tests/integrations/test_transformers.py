@@ -30,7 +30,7 @@ def assert_same(first, second):
 
 @pytest.mark.parametrize("schedule", [None, EveryEpochs(2)])
 def test_a_run_that_is_stopped_continues_bit_for_bit(trainer, tmp_path, schedule):
-    """Inside an epoch, and at a step that ends one, before its end is told."""
+    """Inside an epoch, and at a step that ends one, before its end is reported."""
     options = {"schedule": schedule, "epochs": 4, "gradient_accumulation_steps": 2}
     whole = trainer(tmp_path / "a", monitor=(record := SubspaceMonitor()), save_steps=3, **options)
     whole.train()  # 6 batches and 3 steps an epoch

@@ -1,4 +1,4 @@
-"""Modulation equals its formula, copy by copy, is the identity at first, and says what does not fit."""
+"""Modulation equals its formula, copy by copy, is the identity at initialisation, and says what does not fit."""
 
 import numpy as np
 import pytest

@@ -49,7 +49,7 @@ class _App(typer.Typer):
         return super().__call__(*args, **options)
 
 
-app = _App(
+app: typer.Typer = _App(
     help="Guide the latent space of a network with known quantities.",
     no_args_is_help=True,
     add_completion=False,

@@ -32,7 +32,7 @@ Variable = Annotated[
     list[str] | None, typer.Option(help="Variable of the files that is the field; several are channels.")
 ]
 SampleDim = Annotated[str | None, typer.Option(help="Dimension that counts samples; the first one by default.")]
-Fill = Annotated[float | None, typer.Option(help="What to put in the place of NaN; an error by default.")]
+Fill = Annotated[float | None, typer.Option(help="What to put instead of NaN; an error by default.")]
 Periodic = Annotated[bool, typer.Option("--periodic/--no-periodic", help="Whether the fields wrap around.")]
 Spacing = Annotated[str, typer.Option(help="Distance of grid points, or two: along H,along W.")]
 BinThreshold = Annotated[float, typer.Option(help="Share of the variance that decides the bins n.")]

@@ -6,7 +6,7 @@ It says nothing of where the robot is and which way it faces, and the physics do
 
 One thing differs from gymnasium: friction. Its cone is approximated there by a pyramid, which stands along the axes of
 the world where the torso touches the floor, so that it matters which way the robot faces. Here it is a round cone, and
-the solver of the contacts goes on to a tolerance of 1e-12.
+the solver of the contacts iterates to a tolerance of 1e-12.
 """
 
 from importlib import import_module

@@ -40,7 +40,7 @@ class AuditConfig:
         orthogonal: make the subspaces mutually orthogonal.
         variable: name of the latents, where their file holds several arrays (N, D).
         sample_dim: the dimension that counts samples; the first one where not given.
-        fill: what to put in the place of NaN and infinity; an error where not given.
+        fill: what to put instead of NaN and infinity; an error where not given.
         bin_threshold: share of the variance that decides the number of bins.
         k_threshold: share of the variance of the pooled quantity that decides k.
         max_bins: the largest number of bins along each axis.
@@ -98,7 +98,7 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
         latents: (N, D), a file or an array of torch, NumPy, xarray or Dask.
         targets: quantities (N, ...) by name: a file, several files, a dict of arrays, or an ``xarray.Dataset``.
         config: the settings.
-        reporter: hears how it goes on.
+        reporter: receives the progress.
 
     Raises:
         ShapeError: the latents are no matrix, or a quantity does not have their N rows.

@@ -71,7 +71,7 @@ def open_targets(
         latents: whose rows the arrays have; of their own file, the latents are no quantity.
         wanted: {name: array}; by default every array that has a row for each latent.
         sample_dim: the dimension that counts samples.
-        fill: what to put in the place of NaN and infinity.
+        fill: what to put instead of NaN and infinity.
 
     Raises:
         NameMismatchError: an array that is wanted is not there, or a quantity cannot have its name.

@@ -27,7 +27,7 @@ class TrainConfig:
         out: directory of the results.
         variable: which variables of the files are the channels of a field; not needed where there is only one.
         sample_dim: the dimension that counts samples; the first one where not given.
-        fill: what to put in the place of NaN and infinity in the files; an error where not given.
+        fill: what to put instead of NaN and infinity in the files; an error where not given.
         periodic: whether the fields wrap around in both directions.
         dx: distance of grid points, one number or (along H, along W).
         epochs: passes over the samples.

@@ -65,7 +65,7 @@ class Job:
         test: held-out samples.
         targets: the quantities; pooled once their sizes are known.
         augment: whether training shifts and flips the fields.
-        reporter: hears how it goes on.
+        reporter: receives the progress.
     """
 
     config: TrainConfig

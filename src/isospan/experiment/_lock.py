@@ -24,7 +24,7 @@ def only_run(out: str | os.PathLike[str]) -> Iterator[None]:
     """Keep a directory to this run inside the block; all processes of the run enter it.
 
     The lock belongs to the operating system, which releases it however the process ends, so a run that was killed never
-    stands in the way of the next. Where the file system has no locks, that is logged and the run goes on.
+    stands in the way of the next. Where the file system has no locks, that is logged and the run continues.
 
     Raises:
         OptionError: another run has the directory, or it cannot be written to.

@@ -68,7 +68,7 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
     Args:
         config: the settings.
         samples: the fields (N, C, H, W), or these and what is known of them, instead of the files of ``config``.
-        reporter: hears how it goes on.
+        reporter: receives the progress.
 
     Raises:
         IsospanError: the files, the quantities or a setting cannot be used; the message says why.

@@ -1,4 +1,4 @@
-"""Who is told how a run goes on. The command line draws it; by default it is logged."""
+"""Who receives the progress of a run. The command line draws it; by default it is logged."""
 
 import logging
 from collections.abc import Mapping

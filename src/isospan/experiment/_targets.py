@@ -231,7 +231,7 @@ def _computed(name: str, function: Function, fields: Tensor, grid: Mapping[str, 
     except Exception as error:  # whatever a user's function raises
         raise OptionError(
             f"Quantity {name!r} must be computed from fields of shape {tuple(fields.shape)}, and its function "
-            f"raised {type(error).__name__}: {error} ({_line_of(error, function)}). Mend the function."
+            f"raised {type(error).__name__}: {error} ({_line_of(error, function)}). Fix the function."
         ) from error
 
 

@@ -60,7 +60,7 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.stem))
 
     def due(self, step: int) -> bool:
-        """Whether a training loop saves after this step although its epoch goes on."""
+        """Whether a training loop saves after this step although its epoch continues."""
         return self.every_steps is not None and step % self.every_steps == 0
 
     def save(self, number: int, state: Mapping[str, Any]) -> None:

@@ -94,7 +94,7 @@ class GuideCallback(Callback):
         self._guide.end_evaluation()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Know that it has failed, which comes in the place of :meth:`teardown`."""
+        """Know that it has failed, which is called instead of :meth:`teardown`."""
         self._attached = False
         self._guide.end_evaluation()
 

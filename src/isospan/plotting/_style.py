@@ -77,7 +77,7 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the house style whatever the user's settings are, and leave those as they were."""
+    """Draw in the project style whatever the user's settings are, and leave those as they were."""
     from matplotlib import style as styles
 
     with styles.context(["default", STYLE]):

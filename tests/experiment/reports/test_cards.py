@@ -105,7 +105,7 @@ def test_leakage_that_is_known_in_part_says_so(summary):
 
 @pytest.mark.parametrize(("r2", "fails"), [(0.049, True), (0.051, False), (0.4, False)])
 def test_a_quantity_is_not_read_below_five_percent(summary, r2, fails):
-    """An R² of 0.4 is poor, and is told as a number and not as a failure."""
+    """An R² of 0.4 is poor, and is shown as a number and not as a failure."""
     run = summary(2)
     first, second = run.guided.names
     run = replace(run, guided=replace(run.guided, own_r2={first: r2, second: 0.9}))

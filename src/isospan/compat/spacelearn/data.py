@@ -13,7 +13,7 @@ from isospan.quantities import PoolingMode
 from isospan.quantities import combine as compute_Q
 from isospan.quantities import pool as _pool
 
-pool = _renamed(_pool, x="chunks", n="n_bins")
+pool: Callable[..., Tensor] = _renamed(_pool, x="chunks", n="n_bins")
 
 __all__ = ["compute_Q", "ensure_dim", "input_to_quantity", "pool", "pool_targets", "spatial_pool_targets", "to_device"]
 

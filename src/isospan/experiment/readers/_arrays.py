@@ -31,7 +31,7 @@ def open_arrays(
         paths: a file, or several that hold arrays of different names.
         sample_dim: the dimension that counts samples, by name (NetCDF, HDF5, Zarr) or number; by default the first of
             each array. Arrays without it are left out.
-        fill: what to put in the place of NaN and infinity; by default they are an error.
+        fill: what to put instead of NaN and infinity; by default they are an error.
 
     Returns:
         {name: array}, each of shape (N, ...) with its own N. What float32 cannot hold is read as float64.

@@ -51,7 +51,7 @@ def open_fields(
         variable: Name of the fields; several names become channels.
         sample_dim: The dimension that counts samples, by name (NetCDF, HDF5, Zarr) or number (NumPy); by default the
             first of `variable`.
-        fill: What to put in the place of NaN and infinity; by default they are an error.
+        fill: What to put instead of NaN and infinity; by default they are an error.
         known: Names of arrays that are not the fields where another array can be.
         dtype: Type of the tensors; by default that of :class:`FieldArray`, which loses no digits: float64 for a
             variable of float64 or of integers of 32 bits, with twice the memory of float32.

@@ -146,7 +146,7 @@ def held_out_scores(readout: Readout, scale: Tensor, space: LatentSpace | None) 
     r"""The task loss in units of ``scale`` (C,), and :math:`R^2` of each quantity by the space's own decoder.
 
     Returns:
-        ``{"task": ..., "r2 NAME": ...}``; NaN where a quantity is constant, so that training goes on.
+        ``{"task": ..., "r2 NAME": ...}``; NaN where a quantity is constant, so that training continues.
     """
     scores = {"task": float((readout.squared_error / scale.flatten().double() ** 2).mean())}
     if space is None or readout.moments is None:
