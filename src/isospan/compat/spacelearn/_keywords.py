@@ -5,6 +5,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from torch import Tensor
+
+from isospan import quantities, sizing
+from isospan import subspaces as solvers
+
 T = TypeVar("T")
 
 
@@ -27,3 +32,13 @@ def renamed(function: Callable[..., T], **names: str) -> Callable[..., T]:
 
     call.__signature__ = signature  # type: ignore[attr-defined]
     return call
+
+
+principal_directions: Callable[..., dict[str, tuple[Tensor, Tensor]]] = renamed(
+    solvers.principal_directions, targets="pooled_targets"
+)
+subspaces: Callable[..., dict[str, Tensor]] = renamed(solvers.subspaces, targets="pooled_global")
+fit_decoders: Callable[..., dict[str, Tensor]] = renamed(solvers.fit_decoders, targets="pooled_global")
+k_per_q: Callable[..., int | dict[str, int]] = renamed(sizing.k_per_q, pooled="pooled_global")
+optimal_bins: Callable[..., int | dict[str, int]] = renamed(sizing.optimal_bins, targets="pooled_targets_coarse")
+pool: Callable[..., Tensor] = renamed(quantities.pool, x="chunks", n="n_bins")

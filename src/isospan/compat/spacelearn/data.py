@@ -1,55 +1,8 @@
 """Quantities of a sample, pooled."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from torch import Tensor
-
-from isospan._core.checks import as_tensor, check_floating
 from isospan.compat.spacelearn._decorators import ensure_dim, to_device
-from isospan.compat.spacelearn._keywords import renamed as _renamed
-from isospan.errors import ShapeError
-from isospan.quantities import PoolingMode
+from isospan.compat.spacelearn._keywords import pool
+from isospan.compat.spacelearn._pooling import input_to_quantity, pool_targets, spatial_pool_targets
 from isospan.quantities import combine as compute_Q
-from isospan.quantities import pool as _pool
-
-pool: Callable[..., Tensor] = _renamed(_pool, x="chunks", n="n_bins")
 
 __all__ = ["compute_Q", "ensure_dim", "input_to_quantity", "pool", "pool_targets", "spatial_pool_targets", "to_device"]
-
-
-def input_to_quantity(
-    n_bins: int | Mapping[str, int], mode: PoolingMode, *functions: Callable[..., Any], **named: Callable[..., Any]
-) -> Callable[..., dict[str, Tensor]]:
-    """Return ``combine(*functions, **named).pooled(n_bins, mode)``: see :func:`isospan.quantities.combine`."""
-    return compute_Q(*functions, **named).pooled(n_bins, mode)
-
-
-def spatial_pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
-    """Pool fields (B, C, H, W) to (B, C, n, n); the 4-D case of :func:`isospan.quantities.pool`, with its errors.
-
-    Example:
-        >>> import torch
-        >>> spatial_pool_targets(torch.arange(16.0).reshape(1, 1, 4, 4), 2).flatten()
-        tensor([ 2.5000,  4.5000, 10.5000, 12.5000])
-    """
-    return _pool(_of_dim(x, 4, "(B, C, H, W)"), n_bins, mode)
-
-
-def pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
-    """Pool series (B, S) to (B, n); the 2-D case of :func:`isospan.quantities.pool`, with its errors.
-
-    Example:
-        >>> import torch
-        >>> pool_targets(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2, "max")
-        tensor([[3., 7.]])
-    """
-    return _pool(_of_dim(x, 2, "(B, S)"), n_bins, mode)
-
-
-def _of_dim(x: Tensor, dim: int, layout: str) -> Tensor:
-    x = as_tensor(x)
-    check_floating(x, what="A field to pool")
-    if x.dim() != dim:
-        raise ShapeError(f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected {dim}, {layout}.")
-    return x
