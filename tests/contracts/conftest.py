@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isospan import models, nn
 from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.nn.freezes import Freezes
+from isospan.nn._base.cached_weight import Freezes
 from isospan.representations import Representation, conjugate_by, directsum
 from isospan.testing import TOLERANCE
 

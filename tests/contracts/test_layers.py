@@ -12,18 +12,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from isospan import models, nn
 from isospan.groups import DihedralGroup
+from isospan.models._regular.blocks import IsotypicBlocks
 from isospan.nn import ChangeOfBasis
-from isospan.nn._constants import IN_USE
-from isospan.nn.dense_map import DenseMap
-from isospan.nn.equivariant_maps import EquivariantMaps
-from isospan.nn.freezable import Freezable
-from isospan.nn.grouped_maps import GroupedMaps
-from isospan.nn.invariant_vectors import InvariantVectors
-from isospan.nn.isotypic_blocks import IsotypicBlocks
-from isospan.nn.isotypic_maps import IsotypicMaps
-from isospan.nn.isotypic_pieces import IsotypicPieces
-from isospan.nn.permuted_maps import PermutedMaps
-from isospan.nn.spectral_maps import SpectralMaps
+from isospan.nn._base.cached_weight import Freezable
+from isospan.nn._base.constants import IN_USE
+from isospan.nn._kernels.dense import EquivariantMaps, SpectralMaps
+from isospan.nn._kernels.grouped import GroupedMaps
+from isospan.nn._kernels.invariant_vectors import InvariantVectors
+from isospan.nn._kernels.isotypic import IsotypicMaps, IsotypicPieces
+from isospan.nn._kernels.permuted import PermutedMaps
+from isospan.nn._linear import DenseMap
 from isospan.representations import Representation
 from isospan.testing import assert_equivariant
 
@@ -339,3 +337,8 @@ def test_exported_layers_are_torch_s_and_share_nothing(case):
 def test_every_public_layer_and_model_is_in_the_battery():
     parts = {"DenseMap", "EquivariantMaps"}  # which layers are made of
     assert {entry.public.__name__ for entry in LAYERS.values()} == {*nn.__all__, *models.__all__} - parts
+
+
+@pytest.mark.parametrize("package", [nn, models], ids=["nn", "models"])
+def test_packages_show_their_api_and_nothing_else(package):
+    assert [name for name in dir(package) if not name.startswith("_")] == sorted(package.__all__)

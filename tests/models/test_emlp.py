@@ -10,10 +10,9 @@ import torch
 from isospan.errors import FrozenError, GroupMismatchError, OptionError, RepresentationError, ShapeError
 from isospan.groups import O3, SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.models import EMLP, IMLP, TransformerEncoder
-from isospan.models.hidden import hidden_representations
-from isospan.models.network import equivariant_network
-from isospan.models.norm_gates import NormGates
-from isospan.nn.freezable import Freezable
+from isospan.models._hidden import hidden_representations
+from isospan.models._network import NormGates, equivariant_network
+from isospan.nn._base.cached_weight import Freezable
 from isospan.representations import Representation, conjugate_by, directsum
 from isospan.testing import assert_equivariant
 

@@ -6,9 +6,9 @@ import torch
 from isospan.errors import DtypeError, FrozenError, GroupMismatchError, OptionError, RepresentationError, ShapeError
 from isospan.groups import SO2, SO3, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.models import TransformerEncoder, TransformerEncoderLayer
-from isospan.models.norm_gates import NormGates
+from isospan.models._network import NormGates
+from isospan.models._regular.network import RegularNetwork
 from isospan.nn import Linear
-from isospan.nn.regular_network import RegularNetwork
 from isospan.representations import directsum
 from isospan.testing import assert_equivariant
 

@@ -17,7 +17,7 @@ from isospan.errors import (
 )
 from isospan.groups import SO2, SO3, CyclicGroup, DihedralGroup, QuaternionGroup
 from isospan.models import UNet1d
-from isospan.models.step_embedding import StepEmbedding
+from isospan.models._condition import StepEmbedding
 from isospan.representations import conjugate_by
 from isospan.testing import assert_equivariant
 

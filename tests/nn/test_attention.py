@@ -7,8 +7,8 @@ import torch
 from isospan.errors import DtypeError, FrozenError, GroupMismatchError, OptionError, RepresentationError, ShapeError
 from isospan.groups import SO2, CyclicGroup, DihedralGroup
 from isospan.nn import Linear, MultiheadAttention, PositionalEncoding
-from isospan.nn.dot_product_attention import DotProductAttention
-from isospan.nn.multihead_attention import head_representation
+from isospan.nn._attention.dot_product import DotProductAttention
+from isospan.nn._attention.multihead import head_representation
 from isospan.representations import directsum
 from isospan.testing import assert_equivariant, equivariance_error
 

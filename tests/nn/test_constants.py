@@ -8,9 +8,9 @@ import torch
 
 from isospan.groups import CyclicGroup, FiniteGroup, QuaternionGroup
 from isospan.nn import ChangeOfBasis, Conv1d, EquivariantMaps, Linear
-from isospan.nn._constants import Constants
-from isospan.nn.grouped_maps import GroupedMaps
-from isospan.nn.isotypic_maps import IsotypicMaps
+from isospan.nn._base.constants import Constants
+from isospan.nn._kernels.grouped import GroupedMaps
+from isospan.nn._kernels.isotypic import IsotypicMaps
 from isospan.representations import Representation, directsum
 
 from .conftest import turned

@@ -6,8 +6,9 @@ import torch
 
 from isospan.errors import OptionError, RepresentationError, ShapeError
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.nn import Conv1d, ConvTranspose1d, grouped_maps, isotypic_maps
-from isospan.nn.grouped_maps import GroupedMaps
+from isospan.nn import Conv1d, ConvTranspose1d
+from isospan.nn._kernels import grouped, isotypic
+from isospan.nn._kernels.grouped import GroupedMaps
 from isospan.representations import conjugate_by, directsum
 from isospan.testing import assert_equivariant
 
@@ -22,10 +23,10 @@ MODES = ["zeros", "reflect", "replicate", "circular"]
 @pytest.fixture(params=["dense", "by irrep", "in groups"])
 def way(request, monkeypatch):
     """All ways to compute a convolution, whatever the sizes; transposed ones know two."""
-    monkeypatch.setattr(isotypic_maps, "WIDE", 1 if request.param == "by irrep" else 10**9)
-    monkeypatch.setattr(isotypic_maps, "FEW", 10**9)
-    monkeypatch.setattr(grouped_maps, "CHANNELS", 1)
-    monkeypatch.setattr(grouped_maps, "FEW", 10**9 if request.param == "in groups" else 0)
+    monkeypatch.setattr(isotypic, "WIDE", 1 if request.param == "by irrep" else 10**9)
+    monkeypatch.setattr(isotypic, "FEW", 10**9)
+    monkeypatch.setattr(grouped, "CHANNELS", 1)
+    monkeypatch.setattr(grouped, "FEW", 10**9 if request.param == "in groups" else 0)
     return request.param
 
 

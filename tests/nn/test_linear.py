@@ -8,8 +8,8 @@ import torch
 
 from isospan.errors import DtypeError, FrozenError, GroupMismatchError, RepresentationError, ShapeError
 from isospan.groups import SO3, CyclicGroup, DihedralGroup, IcosahedralGroup
-from isospan.nn import Linear, dense_map, linear
-from isospan.nn.invariant_vectors import InvariantVectors
+from isospan.nn import Linear, _linear
+from isospan.nn._kernels.invariant_vectors import InvariantVectors
 from isospan.representations import directsum
 
 from .conftest import turned
@@ -60,8 +60,8 @@ def test_products_irrep_by_irrep_are_those_of_the_dense_weight(reps, monkeypatch
     """Complex and quaternionic irreps, irreps that one side lacks, and several blocks of several copies."""
     if reps[0].group.order() == 1:
         return  # every map of the trivial group is one of permutations, whose matrices are exact
-    monkeypatch.setattr(linear, "WIDE", 1)
-    monkeypatch.setattr(dense_map, "saves_time", lambda *reps, taps: True)
+    monkeypatch.setattr(_linear, "WIDE", 1)
+    monkeypatch.setattr(_linear, "saves_time", lambda *reps, taps: True)
     for pair in [reps, reps[::-1], (3 * reps[0] + reps[1], reps[1] + reps[0])]:
         layer = Linear(*pair).double()
         assert layer.by_irrep is not None

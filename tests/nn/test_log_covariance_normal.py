@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from isospan.errors import NonFiniteError
-from isospan.nn.log_covariance_normal import LogCovarianceNormal
+from isospan.nn._distributions.log_covariance_normal import LogCovarianceNormal
 
 # torch's derivatives along directions, and its tracing of a function with its own gradient, use what it deprecates
 pytestmark = [

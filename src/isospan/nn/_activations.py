@@ -1,127 +1,238 @@
-"""Activations by name, and what they are checked for."""
+"""Equivariant activations of coordinates, of norms, and by gates."""
 
-from collections.abc import Callable
-from copy import deepcopy
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_choice
-from isospan.errors import EquivarianceError, OptionError
-
-Activation = str | torch.nn.Module | Callable[[Tensor], Tensor]
-"""A name in torch.nn, a module, or a function of tensors."""
-
-NAMES = (
-    "CELU",
-    "ELU",
-    "GELU",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "LeakyReLU",
-    "LogSigmoid",
-    "Mish",
-    "PReLU",
-    "ReLU",
-    "ReLU6",
-    "SELU",
-    "Sigmoid",
-    "SiLU",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-)
-"""Activations of single numbers in torch.nn that need no argument, and draw nothing at random in training."""
+from isospan._core.autocast import full_precision
+from isospan.errors import EquivarianceError, ShapeError
+from isospan.nn._base.activations import Activation, activation_name, as_activation, commutes
+from isospan.nn._base.constants import Constants
+from isospan.nn._base.copies import copies_of, copy_numbers, each_irrep, norms
+from isospan.nn._base.inputs import check_features
+from isospan.nn._bases import ChangeOfBasis
+from isospan.representations import Representation
+from isospan.representations.representation import check_representation
 
 
-def as_activation(activation: Activation) -> Callable[[Tensor], Tensor]:
-    """The module of a name, or what was given.
-
-    Raises:
-        OptionError: torch.nn has no activation of single numbers of this name, or it needs arguments; or it is a class.
-    """
-    if isinstance(activation, str):
-        check_choice(activation, NAMES, what="activation")
-        return getattr(torch.nn, activation)()
-    if isinstance(activation, type) or not callable(activation):
-        raise OptionError(
-            "An activation is a name, as 'ReLU', a module, as torch.nn.ReLU(), or a function of tensors, got "
-            f"{activation!r}. Pass one of these."
-        )
-    return activation
-
-
-def activation_name(activation: Callable[[Tensor], Tensor]) -> str:
-    """What to call it in messages."""
-    return getattr(activation, "__name__", type(activation).__name__)
-
-
-def check_elementwise(activation: Callable[[Tensor], Tensor]) -> None:
-    """Require an activation of every number alone, which does the same in every layout of the data.
-
-    Raises:
-        EquivarianceError: it mixes numbers, as a softmax does, or tells them apart in training or once trained.
-    """
-    if not _always(_is_elementwise, activation):
-        raise EquivarianceError(
-            f"{activation_name(activation)} must act on every number alone and alike, with whatever parameters and in "
-            "training too, but what it does depends on the others, on chance or on the shape of the data. Use an "
-            "activation such as ReLU, LeakyReLU, SiLU or Tanh."
-        )
-
-
-def _is_elementwise(f: Callable[[Tensor], Tensor], like: Tensor) -> bool:
-    x = torch.linspace(-3, 3, 24, dtype=like.dtype, device=like.device).view(6, 4)
-    try:
-        together, alone = f(x.clone()), f(x.reshape(24, 1))
-        return together.shape == x.shape and torch.allclose(together, alone.view(6, 4), rtol=1e-4, atol=1e-6)
-    except RuntimeError:  # a shape that it does not take
-        return False
-
-
-def commutes(activation: Callable[[Tensor], Tensor], order: Tensor, signs: Tensor) -> bool:
-    """Whether always f(signs · x[order]) = signs · f(x)[order], on random x of sizes from 0.01 to 100."""
-    values = np.random.default_rng(0).standard_normal((64, len(order))) * np.logspace(-2, 2, 64)[:, None]
-
-    def move(x: Tensor) -> Tensor:
-        return x[:, order.to(x.device)] * signs.to(x)
-
-    def does(f: Callable[[Tensor], Tensor], like: Tensor) -> bool:
-        x = torch.tensor(values, dtype=like.dtype, device=like.device)
-        left, right = f(move(x)), f(x.clone())
-        return left.shape == right.shape == x.shape and torch.allclose(left, move(right), rtol=1e-4, atol=1e-6)
-
-    return _always(does, activation)
-
-
-@torch.no_grad()
-def _always(
-    holds: Callable[[Callable[[Tensor], Tensor], Tensor], bool], activation: Callable[[Tensor], Tensor]
-) -> bool:
-    """Whether an equation holds for whatever parameters, in training and in evaluation after it.
-
-    What holds for a copy whose parameters are moved at random does so for almost all of them. A copy that draws at
-    random in training fails there, and one that keeps statistics of each coordinate in evaluation.
+class GatedCopies(Constants):
+    """Base of activations that multiply every copy of an irrep by a function of an invariant.
 
     Args:
-        holds: of a function, and a tensor of the precision and on the device that it takes.
-        activation: left as it is, as are torch's random numbers.
+        rep: how the group acts.
+        activation: the function.
     """
-    like = torch.empty(0, dtype=torch.float64, device="cpu")
-    if not isinstance(activation, torch.nn.Module):
-        with torch.random.fork_rng([]):
-            return holds(activation, like)
-    f, rng = deepcopy(activation), np.random.default_rng(0)
-    like = next((values for values in (*f.parameters(), *f.buffers()) if values.is_floating_point()), like)
-    if like.is_meta:  # values that are not there yet
-        return True
-    for parameter in f.parameters():
-        noise = torch.tensor(0.1 * rng.random(parameter.shape), dtype=parameter.dtype, device=parameter.device)
-        parameter += noise * (1 + parameter.abs())
-    with torch.random.fork_rng([like.device] if like.is_cuda else []):
-        return all(holds(f.train(training), like) for training in (True, False))
+
+    copy_numbers: Tensor
+
+    def __init__(self, rep: Representation, activation: Activation) -> None:
+        super().__init__()
+        self.activation = as_activation(activation)
+        self.change = ChangeOfBasis.shared(rep)
+        self._copies = copies_of(rep)
+        self.register_constant("copy_numbers", copy_numbers(rep))
+
+    def gated(self, z: Tensor, invariants: Tensor) -> Tensor:
+        """Spectral coordinates z times the activation of invariants (..., copies), in the user's basis."""
+        factors = self.activation(invariants)
+        if factors.shape != invariants.shape:
+            raise ShapeError(
+                f"{activation_name(self.activation)} must give every copy of an irrep a factor, so tensors of shape "
+                f"{tuple(invariants.shape)} for such ones, got {tuple(factors.shape)}. Keep the last axis."
+            )
+        return self.change.inverse(z * factors.index_select(-1, self.copy_numbers))
+
+    def extra_repr(self) -> str:
+        """The activation, where it is a function."""
+        return "" if isinstance(self.activation, torch.nn.Module) else activation_name(self.activation)
+
+
+class Pointwise(torch.nn.Module):
+    r"""Any activation on coordinates that the group permutes, and odd ones on those that it permutes up to sign.
+
+    Both is checked when the layer is made, on the representation and by values of the activation, with whatever
+    parameters and in training too: a slope for each coordinate, or a draw at random, would break the symmetry. What
+    looks at all coordinates alike, as a softmax of them does, keeps permutations.
+
+    Args:
+        rep: how the group acts; every element has to permute the coordinates, up to sign for odd activations.
+        activation: name of a module of torch.nn, a module, or a function.
+
+    Attributes:
+        rep_in, rep_out: rep.
+
+    Shapes:
+        x (..., rep.size) to the same.
+
+    Raises:
+        EquivarianceError: the pair does not commute; the message names the remedy.
+        OptionError: an unknown name.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> regular = CyclicGroup(3).regular_representation
+        >>> Pointwise(regular, "ReLU")(torch.tensor([1.0, -2.0, 3.0]))
+        tensor([1., 0., 3.])
+        >>> Pointwise(CyclicGroup(3).irrep(1), "ReLU")
+        Traceback (most recent call last):
+        ...
+        isospan.errors.EquivarianceError: ...
+    """
+
+    def __init__(self, rep: Representation, activation: Activation = "ReLU") -> None:
+        super().__init__()
+        check_representation(rep)
+        self.rep_in = self.rep_out = rep
+        self._size = rep.size
+        self.activation = as_activation(activation)
+        name = activation_name(self.activation)
+        _check_permutes(rep, name)
+        if rep.is_permutation and isinstance(activation, str):
+            return  # names are those of functions of single numbers
+        for element, order, signs in _signed_permutations(rep):
+            if not commutes(self.activation, order, signs):
+                raise EquivarianceError(_refusal(name, element, rep, signed=bool((signs < 0).any())))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activation of every coordinate."""
+        check_features(x, self._size)
+        return self.activation(x)
+
+
+def _check_permutes(rep: Representation, name: str) -> None:
+    """Require that every element permutes the coordinates up to sign."""
+    for block in rep.blocks:
+        M = block.action.generators
+        if block.action.algebra.any() or not ((M == 0) | (abs(M) == 1)).all():
+            raise EquivarianceError(
+                f"{name} acts on single coordinates, so the group must permute them, but {rep.group.name} mixes "
+                f"them in {rep.name!r}. Use NormActivation, GatedActivation or FourierActivation, or a permutation "
+                "representation such as group.regular_representation."
+            )
+
+
+def _signed_permutations(rep: Representation) -> list[tuple[object, Tensor, Tensor]]:
+    """Every generator with its order and signs: (M x)ᵢ = signsᵢ x[orderᵢ]."""
+    moves = []
+    for element, M in zip(rep.group.generators, torch.tensor(rep.generators, device="cpu"), strict=True):
+        order = M.abs().argmax(1)
+        moves.append((element, order, M.gather(1, order.unsqueeze(1)).squeeze(1)))
+    return moves
+
+
+def _refusal(name: str, element: object, rep: Representation, *, signed: bool) -> str:
+    if signed:
+        return (
+            f"Where {rep.group.name} changes signs of coordinates, as {element} does in {rep.name!r}, an activation "
+            f"must be odd, f(-x) = -f(x), with whatever parameters and in training too, but {name} is not. Use Tanh, "
+            "Softsign or Hardtanh, or a NormActivation."
+        )
+    return (
+        "The activation must act on every coordinate in the same way, with whatever parameters and in training too, "
+        f"but {name} does not commute with {element}, which permutes those of {rep.name!r}. Use one with neither "
+        "parameters, statistics nor random draws for each coordinate, such as ReLU, LeakyReLU or SiLU."
+    )
+
+
+class NormActivation(GatedCopies):
+    r"""Every copy of an irrep times a function of its norm, for any group and basis.
+
+    .. math:: x_i \mapsto f(\|x_i\| + b_i) \, x_i, \qquad x_i \mapsto f(x_i + b_i) \, x_i \;\text{where trivial}
+
+    With the sigmoid, trivial features pass through x · σ(x + b), the SiLU. Gradients are finite at zero. Norms are
+    invariant, so any function of all of them is equivariant too, as a softmax or a LayerNorm of the copies is.
+
+    Args:
+        rep: how the group acts.
+        activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
+        bias: whether there is a parameter b for every copy, zero at first.
+
+    Attributes:
+        rep_in, rep_out: rep.
+
+    Shapes:
+        x (..., rep.size) to the same.
+
+    Raises:
+        OptionError: an unknown name.
+        ShapeError, DtypeError: what the message says.
+
+    Source: Worrall et al., Harmonic Networks: Deep Translation and Rotation Equivariance, 2017.
+
+    Example:
+        >>> from isospan.groups import SO2
+        >>> NormActivation(SO2().irrep(1), "ReLU", bias=False)(torch.tensor([3.0, 4.0]))
+        tensor([15., 20.])
+    """
+
+    bias: torch.nn.Parameter | None
+
+    def __init__(self, rep: Representation, activation: Activation = "Sigmoid", bias: bool = True) -> None:
+        super().__init__(rep, activation)
+        self.rep_in = self.rep_out = rep
+        parameter = torch.nn.Parameter(torch.zeros(len(rep.irreps))) if bias else None
+        self.register_parameter("bias", parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x (..., rep.size) with every copy rescaled."""
+        z = self.change(x)
+        with full_precision(z):
+            parts = zip(each_irrep(z, self._copies), self._copies, strict=True)
+            sizes = [_size(X, signed=part.is_trivial) for X, part in parts]
+            invariants = torch.cat(sizes, dim=-1)
+            invariants = invariants if self.bias is None else invariants + self.bias.to(z.dtype)
+            return self.gated(z, invariants)
+
+
+def _size(X: Tensor, *, signed: bool) -> Tensor:
+    """The norms (..., m) of copies (..., m, d), or the numbers themselves."""
+    return X.squeeze(-1) if signed else norms(X)
+
+
+class GatedActivation(GatedCopies):
+    r"""Every copy of an irrep times a function of an invariant of its own, which the input holds besides.
+
+    .. math:: (x, a) \mapsto f(a_i) \, x_i, \qquad x_i \mapsto f(x_i) \, x_i \;\text{where trivial}
+
+    Trivial features are their own gates. The gates a are the last coordinates of the input: the layer before maps to
+    ``rep_in``. Gates are invariant, so any function of all of them is equivariant too, as a softmax of the copies is.
+
+    Args:
+        rep: how the group acts on x.
+        activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
+
+    Attributes:
+        rep_in: rep plus a trivial irrep for every copy of another one.
+        rep_out: rep.
+
+    Shapes:
+        (..., rep_in.size) to (..., rep.size).
+
+    Raises:
+        OptionError: an unknown name.
+        ShapeError, DtypeError: what the message says.
+
+    Source: Weiler et al., 3D Steerable CNNs, 2018.
+
+    Example:
+        >>> from isospan.groups import SO2
+        >>> gate = GatedActivation(2 * SO2().irrep(1))
+        >>> gate.rep_in.size, gate(torch.tensor([3.0, 4, 3, 4, 0, 100]))
+        (6, tensor([1.5000, 2.0000, 3.0000, 4.0000]))
+    """
+
+    def __init__(self, rep: Representation, activation: Activation = "Sigmoid") -> None:
+        super().__init__(rep, activation)
+        gates = sum(part.multiplicity for part in self._copies if not part.is_trivial)
+        self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
+        self.rep_out = rep
+        self._sizes = rep.size, gates
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the gated features (..., rep.size)."""
+        check_features(x, sum(self._sizes))
+        features, gates = x.split(self._sizes, dim=-1)
+        z = self.change(features)
+        of_gates = iter(gates.split([part.multiplicity for part in self._copies if not part.is_trivial], dim=-1))
+        invariants = [part.of(z).squeeze(-1) if part.is_trivial else next(of_gates) for part in self._copies]
+        with full_precision(z):
+            return self.gated(z, torch.cat(invariants, dim=-1))

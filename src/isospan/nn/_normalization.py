@@ -1,11 +1,15 @@
-"""What normalisations share: statistics and scales in the spectral basis, where the group leaves them alone."""
+"""Equivariant normalization over the batch, and of every sample by itself."""
 
 import torch
 from torch import Tensor
 
-from isospan.nn._constants import Constants
-from isospan.nn._copies import copies_of, copy_numbers, trivial_copies
-from isospan.nn.change_of_basis import ChangeOfBasis
+from isospan._core.autocast import full_precision
+from isospan._core.checks import check_floating
+from isospan.errors import DegenerateDataError, RepresentationError, ShapeError
+from isospan.nn._base.constants import Constants
+from isospan.nn._base.copies import copies_of, copy_numbers, mean_over_copies, numbers_of_trivial, trivial_copies
+from isospan.nn._base.inputs import check_features
+from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation
 
 
@@ -48,3 +52,196 @@ class Normalization(Constants):
         scales = scales if self.weight is None else scales * self.weight.to(z.dtype)
         z = z * (scales if scales.shape[-1] == 1 else scales.index_select(-1, self.copy_numbers))
         return self.change.inverse(z if self.bias is None else z + self.spread(self.bias.to(z.dtype)))
+
+
+class BatchNorm1d(Normalization):
+    r"""Normalisation by statistics over the batch, and time, that the group does not change.
+
+    .. math:: y_i = \gamma_i \frac{x_i - \mu_i}{\sqrt{v_i + \epsilon}} + \beta_i, \qquad
+              v_i = \operatorname{mean} \frac{\|x_i - \mu_i\|^2}{d_i}
+
+    for every copy x_i of an irrep of dimension d_i. Only trivial copies have a mean μ and a shift β; that of the others
+    is zero over any orbit. For the trivial group it is torch.nn.BatchNorm1d.
+
+    Args:
+        rep: how the group acts on the channels.
+        eps: added to the variances.
+        momentum: weight of a batch in the running statistics; None for the mean over all batches.
+        affine: whether there are γ and β.
+        track_running_stats: whether evaluation uses running statistics instead of those of the batch.
+
+    Attributes:
+        rep_in, rep_out: rep.
+        running_mean: (m,) of the trivial copies.
+        running_var: (number of copies,).
+
+    Shapes:
+        x (B, rep.size) or (B, rep.size, T) to the same.
+
+    Raises:
+        DegenerateDataError: one sample while training.
+        ShapeError, DtypeError: what the message says.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> norm = BatchNorm1d(CyclicGroup(4).regular_representation)
+        >>> norm(torch.randn(100, 4)).square().mean().round(decimals=2)
+        tensor(1., grad_fn=...)
+    """
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor
+    trivial: Tensor
+
+    def __init__(
+        self,
+        rep: Representation,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__(rep, scaled=affine, shifted=affine)
+        self.eps, self.momentum, self.track_running_stats = eps, momentum, track_running_stats
+        self.register_constant("trivial", numbers_of_trivial(self._copies))
+        if track_running_stats:
+            self.register_buffer("running_mean", torch.zeros(self._trivial.multiplicity))
+            self.register_buffer("running_var", torch.ones(len(rep.irreps)))
+            self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised features, shaped like x."""
+        check_floating(x, what="The input")
+        if x.dim() not in (2, 3) or x.shape[1] != self._size:
+            raise ShapeError(
+                f"The input must have shape (B, D) or (B, D, T) with D = {self._size}, the size of the representation, "
+                f"got {tuple(x.shape)}."
+            )
+        rows = x if x.dim() == 2 else x.movedim(1, 2)
+        with full_precision(x):
+            z = self.spectral(rows)
+            mean, var = self._statistics(z)
+            y = self.affine(z - self.spread(mean.to(z.dtype)), (var.to(z.dtype) + self.eps).rsqrt()).to(x.dtype)
+        return y if x.dim() == 2 else y.movedim(2, 1)
+
+    def _statistics(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (m,) and variance (copies,): those of the batch, or the running ones."""
+        if self.track_running_stats and not self.training:
+            return self.get_buffer("running_mean"), self.get_buffer("running_var")
+        axes, count = tuple(range(z.dim() - 1)), z.shape[:-1].numel()
+        if count < 2 and self.training:
+            raise DegenerateDataError(f"A variance needs at least two samples, got {count}. Pass a larger batch.")
+        mean = self._trivial.of(z).squeeze(-1).mean(axes)
+        var = mean_over_copies((z - self.spread(mean)).square(), self._copies).mean(axes)
+        if self.track_running_stats:
+            self._track(mean.detach(), var.detach(), count)
+        return mean, var
+
+    def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Move the running statistics towards those of the batch; a mean takes one degree of freedom."""
+        unbiased = var * (1 + self.trivial / (count - 1))
+        self.num_batches_tracked.add_(1)
+        for running, new in ((self.get_buffer("running_mean"), mean), (self.get_buffer("running_var"), unbiased)):
+            rate = 1 / self.num_batches_tracked.to(running.dtype) if self.momentum is None else self.momentum
+            running.add_(rate * (new.to(running.dtype) - running))
+
+
+class LayerNorm(Normalization):
+    r"""Every sample less the mean of its invariant features, divided by its standard deviation.
+
+    .. math:: y = Q \Bigl( \gamma \odot \frac{z - \mu}{\sqrt{\|z - \mu\|^2 / D + \epsilon}} + \beta \Bigr),
+              \qquad z = Q^\top x
+
+    μ is the mean of the trivial copies of z, at which alone it acts; there is a scale γ for every copy of an irrep and
+    a shift β for every trivial one. One norm for all keeps the ratios of the copies, which a norm for each would lose.
+    For the trivial group it is torch.nn.LayerNorm.
+
+    Args:
+        rep: how the group acts.
+        eps: added to the variance.
+        elementwise_affine: whether there are γ and β.
+        bias: whether there is β.
+
+    Attributes:
+        rep_in, rep_out: rep.
+
+    Shapes:
+        x (..., rep.size) to the same.
+
+    Raises:
+        RepresentationError: there is one trivial copy, which less its mean would always be zero.
+        ShapeError, DtypeError: what the message says.
+
+    Example:
+        >>> import torch
+        >>> from isospan.groups import CyclicGroup
+        >>> norm = LayerNorm(2 * CyclicGroup(4).regular_representation)
+        >>> norm(torch.randn(8)).square().mean().round(decimals=2)
+        tensor(1., grad_fn=...)
+    """
+
+    def __init__(
+        self, rep: Representation, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
+    ) -> None:
+        super().__init__(rep, scaled=elementwise_affine, shifted=elementwise_affine and bias)
+        if self._trivial.multiplicity == 1:
+            raise RepresentationError(
+                f"LayerNorm subtracts the mean of the invariant features, so they must be several or none, but "
+                f"{rep.name!r} has one, which would always be zero. Use RMSNorm, or more copies."
+            )
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised features (..., rep.size)."""
+        check_features(x, self._size)
+        with full_precision(x):
+            z = self.spectral(x)
+            if self._trivial.multiplicity:
+                invariants = self._trivial.of(z).squeeze(-1)
+                z = z - self.spread(invariants.mean(-1, keepdim=True).expand_as(invariants))
+            variance = z.square().mean(-1, keepdim=True)
+            return self.affine(z, (variance + self.eps).rsqrt()).to(x.dtype)
+
+
+class RMSNorm(Normalization):
+    r"""Every sample divided by the root mean square of its features, with a scale for every copy of an irrep.
+
+    .. math:: y = Q \Bigl( \gamma \odot \frac{Q^\top x}{\sqrt{\|x\|^2 / D + \epsilon}} \Bigr)
+
+    For the trivial group it is torch.nn.RMSNorm.
+
+    Args:
+        rep: how the group acts.
+        eps: added to the mean square; the machine precision where None.
+        elementwise_affine: whether there is γ.
+
+    Attributes:
+        rep_in, rep_out: rep.
+
+    Shapes:
+        x (..., rep.size) to the same.
+
+    Raises:
+        ShapeError, DtypeError: what the message says.
+
+    Source: Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
+
+    Example:
+        >>> from isospan.groups import SO2
+        >>> RMSNorm(SO2().irrep(1))(torch.tensor([3.0, 4.0]))
+        tensor([0.8485, 1.1314], grad_fn=...)
+    """
+
+    def __init__(self, rep: Representation, eps: float | None = None, elementwise_affine: bool = True) -> None:
+        super().__init__(rep, scaled=elementwise_affine, shifted=False)
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised features (..., rep.size)."""
+        check_features(x, self._size)
+        with full_precision(x):
+            exact = x.to(torch.promote_types(x.dtype, torch.float32))
+            eps = torch.finfo(exact.dtype).eps if self.eps is None else self.eps
+            scale = (exact.square().mean(-1, keepdim=True) + eps).rsqrt()  # Q is orthogonal
+            return (exact * scale if self.weight is None else self.affine(self.spectral(exact), scale)).to(x.dtype)

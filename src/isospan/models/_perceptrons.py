@@ -1,0 +1,193 @@
+"""Equivariant and invariant multilayer perceptrons."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from isospan._core.checks import check_count
+from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._network import equivariant_network, hidden_activation, plain_network, steps
+from isospan.models._regular.linear import element_places, is_regular
+from isospan.nn import IrrepInvariants
+from isospan.nn._base.cached_weight import Freezable, Freezes
+from isospan.nn._base.inputs import check_features
+from isospan.representations import Representation
+from isospan.representations.representation import check_representation
+
+
+class Perceptron(Freezes):
+    """Base of networks that are chains of linear layers and activations of one signal."""
+
+    rep_in: Representation
+    network: nn.Sequential
+
+    def __init__(self, rep_in: Representation) -> None:
+        super().__init__()
+        check_representation(rep_in)
+        self.rep_in, self._size = rep_in, rep_in.size
+        self._frozen_steps: list[Callable[[Tensor], Tensor]] = []
+
+    def freeze(self) -> Self:
+        """Hold the dense weights of all layers, and go from one to the next with no more than activations between."""
+        # what the first layer gives is no one else's, so activations may overwrite it
+        self._frozen_steps = [nn.ReLU(inplace=True) if type(step) is nn.ReLU else step for step in steps(self.network)]
+        return super().freeze()
+
+    def unfreeze(self) -> Self:
+        """Compute the weights from the parameters again, and train those that were trained before."""
+        self._frozen_steps = []
+        return super().unfreeze()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y of x (..., rep_in.size)."""
+        held: list[Any] = self._frozen_steps
+        if not held or not held[0].is_frozen:  # a module around this one may have unfrozen its layers
+            return self.network(x)
+        check_features(x, self._size)
+        for step in held:
+            x = linear(x, *step.dense()) if isinstance(step, Freezable) else step(x)
+        return x
+
+    def export(self) -> nn.Sequential:
+        """Return a torch.nn.Sequential of the same function that shares nothing with this network.
+
+        Raises:
+            OptionError: torch has no module for a part of it, as for :class:`isospan.nn.IrrepInvariants`.
+        """
+        return plain_network(steps(self.network)).train(self.training)
+
+
+class EMLP(Perceptron):
+    r"""An equivariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = \rho_\text{out}(g) f(x)`.
+
+    Linear layers commute with the group, and activations act where they commute with it too: by default on copies of
+    the regular representation, whose coordinates a finite group only permutes. Widths are rounded up to whole copies.
+
+    Args:
+        rep_in: how the group acts on the input.
+        rep_out: how it acts on the output.
+        hidden_units: widths of the hidden layers.
+        activation: name of an activation of ``torch.nn``, of every coordinate. Where the group mixes coordinates of the
+            hidden layers no such function is equivariant, and sigmoid gates take its place
+            (:class:`isospan.nn.GatedActivation`), which learn of the norms of all features. Gates turn no irrep into
+            another: what the input lacks stays zero in the output, but for invariants. Where that is wanted, as a cross
+            product of vectors x and y is, add the entries of x yᵀ to the input, which transform as ``rep_x & rep_y``.
+        hidden_rep: what hidden layers consist of copies of. By default the regular representation; for a Lie group all
+            irreps up to frequency 2.
+        bias: add invariant vectors.
+
+    Raises:
+        GroupMismatchError: representations of two groups.
+        RepresentationError: the hidden representation lacks an irrep of the input or the output, or there are gates and
+            the output would be zero.
+        OptionError: an unknown activation, or a width below 1.
+
+    Source: Finzi, Welling and Wilson, A Practical Method for Constructing Equivariant Multilayer Perceptrons, 2021.
+
+    Example:
+        >>> from isospan.groups import DihedralGroup
+        >>> from isospan.testing import assert_equivariant
+        >>> vector, regular = DihedralGroup(4).irreps()[-1], DihedralGroup(4).regular_representation
+        >>> model = EMLP(vector + regular, vector, hidden_units=(32, 32))
+        >>> assert_equivariant(model, vector + regular, vector)
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        hidden_units: Sequence[int] = (128, 128, 128),
+        activation: str = "ReLU",
+        hidden_rep: Representation | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(rep_in)
+        self.rep_out = rep_out
+        hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
+        check_signal(rep_in, hidden[0], rep_out)
+        check_reach(rep_in, hidden[0], rep_out)
+        self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
+
+
+class OrbitReadout(Freezable):
+    """A linear map of the means over the group's elements, one of every copy of the regular representation.
+
+    Args:
+        rep: copies of the regular representation.
+        out_dim: entries of the output.
+        bias: add one to it.
+    """
+
+    copies: Tensor
+
+    def __init__(self, rep: Representation, out_dim: int, *, bias: bool) -> None:
+        super().__init__(rep, out_dim * rep.group.trivial_representation)
+        places = element_places(rep)
+        of_means = nn.Linear(places.shape[1], out_dim, bias=bias)
+        self.coefficients, self.bias_coefficients = of_means.weight, of_means.bias
+        self.register_constant("copies", (places.argsort(axis=None) % places.shape[1]).astype(np.int32))
+        self._order = len(places)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y (..., out_dim)."""
+        return linear(x, *self.dense())
+
+    def _synthesized(self) -> Tensor:
+        return (self.coefficients / self._order).index_select(1, self.copies)
+
+    def _spread_bias(self) -> Tensor | None:
+        return self.bias_coefficients
+
+
+class IMLP(Perceptron):
+    r"""An invariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = f(x)`.
+
+    The hidden layers are those of :class:`EMLP`. Of the last one the means over the group's elements are invariant (for
+    other representations than regular ones the invariants of :class:`isospan.nn.IrrepInvariants`), and a plain
+    linear layer reads the output from them.
+
+    Args:
+        rep_in: how the group acts on the input.
+        out_dim: entries of the output.
+        hidden_units: widths of the hidden layers.
+        activation: as in :class:`EMLP`.
+        hidden_rep: as in :class:`EMLP`.
+        bias: as in :class:`EMLP`; also of the last layer.
+
+    Raises:
+        RepresentationError, OptionError: as in :class:`EMLP`.
+
+    Example:
+        >>> from isospan.groups import DihedralGroup
+        >>> from isospan.testing import assert_equivariant
+        >>> regular = DihedralGroup(4).regular_representation
+        >>> assert_equivariant(IMLP(regular, 3, hidden_units=(32, 32)), regular, None)
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        out_dim: int,
+        hidden_units: Sequence[int] = (128, 128, 128),
+        activation: str = "ReLU",
+        hidden_rep: Representation | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(rep_in)
+        self.out_dim = check_count(out_dim, what="out_dim")
+        hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
+        check_signal(rep_in, hidden[0], None)
+        last = hidden[-1]
+        act = hidden_activation(last, activation)
+        layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
+        self.network = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
+
+
+def _readout(rep: Representation, out_dim: int, *, bias: bool) -> list[nn.Module]:
+    if is_regular(rep):
+        return [OrbitReadout(rep, out_dim, bias=bias)]
+    invariants = IrrepInvariants(rep)
+    return [invariants, nn.Linear(invariants.rep_out.size, out_dim, bias=bias)]

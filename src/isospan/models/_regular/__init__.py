@@ -1,0 +1,1 @@
+"""Chains of group convolutions between copies of the regular representation."""

@@ -1,0 +1,128 @@
+"""Equivariant maps between copies of the regular representation."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from isospan.errors import RepresentationError
+from isospan.groups import FiniteGroup
+from isospan.nn._base.cached_weight import Freezable, plain_linear
+from isospan.nn._base.inputs import check_features
+from isospan.representations import Representation
+
+
+class RegularLinear(Freezable):
+    r"""An equivariant affine map between copies of the regular representation: a group convolution.
+
+    .. math:: y_{g o} = b_o + \sum_{h, i} c_{g^{-1} h, o i} \, x_{h i}
+
+    with one (m_out, m_in) matrix of coefficients c for every element. It holds these alone and finds anew where they
+    stand in the dense weight; :class:`RegularNetwork` computes chains of layers faster than one after the other.
+
+    Args:
+        rep_in: copies of the group's regular representation.
+        rep_out: the same.
+        bias: add an invariant vector, one number a copy.
+
+    Raises:
+        RepresentationError: a representation is not made of regular copies.
+
+    Source: Cohen and Welling, Group equivariant convolutional networks, 2016.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> regular = CyclicGroup(3).regular_representation
+        >>> layer = RegularLinear(2 * regular, 4 * regular)
+        >>> layer.coefficients.shape, layer(torch.randn(10, 6)).shape
+        (torch.Size([3, 4, 2]), torch.Size([10, 12]))
+    """
+
+    def __init__(self, rep_in: Representation, rep_out: Representation, bias: bool = True) -> None:
+        super().__init__(rep_in, rep_out)
+        n, m_in, m_out = rep_in.group.order(), element_places(rep_in).shape[1], element_places(rep_out).shape[1]
+        self.coefficients = torch.nn.Parameter(torch.empty(n, m_out, m_in))
+        self.bias_coefficients = torch.nn.Parameter(torch.empty(m_out)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
+        """Draw parameters as :class:`torch.nn.Linear` of the same width does."""
+        bound = self.rep_in.size**-0.5
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-bound, bound, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y (..., rep_out.size)."""
+        check_features(x, self.rep_in.size)
+        return linear(x, *self.dense())
+
+    def export(self) -> torch.nn.Linear:
+        """Return a plain linear layer of the same map that shares nothing with this one."""
+        return plain_linear(*self.dense()).train(self.training)
+
+    def extra_repr(self) -> str:
+        """What is mapped to what."""
+        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
+
+    def _synthesized(self) -> Tensor:
+        return self.coefficients.flatten().index_select(0, self._places()[0]).view(self.rep_out.size, -1)
+
+    def _spread_bias(self) -> Tensor | None:
+        return None if self.bias_coefficients is None else self.bias_coefficients.index_select(0, self._places()[1])
+
+    def _places(self) -> list[Tensor]:
+        found = places_of(self.rep_in, self.rep_out)
+        return [torch.tensor(places, device=self.coefficients.device) for places in found]
+
+
+def places_of(rep_in: Representation, rep_out: Representation) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the coefficient at every entry of the dense weight, flat, and of the one at every entry of the bias."""
+    (g, o), (h, i) = _elements_and_copies(rep_out), _elements_and_copies(rep_in)
+    m_out, m_in = o.max() + 1, i.max() + 1
+    places = (quotients(rep_in.group).astype(np.int32) * (m_out * m_in)).take(g, axis=0).take(h, axis=1)
+    places += (o * m_in)[:, None]
+    places += i
+    return places.ravel(), o
+
+
+def _elements_and_copies(rep: Representation) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the element and number of the copy at every coordinate, both (D,)."""
+    places = element_places(rep)
+    elements, copies = np.divmod(np.argsort(places, axis=None).astype(np.int32), places.shape[1])
+    return elements, copies
+
+
+def is_regular(rep: Representation) -> bool:
+    """Whether a representation consists of copies of the regular one of a finite group, up to the order of coordinates.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> group = CyclicGroup(3)
+        >>> is_regular(2 * group.regular_representation), is_regular(group.irreps()[1])
+        (True, False)
+    """
+    if rep.group.order() is None or len(rep.blocks) != 1:
+        return False
+    return rep.blocks[0].action.key == rep.group.regular_representation.blocks[0].action.key
+
+
+def element_places(rep: Representation) -> np.ndarray:
+    """Coordinate of every element in every copy of the regular representation, (|G|, m).
+
+    Raises:
+        RepresentationError: there are other blocks than regular ones.
+    """
+    if not is_regular(rep):
+        raise RepresentationError(
+            f"A group convolution maps copies of the regular representation, got {rep.name!r} of {rep.group.name}. "
+            "Use isospan.nn.Linear, which maps any representation."
+        )
+    order = np.argsort(rep.group.regular_representation.blocks[0].indices[0])
+    return rep.blocks[0].indices[:, order].T
+
+
+def quotients(group: FiniteGroup) -> np.ndarray:
+    """Index of g⁻¹ h, (|G|, |G|)."""
+    table = np.asarray(group.table)
+    return table[np.argmax(table == group.identity.index, axis=1)]

@@ -1,0 +1,149 @@
+"""U-Nets of time series."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from isospan._core.checks import check_count
+from isospan.errors import OptionError, ShapeError
+from isospan.models._condition import Condition
+from isospan.models._conv_blocks import ConvBlock, ResidualBlock
+from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.nn import Conv1d, ConvTranspose1d
+from isospan.nn._base.cached_weight import Freezes
+from isospan.nn._base.inputs import check_features
+from isospan.representations import Representation
+
+
+class UNet1d(Freezes):
+    r"""The U-Net of diffusion policies, equivariant: a series of actions to another, given an observation and a step.
+
+    .. math:: f(\rho_\text{in} x, \rho_\text{cond} c, t) = \rho_\text{out} f(x, c, t)
+
+    Residual blocks of two convolutions, two blocks a level; all but the last level halve the length with a strided
+    convolution and the way back doubles it with a transposed one, beside what the level held on the way down. The
+    condition modulates every block (:class:`isospan.nn.FiLM`): an embedding of c by an :class:`EMLP`, and one of the
+    step by waves and a small perceptron. RMSNorm normalises every time by itself.
+
+    Any length does: a level of odd length is doubled to one more and cut. Series are padded with zeros. A series that
+    is moved by :math:`2^{L-1}` steps, with L widths, or a multiple of it, has moved values, but near its ends.
+
+    For other programs, ``torch.export.export`` and ``torch.onnx.export`` take the network after :meth:`freeze`, with B
+    and T open if they are ``Dim.DYNAMIC``; it is no chain of layers, which alone torch has a module for.
+
+    Args:
+        rep_in: how the group acts on the channels of x.
+        rep_out: how it acts on those of y.
+        rep_cond: how it acts on c; None where there is none.
+        hidden_units: width of each level, rounded up to whole copies of the hidden representation.
+        kernel_size: taps of the convolutions; odd.
+        cond_units: width of the embedding of c.
+        step_embed_dim: width of that of the step, even; None where there is none.
+        activation: as in :class:`EMLP`.
+        hidden_rep: as in :class:`EMLP`.
+
+    Shapes:
+        x (B, rep_in.size, T), c (B, rep_cond.size) and t (B,) to y (B, rep_out.size, T), or all without B. One t of
+        shape () is that of all samples.
+
+    Raises:
+        GroupMismatchError, RepresentationError: as for :class:`EMLP`.
+        OptionError: an unknown name, a width below 1, an even kernel_size; or a condition where there is none.
+        MissingArgumentError: no condition where there is one.
+        ShapeError, DtypeError: what the message says.
+
+    Source: Chi et al., Diffusion Policy: Visuomotor Policy Learning via Action Diffusion, 2023.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> legs = CyclicGroup(4).regular_representation
+        >>> network = UNet1d(3 * legs, 3 * legs, rep_cond=2 * legs, hidden_units=(16, 32), step_embed_dim=16)
+        >>> x, observation, step = torch.randn(8, 12, 15), torch.randn(8, 8), torch.randint(100, (8,))
+        >>> network(x, observation, step).shape
+        torch.Size([8, 12, 15])
+    """
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        rep_cond: Representation | None = None,
+        hidden_units: Sequence[int] = (64, 128, 256),
+        kernel_size: int = 5,
+        cond_units: int = 64,
+        step_embed_dim: int | None = None,
+        activation: str = "Mish",
+        hidden_rep: Representation | None = None,
+    ) -> None:
+        super().__init__()
+        if check_count(kernel_size, what="kernel_size") % 2 == 0:
+            raise OptionError(f"Series keep their length with an odd kernel_size, got {kernel_size}. Add one.")
+        self.rep_in, self.rep_out, self.rep_cond = rep_in, rep_out, rep_cond
+        hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
+        check_signal(rep_in, hidden[0], rep_out)
+        check_reach(rep_in if rep_cond is None else rep_in + rep_cond, hidden[0], rep_out)
+        trivial, choices = rep_in.group.trivial_representation, {"activation": activation, "hidden_rep": hidden_rep}
+        self.condition = Condition(trivial, rep_cond, cond_units, step_embed_dim, **choices)
+        level = partial(Level, rep_cond=self.condition.rep_out, kernel_size=kernel_size, activation=activation)
+        *above, deepest = pairwise([rep_in, *hidden])
+        self.down = nn.ModuleList(level(*reps) for reps in above)
+        self.shorten = nn.ModuleList(Conv1d(rep, rep, 3, stride=2, padding=1) for rep in hidden[:-1])
+        self.middle = level(*deepest)
+        back = list(pairwise(hidden))[::-1]
+        self.lengthen = nn.ModuleList(ConvTranspose1d(low, rep, 4, stride=2, padding=1) for rep, low in back)
+        self.up = nn.ModuleList(level(2 * rep, rep) for rep, _ in back)
+        self.last = ConvBlock(
+            hidden[0], hidden[0], kernel_size, padding=kernel_size // 2, norm="rms", activation=activation
+        )
+        self.head = Conv1d(hidden[0], rep_out, 1)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None, step: Tensor | float | None = None) -> Tensor:
+        """Return y (B, rep_out.size, T).
+
+        Args:
+            x: (B, rep_in.size, T).
+            cond: (B, rep_cond.size).
+            step: (B,), or one of all samples.
+        """
+        check_features(x, self.rep_in.size, dim=-2)
+        if x.shape[-1] == 0:
+            raise ShapeError(f"A series must have at least one step, got {tuple(x.shape)}.")
+        c = self.condition(cond, step, x.shape[:-2])
+        h, held = x, []
+        for level, shorten in zip(self.down, self.shorten, strict=True):
+            h = level(h, c)
+            held.append(h)
+            h = shorten(h)
+        h = self.middle(h, c)
+        for level, lengthen in zip(self.up, self.lengthen, strict=True):
+            beside, h = held.pop(), lengthen(h)
+            # cut by a pad of -1 or 0 steps: a slice would be traced for odd lengths, or for even ones
+            h = nn.functional.pad(h, (0, beside.shape[-1] - h.shape[-1]))
+            h = level(torch.cat([h, beside], dim=-2), c)
+        return self.head(self.last(h))
+
+
+class Level(nn.Module):
+    """Two residual blocks."""
+
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        rep_cond: Representation | None,
+        *,
+        kernel_size: int,
+        activation: str,
+    ) -> None:
+        super().__init__()
+        self.first, self.second = (
+            ResidualBlock(rep, rep_out, rep_cond, kernel_size=kernel_size, activation=activation)
+            for rep in (rep_in, rep_out)
+        )
+
+    def forward(self, x: Tensor, cond: Tensor | None) -> Tensor:
+        """Return y (B, rep_out.size, T)."""
+        return self.second(self.first(x, cond), cond)

@@ -1,0 +1,80 @@
+"""Positions in time, as features that the group leaves alone."""
+
+import torch
+from torch import Tensor
+
+from isospan._core.autocast import full_precision
+from isospan.errors import RepresentationError, ShapeError
+from isospan.nn._base.constants import Constants
+from isospan.nn._base.inputs import check_features
+from isospan.representations import Representation
+from isospan.representations.representation import check_representation
+
+WAVELENGTH = 10_000
+"""Longest wavelength over 2π, in tokens."""
+
+
+class PositionalEncoding(Constants):
+    r"""Sinusoids of the position added to the invariant features of a token, which alone may know of it.
+
+    .. math:: y_t = x_t + Q_0 p_t, \qquad p_{t, 2i} = \sin(t / 10000^{2i / m}), \quad
+              p_{t, 2i + 1} = \cos(t / 10000^{2i / m})
+
+    The columns of Q_0 are the m trivial copies of the spectral basis. An encoding of any other direction would be moved
+    by the group. For the trivial group it is that of the source. There are no parameters, and no longest sequence.
+
+    Args:
+        rep: how the group acts on every token.
+
+    Attributes:
+        rep_in, rep_out: rep.
+
+    Shapes:
+        x (..., T, rep.size) to the same.
+
+    Raises:
+        RepresentationError: rep has no trivial copy.
+        ShapeError, DtypeError: what the message says.
+
+    Source: Vaswani et al., Attention is all you need, 2017.
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> PositionalEncoding(CyclicGroup(4).regular_representation)(torch.zeros(3, 4))
+        tensor([[0.0000, 0.0000, 0.0000, 0.0000],
+                [0.4207, 0.4207, 0.4207, 0.4207],
+                [0.4546, 0.4546, 0.4546, 0.4546]])
+    """
+
+    invariants: Tensor
+
+    def __init__(self, rep: Representation) -> None:
+        super().__init__()
+        check_representation(rep)
+        trivial = rep.isotypic[0]
+        if not trivial.irrep.is_trivial:
+            raise RepresentationError(
+                f"Positions are encoded in invariant features, but {rep.name!r} has no trivial irrep. Add copies: "
+                "rep + m * group.trivial_representation."
+            )
+        self.rep_in = self.rep_out = rep
+        self._size = rep.size
+        self.register_constant("invariants", rep.change_of_basis[:, trivial.slice].T)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens with their positions, (..., T, rep.size)."""
+        check_features(x, self._size)
+        if x.dim() < 2:
+            raise ShapeError(f"Tokens must have shape (..., T, {self._size}), got {tuple(x.shape)}.")
+        with full_precision(x):
+            p = sinusoids(x.shape[-2], len(self.invariants), self.invariants)
+            return x + (p @ self.invariants.to(p.dtype)).to(x.dtype)
+
+
+def sinusoids(length: int, count: int, like: Tensor) -> Tensor:
+    """Sines and cosines p (length, count) by turns, at least in single precision, which counts all tokens."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    t = torch.arange(length, dtype=dtype, device=like.device)
+    exponents = torch.arange(0, count, 2, dtype=dtype, device=like.device) / count
+    angles = t.unsqueeze(-1) * WAVELENGTH**-exponents
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)[:, :count]

@@ -1,0 +1,78 @@
+"""Equivariant dropout."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan.nn._base.constants import Constants
+from isospan.nn._base.copies import copy_numbers
+from isospan.nn._base.inputs import check_features, check_probability
+from isospan.nn._bases import ChangeOfBasis
+from isospan.representations import Representation
+from isospan.representations.representation import check_representation
+
+
+class Dropout(Constants):
+    r"""Whole parts of the features are zeroed with probability p while training, the others divided by 1 - p.
+
+    Where the group permutes the coordinates, parts are its orbits, which takes no change of basis; else the copies of
+    irreps. For any draw it is an equivariant map; for the trivial group it is torch.nn.Dropout.
+
+    Args:
+        rep: how the group acts.
+        p: probability that a part is dropped.
+
+    Attributes:
+        rep_in, rep_out: rep.
+
+    Shapes:
+        x (..., rep.size) to the same.
+
+    Raises:
+        OptionError: p is not a probability.
+        ShapeError, DtypeError: what the message says.
+
+    Example:
+        >>> from isospan.groups import SO2
+        >>> Dropout(SO2().irrep(1), p=0.5)(torch.ones(6, 2))
+        tensor([[0., 0.],
+                [0., 0.],
+                [2., 2.],
+                [0., 0.],
+                [0., 0.],
+                [0., 0.]])
+    """
+
+    part_numbers: Tensor
+
+    def __init__(self, rep: Representation, p: float = 0.5) -> None:
+        super().__init__()
+        check_representation(rep)
+        self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        self.rep_in = self.rep_out = rep
+        self.p = check_probability(p)
+        numbers = copy_numbers(rep) if self.change else _orbit_numbers(rep)
+        self._size, self._count = rep.size, int(numbers.max()) + 1
+        self.register_constant("part_numbers", numbers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with parts dropped, or x itself in evaluation."""
+        check_features(x, self._size)
+        if not self.training or not self.p:
+            return x
+        kept = torch.nn.functional.dropout(x.new_ones((*x.shape[:-1], self._count)), self.p)
+        factors = kept.index_select(-1, self.part_numbers)
+        return x * factors if self.change is None else self.change.inverse(self.change(x) * factors)
+
+    def extra_repr(self) -> str:
+        """The probability."""
+        return f"p={self.p}"
+
+
+def _orbit_numbers(rep: Representation) -> np.ndarray:
+    """The number of the orbit that each coordinate of a permutation representation belongs to, (D,)."""
+    numbers, start = np.empty(rep.size, dtype=np.int64), 0
+    for block in rep.blocks:
+        numbers[block.indices] = start + np.arange(block.copies)[:, None]
+        start += block.copies
+    return numbers

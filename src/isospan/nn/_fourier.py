@@ -1,0 +1,230 @@
+"""Activations of functions on the group, and the grids on which they are sampled."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan._core.autocast import full_precision
+from isospan.errors import GroupError, OptionError
+from isospan.groups import O2, O3, SO2, SO3, FiniteGroup
+from isospan.nn._base.activations import Activation, activation_name, as_activation, check_elementwise
+from isospan.nn._base.constants import Constants
+from isospan.nn._bases import ChangeOfBasis
+from isospan.representations import Irrep, IsotypicComponent, Representation
+
+
+class Grid(NamedTuple):
+    r"""Elements g_n with weights that integrate over the group.
+
+    A copy x of an irrep of dimension d is the function :math:`f(g) = \sqrt d \, \langle \sigma(g) w, x \rangle` for a
+    template w: moving x by h gives :math:`f(h^{-1} g)`. Functions of templates that are orthogonal up to endomorphisms
+    are orthonormal (Schur).
+
+    Attributes:
+        weights: (N,), of sum 1.
+        samples: for an irrep, :math:`\sqrt d \, \sigma(g_n) w` for each template w, (templates, N, d).
+    """
+
+    weights: np.ndarray
+    samples: Callable[[Irrep], np.ndarray]
+
+
+def default_grid_size(group: Any, band: int) -> int:
+    """Angles around a circle for functions of frequencies up to ``band``: a sphere has many circles."""
+    return (18 if group in (SO3(), O3()) else 32) * (band + 1)
+
+
+def grid_of(group: Any, size: int) -> Grid:
+    """The grid of a group: all elements of a finite one, ``size`` angles around a circle of a Lie group.
+
+    Raises:
+        GroupError: a product with a Lie group.
+    """
+    if isinstance(group, FiniteGroup):
+        return Grid(np.full(group.order(), 1 / group.order()), _finite_samples)
+    if group in (SO2(), O2()):
+        return _circle(size, mirrored=group == O2())
+    if group in (SO3(), O3()):
+        return _sphere(size, mirrored=group == O3())
+    raise GroupError(
+        f"Grids are known for finite groups, SO(2), O(2), SO(3) and O(3), got {group.name}. Use NormActivation or "
+        "GatedActivation, or restrict the representation to a finite subgroup."
+    )
+
+
+def _of_templates(irrep: Irrep, elements: np.ndarray) -> np.ndarray:
+    """Samples (t, N, d) at elements (N, d, d): of the d / s numbers that the irrep acts on, a template is each 1."""
+    return np.sqrt(irrep.size) * elements[:, :, :: len(irrep.endomorphism_basis)].transpose(2, 0, 1)
+
+
+def _finite_samples(irrep: Irrep) -> np.ndarray:
+    return _of_templates(irrep, irrep.table)
+
+
+def _circle(size: int, *, mirrored: bool) -> Grid:
+    """Equidistant rotations, and each of them after the reflection."""
+
+    def samples(irrep: Irrep) -> np.ndarray:
+        turns = _flow(irrep.action.algebra[0], 2 * np.pi / size * np.arange(size))
+        turns = np.concatenate([turns, turns @ irrep.action.generators[0]]) if mirrored else turns
+        return _of_templates(irrep, turns)
+
+    count = 2 * size if mirrored else size
+    return Grid(np.full(count, 1 / count), samples)
+
+
+def _sphere(size: int, *, mirrored: bool) -> Grid:
+    """Directions that Gauss's nodes and equidistant longitudes give: the template is the axis of z, one an irrep.
+
+    With the inversion, each direction is there twice.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(size // 2 + 1)
+    longitudes = 2 * np.pi / size * np.arange(size)
+    weights = np.repeat(weights / (2 * size), size)
+
+    def samples(irrep: Irrep) -> np.ndarray:
+        _, about_y, about_z = irrep.action.algebra
+        meridian = _flow(about_y, np.arccos(nodes))[:, :, -1]
+        points = np.einsum("lab,tb->tla", _flow(about_z, longitudes), meridian).reshape(-1, irrep.size)
+        points = np.concatenate([points, points @ irrep.action.generators[0].T]) if mirrored else points
+        return np.sqrt(irrep.size) * points[None]
+
+    return Grid(np.concatenate([weights, weights]) / 2 if mirrored else weights, samples)
+
+
+def _flow(X: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """exp(θ X) for all angles θ, (n, d, d)."""
+    frequencies, V = np.linalg.eigh(-1j * X)
+    return np.real((V * np.exp(1j * angles[:, None, None] * frequencies)) @ V.conj().T)
+
+
+class FourierActivation(Constants):
+    r"""Irreps as Fourier coefficients of functions on the group, which are sampled, activated and transformed back.
+
+    .. math:: x \mapsto A^\top W \, f(A x)
+
+    The rows of A are the band-limited functions at the points of a fixed grid, W are its weights, and f is any
+    activation. Copies of irreps are dealt out to as few functions as hold them. For a finite group, whose grid is the
+    whole group, the layer is exactly equivariant. For SO(2), O(2), SO(3) and O(3) it is up to what f makes above the
+    frequencies that the grid resolves. This error, which :func:`isospan.testing.equivariance_error` measures, falls as
+    the grid grows: fast for smooth activations, slowly for those with a kink, such as ReLU.
+
+    Args:
+        rep: how the group acts.
+        activation: f, a name of a module of torch.nn, a module, or a function of single numbers, which acts on every
+            sample alone and alike.
+        grid_size: number of angles around the circle of a Lie group. By default, up to frequency 5 and on white inputs,
+            the error is below 1e-3 with ReLU, at most 1e-5 with Tanh, and at most 1e-6 with SiLU, GELU, Mish, Sigmoid
+            and Softplus.
+
+    Attributes:
+        rep_in, rep_out: rep.
+        functions: number of functions that the copies make.
+        points: number of points of the grid.
+
+    Shapes:
+        x (..., rep.size) to the same.
+
+    Raises:
+        EquivarianceError: the activation mixes samples, or tells them apart in training or once trained.
+        GroupError: a product with a Lie group, whose grid is not known.
+        OptionError: an unknown name, or a grid too coarse for the frequencies of rep.
+        ShapeError, DtypeError: what the message says.
+
+    Source: Cohen, Geiger, Köhler and Welling, Spherical CNNs, 2018.
+
+    Example:
+        >>> from isospan.groups import SO3
+        >>> from isospan.testing import equivariance_error
+        >>> layer = FourierActivation(4 * SO3().irrep(0) + 4 * SO3().irrep(1))
+        >>> layer.functions, equivariance_error(layer, layer.rep_in, layer.rep_out) < 1e-3
+        (4, True)
+    """
+
+    sampling: Tensor
+    analysis: Tensor
+    places: Tensor
+    sources: Tensor
+
+    def __init__(self, rep: Representation, activation: Activation = "SiLU", *, grid_size: int | None = None) -> None:
+        super().__init__()
+        self.rep_in = self.rep_out = rep
+        self.activation = as_activation(activation)
+        if not isinstance(activation, str):  # names are those of functions of single numbers
+            check_elementwise(self.activation)
+        self.change = ChangeOfBasis.shared(rep)
+        band = _band(rep)
+        size = default_grid_size(rep.group, band) if grid_size is None else grid_size
+        _check_grid(size, band)
+        grid = grid_of(rep.group, size)
+        sampling, places, self.functions = _deal(rep, grid)
+        self.points, slots = sampling.shape
+        # a function of independent coordinates of variance 1 has variance 1
+        self.register_constant("sampling", (sampling / np.sqrt(slots)).T.copy())
+        self.register_constant("analysis", grid.weights[:, None] * sampling * np.sqrt(slots))
+        self.register_constant("places", places)
+        self.register_constant("sources", _sources(places, self.functions * slots))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activated features (..., rep.size)."""
+        z = self.change(x)
+        with full_precision(z):
+            held = torch.nn.functional.pad(z, (0, 1)).index_select(-1, self.sources)
+            values = self.activation(held.unflatten(-1, (self.functions, -1)) @ self.sampling.to(z.dtype))
+            coefficients = (values @ self.analysis.to(z.dtype)).flatten(-2).index_select(-1, self.places)
+        return self.change.inverse(coefficients)
+
+    def extra_repr(self) -> str:
+        """The activation, and the size of the grid."""
+        return f"{activation_name(self.activation)}, functions={self.functions}, points={self.points}"
+
+
+def _band(rep: Representation) -> int:
+    """The largest frequency of a Lie group in the representation, 0 for a finite group."""
+    return 0 if rep.group.order() else max(component.irrep.key[0] for component in rep.isotypic)
+
+
+def _check_grid(size: int, band: int) -> None:
+    least = 2 * band + 1
+    if isinstance(size, bool) or not isinstance(size, int) or size < least:
+        raise OptionError(
+            f"A grid resolves frequencies up to {band} from {least} angles on, got grid_size={size!r}. Leave it out "
+            "for a default that also resolves what smooth activations add."
+        )
+
+
+def _deal(rep: Representation, grid: Grid) -> tuple[np.ndarray, np.ndarray, int]:
+    """Deal the copies of every irrep out to functions, evenly.
+
+    Returns:
+        The sampling matrix (N, P) of one function, the place (D,) of every spectral coordinate among those (F, P) of
+        all functions, and their number F.
+    """
+    samples = [grid.samples(component.irrep) for component in rep.isotypic]
+    counts = [(c.multiplicity, len(s)) for c, s in zip(rep.isotypic, samples, strict=True)]
+    functions = max(-(-multiplicity // templates) for multiplicity, templates in counts)
+    used = [S[: -(-m // functions)] for S, (m, _) in zip(samples, counts, strict=True)]
+    sampling = np.concatenate([w for S in used for w in S], axis=1)
+    starts = np.cumsum([0, *(S.shape[0] * S.shape[2] for S in used)])
+    places = [
+        _places(component, start, functions, sampling.shape[1])
+        for component, start in zip(rep.isotypic, starts[:-1], strict=True)
+    ]
+    return sampling, np.concatenate(places), functions
+
+
+def _places(component: IsotypicComponent, start: int, functions: int, slots: int) -> np.ndarray:
+    """Copy i is held by function i mod F, with template i div F."""
+    i, d = np.arange(component.multiplicity), component.irrep.size
+    first = (i % functions) * slots + start + (i // functions) * d
+    return (first[:, None] + np.arange(d)).ravel()
+
+
+def _sources(places: np.ndarray, count: int) -> np.ndarray:
+    """The spectral coordinate at every place, or one past the last, which is zero."""
+    sources = np.full(count, len(places))
+    sources[places] = np.arange(len(places))
+    return sources

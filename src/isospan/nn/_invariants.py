@@ -1,0 +1,127 @@
+"""Invariant features."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospan._core.autocast import full_precision
+from isospan.nn._base.constants import Constants
+from isospan.nn._base.copies import Copies, copies_of, each_irrep, norms
+from isospan.nn._bases import ChangeOfBasis
+from isospan.representations import IsotypicComponent, Representation
+from isospan.representations.division_algebras import left_multiplication
+
+
+class IrrepNorm(torch.nn.Module):
+    r"""The norm of every copy of every irrep, :math:`\|Q_i^\top x\|`: invariants of the group.
+
+    Gradients at a copy that is zero are zero. Norms lose signs and the angles between copies, which
+    :class:`IrrepInvariants` keeps.
+
+    Args:
+        rep: how the group acts on x.
+
+    Attributes:
+        rep_in: the same.
+        rep_out: as many trivial irreps as there are copies.
+
+    Shapes:
+        x (..., rep.size) to norms (..., number of copies), in the order of ``rep.irreps``.
+
+    Raises:
+        ShapeError, DtypeError: what the message says.
+
+    Example:
+        >>> from isospan.groups import SO2
+        >>> IrrepNorm(SO2().irrep(1) + SO2().irrep(0))(torch.tensor([3.0, 4.0, -2.0]))
+        tensor([2., 5.])
+    """
+
+    def __init__(self, rep: Representation) -> None:
+        super().__init__()
+        self.change = ChangeOfBasis.shared(rep)
+        self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
+        self._copies = copies_of(rep)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the norms (..., number of copies)."""
+        z = self.change(x)
+        with full_precision(z):
+            return torch.cat([norms(part) for part in each_irrep(z, self._copies)], dim=-1)
+
+
+class IrrepInvariants(Constants):
+    r"""The trivial features with their signs, and all inner products of copies of the other irreps.
+
+    .. math:: \langle x_i, x_j \rangle \; (i \le j), \qquad \langle x_i, E_s x_j \rangle \; (i < j, \; s \ge 1)
+
+    for the copies x_i of one irrep with endomorphisms E_s, of which those with s ≥ 1 are antisymmetric. They are all
+    invariants of degree one and two of a sum of irreps, and tell orbits apart that norms confuse; those of a finite
+    group may differ in higher degrees only. Their number grows with the square of the multiplicity.
+
+    Args:
+        rep: how the group acts on x.
+
+    Attributes:
+        rep_in: the same.
+        rep_out: as many trivial irreps as there are invariants.
+
+    Shapes:
+        x (..., rep.size) to invariants (..., rep_out.size): irreps in the order of ``rep.isotypic``, of each first
+        the products of s = 0.
+
+    Raises:
+        ShapeError, DtypeError: what the message says.
+
+    Source: Weyl, The Classical Groups, 1946, chapter 2, on the first main theorem.
+
+    Example:
+        Two pairs of vectors in the plane, turned to the left and to the right:
+
+        >>> from isospan.groups import SO2
+        >>> invariants = IrrepInvariants(2 * SO2().irrep(1))
+        >>> invariants(torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, -1]]))
+        tensor([[ 1.,  0.,  1., -1.],
+                [ 1.,  0.,  1.,  1.]])
+    """
+
+    def __init__(self, rep: Representation) -> None:
+        super().__init__()
+        self.change = ChangeOfBasis.shared(rep)
+        self._parts: list[tuple[Copies, int, str]] = []
+        sizes = []
+        for number, (copies, component) in enumerate(zip(copies_of(rep), rep.isotypic, strict=True)):
+            self._parts.append((copies, len(component.irrep.endomorphism_basis), f"pairs_{number}"))
+            sizes.append(copies.multiplicity)
+            if not copies.is_trivial:
+                pairs = _pairs(component)
+                self.register_constant(f"pairs_{number}", pairs)
+                sizes[-1] = len(pairs)
+        self.rep_in, self.rep_out = rep, sum(sizes) * rep.group.trivial_representation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the invariants (..., rep_out.size)."""
+        z = self.change(x)
+        with full_precision(z):
+            return torch.cat([self._of(part, part.of(z), s, pairs) for part, s, pairs in self._parts], dim=-1)
+
+    def _of(self, part: Copies, X: Tensor, s: int, pairs: str) -> Tensor:
+        """Invariants of the copies (..., m, d) of one irrep with s endomorphisms."""
+        return X.squeeze(-1) if part.is_trivial else _products(X, s).index_select(-1, self.get_buffer(pairs))
+
+
+def _products(X: Tensor, s: int) -> Tensor:
+    """Products ⟨x_i, E_u x_j⟩ (..., s m²) of copies (..., m, d): the coordinates u of the numbers Σ x_i x̄_j."""
+    if s == 1:
+        return (X @ X.mT).flatten(-2)
+    q = X.unflatten(-1, (-1, s)).unbind(-1)  # (..., m, d / s) each
+    conjugate = torch.stack([q[0], *(-part for part in q[1:])], dim=-1).flatten(-2)
+    rows = left_multiplication(q).movedim((0, 1), (-4, -1)).flatten(-2)  # (..., s, m, d)
+    return (rows @ conjugate.mT.unsqueeze(-3)).flatten(-3)
+
+
+def _pairs(component: IsotypicComponent) -> np.ndarray:
+    """Where the independent products stand among all s m²: the upper triangle, without the diagonal where s ≥ 1."""
+    m, s = component.multiplicity, len(component.irrep.endomorphism_basis)
+    places = np.arange(s * m * m).reshape(s, m, m)
+    return np.concatenate([places[0][np.triu_indices(m)], *(P[np.triu_indices(m, 1)] for P in places[1:])])
