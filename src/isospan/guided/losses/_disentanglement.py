@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
+from isospan._core.checks import check_flag
 from isospan.errors import DegenerateDataError
 from isospan.guided.losses._fused import Gradients, with_gradient
 from isospan.guided.losses._inputs import centred, checked_bases, checked_latents, in_units, sizes, stacked
@@ -55,6 +56,7 @@ def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool =
         >>> disentanglement_loss(z, {"a": e[:1], "b": e[:1]}, unbiased=True).round(decimals=4)
         tensor(1.)
     """
+    check_flag(unbiased, what="unbiased")
     Z = checked_latents(Z)
     with full_precision(Z):
         Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
