@@ -60,7 +60,7 @@ def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool =
     Z = checked_latents(Z)
     with full_precision(Z):
         Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
-        return with_gradient(partial(squared_correlation, sizes(W), unbiased), Zc @ stacked(W).mT)
+        return with_gradient(partial(squared_correlation, sizes(W), unbiased), Zc @ stacked(W).mT, traceable=True)
 
 
 def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
@@ -81,7 +81,7 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
         Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
         kernel = partial(_weighted_correlation, sizes(W), _by_both)
         S = Zc @ stacked(W).mT
-        return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S)
+        return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S, traceable=True)
 
 
 def squared_correlation(
