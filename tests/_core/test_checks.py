@@ -1,5 +1,8 @@
 """Every check: what it lets through, and what it says of what it does not."""
 
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
 
@@ -176,3 +179,27 @@ def test_every_error_is_an_isospan_error_and_a_builtin_one():
     assert len(raised) > 10
     builtin = (ValueError, TypeError, RuntimeError, AssertionError, ImportError, OSError)
     assert all(issubclass(error, builtin) for error in raised if error is not IsospanError)
+
+
+@pytest.mark.parametrize("good", [1, 0.5, np.float32(0.5), np.int64(1), Fraction(1, 2), torch.tensor(0.5), np.array(1)])
+def test_what_is_a_number(good):
+    assert checks.check_number(good, what="x", most=1) == float(good)
+
+
+@pytest.mark.parametrize("bad", [None, "1", True, np.bool_(1), 1j, float("nan"), torch.ones(2), [1], 10**400, -1, 1.5])
+def test_what_is_no_number_from_0_to_1(bad):
+    with pytest.raises(OptionError, match="x must be a number of at least 0 and at most 1, got"):
+        checks.check_number(bad, what="x", most=1)
+
+
+def test_a_flag_is_no_number():
+    assert checks.check_flag(np.bool_(True), what="x") is True
+    with pytest.raises(OptionError, match="x must be True or False, got 1"):
+        checks.check_flag(1, what="x")
+
+
+def test_values_under_vmap_are_seen():
+    x = torch.ones(3, 2)
+    x[2, 1] = float("nan")
+    with pytest.raises(NonFiniteError, match="1 NaN or infinite of 6"):
+        torch.func.vmap(lambda row: checks.check_finite(row, what="x") or row)(x)

@@ -10,6 +10,7 @@ from isospan.errors import NumericalWarning, OptionError
 from isospan.guided import (
     EverySteps,
     SpaceObjective,
+    alignment_loss,
     combined_loss,
     disentanglement_loss,
     disentanglement_loss_original,
@@ -177,3 +178,24 @@ def test_a_compiled_loss_has_no_second_derivative_that_is_wrong(backend):
     with pytest.raises((OptionError, RuntimeError)):  # noqa: PT012  # torch raises at the second, isospan at the first
         (gradient,) = torch.autograd.grad(loss, Z, create_graph=True)
         torch.autograd.grad(gradient.square().sum(), Z)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by Dynamo itself
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("name", ["alignment", "disentanglement"])
+def test_second_derivatives_of_a_compiled_gradient(name, backend):
+    """Central differences of the squared gradient norm, whose error is O(1e-5)² beside rounding."""
+    g = torch.Generator().manual_seed(0)
+    z, *others = (torch.randn(8, n, generator=g, dtype=torch.float64) for n in (4, 3, 3, 4))
+    W, Y = {"a": torch.eye(4).double()[:2], "b": others[2][:2] / 2}, {"a": others[0], "b": others[1]}
+    A = {"a": others[0][:2], "b": others[1][:2]}
+
+    def squared_norm(z):
+        loss = (lambda z: alignment_loss(z, W, A, Y)) if name == "alignment" else (lambda z: disentanglement_loss(z, W))
+        return torch.func.grad(loss)(z).square().sum()
+
+    step = 1e-5 * torch.eye(z.numel(), dtype=torch.float64).reshape(-1, *z.shape)
+    expected = torch.stack([(squared_norm(z + e) - squared_norm(z - e)) / 2e-5 for e in step]).reshape(z.shape)
+    got = torch.compile(torch.func.grad(squared_norm), backend=backend)(z)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-7 * float(expected.abs().max()))
+    assert float(expected.abs().max()) > 1e-4

@@ -669,3 +669,53 @@ def test_a_damaged_state_is_refused_by_name(damage):
     state = obj.state_dict() | {"_extra_state": torch.tensor(list(damage), dtype=torch.uint8)}
     with pytest.raises(FileFormatError, match="The state to load"):
         objective().load_state_dict(state)
+
+
+@pytest.mark.parametrize("entry", ["moments.scatter_zz", "solution.W0", "balance.log_ratio"])
+@pytest.mark.parametrize("damage", ["NaN", "shape", "missing"])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a model"])
+def test_a_refused_state_changes_nothing(entry, damage, inside):
+    if damage == "missing" and inside:
+        pytest.skip("torch tells of it after loading all the rest of the model")
+    trained, obj = objective(), objective()
+    for i in range(3):
+        trained(*batch(i))
+    obj(*batch(7))
+    before = copy.deepcopy(obj.state_dict())
+    state = trained.state_dict()
+    if damage == "missing":
+        del state[entry]
+    else:
+        state[entry] = state[entry] * float("nan") if damage == "NaN" else torch.ones(7, 7, 7)
+    error = {"NaN": NonFiniteError, "shape": ShapeError, "missing": FileFormatError}[damage]
+    model = torch.nn.ModuleDict({"objective": obj}) if inside else obj
+    state = {f"objective.{name}": t for name, t in state.items()} if inside else state
+    with pytest.raises(error, match=r"The entry|entries"):
+        model.load_state_dict(state)
+    after = obj.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(t, after[name]) for name, t in before.items())
+    assert obj.resolve_steps == []
+    obj.load_state_dict(trained.state_dict())
+    assert obj.resolve_steps == [3]
+
+
+def test_a_batch_larger_than_the_memory_is_told_once(caplog):
+    obj = objective(memory=80)
+    obj(*batch(0, 80))
+    assert not caplog.records
+    for i in range(2):
+        obj(*batch(i, 100))
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("isospan", "WARNING")
+    assert "A batch of 100 samples is larger than memory = 80" in record.getMessage()
+    assert "memory=104" in record.getMessage()
+
+
+@pytest.mark.parametrize("bad", [None, 1.0, 1j, torch.ones(3), "x"])
+def test_a_task_loss_that_is_none_changes_nothing(bad):
+    obj = objective()
+    before = copy.deepcopy(obj.state_dict())
+    with pytest.raises((DtypeError, ShapeError), match="task_loss must be"):
+        obj.total(bad, *batch(0))
+    assert all(torch.equal(t, obj.state_dict()[name]) for name, t in before.items())

@@ -1,12 +1,15 @@
 """Validation at the public boundary: each check says what holds, what arrived and what to do."""
 
 import operator
-from collections.abc import Iterable, Mapping
-from math import inf
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf, nan
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 
 from isospan.errors import (
     DegenerateDataError,
@@ -27,9 +30,16 @@ LARGEST = 1e140
 def check_choice(value: str, choices: Iterable[str], *, what: str) -> str:
     """Return ``value`` if it is one of ``choices``."""
     known = list(choices)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise OptionError(f"Invalid {what}: {value!r}. Choose one of {', '.join(map(repr, known))}.")
     return value
+
+
+def check_flag(value: bool, *, what: str) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise OptionError(f"{what} must be True or False, got {value!r:.80}.")
+    return bool(value)
 
 
 def check_floating(x: Tensor, *, what: str) -> None:
@@ -58,17 +68,37 @@ def as_tensor(x: Tensor | np.ndarray) -> Tensor:
     return torch.from_numpy(x if is_shared else np.array(x, dtype=x.dtype.newbyteorder("=")))
 
 
-def as_matrix(x: Tensor | np.ndarray, *, what: str) -> Tensor:
-    """Return a matrix in float32 or float64, whichever holds it."""
+def as_floating(x: Tensor | np.ndarray, *, what: str) -> Tensor:
+    """Return a dense real floating-point tensor; a NumPy array becomes one."""
     x = as_tensor(x)
     check_floating(x, what=what)
+    return x
+
+
+def as_matrix(x: Tensor | np.ndarray, *, what: str, finite: bool = True) -> Tensor:
+    """Return a matrix in float32 or float64, whichever holds it."""
+    x = as_floating(x, what=what)
     if x.dim() != 2:
         raise ShapeError(f"{what} must have two dimensions, got shape {tuple(x.shape)}.")
+    if finite:
+        check_finite(x, what=what)
+    return x.to(working_dtype(x))
+
+
+def as_matrices(x: Tensor | np.ndarray, *, what: str, square: bool = False, finite: bool = True) -> Tensor:
+    """Return a matrix, or a batch of them (..., m, n), in float32 or float64, whichever holds it."""
+    x = as_floating(x, what=what)
+    if x.dim() < 2 or (square and x.shape[-1] != x.shape[-2]):
+        shape = "(..., n, n)" if square else "(..., m, n)"
+        raise ShapeError(f"{what} must have shape {shape}, got {tuple(x.shape)}.")
+    if finite:
+        check_finite(x, what=what)
     return x.to(working_dtype(x))
 
 
 def check_finite(x: Tensor, *, what: str, most: float = inf) -> None:
     """Require that no entry is NaN or infinite, nor larger than ``most``."""
+    x = _physical(x)
     if x.is_meta or not x.numel():
         return
     largest = max(abs(float(bound)) for bound in x.detach().aminmax())
@@ -84,22 +114,65 @@ def check_finite(x: Tensor, *, what: str, most: float = inf) -> None:
     )
 
 
-def check_count(value: int, *, what: str, error: type[IsospanError] = OptionError) -> int:
-    """Return a whole number of at least 1 as an int."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise error(f"{what} must be a whole number, got {value!r}. Pass an int.")
-    number = operator.index(value)
-    if number < 1:
-        raise error(f"{what} must be at least 1, got {number}.")
+def _physical(x: Tensor) -> Tensor:
+    """The entries behind a tensor that ``torch.func`` transforms: those of all samples of a ``vmap``."""
+    while not torch.compiler.is_compiling() and is_functorch_wrapped_tensor(x):
+        x = get_unwrapped(x)
+    return x
+
+
+def check_count(value: int, *, what: str, error: type[IsospanError] = OptionError, least: int = 1) -> int:
+    """Return a whole number of at least ``least`` as an int."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except (TypeError, RuntimeError):  # as a tensor of several numbers
+        number = None
+    if number is None:
+        raise error(f"{what} must be a whole number, got {value!r:.80}. Pass an int.")
+    if number < least:
+        raise error(f"{what} must be at least {least}, got {number}.")
     return number
 
 
-def check_number(value: float, *, what: str, least: float = 0.0) -> float:
-    """Return a finite number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not least <= value < inf:
-        finite = " that is finite" * (value == inf)
-        raise OptionError(f"{what} must be a number of at least {least:g}{finite}, got {value!r}.")
-    return float(value)
+def as_number(value: Any) -> float:
+    """Return a real number, or the one entry of a tensor or array without dimensions, as a float; NaN for all else.
+
+    Example:
+        >>> as_number(np.float32(0.5)), as_number(torch.tensor(2)), as_number("1"), as_number(True)
+        (0.5, 2.0, nan, nan)
+    """
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        try:
+            value = value.item()
+        except RuntimeError:  # as of a tensor without data
+            return nan
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
+    except OverflowError:  # as of 10**400
+        return nan
+
+
+def check_number(
+    value: Any,
+    *,
+    what: str,
+    least: float = 0.0,
+    above: float = -inf,
+    most: float = inf,
+    below: float = inf,
+    must: str | None = None,
+    remedy: str = "",
+) -> float:
+    """Return a finite number within bounds as a float; ``must`` says of them more than their numbers do."""
+    number = as_number(value)
+    if not (least <= number <= most and above < number < below):
+        lower = f"above {above:g}" if above >= least else f"of at least {least:g}"
+        upper = f" and at most {most:g}" if most < inf else f" and below {below:g}" if below < inf else ""
+        finite = " that is finite" * (number == inf)
+        raise OptionError(
+            f"{what} must be {must or f'a number {lower}{upper}{finite}'}, got {value!r:.80}. {remedy}".rstrip()
+        )
+    return number
 
 
 def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> Tensor:
@@ -130,6 +203,9 @@ def check_not_empty(named: Mapping[str, object], *, what: str) -> None:
         )
     if not named:
         raise DegenerateDataError(f"{what} names no quantity. Pass a dict with at least one.")
+    nameless = [name for name in named if not isinstance(name, str)]
+    if nameless:
+        raise NameMismatchError(f"{what} must name quantities by strings, got {nameless!r:.80}. Name each quantity.")
 
 
 def check_not_reserved(names: Iterable[str]) -> None:
@@ -143,19 +219,39 @@ def check_not_reserved(names: Iterable[str]) -> None:
 def check_names(expected: Iterable[str], got: Iterable[str], *, what: str, against: str) -> None:
     """Require the same names in two arguments, in any order."""
     expected, got = list(expected), list(got)
-    missing, extra = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
+    missing, extra = sorted(set(expected) - set(got)), sorted(set(got) - set(expected), key=str)
     if missing or extra:
         raise NameMismatchError(
-            f"{what} must name the quantities of {against} {sorted(expected)}, got {sorted(got)} "
+            f"{what} must name the quantities of {against} {sorted(expected)}, got {sorted(got, key=str)} "
             f"(missing {missing}, unknown {extra}). Use the same names in both."
         )
 
 
-def check_device(x: Tensor, device: torch.device, *, what: str) -> None:
-    """Require a tensor on the device of the latents."""
+def check_named(expected: Iterable[str], got: Mapping[str, object], *, what: str, against: str) -> None:
+    """Require a dict of the same names as another argument, in any order."""
+    check_not_empty(got, what=what)
+    check_names(expected, got, what=what, against=against)
+
+
+def as_device(device: torch.device | str, *, what: str = "device") -> torch.device:
+    """Return the device of a name."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise OptionError(f"{what} must be a device such as 'cpu' or 'cuda', got {device!r:.80}.") from error
+
+
+def check_dtype(dtype: torch.dtype, *, what: str) -> None:
+    """Require a real floating-point data type."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise DtypeError(f"{what} must be floating point, got {dtype!r:.80}. Pass torch.float32 or torch.float64.")
+
+
+def check_device(x: Tensor, device: torch.device, *, what: str, against: str = "the latents") -> None:
+    """Require a tensor on the device of the others."""
     if x.device != device:
         raise DeviceMismatchError(
-            f"{what} is on {x.device} but the latents are on {device}. Move it with .to({str(device)!r})."
+            f"{what} is on {x.device} but {against} are on {device}. Move it with .to({str(device)!r})."
         )
 
 
@@ -204,23 +300,35 @@ def check_partition(k: Mapping[str, int], latent_dim: int) -> None:
         )
 
 
-def check_bases(W: Mapping[str, Tensor], *, latent_dim: int, device: torch.device, what: str = "W") -> None:
-    """Require bases (k, D) of subspaces of the latent space, on the device of the latents."""
+def check_bases(
+    W: Mapping[str, Tensor], *, latent_dim: int, device: torch.device, what: str = "W", finite: bool = True
+) -> dict[str, Tensor]:
+    """Return bases (k, D) of subspaces of the latent space, on the device of the latents, all as tensors."""
     check_not_empty(W, what=what)
-    for name, basis in W.items():
+    bases = {name: as_floating(basis, what=f"{what} of quantity {name!r}") for name, basis in W.items()}
+    for name, basis in bases.items():
         label = f"{what} of quantity {name!r}"
-        check_floating(basis, what=label)
         check_device(basis, device, what=label)
         if basis.dim() != 2 or basis.shape[0] == 0 or basis.shape[1] != latent_dim:
             raise ShapeError(
                 f"{label} must have shape (k, D) with D = {latent_dim}, got {tuple(basis.shape)}. "
                 "A basis has one row a direction; solve it for latents of this size."
             )
+        if finite:
+            check_finite(basis, what=label)
+    return bases
 
 
-def check_ridge(ridge: float) -> None:
-    """Require a finite relative ridge of at least 0."""
-    check_number(ridge, what="The ridge")
+def check_ridge(ridge: float) -> float:
+    """Return a finite relative ridge of at least 0."""
+    return check_number(ridge, what="The ridge")
+
+
+def check_shape(shape: Sequence[int], *, what: str) -> tuple[int, ...]:
+    """Return a shape as a tuple of whole numbers of at least 1."""
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise ShapeError(f"{what} must be a tuple of whole numbers, got {shape!r:.80}.")
+    return tuple(check_count(n, what=f"Each size of {what[0].lower()}{what[1:]}", error=ShapeError) for n in shape)
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:

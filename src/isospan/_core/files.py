@@ -67,7 +67,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> target.read_text()
         'whole'
     """
-    path = Path(path)
+    try:
+        path = Path(path)
+    except TypeError as error:
+        raise FileWriteError(f"A path must be a string or a pathlib.Path, got {path!r:.80}.") from error
     own = path.with_name(f".{path.name}.{HOST}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         _remove_those_of_dead_writers(path.parent)

@@ -19,7 +19,7 @@ class Ranks:
         group: by default that of all processes.
 
     Raises:
-        OptionError: this process is not in the group.
+        OptionError: it is no group, or this process is not in it.
 
     Example:
         >>> Ranks().size
@@ -27,6 +27,11 @@ class Ranks:
     """
 
     def __init__(self, group: "dist.ProcessGroup | None" = None) -> None:
+        if group is not None and not _is_group(group):
+            raise OptionError(
+                f"process_group must be a torch.distributed.ProcessGroup, got {group!r:.80}. Make one with "
+                "dist.new_group."
+            )
         if group is not None and dist.get_rank(group) < 0:
             raise OptionError(
                 "This process must be in its process_group, and is not. Make a group of it with dist.new_group."
@@ -91,6 +96,13 @@ class Ranks:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy talks to the same processes; a group cannot be copied."""
         return self
+
+
+def _is_group(group: Any) -> bool:
+    """Whether it is a process group, or what stands for one in a process outside."""
+    if not dist.is_available():
+        return False
+    return isinstance(group, dist.ProcessGroup) or group is dist.GroupMember.NON_GROUP_MEMBER
 
 
 class _MultipliedGradient(torch.autograd.Function):

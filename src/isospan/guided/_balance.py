@@ -5,8 +5,8 @@ from torch import Tensor
 
 from isospan._core.checks import check_number
 from isospan._core.processes import Ranks
+from isospan._core.states import KeepsPrecision
 from isospan._core.warnings import warn
-from isospan.moments import KeepsPrecision
 
 MEMORY = 0.9
 """Share of the running mean of the log force ratio that a step leaves."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from isospan.errors import FileFormatError, OptionError
 from isospan.evaluation._probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
 from isospan.evaluation._scores import squared_deviation
 from isospan.guided._objective import BLOCKS, SpaceObjective
@@ -74,6 +75,8 @@ class SubspaceMonitor:
         Returns:
             Whether a row was added; none is before the first solve.
         """
+        if not isinstance(objective, SpaceObjective):
+            raise OptionError(f"objective must be a SpaceObjective, got {type(objective).__name__}.")
         seen = (len(objective.resolve_steps), int(objective.epoch))
         if not objective.solved or seen == self._seen:
             return False
@@ -99,6 +102,8 @@ class SubspaceMonitor:
             >>> SubspaceMonitor().angles(lambda basis: basis - 1)
             {}
         """
+        if not callable(to):
+            raise OptionError(f"to must be a function of the number of a basis, got {to!r:.80}.")
         return {name: [self._angles(name, row, to(row["basis"])) for row in self.rows] for name in self.names}
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,9 +150,17 @@ class SubspaceMonitor:
         return {"rows": list(self.rows), "bases": [dict(W) for W in self.bases], "seen": list(self._seen)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue the record that :meth:`state_dict` gave."""
-        self.rows, self.bases = list(state["rows"]), [dict(W) for W in state["bases"]]
-        self._seen = (state["seen"][0], state["seen"][1])
+        """Continue the record that :meth:`state_dict` gave.
+
+        Raises:
+            FileFormatError: it is something else; the monitor is unchanged.
+        """
+        try:
+            rows, bases = [dict(row) for row in state["rows"]], [dict(W) for W in state["bases"]]
+            n_solves, epoch = state["seen"]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise FileFormatError(f"The state to load is not that of a SubspaceMonitor ({error!r:.80}).") from error
+        self.rows, self.bases, self._seen = rows, bases, (n_solves, epoch)
 
     def _angles(self, name: str, row: Mapping[str, Any], other: int) -> list[float]:
         if other < 0:

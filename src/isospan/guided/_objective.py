@@ -1,44 +1,51 @@
 """The guidance loss of a training loop: running moments, re-solved subspaces, refitted decoders, balance."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
 
 from isospan._core.checks import (
+    as_floating,
     as_tensor,
     check_choice,
     check_count,
+    check_flag,
     check_k,
     check_latents,
-    check_names,
+    check_named,
     check_not_empty,
     check_not_reserved,
     check_partition,
     check_ridge,
+    check_shape,
     check_targets,
     working_dtype,
 )
 from isospan._core.processes import Ranks
-from isospan.errors import DimensionError, NotSolvedError, OptionError, ShapeError
+from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes
+from isospan.errors import DimensionError, FileFormatError, NotSolvedError, OptionError, ShapeError
 from isospan.guided._balance import ForceBalance
 from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided._solution import Solution
 from isospan.guided.losses._combined import checked_weights, combined_loss
-from isospan.moments import KeepsPrecision, Moments, as_bytes, from_bytes, sum_over_ranks_
+from isospan.moments import Moments, sum_over_ranks_
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
 from isospan.subspaces._fitting import default_separation, solve_standardised, space_from_moments, target_scales
 from isospan.subspaces._latent_space import LatentSpace
-from isospan.subspaces._solve import check_separation, needs_target_covariance
+from isospan.subspaces._solve import checked_separation, needs_target_covariance
 from isospan.subspaces._space import Space
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+logger = logging.getLogger("isospan")
 
 Decoders = Literal["refit", "frozen"]
 BLOCKS = 8
@@ -85,7 +92,8 @@ class SpaceObjective(KeepsPrecision):
             0.3, and 1.2 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
-            before by 7/8.
+            before by 7/8. That holds within a batch too: of a global batch that is larger than the memory, the first
+            samples weigh less than the last, and the log says so once.
         ridge: of solvers and decoders, relative to the mean variance.
         process_group: the processes that share a batch; by default all, where ``torch.distributed`` is initialised. A
             group of this process alone keeps the objective to itself.
@@ -133,9 +141,8 @@ class SpaceObjective(KeepsPrecision):
         check_not_empty(k, what="k")
         check_not_reserved(k)
         self.k = check_k(k, k)
-        check_choice(method, get_args(Method), what="method")
+        check_flag(orthogonal, what="orthogonal")
         check_choice(decoders, get_args(Decoders), what="decoders")
-        check_ridge(ridge)
         self.latent_dim = check_count(latent_dim, what="latent_dim", error=DimensionError)
         self.memory = check_count(25 * max(self.latent_dim, 64) if memory is None else memory, what="memory")
         if self.memory < BLOCKS:
@@ -151,14 +158,15 @@ class SpaceObjective(KeepsPrecision):
         self.schedule: Schedule = ExponentialSchedule() if schedule is None else check_schedule(schedule)
         self.method: Method = method
         self.orthogonal = orthogonal
-        self.separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
-        check_separation(self.separation, method, orthogonal)
+        separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
+        self.separation = checked_separation(method, orthogonal, separation)
         self.decoders = decoders
         checked_weights(weights)
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
-        self.ridge = ridge
+        self.ridge = check_ridge(ridge)
         self.shapes: Shapes = {}
         self.resolve_steps: list[int] = []
+        self._told_of_memory = False
         self.terms: dict[str, Tensor] = {}
         for counter in ("step", "epoch", "in_block"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
@@ -167,9 +175,7 @@ class SpaceObjective(KeepsPrecision):
         self.register_module("moments", None)
         self.register_module("solution", None)
         if shapes is not None:
-            check_not_empty(shapes, what="shapes")
-            check_names(self.k, shapes, what="shapes", against="k")
-            self._allocate({name: _checked_shape(name, shapes[name]) for name in self.k})
+            self._allocate(self._checked_shapes(shapes))
         if self.orthogonal:
             check_partition(self._used_k(), self.latent_dim)
 
@@ -223,7 +229,19 @@ class SpaceObjective(KeepsPrecision):
             y: quantities {name: (B, ...)}, in their units.
             read: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
                 ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no gradient.
+
+        Raises:
+            DtypeError, ShapeError: the task loss is no real tensor without dimensions; the state is unchanged.
+            OptionError: ``read`` cannot be called.
+            Others: as in :meth:`forward`.
         """
+        task_loss = as_floating(task_loss, what="task_loss")
+        if task_loss.dim():
+            raise ShapeError(
+                f"task_loss must be a scalar, got shape {tuple(task_loss.shape)}. Take its mean or sum over samples."
+            )
+        if read is not None and not callable(read):
+            raise OptionError(f"read must be a function from z to latents (B, D), got {read!r:.80}.")
         inputs = self._taken_in(z, y, balanced=True, read=read)
         weight = inputs.pop("weight", task_loss.new_ones(()))
         guidance = self._guidance(z, inputs)
@@ -298,19 +316,42 @@ class SpaceObjective(KeepsPrecision):
         )
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Make the buffers that the rest of the state_dict fills, in the order of quantities that it has.
+        """Make the buffers that the rest of the state_dict fills, in the order of quantities that it has."""
+        record = self._checked_record(state)
+        self.k, self.resolve_steps = record["k"], record["resolve_steps"]
+        self._allocate(record["shapes"])
+
+    def check_state(self, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
+        """Require a state of the same quantities, dimensions and options.
 
         Raises:
             FileFormatError: it is no state of this version.
             NameMismatchError: the state is of other quantities.
             DimensionError: it has other dimensions of the latents or subspaces.
             OptionError: it is of a method or separation that keeps other moments.
-            ShapeError: its targets have other shapes than those seen or given here.
+            ShapeError: its targets have other shapes than those seen or given here, or a tensor has another shape.
+            NonFiniteError: a tensor contains NaN or infinity.
         """
+        if not strict and EXTRA not in state:
+            return super().check_state(state, strict=False)
+        record = self._checked_record(state.get(EXTRA))
+        parts: dict[str, KeepsPrecision] = {"balance": self.balance}
+        if record["shapes"]:
+            parts["moments"] = self._make_moments(record["shapes"], device="meta")
+            parts["solution"] = Solution(record["k"], self.latent_dim, parts["moments"].target_dims)
+        expected = {name: buffer for name, buffer in self.named_buffers(recurse=False)}
+        for name, part in parts.items():
+            own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+            part.check_state(own, strict=strict)
+            expected |= {f"{name}.{key}": buffer for key, buffer in part.named_buffers()}
+        check_entries(expected, state, strict=strict)
+
+    def _checked_record(self, state: Tensor | None) -> dict[str, Any]:
+        """What a state says of itself, with shapes as tuples; raises what :meth:`check_state` does."""
         record = from_bytes(
             state, ("latent_dim", "target_covariance", "k", "shapes", "resolve_steps"), what="a guidance objective"
         )
-        check_names(self.k, record["k"], what="The state to load", against="this objective")
+        check_named(self.k, record["k"], what="The state to load", against="this objective")
         if (record["latent_dim"], record["k"]) != (self.latent_dim, self.k):
             raise DimensionError(
                 f"The state to load must have latent_dim = {self.latent_dim} and the subspace dimensions k = {self.k}, "
@@ -322,12 +363,13 @@ class SpaceObjective(KeepsPrecision):
                 f"covariance of the targets, as method={self.method!r} and separation={self.separation:g} here. Make "
                 "the objective with the options of the state."
             )
-        shapes = {name: tuple(shape) for name, shape in record["shapes"].items()}
+        shapes, steps = record["shapes"], record["resolve_steps"]
+        if not isinstance(steps, list) or not all(isinstance(step, int) for step in steps):
+            raise FileFormatError(f"The state to load must have a list of resolve_steps, got {steps!r:.80}.")
+        shapes = {} if shapes == {} else self._checked_shapes(shapes)
         if shapes and self.shapes and shapes != self.shapes:
             raise ShapeError(f"The state to load must have targets of the shapes {self.shapes}, got {shapes}.")
-        self.k = record["k"]
-        self.resolve_steps = list(record["resolve_steps"])
-        self._allocate(shapes)
+        return record | {"shapes": {name: shapes[name] for name in record["k"] if shapes}}
 
     def _checked(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
         """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
@@ -336,8 +378,7 @@ class SpaceObjective(KeepsPrecision):
             raise ShapeError(
                 f"The objective has latent_dim = {self.latent_dim}, got latents of shape {tuple(z.shape)}."
             )
-        check_not_empty(y, what="Targets")
-        check_names(self.k, y, what="Targets", against="k")
+        check_named(self.k, y, what="Targets", against="k")
         flat = check_targets(y, batch=len(z), device=z.device)
         shapes = {name: tuple(y[name].shape[1:]) for name in self.k}
         if self.shapes and shapes != self.shapes:
@@ -362,12 +403,18 @@ class SpaceObjective(KeepsPrecision):
         finally:  # a batch that is refused has carried the forces of the one before
             self.balance.remember_(forces)
 
-    def _make_moments(self, shapes: Mapping[str, tuple[int, ...]]) -> Moments:
+    def _checked_shapes(self, shapes: Mapping[str, Sequence[int]]) -> Shapes:
+        check_named(self.k, shapes, what="shapes", against="k")
+        return {name: check_shape(shapes[name], what=f"The shape of quantity {name!r}") for name in self.k}
+
+    def _make_moments(
+        self, shapes: Mapping[str, tuple[int, ...]], *, device: torch.device | str | None = None
+    ) -> Moments:
         return Moments(
             self.latent_dim,
             {name: torch.Size(shape).numel() for name, shape in shapes.items()},
             target_covariance=needs_target_covariance(self.method, self.separation),
-            device=self.step.device,
+            device=self.step.device if device is None else device,
         )
 
     def _allocate(self, shapes: Shapes) -> None:
@@ -388,6 +435,13 @@ class SpaceObjective(KeepsPrecision):
         """Add the batch to the running moments, which lose weight at the start of every block of samples."""
         self._allocate(batch.shapes)
         n = len(z) if batch.whole is None else int(batch.whole.count)
+        if n > self.memory and not self._told_of_memory:
+            self._told_of_memory = True
+            logger.warning(
+                "A batch of %d samples is larger than memory = %d, so its first samples weigh next to nothing in the "
+                "running moments. Pass memory=%d or more to SpaceObjective.",
+                *(n, self.memory, BLOCKS * ceil(n / BLOCKS)),
+            )
         pieces = self._pieces(n)
         if batch.whole is None:
             add_pieces_(self.moments, pieces, z, batch.flat)
@@ -520,12 +574,6 @@ class SpaceObjective(KeepsPrecision):
         shift = {name: mean[name].to(y.dtype).double() for name, y in batch.flat.items()}
         standard = batch.whole.scaled({name: 1 / s for name, s in scale.items()}, shift=shift)
         return inputs | {"Z": self.ranks.for_average(inputs["Z"]), "whole": standard}
-
-
-def _checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
-    if not isinstance(shape, Sequence) or isinstance(shape, str):
-        raise ShapeError(f"The shape of quantity {name!r} must be a tuple of whole numbers, got {shape!r}.")
-    return tuple(check_count(n, what=f"Each size of quantity {name!r}", error=ShapeError) for n in shape)
 
 
 class _Untransformed(torch.autograd.Function):

@@ -1,11 +1,9 @@
 """When the subspaces are solved again during training."""
 
-import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Protocol, runtime_checkable
 
-from isospan._core.checks import check_count
+from isospan._core.checks import check_count, check_number
 from isospan.errors import OptionError
 
 
@@ -51,15 +49,12 @@ class ExponentialSchedule:
 
     def __post_init__(self) -> None:
         """Check the range of both parameters."""
-        numbers = isinstance(self.first, Real) and isinstance(self.growth, Real)
-        if not numbers or not 1 <= self.first < math.inf or not 1 < self.growth < math.inf:
-            raise OptionError(
-                f"ExponentialSchedule needs first >= 1 and growth > 1, got {self.first!r} and {self.growth!r}. "
-                "Pass finite numbers."
-            )
+        check_number(self.first, what="first of ExponentialSchedule", least=1)
+        check_number(self.growth, what="growth of ExponentialSchedule", above=1, least=1)
 
     def due_at_step(self, step: int) -> bool:
         """Whether ``step`` is one of the sequence."""
+        check_count(step, what="step", least=0)
         due = float(self.first)
         while int(due) < step:
             due *= self.growth
@@ -87,7 +82,7 @@ class EverySteps:
 
     def due_at_step(self, step: int) -> bool:
         """Whether ``step`` is a multiple of n."""
-        return step % self.n == 0
+        return check_count(step, what="step", least=0) % self.n == 0
 
     def due_at_epoch(self, epoch: int) -> bool:
         """Never: this schedule counts steps."""
@@ -111,8 +106,8 @@ class EveryEpochs:
 
     def due_at_step(self, step: int) -> bool:
         """Only at the first step: without a solution there is nothing to guide by."""
-        return step == 1
+        return check_count(step, what="step", least=0) == 1
 
     def due_at_epoch(self, epoch: int) -> bool:
         """Whether ``epoch`` is a multiple of n."""
-        return epoch % self.n == 0
+        return check_count(epoch, what="epoch", least=0) % self.n == 0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from isospan.moments import KeepsPrecision
+from isospan._core.states import KeepsPrecision
 
 
 class Solution(KeepsPrecision):

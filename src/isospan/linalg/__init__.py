@@ -12,6 +12,7 @@ from isospan.linalg.bases import (
 )
 from isospan.linalg.decompositions import eigh, pinv, qr, svd, svdvals
 from isospan.linalg.eigenvalues import add_gram_, gram_spectrum, mirror_, symmetric_spectrum
+from isospan.linalg.exponential import matrix_exp
 from isospan.linalg.least_squares import solve_gram
 from isospan.linalg.spectra import full, left, randomised_svd, right, singular_values
 from isospan.linalg.truncated import top_left_singular
@@ -25,6 +26,7 @@ __all__ = [
     "gram_spectrum",
     "grassmann_distance",
     "left",
+    "matrix_exp",
     "mirror_",
     "nearest_frame",
     "nested_frame",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_floating, working_dtype
+from isospan._core.checks import as_floating, check_device, working_dtype
 from isospan.errors import ShapeError
 from isospan.linalg.bases import orthonormal_rows
 from isospan.linalg.decompositions import svdvals
@@ -24,6 +24,7 @@ def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
 
     Raises:
         ShapeError: the bases are not matrices of the same width D.
+        DtypeError, NonFiniteError, DeviceMismatchError: a basis is not real, not finite, or on another device.
 
     Source: Björck and Golub, Numerical methods for computing angles between linear subspaces, 1973.
 
@@ -33,8 +34,8 @@ def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
         >>> principal_angles(e[:2], e[1:]).rad2deg().round()
         tensor([ 0., 90.], dtype=torch.float64)
     """
-    for W in (W1, W2):
-        check_floating(W, what="A basis")
+    W1, W2 = (as_floating(W, what="A basis") for W in (W1, W2))
+    check_device(W2, W1.device, what="A basis", against="the rows of the other")
     if W1.dim() != 2 or W2.dim() != 2 or W1.shape[1] != W2.shape[1]:
         raise ShapeError(
             f"Bases must be (k1, D) and (k2, D) of the same D, got {tuple(W1.shape)} and {tuple(W2.shape)}."

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from isospan._core.checks import as_matrix, check_finite
+from isospan._core.checks import as_matrices, as_matrix, check_count, check_device, working_dtype
+from isospan.errors import DimensionError, ShapeError
 from isospan.linalg.decompositions import decomposition, qr, svd
 
 
@@ -17,6 +18,9 @@ def fix_signs(W: Tensor) -> Tensor:
         >>> fix_signs(torch.tensor([[0.0, -2.0, 1.0]]))
         tensor([[ 0.,  2., -1.]])
     """
+    W = as_matrix(W, what="A basis")
+    if not W.numel():
+        return W
     magnitude = W.abs()
     among_largest = magnitude >= (1 - torch.finfo(W.dtype).eps ** 0.5) * magnitude.amax(-1, keepdim=True)
     largest = W.gather(-1, among_largest.to(torch.uint8).argmax(-1, keepdim=True))
@@ -36,7 +40,6 @@ def orthonormal_rows(W: Tensor) -> Tensor:
         Q, R = qr(W.mT)
         if _independent(R):
             return Q.mT
-    check_finite(W, what="The matrix")
     _, s, Vh = svd(W)
     return Vh[: _rank(W, s)]
 
@@ -55,7 +58,6 @@ def orthogonal_complement(W: Tensor) -> Tensor:
         reflectors, tau = torch.geqrf(W.mT)
         if _independent(reflectors):
             return torch.ormqr(reflectors, tau, torch.eye(W.shape[1], dtype=W.dtype, device=W.device)[:, len(W) :]).mT
-    check_finite(W, what="The matrix")
     _, s, Vh = svd(W, full_matrices=True)
     return Vh[_rank(W, s) :]
 
@@ -69,14 +71,17 @@ def nested_frame(W: Tensor) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
+    W = as_matrix(W, what="A basis")
+    _check_wide(W, what="A basis of independent rows")
     Q, R = qr(W.mT)
     return (Q * torch.where(R.diagonal() < 0, -1.0, 1.0).to(Q.dtype)).mT + 0.0
 
 
 def complete_rows(W: Tensor, k: int) -> Tensor:
-    """Add orthonormal rows to W (r, D), orthonormal rows, until there are k ≤ D; deterministic.
+    """Add orthonormal rows to W (r, D), orthonormal rows, until there are k; deterministic.
 
-    Each new row is what W leaves of the coordinate axis of which it leaves most (the first, if several).
+    Each new row is what W leaves of the coordinate axis of which it leaves most (the first, if several). More than D
+    are a DimensionError.
 
     Example:
         >>> import torch
@@ -84,6 +89,9 @@ def complete_rows(W: Tensor, k: int) -> Tensor:
         tensor([[0., 1., 0.],
                 [1., 0., 0.]])
     """
+    W = as_matrix(W, what="A basis")
+    if check_count(k, what="k", error=DimensionError, least=0) > W.shape[1]:
+        raise DimensionError(f"k must be at most D = {W.shape[1]}, the width of the basis, got {k}. Use a smaller k.")
     for _ in range(k - len(W)):
         left = 1 - W.square().sum(0)
         axis = int((left >= left.max() - torch.finfo(W.dtype).eps ** 0.5).to(torch.uint8).argmax())
@@ -105,6 +113,8 @@ def nearest_frame(M: Tensor) -> Tensor:
         tensor([[1., 0., 0.],
                 [0., 1., 0.]])
     """
+    M = as_matrices(M, what="M")
+    _check_wide(M, what="M")
     U, _, Vh = svd(M)
     return U @ Vh
 
@@ -119,7 +129,19 @@ def procrustes_rotation(W: Tensor, W_previous: Tensor) -> Tensor:
         tensor([[1., 0., 0.],
                 [0., 1., 0.]])
     """
+    W, W_previous = as_matrix(W, what="W"), as_matrix(W_previous, what="W_previous")
+    check_device(W_previous, W.device, what="W_previous", against="the rows of W")
+    if W.shape != W_previous.shape:
+        raise ShapeError(f"W and W_previous must have one shape, got {tuple(W.shape)} and {tuple(W_previous.shape)}.")
+    dtype = working_dtype(W, W_previous)
+    W, W_previous = W.to(dtype), W_previous.to(dtype)
     return nearest_frame(W_previous @ W.mT) @ W
+
+
+def _check_wide(W: Tensor, *, what: str) -> None:
+    """Require no more rows than columns: more are never independent."""
+    if W.shape[-2] > W.shape[-1]:
+        raise ShapeError(f"{what} must have k rows of D ≥ k entries, got shape {tuple(W.shape)}.")
 
 
 def _independent(R: Tensor) -> bool:

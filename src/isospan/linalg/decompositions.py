@@ -1,7 +1,9 @@
 """Decompositions where the settings want them: on the device of the matrix, or on the CPU with the result moved back.
 
 The moments, the guided latent spaces and their training decompose by these alone, so ``use_cpu_fallback`` reaches all
-of it. They are exact whatever the ``solver_mode``.
+of it. They are exact whatever the ``solver_mode``. Each takes a matrix, or a batch of them
+(..., m, n), float32 for half precision. One that is not real, not finite, or not of such a shape is an error of
+:mod:`isospan.errors`.
 
 Example:
     >>> import torch
@@ -18,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_finite
+from isospan._core.checks import as_matrices, check_flag, check_number
 from isospan.settings import config
 
 P = ParamSpec("P")
@@ -26,62 +28,55 @@ R = TypeVar("R")
 
 
 def decomposition(routine: Callable[P, R]) -> Callable[P, R]:
-    """Make a routine of tensors run on the CPU under ``use_cpu_fallback``; its results return to the first's device.
-
-    Where it fails because a tensor is not finite, it raises :class:`~isospan.errors.NonFiniteError`.
-    """
+    """Make a routine of tensors run on the CPU under ``use_cpu_fallback``; its results return to the first's device."""
 
     @functools.wraps(routine)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if not config.use_cpu_fallback:
-            return _checked(routine, *args, **kwargs)
+            return routine(*args, **kwargs)
         on_cpu: tuple[Any, ...] = tuple(x.cpu() if isinstance(x, Tensor) else x for x in args)
-        result: Any = _checked(routine, *on_cpu, **kwargs)
-        device = next(x.device for x in args if isinstance(x, Tensor))
+        result: Any = routine(*on_cpu, **kwargs)
+        device = next((x.device for x in args if isinstance(x, Tensor)), torch.device("cpu"))
         return result.to(device) if isinstance(result, Tensor) else tuple(part.to(device) for part in result)  # type: ignore[return-value]
 
     return run
 
 
-def _checked(routine: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a routine of LAPACK's, which says of NaN or infinity that it did not converge."""
-    try:
-        return routine(*args, **kwargs)
-    except torch.linalg.LinAlgError:
-        for x in args:
-            if isinstance(x, Tensor):
-                check_finite(x, what="The matrix")
-        raise
-
-
 @decomposition
 def eigh(G: Tensor, *, upper: bool = False) -> tuple[Tensor, Tensor]:
     """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric matrix, of which one triangle is read."""
-    eigenvalues, vectors = torch.linalg.eigh(G, UPLO="U" if upper else "L")
+    triangle = "U" if check_flag(upper, what="upper") else "L"
+    eigenvalues, vectors = torch.linalg.eigh(as_matrices(G, what="The matrix", square=True), UPLO=triangle)
     return eigenvalues, vectors
 
 
 @decomposition
 def svd(A: Tensor, *, full_matrices: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """(U, S, Vh) with A = U diag(S) Vh."""
-    U, S, Vh = torch.linalg.svd(A, full_matrices=full_matrices)
+    check_flag(full_matrices, what="full_matrices")
+    U, S, Vh = torch.linalg.svd(as_matrices(A, what="The matrix"), full_matrices=full_matrices)
     return U, S, Vh
 
 
 @decomposition
 def svdvals(A: Tensor) -> Tensor:
     """Singular values, descending."""
-    return torch.linalg.svdvals(A)
+    return torch.linalg.svdvals(as_matrices(A, what="The matrix"))
 
 
 @decomposition
 def qr(A: Tensor, *, complete: bool = False) -> tuple[Tensor, Tensor]:
     """(Q, R) with A = Q R."""
-    Q, R = torch.linalg.qr(A, mode="complete" if complete else "reduced")
+    mode = "complete" if check_flag(complete, what="complete") else "reduced"
+    Q, R = torch.linalg.qr(as_matrices(A, what="The matrix"), mode=mode)
     return Q, R
 
 
 @decomposition
 def pinv(A: Tensor, *, atol: float | None = None, rtol: float | None = None, hermitian: bool = False) -> Tensor:
     """Pseudo-inverse; singular values below rtol times the largest, or below atol, count as zero."""
+    A = as_matrices(A, what="The matrix", square=check_flag(hermitian, what="hermitian"))
+    atol, rtol = (
+        None if cutoff is None else check_number(cutoff, what=what) for what, cutoff in (("atol", atol), ("rtol", rtol))
+    )
     return torch.linalg.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)

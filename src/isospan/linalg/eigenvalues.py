@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan._core.checks import as_matrix
+from isospan._core.checks import as_floating, as_matrices, as_matrix
 from isospan.errors import DtypeError, ShapeError
 from isospan.linalg.decompositions import decomposition
 
@@ -45,6 +45,7 @@ def symmetric_spectrum(G: Tensor) -> Tensor:
         >>> symmetric_spectrum(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
         tensor([2., 1.])
     """
+    G = as_matrices(G, what="The matrix", square=True)
     return torch.linalg.eigvalsh(G, UPLO="U").flip(-1).clamp(min=0)
 
 
@@ -64,6 +65,10 @@ def add_gram_(G: Tensor, x: Tensor) -> Tensor:
         tensor([[1., 2.],
                 [2., 5.]])
     """
+    x = as_floating(x, what="X")
+    _check_in_place(G)
+    if x.dim() != 2:
+        raise ShapeError(f"X must have shape (N, P), got {tuple(x.shape)}.")
     if G.dtype != x.dtype or G.dtype not in (torch.float32, torch.float64):
         raise DtypeError(
             f"X and G must both be float32 or both float64, got {x.dtype} and {G.dtype}. Convert X to the type of G."
@@ -82,12 +87,15 @@ def add_gram_(G: Tensor, x: Tensor) -> Tensor:
     columns = x.detach().numpy().T  # (P, N); column-major, as BLAS wants it, where x is contiguous
     a, trans = (columns, 0) if columns.flags.f_contiguous else (columns.T, 1)
     (syrk,) = get_blas_funcs(("syrk",), (a,))
-    syrk(1.0, a, beta=1.0, c=G.numpy().T, trans=trans, lower=1, overwrite_c=1)
+    syrk(1.0, a, beta=1.0, c=G.detach().numpy().T, trans=trans, lower=1, overwrite_c=1)
     return G
 
 
 def mirror_(G: Tensor) -> Tensor:
     """Copy the upper triangle of G (P, P) onto the lower one, in place."""
+    _check_in_place(G)
+    if G.dim() != 2 or G.shape[0] != G.shape[1]:
+        raise ShapeError(f"G must have shape (P, P), got {tuple(G.shape)}.")
     for start in range(0, len(G), BLOCK):
         rows = slice(start, start + BLOCK)
         if rows.stop < len(G):
@@ -95,3 +103,8 @@ def mirror_(G: Tensor) -> Tensor:
         square = G[rows, rows].triu_()
         square += square.triu(1).mT
     return G
+
+
+def _check_in_place(G: Tensor) -> None:
+    if not isinstance(G, Tensor):
+        raise DtypeError(f"G must be a torch.Tensor, which is changed in place, got {type(G).__name__}.")

@@ -5,9 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isospan._core.checks import as_matrices
+
 
 def matrix_exp(X: Tensor) -> Tensor:
-    r"""The exponential of square matrices X (..., n, n), with all derivatives.
+    r"""The exponential of square matrices X (..., n, n), with all derivatives; NaN is passed on.
 
     The derivative along T is the corner of an exponential (Mathias, 1996),
 
@@ -24,6 +26,10 @@ def matrix_exp(X: Tensor) -> Tensor:
         tensor([[1., 1.],
                 [1., 1.]])
     """
+    return _exponential(as_matrices(X, what="X", square=True, finite=False))
+
+
+def _exponential(X: Tensor) -> Tensor:
     if torch.compiler.is_compiling() and not (X.requires_grad and torch.is_grad_enabled()):
         return torch.linalg.matrix_exp(X)  # torch 2.4 compiles no function with its own gradient that needs none
     kind = MatrixExp if torch.compiler.is_compiling() else MatrixExpForwards  # which a tracer does not take
@@ -69,4 +75,4 @@ def _derivative(X: Tensor, T: Tensor) -> Tensor:
     norm = torch.linalg.matrix_norm(T.detach(), 1, keepdim=True)
     norm = torch.where(norm > 0, norm, torch.ones_like(norm))
     upper, lower = torch.cat([X, T / norm], dim=-1), torch.cat([torch.zeros_like(X), X], dim=-1)
-    return norm * matrix_exp(torch.cat([upper, lower], dim=-2))[..., :n, n:]
+    return norm * _exponential(torch.cat([upper, lower], dim=-2))[..., :n, n:]

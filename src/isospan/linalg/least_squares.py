@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from isospan._core.checks import as_matrices, check_device, check_number
+from isospan.errors import ShapeError
 from isospan.linalg.decompositions import decomposition, eigh
 
 
@@ -22,7 +24,11 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
         ridge: weight relative to the mean variance, at least 0.
 
     Returns:
-        A (..., k, P), in the dtype of G.
+        A (..., k, P), in the dtype of G (float32 for half precision).
+
+    Raises:
+        ShapeError, DtypeError, NonFiniteError, DeviceMismatchError: of G and C.
+        OptionError: the ridge is no number of at least 0.
 
     Example:
         >>> import torch
@@ -30,6 +36,14 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
         tensor([[2.],
                 [0.]])
     """
+    G, C = as_matrices(G, what="G", square=True), as_matrices(C, what="C")
+    if G.shape[:-1] != C.shape[:-1] or not G.numel():
+        raise ShapeError(
+            f"G must have shape (..., k, k) and C (..., k, P) with k of at least 1, got {tuple(G.shape)} and "
+            f"{tuple(C.shape)}."
+        )
+    check_device(C, G.device, what="C", against="the rows of G")
+    ridge, C = check_number(ridge, what="ridge"), C.to(G.dtype)
     scale = unit(G, (-2, -1))
     G, C = G / scale, C / scale
     shifted = G

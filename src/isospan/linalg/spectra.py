@@ -18,8 +18,8 @@ import logging
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_finite, check_floating, working_dtype
-from isospan.errors import ShapeError
+from isospan._core.checks import as_floating, as_matrices, check_count
+from isospan.errors import DimensionError, ShapeError
 from isospan.linalg.decompositions import decomposition, eigh, qr, svd, svdvals
 from isospan.settings import config
 
@@ -49,9 +49,9 @@ def full(A: Tensor) -> SVD:
 
 def singular_values(A: Tensor) -> Tensor:
     """Return the min(m, n) singular values of A (m, n), descending."""
-    _check_matrix(A)
+    A = _matrix(A)
     if config.solver_mode in ("auto", "svd"):
-        return svdvals(A.to(working_dtype(A)))
+        return svdvals(A)
     return _decompose(A)[1]
 
 
@@ -68,8 +68,8 @@ def randomised_svd(A: Tensor, rank: int) -> SVD:
         >>> randomised_svd(torch.diag(torch.tensor([3.0, 2.0, 1.0])), 2)[1].round(decimals=4)
         tensor([3., 2.])
     """
-    _check_matrix(A)
-    A = A.to(working_dtype(A))
+    A = _matrix(A)
+    check_count(rank, what="rank", error=DimensionError)
     m, n = A.shape[-2:]
     generator = torch.Generator(A.device).manual_seed(0)
     start = torch.randn(n, min(rank + OVERSAMPLING, m, n), generator=generator, dtype=A.dtype, device=A.device)
@@ -82,15 +82,14 @@ def randomised_svd(A: Tensor, rank: int) -> SVD:
 
 @decomposition
 def _decompose(A: Tensor) -> SVD:
-    _check_matrix(A)
-    return _SOLVERS[config.solver_mode](A.to(working_dtype(A)))
+    return _SOLVERS[config.solver_mode](_matrix(A))
 
 
-def _check_matrix(A: Tensor) -> None:
-    check_floating(A, what="The matrix")
+def _matrix(A: Tensor) -> Tensor:
+    A = as_floating(A, what="The matrix")
     if A.dim() < 2 or A.numel() == 0:
         raise ShapeError(f"A decomposition needs a non-empty matrix (m, n), got shape {tuple(A.shape)}.")
-    check_finite(A, what="The matrix")
+    return as_matrices(A, what="The matrix")
 
 
 def _exact(A: Tensor) -> SVD:

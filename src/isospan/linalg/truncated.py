@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._core.checks import as_matrix, check_count
+from isospan.errors import DimensionError
 from isospan.linalg.decompositions import decomposition, eigh
 from isospan.linalg.spectra import left, randomised_svd
 from isospan.settings import config
@@ -41,6 +43,8 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Raises:
         NonFiniteError: C contains NaN or infinity.
+        DimensionError: k is no whole number from 1 to min(D, P).
+        ShapeError, DtypeError: C is no real matrix.
 
     Source: Dhillon and Parlett, Multiple representations to compute orthogonal eigenvectors of symmetric tridiagonal
     matrices, 2004.
@@ -52,6 +56,9 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
         (tensor([[0., 1., 0.],
                 [0., 0., 1.]], dtype=torch.float64), tensor([3., 2.], dtype=torch.float64))
     """
+    C = as_matrix(C, what="C").detach()
+    if check_count(k, what="k", error=DimensionError) > min(C.shape):
+        raise DimensionError(f"k must be at most min(D, P) of C (D, P), got k = {k} and shape {tuple(C.shape)}.")
     if config.solver_mode == "auto":
         leading = _from_gram(C, k)
         if leading is not None:

@@ -3,21 +3,33 @@
 import copy
 from collections.abc import Mapping, Sequence
 from math import isnan
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isospan._core.checks import check_not_empty
-from isospan.errors import DtypeError, MissingPackageError, ShapeError
+from isospan.errors import DegenerateDataError, DtypeError, MissingPackageError, ShapeError
 
-if TYPE_CHECKING:
-    from isospan.moments.moments import Moments
-
-M = TypeVar("M", bound="Moments")
 FAN_IN = 8
 """How many parts are merged at a time, so that a worker holds few of them."""
+
+
+@runtime_checkable
+class Mergeable(Protocol):
+    """What moments have to do: take in a batch, and take in others of their kind."""
+
+    def update(self, z: Tensor, y: Mapping[str, Tensor]) -> Self:
+        """Take in a batch of latents (B, D) and quantities {name: (B, ...)}."""
+        ...
+
+    def merge(self, other: Any) -> Self:
+        """Take in moments of other data."""
+        ...
+
+
+M = TypeVar("M", bound=Mergeable)
 
 
 def aligned_chunks(z: Any, y: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -67,14 +79,16 @@ def reduce_chunks(empty: M, z: Any, y: Mapping[str, Any]) -> M:
     return parts[0].compute()
 
 
-def _moments_of_chunk(empty: "Moments", z: np.ndarray, y: Mapping[str, np.ndarray]) -> "Moments":
+def _moments_of_chunk(empty: M, z: np.ndarray, y: Mapping[str, np.ndarray]) -> M:
     """Moments of one chunk, which a filter may have left without samples."""
     moments = copy.deepcopy(empty)
     return moments.update(_tensor(z), {name: _tensor(block) for name, block in y.items()}) if len(z) else moments
 
 
-def merged(parts: Sequence["Moments"]) -> "Moments":
+def merged(parts: Sequence[M]) -> M:
     """Moments of the data of all parts, merged into a copy of the first: they stay as they are."""
+    if not isinstance(parts, Sequence) or not parts or not all(isinstance(part, Mergeable) for part in parts):
+        raise DegenerateDataError(f"Moments to merge must be a list of at least one, got {parts!r:.80}.")
     whole = copy.deepcopy(parts[0])
     for part in parts[1:]:
         whole.merge(part)

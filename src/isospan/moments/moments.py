@@ -1,19 +1,31 @@
 """Running second moments of latents and targets."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_latents, check_names, check_not_empty, check_targets
+from isospan._core.checks import (
+    as_device,
+    as_floating,
+    check_count,
+    check_finite,
+    check_flag,
+    check_latents,
+    check_named,
+    check_names,
+    check_not_empty,
+    check_number,
+    check_targets,
+)
 from isospan._core.processes import Ranks
-from isospan.errors import DegenerateDataError, OptionError, ShapeError
+from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, from_bytes
+from isospan.errors import DegenerateDataError, DtypeError, FileFormatError, OptionError, ShapeError
 from isospan.moments.batch import add_batch_, add_means_
 from isospan.moments.chunks import aligned_chunks, reduce_chunks
-from isospan.moments.precision import KeepsPrecision, as_bytes, from_bytes
 from isospan.moments.ranks import sum_over_ranks_
 
 if TYPE_CHECKING:
@@ -42,7 +54,7 @@ class Moments(KeepsPrecision):
         device: of the buffers.
 
     Raises:
-        ShapeError: a dimension is below 1.
+        ShapeError: a dimension is no whole number of at least 1.
 
     Source: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979.
 
@@ -71,10 +83,13 @@ class Moments(KeepsPrecision):
     ) -> None:
         super().__init__()
         check_not_empty(target_dims, what="target_dims")
-        if latent_dim < 1 or min(target_dims.values()) < 1:
-            raise ShapeError(f"Dimensions must be at least 1, got latent_dim {latent_dim} and {dict(target_dims)}.")
-        self.target_dims = dict(target_dims)
-        self.target_covariance = target_covariance
+        latent_dim = check_count(latent_dim, what="latent_dim", error=ShapeError)
+        self.target_dims = {
+            name: check_count(P, what=f"The dimension of quantity {name!r}", error=ShapeError)
+            for name, P in target_dims.items()
+        }
+        self.target_covariance = check_flag(target_covariance, what="target_covariance")
+        device = None if device is None else as_device(device)
         total = sum(self.target_dims.values())
         shapes = {
             "count": (),
@@ -106,6 +121,8 @@ class Moments(KeepsPrecision):
         """
         z = check_latents(z, finite=False)
         flat = check_targets(y, batch=len(z), device=z.device, finite=False)
+        if precision not in (torch.float32, torch.float64):
+            raise DtypeError(f"precision must be torch.float32 or torch.float64, got {precision!r:.80}.")
         dims = {name: t.shape[1] for name, t in flat.items()}
         moments = cls(z.shape[1], dims, target_covariance=target_covariance, device=z.device)
         state = dict(moments.named_buffers())
@@ -123,11 +140,12 @@ class Moments(KeepsPrecision):
         """Return the moments of a stream of (z, y) batches; memory does not grow with their number.
 
         Raises:
+            OptionError: it is no stream of pairs.
             DegenerateDataError: the stream or one of its batches is empty.
             ShapeError, NonFiniteError, NameMismatchError: as in :meth:`update`.
         """
         moments: Self | None = None
-        for z, y in batches:
+        for z, y in _pairs(batches):
             if moments is None:
                 z = check_latents(z, min_samples=1)
                 flat = check_targets(y, batch=len(z), device=z.device)
@@ -200,6 +218,7 @@ class Moments(KeepsPrecision):
             NameMismatchError, ShapeError: the quantities, their order or their sizes differ.
             OptionError: one of the two holds the covariance of the targets and the other does not.
         """
+        check_moments(other, what="The other moments")
         check_names(self.names, other.names, what="The other moments", against="these moments")
         if self.target_covariance != other.target_covariance:
             raise OptionError(
@@ -239,8 +258,7 @@ class Moments(KeepsPrecision):
     @torch.no_grad()
     def decay_(self, factor: float) -> Self:
         """Multiply the weight of all that has been seen by a factor in [0, 1]."""
-        if not 0 <= factor <= 1:
-            raise OptionError(f"The decay factor must be in [0, 1], got {factor}.")
+        factor = check_number(factor, what="The decay factor", most=1.0)
         for buffer in (self.count, self.scatter_zz, self.scatter_zy, self.scatter_yy):
             buffer.mul_(factor)
         return self
@@ -286,11 +304,12 @@ class Moments(KeepsPrecision):
     @torch.no_grad()
     def scaled(self, factors: Mapping[str, Tensor], *, shift: Mapping[str, Tensor] | None = None) -> Self:
         """Return the moments of the same latents with each quantity as (y - shift) factor; both are () or (P,)."""
-        check_names(self.names, factors, what="The factors", against="these moments")
-        row = torch.cat([factors[name].to(self.count).expand(P) for name, P in self.target_dims.items()])
+        check_named(self.names, factors, what="The factors", against="these moments")
+        row = self._row(factors, what="The factor")
         scaled = copy.deepcopy(self)
-        for name, mean in scaled.split(scaled.target_mean).items():
-            mean -= 0 if shift is None else shift[name].to(mean)
+        if shift is not None:
+            check_named(self.names, shift, what="The shift", against="these moments")
+            scaled.target_mean -= self._row(shift, what="The shift")
         scaled.target_mean *= row
         scaled.scatter_zy *= row
         scaled.scatter_yy *= torch.outer(row, row) if self.target_covariance else row**2
@@ -307,24 +326,47 @@ class Moments(KeepsPrecision):
         )
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take over the order in which a state holds the same quantities.
+        """Take over the order in which a state holds the same quantities."""
+        self.target_dims = self._checked_record(state)["target_dims"]
+
+    def check_state(self, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
+        """Require a state of the same quantities.
 
         Raises:
-            FileFormatError: it is no state of this version.
+            FileFormatError: it is no state of this version, or its count is negative.
             NameMismatchError: the state is of other quantities.
             ShapeError: a quantity or the latents have another size there, or another covariance is held.
+            NonFiniteError: a tensor contains NaN or infinity.
         """
+        if strict or EXTRA in state:
+            self._checked_record(state.get(EXTRA))
+        super().check_state(state, strict=strict)
+        if "count" in state and float(state["count"]) < 0:
+            raise FileFormatError(f"The state to load must have a count of at least 0, got {float(state['count']):g}.")
+
+    def _checked_record(self, state: Tensor | None) -> dict[str, Any]:
         own = from_bytes(self.get_extra_state(), SIZES, what="moments")
         record = from_bytes(state, SIZES, what="moments")
-        check_names(self.names, record["target_dims"], what="The state to load", against="these moments")
+        check_named(self.names, record["target_dims"], what="The state to load", against="these moments")
         if record != own:
             raise ShapeError(
                 f"The state to load must be of {own}, got {record}. Make the moments with the sizes of the state."
             )
-        self.target_dims = record["target_dims"]
+        return record
 
     def split(self, stacked: Tensor) -> dict[str, Tensor]:
-        """Split the last axis (ΣP) of a tensor by quantity."""
+        """Split the last axis (ΣP) of a tensor by quantity.
+
+        Raises:
+            ShapeError: it has another length.
+        """
+        if not isinstance(stacked, Tensor):
+            raise DtypeError(f"What is split must be a torch.Tensor, got {type(stacked).__name__}.")
+        if stacked.dim() == 0 or stacked.shape[-1] != len(self.target_mean):
+            raise ShapeError(
+                f"What is split must have a last axis of {len(self.target_mean)} entries, those of {self.target_dims}, "
+                f"got shape {tuple(stacked.shape)}."
+            )
         return dict(zip(self.target_dims, stacked.split(list(self.target_dims.values()), dim=-1), strict=True))
 
     def _split_rows(self, stacked: Tensor) -> dict[str, Tensor]:
@@ -334,16 +376,50 @@ class Moments(KeepsPrecision):
         """Show the dimensions and how many samples were seen."""
         return f"latent_dim={self.latent_dim}, target_dims={self.target_dims}, count={float(self.count):g}"
 
+    def _row(self, values: Mapping[str, Tensor], *, what: str) -> Tensor:
+        """Values () or (P,) of every quantity next to each other, (ΣP,)."""
+        parts = []
+        for name, P in self.target_dims.items():
+            value = as_floating(values[name], what=f"{what} of quantity {name!r}")
+            if value.shape not in ((), (1,), (P,)):
+                raise ShapeError(f"{what} of quantity {name!r} must have shape () or ({P},), got {tuple(value.shape)}.")
+            parts.append(value.to(self.count).expand(P))
+        row = torch.cat(parts)
+        check_finite(row, what=what)
+        return row
+
     def _positive_count(self) -> Tensor:
         if not float(self.count) > 0:
             raise DegenerateDataError("The moments have seen no samples. Call update(z, y) first.")
         return self.count
 
     def _check_dims(self, z: Tensor, flat: Mapping[str, Tensor]) -> None:
-        check_names(self.names, flat, what="Targets", against="the moments")
+        check_named(self.names, flat, what="Targets", against="the moments")
         got = {name: flat[name].shape[1] for name in self.target_dims}
         if z.shape[1] != self.latent_dim or got != self.target_dims:
             raise ShapeError(
                 f"The moments hold D = {self.latent_dim} and targets of {self.target_dims} entries, got "
                 f"D = {z.shape[1]} and {got}. Pool every batch to the same size."
             )
+
+
+def check_moments(moments: Moments, *, what: str = "moments") -> None:
+    """Require moments.
+
+    Raises:
+        DtypeError: it is something else.
+    """
+    if not isinstance(moments, Moments):
+        raise DtypeError(
+            f"{what} must be isospan.moments.Moments, got {type(moments).__name__}. Make them with Moments.of(z, y)."
+        )
+
+
+def _pairs(batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> Iterator[Sequence[Any]]:
+    """The batches of a stream, each checked to be a pair when it arrives."""
+    if not isinstance(batches, Iterable) or isinstance(batches, str | Tensor | Mapping):
+        raise OptionError(f"batches must be an iterable of pairs (z, y), got {type(batches).__name__}.")
+    for pair in batches:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise OptionError(f"Every batch must be a pair (z, y), got {type(pair).__name__}.")
+        yield pair

@@ -3,8 +3,7 @@
 import logging
 import math
 
-from isospan._core.checks import check_count
-from isospan.errors import OptionError
+from isospan._core.checks import check_count, check_flag
 from isospan.quantities import PoolingMode
 from isospan.sizing._modes import Threshold, check_thresholds, count_modes, resolve_thresholds
 from isospan.sizing._spectra import Quantities, spectra_of
@@ -55,6 +54,7 @@ def optimal_bins(
         3
     """
     check_max_bins(max_bins)
+    check_flag(per_quantity, what="per_quantity")
     check_thresholds(variance_threshold, default_threshold, what="variance_threshold")
     spectra = spectra_of(targets)
     fractions = resolve_thresholds(
@@ -94,6 +94,7 @@ def k_per_q(
         >>> k_per_q({"waves": waves}, threshold=1.0)
         {'waves': 3}
     """
+    check_flag(per_quantity, what="per_quantity")
     check_thresholds(threshold, default_threshold, what="threshold")
     spectra = spectra_of(pooled)
     fractions = resolve_thresholds(spectra, threshold, default_threshold, K_FALLBACK, what="threshold")
@@ -144,6 +145,8 @@ def solve_dims(
         {'waves': (3, 9)}
     """
     check_max_bins(max_bins)
+    check_flag(pool_per_quantity, what="pool_per_quantity")
+    check_flag(k_per_quantity, what="k_per_quantity")
     check_thresholds(bin_thresholds, bin_default_threshold, what="bin_thresholds")
     check_thresholds(k_thresholds, k_default_threshold, what="k_thresholds")
     spectra = spectra_of(Y, mode=pooling_mode, pool_bins=range(2, max_bins + 1))
@@ -176,5 +179,4 @@ def shared_maximum(sizes: dict[str, int]) -> dict[str, int]:
 
 def check_max_bins(max_bins: int) -> None:
     """Require a whole number of at least 2."""
-    if check_count(max_bins, what="max_bins") < 2:
-        raise OptionError(f"max_bins must be at least 2, the least grid, got {max_bins}.")
+    check_count(max_bins, what="max_bins", least=2)

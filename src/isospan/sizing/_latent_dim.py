@@ -4,9 +4,8 @@ import logging
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from numbers import Real
 
-from isospan._core.checks import check_count, check_not_empty
+from isospan._core.checks import check_count, check_not_empty, check_number
 from isospan.errors import DimensionError, OptionError
 
 logger = logging.getLogger("isospan")
@@ -41,10 +40,9 @@ def minimal_latent_dim(
         >>> minimal_latent_dim({"vorticity": 18, "strain": 21, "energy": 25}, num_heads=8)
         96
     """
-    if not isinstance(free_frac, Real) or not 0 <= free_frac < 1:
-        raise OptionError(f"free_frac must be in [0, 1), got {free_frac!r}.")
+    free_frac = check_number(free_frac, what="free_frac", below=1, must="in [0, 1)")
     claimed = _total(k, Q)
-    D = math.ceil(claimed / (1 - Fraction(repr(float(free_frac)))))
+    D = math.ceil(claimed / (1 - Fraction(repr(free_frac))))
     heads = 1 if num_heads is None else check_count(num_heads, what="num_heads")
     aligned = -(-D // heads) * heads
     logger.debug(

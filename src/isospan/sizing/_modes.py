@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from isospan.errors import NameMismatchError, OptionError
+from isospan._core.checks import as_number, check_number
+from isospan.errors import NameMismatchError
 
 Threshold = float | Mapping[str, float]
 """A fraction of the variance in (0, 1], the same for all quantities or by name."""
@@ -44,8 +45,7 @@ def check_thresholds(threshold: Threshold, default: float | None, *, what: str) 
     if default is not None:
         given[f"The default of {what}"] = default
     for label, value in given.items():
-        if not hasattr(value, "__float__") or not 0 < float(value) <= 1:
-            raise OptionError(f"{label} must be a fraction of the variance in (0, 1], got {value!r}.")
+        check_number(value, what=label, above=0, most=1, must="a fraction of the variance in (0, 1]")
 
 
 def resolve_thresholds(
@@ -62,9 +62,9 @@ def resolve_thresholds(
     """
     names = list(names)
     if not isinstance(threshold, Mapping):
-        return dict.fromkeys(names, float(threshold))
-    unknown = sorted(set(threshold) - set(names))
+        return dict.fromkeys(names, as_number(threshold))
+    unknown = sorted(set(threshold) - set(names), key=str)
     if unknown:
         raise NameMismatchError(f"{what} must name quantities of the data, {sorted(names)}, got {unknown} too.")
     otherwise = fallback if default is None else default
-    return {name: float(threshold.get(name, otherwise)) for name in names}
+    return {name: as_number(threshold.get(name, otherwise)) for name in names}

@@ -1,12 +1,20 @@
 """Spectra of the variance of quantities, at full resolution and pooled, from memory or from a stream."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Protocol, cast
+from typing import Protocol, cast, get_args
 
 import torch
 from torch import Tensor
 
-from isospan._core.checks import LARGEST, as_tensor, check_finite, check_floating, check_names, check_not_empty
+from isospan._core.checks import (
+    LARGEST,
+    as_tensor,
+    check_choice,
+    check_finite,
+    check_floating,
+    check_names,
+    check_not_empty,
+)
 from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
 from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
 from isospan.quantities._pooling import PoolingMode, pool_quantity
@@ -43,6 +51,7 @@ def spectra_of(Y: Quantities, *, mode: PoolingMode = "avg", pool_bins: Collectio
         pool_bins: the n that it may be asked for. Maxima cannot be pooled from second moments, so a stream keeps the
             moments of each n.
     """
+    check_choice(mode, get_args(PoolingMode), what="pooling mode")
     if isinstance(Y, Mapping):
         return _held(cast("Mapping[str, Tensor]", Y), mode)
     if isinstance(Y, Tensor | str) or not isinstance(Y, Iterable):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from isospan._core.checks import as_number, check_flag
 from isospan.errors import OptionError
 from isospan.quantities import PoolingMode
 from isospan.sizing._dims import bins_for, check_max_bins, shared_maximum
@@ -101,6 +102,7 @@ def threshold_sweep(
         {'n_threshold': 1.0, 'k_threshold': 1.0, 'quantity': 'waves', 'n': 3, 'k': 9, 'D': 13}
     """
     check_max_bins(max_bins)
+    check_flag(pool_per_quantity, what="pool_per_quantity")
     n_etas = _fractions(n_thresholds, "n_thresholds")
     k_etas = _fractions(k_thresholds, "k_thresholds")
     minimal_latent_dim(
@@ -128,9 +130,11 @@ def threshold_sweep(
 
 
 def _fractions(thresholds: Sequence[float], what: str) -> tuple[float, ...]:
-    fractions = tuple(float(eta) for eta in thresholds)
+    if not isinstance(thresholds, Iterable) or isinstance(thresholds, str) or getattr(thresholds, "ndim", 1) == 0:
+        raise OptionError(f"{what} must be a list of fractions of the variance, got {thresholds!r:.80}.")
+    fractions = tuple(thresholds)
     if not fractions:
         raise OptionError(f"{what} must hold at least one fraction of the variance, got none.")
     for eta in fractions:
         check_thresholds(eta, None, what=f"Each of {what}")
-    return fractions
+    return tuple(as_number(eta) for eta in fractions)

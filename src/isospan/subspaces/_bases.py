@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from isospan._core.checks import check_bases, check_names
+from isospan._core.checks import check_bases, check_named
 from isospan._core.warnings import warn
 from isospan.errors import ShapeError
 from isospan.linalg import complete_rows, eigh, fix_signs, nested_frame, procrustes_rotation, top_left_singular
@@ -34,10 +34,10 @@ def oriented(W: Mapping[str, Tensor], previous: Space | Mapping[str, Tensor] | N
     """Signs fixed, or each basis turned within its span onto the previous one."""
     if previous is None:
         return _split_like(fix_signs(torch.cat(list(W.values()))), W)
-    check_names(W, previous, what="previous", against="the targets")
-    bases = previous.W if isinstance(previous, Space) else previous
+    check_named(W, previous, what="previous", against="the targets")
     some = next(iter(W.values()))
-    check_bases(bases, latent_dim=some.shape[1], device=some.device, what="previous")
+    bases = previous.W if isinstance(previous, Space) else previous
+    bases = check_bases(bases, latent_dim=some.shape[1], device=some.device, what="previous")
     for name, W_q in W.items():
         if bases[name].shape != W_q.shape:
             raise ShapeError(

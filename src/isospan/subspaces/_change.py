@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from isospan._core.checks import check_finite, check_floating, working_dtype
+from isospan._core.checks import as_floating, check_device, check_finite, working_dtype
 from isospan.errors import DegenerateDataError, ShapeError
 
 LEAST_ANGLE = 1e-3
@@ -31,6 +31,7 @@ def subspace_change(W_old: Tensor, W_new: Tensor) -> dict[str, Tensor]:
     Raises:
         ShapeError: the bases are not matrices of the same width D.
         DegenerateDataError: a row is zero, which is no direction.
+        DtypeError, NonFiniteError, DeviceMismatchError: a basis is not real, not finite, or on another device.
 
     Example:
         >>> import torch
@@ -38,8 +39,8 @@ def subspace_change(W_old: Tensor, W_new: Tensor) -> dict[str, Tensor]:
         >>> subspace_change(e[:2], -e[1:])["per_dir_cos"]
         tensor([0., 1.])
     """
-    for W in (W_old, W_new):
-        check_floating(W, what="A basis")
+    W_old, W_new = (as_floating(W, what="A basis") for W in (W_old, W_new))
+    check_device(W_new, W_old.device, what="W_new", against="the rows of W_old")
     if W_old.dim() != 2 or W_new.dim() != 2 or W_old.shape[1] != W_new.shape[1] or 0 in (len(W_old), len(W_new)):
         raise ShapeError(
             f"Bases must be (k, D) and (k', D) of the same D, got {tuple(W_old.shape)} and {tuple(W_new.shape)}."

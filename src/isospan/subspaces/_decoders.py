@@ -7,9 +7,8 @@ from torch import Tensor
 
 from isospan._core.checks import (
     check_bases,
-    check_finite,
     check_latents,
-    check_names,
+    check_named,
     check_ridge,
     check_targets,
     working_dtype,
@@ -17,7 +16,7 @@ from isospan._core.checks import (
 from isospan.errors import NonFiniteError
 from isospan.linalg import solve_gram, svd
 from isospan.linalg.least_squares import unit
-from isospan.moments import Moments
+from isospan.moments import Moments, check_moments
 from isospan.subspaces._by_shape import by_shape
 
 
@@ -57,11 +56,9 @@ def fit_decoders(
     """
     Z = check_latents(Z)
     flat = check_targets(targets, batch=len(Z), device=Z.device)
-    check_names(flat, W, what="W", against="the targets")
-    check_bases(W, latent_dim=Z.shape[1], device=Z.device)
-    check_ridge(ridge)
-    for name, W_q in W.items():
-        check_finite(W_q, what=f"W of quantity {name!r}")
+    check_named(flat, W, what="W", against="the targets")
+    W = check_bases(W, latent_dim=Z.shape[1], device=Z.device)
+    ridge = check_ridge(ridge)
     Zc = Z.double() - Z.double().mean(0)
     A = {}
     for name, W_q in W.items():
@@ -93,6 +90,9 @@ def decoders_from_moments(moments: Moments, W: Mapping[str, Tensor], *, ridge: f
     Returns:
         {name: A (k, P)}, float64.
 
+    Raises:
+        DtypeError, NameMismatchError, ShapeError, NonFiniteError, OptionError: as in :func:`fit_decoders`.
+
     Example:
         >>> import torch
         >>> z = torch.randn(50, 3)
@@ -100,9 +100,10 @@ def decoders_from_moments(moments: Moments, W: Mapping[str, Tensor], *, ridge: f
         >>> decoders_from_moments(moments, {"a": torch.eye(3)[:1]})["a"].round(decimals=4)
         tensor([[5.]], dtype=torch.float64)
     """
-    check_names(moments.names, W, what="W", against="the moments")
-    check_bases(W, latent_dim=moments.latent_dim, device=moments.z_mean.device)
-    check_ridge(ridge)
+    check_moments(moments)
+    check_named(moments.names, W, what="W", against="the moments")
+    W = check_bases(W, latent_dim=moments.latent_dim, device=moments.z_mean.device)
+    ridge = check_ridge(ridge)
     W = {name: W_q.double() for name, W_q in W.items()}
     return least_squares(moments, W, projected_cross(moments, W), ridge=ridge)
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from isospan._core.checks import check_flag, check_named
 from isospan.errors import DegenerateDataError
-from isospan.moments import Moments, varies
+from isospan.moments import Moments, check_moments, varies
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
 from isospan.subspaces._latent_space import LatentSpace
@@ -42,6 +43,7 @@ def space_from_moments(
 
     Raises:
         DegenerateDataError, DimensionError, NameMismatchError, OptionError: as in :func:`solve_from_moments`.
+        ShapeError: a shape is none, or has another number of entries than the quantity.
 
     Example:
         >>> import torch
@@ -51,6 +53,10 @@ def space_from_moments(
         >>> torch.allclose(space.decode(z)["heat"], 3 * z[:, 0] + 20, atol=1e-5)
         True
     """
+    check_moments(moments)
+    check_flag(orthogonal, what="orthogonal")
+    if shapes is not None:
+        check_named(moments.names, shapes, what="shapes", against="the moments")
     if separation is None:
         separation = default_separation(method, orthogonal, len(moments.names))
     W = solve_standardised(
@@ -63,7 +69,7 @@ def space_from_moments(
         z_mean=moments.z_mean.clone(),
         y_mean={name: mean[name].clone() for name in W},
         y_scale={name: scale[name] for name in W},
-        shapes={name: tuple(shapes[name]) if shapes else (P,) for name, P in moments.target_dims.items()},
+        shapes={name: (P,) if shapes is None else shapes[name] for name, P in moments.target_dims.items()},
     )
 
 

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import (
+    as_device,
+    as_floating,
     as_tensor,
+    check_device,
+    check_dtype,
     check_finite,
-    check_floating,
     check_latents,
-    check_names,
+    check_named,
     check_not_empty,
     check_not_reserved,
+    check_shape,
     check_targets,
     working_dtype,
 )
@@ -51,6 +55,11 @@ class LatentSpace:
         y_scale: one standard deviation of each quantity {name: ()}, which weighs quantities that are edited together.
         shapes: shape of one target {name: tuple}, product P.
 
+    Raises:
+        NameMismatchError: the attributes name different quantities.
+        ShapeError: sizes do not fit together.
+        DtypeError, NonFiniteError, DeviceMismatchError: a tensor is not real, not finite, or on another device.
+
     Example:
         >>> import torch
         >>> z = torch.randn(50, 4, dtype=torch.float64)
@@ -81,22 +90,40 @@ class LatentSpace:
         check_not_empty(self.W, what="W")
         check_not_reserved(self.W)
         for what in ("A", "y_mean", "y_scale", "shapes"):
-            check_names(self.W, getattr(self, what), what=what, against="W")
+            check_named(self.W, getattr(self, what), what=what, against="W")
+        self._check_tensors()
+        shapes = {
+            name: check_shape(shape, what=f"The shape of quantity {name!r}") for name, shape in self.shapes.items()
+        }
+        object.__setattr__(self, "shapes", shapes)
         for name, W in self.W.items():
-            if any(size < 1 for size in self.shapes[name]):
-                raise ShapeError(
-                    f"Quantity {name!r} must have a shape of sizes of at least 1, got {self.shapes[name]}. Pass the "
-                    "shape of one target."
-                )
             P = torch.Size(self.shapes[name]).numel()
-            if (
-                W.shape != (len(self.A[name]), len(self.z_mean))
-                or not self.A[name].shape[1] == len(self.y_mean[name]) == P
-            ):
+            if W.dim() != 2:
+                raise ShapeError(f"W of quantity {name!r} must have shape (k, D), got {tuple(W.shape)}.")
+            A, mean, scale = self.A[name], self.y_mean[name], self.y_scale[name]
+            expected = ((len(W), self.latent_dim), (len(W), P), (P,), ())
+            if len(W) == 0 or (W.shape, A.shape, mean.shape, scale.shape) != expected:
                 raise ShapeError(
-                    f"Quantity {name!r} needs W (k, D), A (k, P), y_mean (P,), D = {len(self.z_mean)} and P = {P}, got "
-                    f"{tuple(W.shape)}, {tuple(self.A[name].shape)}, {tuple(self.y_mean[name].shape)}."
+                    f"Quantity {name!r} needs W (k, D), A (k, P), y_mean (P,), y_scale (), D = {self.latent_dim} and "
+                    f"P = {P}, got {tuple(W.shape)}, {tuple(A.shape)}, {tuple(mean.shape)}, {tuple(scale.shape)}."
                 )
+
+    def _check_tensors(self) -> None:
+        """Require finite real tensors, and make tensors of NumPy arrays."""
+        z_mean = as_floating(self.z_mean, what="z_mean")
+        if z_mean.dim() != 1 or not len(z_mean):
+            raise ShapeError(f"z_mean must have shape (D,), got {tuple(z_mean.shape)}.")
+        check_finite(z_mean, what="z_mean")
+        object.__setattr__(self, "z_mean", z_mean)
+        for what in BY_QUANTITY:
+            tensors = {
+                name: as_floating(value, what=f"{what} of quantity {name!r}")
+                for name, value in getattr(self, what).items()
+            }
+            for name, tensor in tensors.items():
+                check_device(tensor, z_mean.device, what=f"{what} of quantity {name!r}", against="the mean latents")
+                check_finite(tensor, what=f"{what} of quantity {name!r}")
+            object.__setattr__(self, what, tensors)
 
     def __repr__(self) -> str:
         k = {name: len(W) for name, W in self.W.items()}
@@ -205,6 +232,7 @@ class LatentSpace:
 
     def check_width(self, z: Tensor) -> None:
         """Require latents (B, D) of the D of the space, else raise a ShapeError."""
+        z = check_latents(z, min_samples=0, finite=False)
         if z.shape[1] != self.latent_dim:
             raise ShapeError(
                 f"The space has D = {self.latent_dim}, got latents of shape {tuple(z.shape)}. Encode with the network "
@@ -213,6 +241,9 @@ class LatentSpace:
 
     def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Return the space on another device or in another floating-point type."""
+        device = None if device is None else as_device(device)
+        if dtype is not None:
+            check_dtype(dtype, what="dtype")
         if self.z_mean.device == torch.device(device or self.z_mean.device) and dtype in (None, self.z_mean.dtype):
             return self
         moved = {
@@ -295,13 +326,13 @@ class LatentSpace:
         return names
 
     def _broadcast_targets(self, z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        check_not_empty(targets, what="Targets")
         self._known(targets)
         whole = {name: self._expanded(name, y, len(z)) for name, y in targets.items()}
         return {name: y.double() for name, y in check_targets(whole, batch=len(z), device=z.device).items()}
 
     def _expanded(self, name: str, y: Tensor, batch: int) -> Tensor:
-        y = as_tensor(y)
-        check_floating(y, what=f"The target of {name!r}")
+        y = as_floating(y, what=f"The target of {name!r}")
         shape = tuple(self.shapes[name])
         if tuple(y.shape) not in (shape, (1, *shape), (batch, *shape)):
             raise ShapeError(

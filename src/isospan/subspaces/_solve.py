@@ -1,13 +1,16 @@
 """Subspaces of the latent space, one for every quantity, solved from second moments."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import get_args
 
 import torch
 from torch import Tensor
 
 from isospan._core.checks import (
+    as_number,
     check_choice,
+    check_flag,
     check_k,
     check_latents,
     check_partition,
@@ -17,7 +20,7 @@ from isospan._core.checks import (
 from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, OptionError
 from isospan.linalg import fix_signs, top_left_singular
-from isospan.moments import Moments, varies, varying
+from isospan.moments import Moments, check_moments, varies, varying
 from isospan.subspaces._bases import leading_bases, leading_targets, oriented, unit_rows
 from isospan.subspaces._criteria import Criterion, Method
 from isospan.subspaces._decoders import least_squares, projected_cross
@@ -156,6 +159,7 @@ def solve_subspaces(
         >>> {name: tuple(W.shape) for name, (W, A, V) in space.items()}
         {'a': (2, 6), 'b': (1, 6)}
     """
+    separation = checked_separation(method, orthogonal, separation)
     Z = check_latents(Z, finite=False)
     moments = Moments.of(
         Z, Y, target_covariance=needs_target_covariance(method, separation), precision=working_dtype(Z)
@@ -194,9 +198,8 @@ def solve_from_moments(
         >>> solve_from_moments(moments, 2)
         Space(a: W (2, 6), A (2, 2))
     """
-    check_choice(method, get_args(Method), what="method")
-    check_ridge(ridge)
-    check_separation(separation, method, orthogonal)
+    check_moments(moments)
+    separation, ridge = checked_separation(method, orthogonal, separation), check_ridge(ridge)
     _check_informative(moments)
     sizes = _subspace_sizes(k, moments)
     if orthogonal:
@@ -219,14 +222,17 @@ def needs_target_covariance(method: Method, separation: float) -> bool:
     return method == "correlation" or separation > 0
 
 
-def check_separation(separation: float, method: Method, orthogonal: bool) -> None:
-    """Require a separation of at least 0, and 0 where there is nothing to separate by."""
-    is_number = isinstance(separation, int | float) and 0 <= separation < float("inf")
-    if not is_number or (separation > 0 and not (orthogonal and method == "regression")):
+def checked_separation(method: Method, orthogonal: bool, separation: float) -> float:
+    """Return the separation, at least 0, and 0 where these options leave nothing to separate by."""
+    check_choice(method, get_args(Method), what="method")
+    check_flag(orthogonal, what="orthogonal")
+    number = as_number(separation)
+    if not 0 <= number < inf or (number > 0 and not (orthogonal and method == "regression")):
         raise OptionError(
             f'separation must be at least 0, and above 0 only with orthogonal=True and method="regression", got '
-            f"{separation} with orthogonal={orthogonal} and method={method!r}."
+            f"{separation!r:.80} with orthogonal={orthogonal} and method={method!r}."
         )
+    return number
 
 
 def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict[str, int]:

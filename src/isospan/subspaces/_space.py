@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_names
+from isospan._core.checks import as_device, as_floating, check_dtype, check_named, check_not_empty
+from isospan.errors import ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,7 @@ class Space(Mapping[str, tuple[Tensor, Tensor, Tensor]]):
 
     Raises:
         NameMismatchError: W, A and V name different quantities.
+        ShapeError, DtypeError: these are no real matrices and vectors of fitting sizes.
 
     Example:
         >>> import torch
@@ -36,8 +38,21 @@ class Space(Mapping[str, tuple[Tensor, Tensor, Tensor]]):
     V: dict[str, Tensor]
 
     def __post_init__(self) -> None:
-        check_names(self.W, self.A, what="A", against="W")
-        check_names(self.W, self.V, what="V", against="W")
+        check_not_empty(self.W, what="W")
+        for what, dims in (("W", 2), ("A", 2), ("V", 1)):
+            part = getattr(self, what)
+            check_named(self.W, part, what=what, against="W")
+            part = {name: as_floating(tensor, what=f"{what} of quantity {name!r}") for name, tensor in part.items()}
+            for name, tensor in part.items():
+                if tensor.dim() != dims:
+                    raise ShapeError(f"{what} of quantity {name!r} must have {dims} axes, got {tuple(tensor.shape)}.")
+            object.__setattr__(self, what, part)
+        for name, (W, A, V) in self.items():
+            if len(W) != len(A) or A.shape[1:] != V.shape:
+                raise ShapeError(
+                    f"Quantity {name!r} needs W (k, D), A (k, P) and V (P,), got {tuple(W.shape)}, {tuple(A.shape)} "
+                    f"and {tuple(V.shape)}."
+                )
 
     def __getitem__(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
         return self.W[name], self.A[name], self.V[name]
@@ -54,5 +69,9 @@ class Space(Mapping[str, tuple[Tensor, Tensor, Tensor]]):
 
     def to(self, target: torch.dtype | torch.device | str) -> "Space":
         """Return the space in another dtype or on another device."""
+        if isinstance(target, torch.dtype):
+            check_dtype(target, what="dtype")
+        else:
+            target = as_device(target)
         moved = ({name: t.to(target) for name, t in part.items()} for part in (self.W, self.A, self.V))
         return Space(*moved)

@@ -1,6 +1,5 @@
 """What every function of this room checks first, and the precision it computes in."""
 
-import math
 from typing import Any
 
 import torch
@@ -8,11 +7,10 @@ from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from isospan import representations
-from isospan._core.checks import check_finite, check_floating, working_dtype
+from isospan._core.checks import as_floating, check_finite, working_dtype
 from isospan.errors import (
     DegenerateDataError,
     DeviceMismatchError,
-    OptionError,
     RepresentationError,
     ShapeError,
 )
@@ -22,7 +20,7 @@ from isospan.representations import Representation
 def samples(x: Tensor, rep: Representation, *, what: str = "x") -> Tensor:
     """Samples of one signal as rows (N, D), from (N, D) or (N, D, T), float32 or float64."""
     check_representation(rep, what=f"The representation of {what}")
-    check_floating(x, what=what)
+    x = as_floating(x, what=what)
     if x.dim() not in (2, 3) or x.shape[1] != rep.size:
         raise ShapeError(
             f"{what} must have shape (N, D) or (N, D, T) with D = {rep.size}, the size of {rep.name!r}, got "
@@ -31,13 +29,14 @@ def samples(x: Tensor, rep: Representation, *, what: str = "x") -> Tensor:
     rows = x if x.dim() == 2 else x.movedim(1, 2).flatten(0, 1)
     if len(rows) == 0:
         raise DegenerateDataError(f"{what} has no samples, shape {tuple(x.shape)}. Pass at least one.")
-    check_values(rows, what=what)
+    check_finite(rows, what=what)
     return rows.to(working_dtype(x))
 
 
 def paired_samples(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Representation) -> tuple[Tensor, Tensor]:
     """Samples of two signals of one group, one precision and one device, as rows."""
     check_same_group(rep_x, rep_y)
+    x, y = as_floating(x, what="x"), as_floating(y, what="y")
     rows_x, rows_y = samples(x, rep_x), samples(y, rep_y, what="y")
     if (x.shape[0], *x.shape[2:]) != (y.shape[0], *y.shape[2:]):
         raise ShapeError(
@@ -64,23 +63,6 @@ def check_same_group(rep_x: Representation, rep_y: Representation) -> None:
     check_representation(rep_x, what="The representation of x")
     check_representation(rep_y, what="The representation of y")
     representations.check_same_group(rep_x, rep_y)
-
-
-def check_number(value: Any, *, what: str, below: float = math.inf, remedy: str) -> None:
-    """Require a number from 0 to below a limit."""
-    try:
-        number = float(value) if hasattr(value, "__float__") else math.nan
-    except (TypeError, ValueError, RuntimeError):  # such as a tensor of several numbers
-        number = math.nan
-    if not 0 <= number < below:
-        limit = "" if below == math.inf else f" and below {below:g}"
-        raise OptionError(f"{what} must be a number of at least 0{limit}, got {value!r}. {remedy}")
-
-
-def check_values(x: Tensor, *, what: str) -> None:
-    """Require that no entry is NaN or infinite, where the entries can be seen."""
-    if not hidden(x):
-        check_finite(x, what=what)
 
 
 def hidden(x: Tensor) -> bool:

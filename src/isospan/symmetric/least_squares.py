@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from isospan._core.checks import check_number
 from isospan._core.warnings import warn
 from isospan.linalg.least_squares import unit
 from isospan.representations import Representation
 from isospan.symmetric._constants import constants
-from isospan.symmetric._inputs import check_number, hidden, paired_samples
+from isospan.symmetric._inputs import hidden, paired_samples
 from isospan.symmetric.projections import equivariant_maps
 from isospan.symmetric.second_moments import SharedComponent, cross_moments, shared_components, turned
 
@@ -63,11 +64,13 @@ def lstsq(
                 [1., 0., 0.],
                 [0., 1., 0.]])
     """
-    check_number(ridge, what="ridge", remedy="It is the weight of ‖A‖², in the squared units of x.")
+    ridge = check_number(ridge, what="ridge", remedy="It is the weight of ‖A‖², in the squared units of x.")
     x, y = paired_samples(x, y, rep_x, rep_y)
     relative = torch.finfo(x.dtype).eps * rep_x.size if rcond is None else rcond
-    check_number(relative, what="rcond", below=1, remedy="It is relative to the largest singular value of the data.")
-    root = x.new_tensor(min(float(ridge) ** 0.5, torch.finfo(x.dtype).max))
+    relative = check_number(
+        relative, what="rcond", below=1, remedy="It is relative to the largest singular value of the data."
+    )
+    root = x.new_tensor(min(ridge**0.5, torch.finfo(x.dtype).max))
     unit_x, unit_y = torch.maximum(unit(x), unit(root)), unit(y)
     x, y = x / unit_x, y / unit_y
     weight = (root / unit_x).square() if ridge else None

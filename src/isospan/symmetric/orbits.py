@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_floating
+from isospan._core.checks import as_floating, check_finite
 from isospan.errors import GroupError, ShapeError
 from isospan.representations import Representation
 from isospan.symmetric._constants import constants
-from isospan.symmetric._inputs import check_representation, check_values
+from isospan.symmetric._inputs import check_representation
 
 
 def orbit(x: Tensor, rep: Representation) -> Tensor:
@@ -32,7 +32,7 @@ def orbit(x: Tensor, rep: Representation) -> Tensor:
                 [3., 1., 2.],
                 [2., 3., 1.]])
     """
-    _check_vectors(x, rep)
+    x = _vectors(x, rep)
     if rep.group.order() is None:
         raise GroupError(f"{rep.group.name} has infinitely many elements, so its orbits have too. Use orbit_mean.")
     out = x.new_empty(rep.group.order(), *x.shape)
@@ -57,16 +57,17 @@ def orbit_mean(x: Tensor, rep: Representation) -> Tensor:
         >>> orbit_mean(torch.tensor([1.0, 2.0, 3.0]), CyclicGroup(3).regular_representation).round(decimals=4)
         tensor([2., 2., 2.])
     """
-    _check_vectors(x, rep)
+    x = _vectors(x, rep)
     basis = constants(rep, x.dtype, x.device).invariant
     return (x @ basis) @ basis.mT
 
 
-def _check_vectors(x: Tensor, rep: Representation) -> None:
+def _vectors(x: Tensor, rep: Representation) -> Tensor:
     check_representation(rep, what="rep")
-    check_floating(x, what="x")
+    x = as_floating(x, what="x")
     if x.dim() == 0 or x.shape[-1] != rep.size:
         raise ShapeError(
             f"x must have shape (..., D) with D = {rep.size}, the size of {rep.name!r}, got {tuple(x.shape)}."
         )
-    check_values(x, what="x")
+    check_finite(x, what="x")
+    return x

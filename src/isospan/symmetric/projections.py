@@ -5,11 +5,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_floating
-from isospan.errors import DtypeError
+from isospan._core.checks import as_device, as_floating, check_dtype, check_finite
 from isospan.representations import HomBasis, Representation
 from isospan.symmetric._constants import constants
-from isospan.symmetric._inputs import check_representation, check_same_group, check_values
+from isospan.symmetric._inputs import check_representation, check_same_group
 
 
 @lru_cache(maxsize=64)
@@ -33,6 +32,7 @@ def invariant_orthogonal_projector(
     Raises:
         RepresentationError: ``rep_x`` is something else.
         DtypeError: ``dtype`` is not floating point.
+        OptionError: ``device`` is none.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -41,9 +41,8 @@ def invariant_orthogonal_projector(
                 [0.5000, 0.5000]], dtype=torch.float64)
     """
     check_representation(rep_x, what="rep_x")
-    if not dtype.is_floating_point:
-        raise DtypeError(f"The projector's dtype must be floating point, got {dtype}. Pass torch.float32 or float64.")
-    basis = constants(rep_x, dtype, torch.device(device)).invariant
+    check_dtype(dtype, what="The projector's dtype")
+    basis = constants(rep_x, dtype, as_device(device)).invariant
     return basis @ basis.mT
 
 
@@ -70,6 +69,6 @@ def equivariant_projection(A: Tensor, rep_x: Representation, rep_y: Representati
                 [3., 3.]])
     """
     check_same_group(rep_x, rep_y)
-    check_floating(A, what="A")
-    check_values(A, what="A")
+    A = as_floating(A, what="A")
+    check_finite(A, what="A")
     return equivariant_maps(rep_x, rep_y).project(A)

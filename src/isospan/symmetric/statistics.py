@@ -5,12 +5,13 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from isospan.errors import DegenerateDataError
+from isospan._core.checks import check_number
+from isospan.errors import DegenerateDataError, MissingArgumentError
 from isospan.linalg.least_squares import unit
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
 from isospan.symmetric._constants import Constants, constants
-from isospan.symmetric._inputs import check_number, paired_samples, samples
+from isospan.symmetric._inputs import paired_samples, samples
 from isospan.symmetric.projections import equivariant_maps
 from isospan.symmetric.second_moments import cross_moments, shared_components
 
@@ -133,6 +134,7 @@ def cov(
         correction: c; as in :func:`torch.cov`, 1 by default. It must be at least 0 and less than N.
 
     Raises:
+        MissingArgumentError: one of both representations is missing.
         GroupMismatchError: representations of two groups.
         DegenerateDataError: N is not above the correction.
         ShapeError, NonFiniteError, DtypeError, DeviceMismatchError, OptionError, RepresentationError: what the message
@@ -148,7 +150,9 @@ def cov(
     if isinstance(y, Representation) and rep_x is None and rep_y is None:
         y, rep_x, rep_y = x, y, y
     if isinstance(y, Representation) or rep_x is None or rep_y is None:
-        raise TypeError("cov takes (x, rep_x), or (x, y, rep_x, rep_y). Pass x again for y where they are the same.")
+        raise MissingArgumentError(
+            "cov takes (x, rep_x), or (x, y, rep_x, rep_y). Pass x again for y where they are the same."
+        )
     same = y is x and rep_y == rep_x
     rows_x, rows_y = (samples(x, rep_x),) * 2 if same else paired_samples(x, y, rep_x, rep_y)
     degrees = _degrees(len(rows_x), correction)
@@ -191,10 +195,10 @@ def _blocks_pay(N: int, rep_x: Representation, rep_y: Representation) -> bool:
     return N * (sum(count * s for count, s in shared) + change) < N * plain + project
 
 
-def _degrees(N: int, correction: int) -> int:
-    check_number(correction, what="correction", remedy="It is subtracted from the number of samples.")
+def _degrees(N: int, correction: float) -> float:
+    correction = check_number(correction, what="correction", remedy="It is subtracted from the number of samples.")
     if N <= correction:
         raise DegenerateDataError(
-            f"Variances of {N} samples with correction {correction} are undefined. Pass more samples, or correction=0."
+            f"Variances of {N} samples with correction {correction:g} are undefined. Pass more, or correction=0."
         )
     return N - correction

@@ -51,7 +51,8 @@ def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], 
         Y = checked_quantities(Y, W, Z)
         A = checked_decoders(A, W, Y)
         S = Zc @ stacked(W).mT
-        return with_gradient(partial(decoding_error, sizes(W)), S, *(A[name] for name in W), *(Y[name] for name in W))
+        kernel = partial(decoding_error, sizes(W))
+        return with_gradient(kernel, S, *(A[name] for name in W), *(Y[name] for name in W), traceable=True)
 
 
 def decoding_error(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan._core.checks import check_choice, check_number
+from isospan._core.checks import as_number, check_choice, check_flag, check_number
 from isospan.errors import OptionError
 from isospan.guided.losses._inputs import (
     centred,
@@ -22,7 +22,7 @@ from isospan.guided.losses._isotropy import Spectrum, check_isotropy_options
 from isospan.guided.losses._stability import METRICS, Metric, drift
 from isospan.guided.losses._together import BATCH_TERMS, Plan, loss_of_batch
 from isospan.guided.losses._whole import Whole
-from isospan.moments import Moments
+from isospan.moments import Moments, check_moments
 
 TERMS = (*BATCH_TERMS, "stability")
 
@@ -121,6 +121,10 @@ def combined_loss(
         (tensor(0.), tensor(True))
     """
     weight = checked_weights(weights)
+    check_flag(unbiased, what="unbiased")
+    check_flag(return_terms, what="return_terms")
+    if whole is not None:
+        check_moments(whole, what="whole")
     check_isotropy_options(isotropy, n_dir)
     check_choice(metric, METRICS, what="stability metric")
     Z = checked_latents(Z, whole)
@@ -148,4 +152,4 @@ def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     for term, weight in weights.items():
         check_choice(term, TERMS, what="loss term")
         check_number(weight, what=f"The weight of {term!r}")
-    return {term: float(weights.get(term, 0.0)) for term in TERMS}
+    return {term: as_number(weights.get(term, 0.0)) for term in TERMS}

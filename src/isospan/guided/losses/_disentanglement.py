@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
+from isospan._core.checks import check_flag
 from isospan.errors import DegenerateDataError
 from isospan.guided.losses._fused import Gradients, with_gradient
 from isospan.guided.losses._inputs import centred, checked_bases, checked_latents, in_units, sizes, stacked
@@ -55,10 +56,11 @@ def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool =
         >>> disentanglement_loss(z, {"a": e[:1], "b": e[:1]}, unbiased=True).round(decimals=4)
         tensor(1.)
     """
+    check_flag(unbiased, what="unbiased")
     Z = checked_latents(Z)
     with full_precision(Z):
         Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
-        return with_gradient(partial(squared_correlation, sizes(W), unbiased), Zc @ stacked(W).mT)
+        return with_gradient(partial(squared_correlation, sizes(W), unbiased), Zc @ stacked(W).mT, traceable=True)
 
 
 def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
@@ -79,7 +81,7 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
         Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
         kernel = partial(_weighted_correlation, sizes(W), _by_both)
         S = Zc @ stacked(W).mT
-        return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S)
+        return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S, traceable=True)
 
 
 def squared_correlation(

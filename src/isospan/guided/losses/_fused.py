@@ -12,7 +12,7 @@ Gradients = tuple[Tensor | None, ...]
 Kernel = Callable[..., tuple[Tensor, Gradients]]
 
 
-def with_gradient(kernel: Kernel, *inputs: Tensor) -> Tensor:
+def with_gradient(kernel: Kernel, *inputs: Tensor, traceable: bool = False) -> Tensor:
     """Return the value of a kernel as a differentiable function of its inputs.
 
     The kernel is called as ``kernel(needed, *inputs)``, where ``needed`` says of each input whether its gradient is
@@ -23,6 +23,9 @@ def with_gradient(kernel: Kernel, *inputs: Tensor) -> Tensor:
     again with a graph. So its gradients have to be differentiable expressions in its inputs; derivatives of every order
     are then right.
 
+    A compiler takes the gradients in as constants, so that derivatives of ``torch.func.grad`` would be zero. Where it
+    can trace the kernel (``traceable``), it differentiates the value by itself.
+
     Example:
         >>> import torch
         >>> x = torch.tensor([3.0], requires_grad=True)
@@ -31,6 +34,8 @@ def with_gradient(kernel: Kernel, *inputs: Tensor) -> Tensor:
         >>> first, torch.autograd.grad(first, x)
         (tensor([27.], grad_fn=<MulBackward0>), (tensor([18.]),))
     """
+    if traceable and torch.compiler.is_compiling():
+        return kernel([False] * len(inputs), *inputs)[0]
     needed = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
     return _Fused.apply(kernel, needed, *inputs)[0]  # type: ignore[index]
 

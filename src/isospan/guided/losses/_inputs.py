@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import (
+    as_floating,
     check_bases,
     check_device,
-    check_floating,
     check_latents,
+    check_named,
     check_names,
     check_targets,
     working_dtype,
@@ -48,17 +49,17 @@ def in_units(Zc: Tensor) -> tuple[Tensor, Tensor]:
 
 def checked_bases(W: Mapping[str, Tensor], Z: Tensor) -> dict[str, Tensor]:
     """Bases (k, D) of the latents Z, in the precision of the loss."""
-    check_bases(W, latent_dim=Z.shape[1], device=Z.device)
+    W = check_bases(W, latent_dim=Z.shape[1], device=Z.device, finite=False)
     dtype = working_dtype(Z)
     return {name: W_q.to(dtype) for name, W_q in W.items()}
 
 
 def checked_decoders(A: Mapping[str, Tensor], W: Mapping[str, Tensor], Y: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Decoders (k, P) that lead from the bases to the targets (B, P), in the precision of the bases."""
-    check_names(W, A, what="A", against="W")
+    check_named(W, A, what="A", against="W")
+    A = {name: as_floating(A[name], what=f"A of quantity {name!r}") for name in W}
     for name, W_q in W.items():
         label, expected = f"A of quantity {name!r}", (len(W_q), Y[name].shape[1])
-        check_floating(A[name], what=label)
         check_device(A[name], W_q.device, what=label)
         if A[name].shape != expected:
             raise ShapeError(
@@ -75,7 +76,7 @@ def checked_quantities(
 
     Where a cast would lose digits to a mean far from zero, the mean is taken off before; that of a ``whole`` batch is.
     """
-    check_names(W, Y, what="Y", against="W")
+    check_named(W, Y, what="Y", against="W")
     flat = check_targets(Y, batch=len(Z), device=Z.device, finite=False, what="Y")
     dtype = working_dtype(Z)
     if whole is not None:

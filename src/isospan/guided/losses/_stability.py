@@ -6,7 +6,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_bases, check_choice, check_device, check_floating, check_names, check_not_empty
+from isospan._core.checks import (
+    as_floating,
+    check_bases,
+    check_choice,
+    check_device,
+    check_named,
+    check_not_empty,
+)
 from isospan.errors import ShapeError
 
 Metric = Literal["frobenius", "projector"]
@@ -45,9 +52,8 @@ def stability_loss(
     """
     check_choice(metric, METRICS, what="stability metric")
     check_not_empty(W, what="W")
-    first = next(iter(W.values()))
-    check_floating(first, what="W")
-    check_bases(W, latent_dim=first.shape[-1] if first.dim() else 0, device=first.device)
+    first = as_floating(next(iter(W.values())), what="W")
+    W = check_bases(W, finite=False, latent_dim=first.shape[-1] if first.dim() else 0, device=first.device)
     return drift(W, W_prev, metric)
 
 
@@ -56,9 +62,9 @@ def drift(W: Mapping[str, Tensor], W_prev: Mapping[str, Tensor] | None, metric: 
     if W_prev is None:
         return torch.cat([W_q[:0].flatten() for W_q in W.values()]).sum()
     check_not_empty(W_prev, what="W_prev")
-    check_names(W, W_prev, what="W_prev", against="W")
+    check_named(W, W_prev, what="W_prev", against="W")
+    W_prev = {name: as_floating(W_prev[name], what=f"W_prev of quantity {name!r}") for name in W}
     for name, W_q in W.items():
-        check_floating(W_prev[name], what=f"W_prev of quantity {name!r}")
         check_device(W_prev[name], W_q.device, what=f"W_prev of quantity {name!r}")
         if W_prev[name].shape != W_q.shape:
             raise ShapeError(

@@ -1,0 +1,110 @@
+"""Modules of statistics, whose buffers keep their precision and take in a state as a whole or not at all."""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from isospan._core.checks import check_finite
+from isospan.errors import FileFormatError, ShapeError
+
+EXTRA = "_extra_state"
+"""Under which name torch keeps the extra state of a module."""
+
+
+class KeepsPrecision(nn.Module):
+    """An ``nn.Module`` that ignores the dtype in ``.to``, ``.half()``, ``.float()``: statistics stay float64.
+
+    A state that does not fit is refused before any of it is taken in.
+
+    Example:
+        >>> import torch
+        >>> module = KeepsPrecision()
+        >>> module.register_buffer("sum", torch.zeros(2, dtype=torch.float64))
+        >>> module.half().sum.dtype
+        torch.float64
+        >>> module.load_state_dict({"sum": torch.zeros(3)})
+        Traceback (most recent call last):
+        isospan.errors.ShapeError: The entry 'sum' of the state to load must be a tensor of shape (2,), got (3,). ...
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        return super()._apply(lambda t: t.to(fn(t.flatten()[:0]).device), recurse)
+
+    def check_state(self, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
+        """Require a state that this module and those in it can take in; called before any of it is.
+
+        Raises:
+            FileFormatError: ``strict``, and entries are missing or unknown.
+            ShapeError: a tensor has another shape.
+            NonFiniteError: a tensor contains NaN or infinity.
+        """
+        check_entries(dict(self.named_buffers()), state, strict=strict)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take in a state, or raise what :meth:`check_state` does and change nothing."""
+        if not isinstance(state_dict, Mapping):
+            raise FileFormatError(f"A state must be what state_dict() gave, got {type(state_dict).__name__}.")
+        self.check_state(state_dict, strict=strict)
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        """Also where a module that holds this one loads; what is missing then is for that one to say."""
+        own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        self.check_state(own, strict=False)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+def check_entries(expected: Mapping[str, Tensor], state: Mapping[str, Any], *, strict: bool) -> None:
+    """Require finite tensors of the expected shapes in a state; where strict, all of them and no others."""
+    given = {name for name in state if name.rpartition(".")[2] != EXTRA}
+    missing, extra = sorted(expected.keys() - given), sorted(given - expected.keys())
+    if strict and (missing or extra):
+        raise FileFormatError(
+            f"The state to load must have the entries of this module (missing {missing}, unknown {extra}). Load what "
+            "state_dict() gave, or pass strict=False."
+        )
+    for name, own in expected.items():
+        if name not in given:
+            continue
+        value, label = state[name], f"The entry {name!r} of the state to load"
+        if not isinstance(value, Tensor) or value.shape != own.shape:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ShapeError(
+                f"{label} must be a tensor of shape {tuple(own.shape)}, got {got}. Make the module with the sizes of "
+                "the state."
+            )
+        if not value.is_complex():
+            check_finite(value, what=label)
+
+
+def as_bytes(record: dict[str, Any]) -> Tensor:
+    """Return what JSON can hold as a tensor, for the extra state of a module.
+
+    Example:
+        >>> from_bytes(as_bytes({"b": 2, "a": 1}), ("a", "b"), what="an example")
+        {'b': 2, 'a': 1}
+    """
+    return torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)
+
+
+def from_bytes(state: Tensor, keys: Collection[str], *, what: str) -> dict[str, Any]:
+    """Return what :func:`as_bytes` was given, with these keys.
+
+    Raises:
+        FileFormatError: it is damaged, or has other keys.
+    """
+    try:
+        record = json.loads(bytes(state.tolist()))
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise FileFormatError(
+            f"The state to load is not that of {what} ({error}). Load what state_dict() gave."
+        ) from error
+    if not isinstance(record, dict) or set(record) != set(keys):
+        raise FileFormatError(
+            f"The state to load must be that of {what} with the entries {sorted(keys)}, got {record!r:.200}. Load what "
+            "this version of isospan saved."
+        )
+    return record
