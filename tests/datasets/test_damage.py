@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.datasets import _numpy_files as numpy_files
-from isospan.datasets import open_arrays, open_fields
+from isospan.datasets import numpy_files, open_arrays, open_fields
 from isospan.errors import FileFormatError, IsospanError
 
 xarray = pytest.importorskip("xarray")

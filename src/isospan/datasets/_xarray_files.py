@@ -12,7 +12,7 @@ import numpy as np
 
 from isospan._core.files import explained
 from isospan.datasets._classic_netcdf import check_classic
-from isospan.datasets._numpy_files import physical_memory
+from isospan.datasets.numpy_files import physical_memory
 from isospan.errors import FileFormatError
 
 REMEDY = "The file may be damaged, or of another kind than its name says; write or copy it again."

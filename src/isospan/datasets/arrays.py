@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.datasets._numpy_files import open_npy, open_npz
 from isospan.datasets._variables import is_real
 from isospan.datasets._xarray_files import ENGINES, LazyVariable, open_dataset
+from isospan.datasets.numpy_files import open_npy, open_npz
 from isospan.datasets.readers import check_exists
 from isospan.datasets.sources import FieldArray, Part
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, OptionError

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.files import atomic_path, explained
-from isospan.datasets._numpy_files import open_npz
+from isospan.datasets.numpy_files import open_npz
 from isospan.errors import FileFormatError, FileWriteError, OptionError
 
 logger = logging.getLogger("isospan")

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from isospan.datasets._numpy_files import FileArray, open_npy, open_npz
 from isospan.datasets._variables import choose_variables, is_real
 from isospan.datasets._xarray_files import ENGINES, LazyVariable, open_dataset
+from isospan.datasets.numpy_files import FileArray, open_npy, open_npz
 from isospan.datasets.sources import FieldArray, FieldSource, Part
 from isospan.errors import DegenerateDataError, FileFormatError, OptionError, ShapeError
 

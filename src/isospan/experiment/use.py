@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isospan._core.files import explained
 from isospan._core.warnings import warn
-from isospan.datasets._numpy_files import open_npy, open_npz
+from isospan.datasets.numpy_files import open_npy, open_npz
 from isospan.errors import (
     DegenerateDataError,
     DtypeError,
