@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan.datasets import cached, cahn_hilliard, decaying_turbulence
-from isospan.guided import fields
+from isospan.quantities import fields
 from isospan.quantities._pooling import spatial_pool_targets
 from isospan.training import Samples
 
