@@ -46,7 +46,10 @@ def principal_directions(z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, 
 
     Raises:
         DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
-        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError: what the message says.
+        ShapeError: z is no matrix (B, D), or a quantity has another number of samples.
+        NonFiniteError: z or a quantity contains NaN or infinity, or is so large that its square would be.
+        DtypeError: z or a quantity is not floating point.
+        DeviceMismatchError: a quantity is on another device than z.
 
     Example:
         >>> import torch
@@ -138,7 +141,8 @@ def solve_subspaces(
         DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
         DimensionError: k < 1, or a sum of k above D with ``orthogonal=True``.
         NameMismatchError: k or previous name other quantities than Y.
-        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError, OptionError: what the message says.
+        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError: as in :func:`principal_directions`.
+        OptionError: an unknown method, a ridge below 0, or a separation without an orthogonal regression.
 
     Warns:
         NumericalWarning: k was reduced, or C has lower rank than k; the basis is then completed to k rows.
