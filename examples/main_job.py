@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from isospan.datasets import _cahn_hilliard as cahn_hilliard
+from isospan.datasets import cahn_hilliard
 from isospan.experiment import TrainConfig, decode, edit, train
 
 QUICK = bool(os.environ.get("ISOSPAN_QUICK"))

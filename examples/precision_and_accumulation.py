@@ -15,10 +15,11 @@ def fit(*, strength=0.3, bfloat16=False, accumulate=1):
     torch.manual_seed(1)
     encoder = nn.Sequential(nn.Linear(40, 64), nn.GELU(), nn.Linear(64, 16))
     decoder = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 40))
-    # A batch that leaves 0.96 of the past leaves, in two halves, the square root of it twice.
+    # The running moments weigh samples, so two halves of a batch give those of the whole batch.
     objective = SpaceObjective({"energy": 4}, 16, strength=strength)
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=3e-3)
-    scaler = torch.amp.GradScaler("cpu", enabled=bfloat16)  # its scale cancels: guidance is weighed by ratios of forces
+    # The scale cancels: guidance is weighed by a ratio of gradient norms.
+    scaler = torch.amp.GradScaler("cpu", enabled=bfloat16)
 
     def loss_of(rows):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isospan.datasets import _cahn_hilliard as cahn_hilliard
-from isospan.datasets import cached, decaying_turbulence
+from isospan.datasets import cached, cahn_hilliard, decaying_turbulence
 from isospan.experiment.samples import Samples
-from isospan.guided import fields
-from isospan.quantities import pool
+from isospan.quantities import fields, pool
 
 SIZE = 64
 N_BINS = 6

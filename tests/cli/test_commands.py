@@ -64,6 +64,28 @@ def test_decode_and_edit_use_the_run(run, flow, isospan, tmp_path):
     assert "Wrote" in result.output
 
 
+def test_results_are_replaced_only_with_overwrite(run, flow, isospan, tmp_path):
+    edit = ("edit", run[0], flow, "--out", tmp_path, "--set")
+    isospan(*edit, "local_mean=*1.5")
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    refused = " ".join(isospan(*edit, "local_mean=*3", code=2).stderr.split())
+    assert "edited-flow.npz" in refused
+    assert "edited-flow-local_mean.png" in refused
+    assert "with --out, or replace them with --overwrite" in refused
+    assert "edited-flow.npz" in isospan(*edit, "years=3", code=2).stderr  # whatever quantity is set
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    isospan(*edit, "local_mean=*3", "--overwrite")
+    assert (tmp_path / "edited-flow.npz").read_bytes() != first["edited-flow.npz"]
+
+    decode = ("decode", run[0], flow, "--out", tmp_path / "d.npz")
+    isospan(*decode)
+    (tmp_path / "d.npz").write_bytes(b"kept")
+    assert "--overwrite" in isospan(*decode, code=2).stderr
+    assert (tmp_path / "d.npz").read_bytes() == b"kept"
+    isospan(*decode, "--overwrite")
+    assert np.load(tmp_path / "d.npz")["years"].shape == (40, 1)
+
+
 def test_probe_scores_the_run(run, flow, isospan):
     result = isospan("probe", run[0], flow)
     assert "R² on 40 samples ┃ stored decoder" in " ".join(result.output.split())
@@ -234,6 +256,6 @@ def test_a_function_of_a_file_is_named_again(flow, isospan, tmp_path, no_figures
     alone = isospan(*edit)
     assert "own: whether the decoded fields have it cannot be computed" in alone.stdout
     assert "--quantity 'own=module:function'" in " ".join(alone.stderr.split())
-    again = isospan(*edit, "--quantity", own)
+    again = isospan(*edit, "--quantity", own, "--overwrite")
     assert "own: computed from the decoded fields, it made" in again.stdout
     assert "--quantity" not in again.stderr

@@ -677,9 +677,8 @@ CASES = {
     ),
 }
 ELSEWHERE = {  # of evaluation and quantities, which guided shows too; or of tensors that moments hold
-    *("guided.Evaluation", "guided.evaluate", "guided.evaluate_moments", "guided.compute_Q", "guided.ensure_dim"),
-    *("guided.input_to_quantity", "guided.to_device", "guided.pool", "guided.pool_targets"),
-    *("guided.spatial_pool_targets", "guided.Schedule", "guided.ThresholdSweep", "guided.SubspaceMonitor"),
+    *("guided.Evaluation", "guided.evaluate", "guided.evaluate_moments", "guided.combine", "guided.pool"),
+    *("guided.Schedule", "guided.ThresholdSweep", "guided.SubspaceMonitor"),
     *("sizing.ThresholdSweep", "subspaces.Method", "moments.check_moments", "moments.sum_over_ranks_"),
     *("moments.varies", "moments.varying"),
 }

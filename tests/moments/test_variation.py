@@ -3,7 +3,14 @@
 import pytest
 import torch
 
+from isospan.errors import DegenerateDataError
+from isospan.evaluation._scores import squared_deviation
+from isospan.experiment.samples import Samples, field_statistics
 from isospan.moments import Moments, varies, varying
+from isospan.sizing import k_per_q
+from isospan.subspaces import solve_subspaces, space_from_moments
+
+Z = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("times", "expected"), [(0.5, False), (2.0, True)])
@@ -26,3 +33,21 @@ def test_rounding_of_a_constant_does_not_vary_and_the_smallest_change_of_digits_
         "constant": False,
         "steps": True,
     }
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        lambda y: solve_subspaces(Z, {"q": y}, k=1),
+        lambda y: space_from_moments(Moments.of(Z, {"q": y}), 1),
+        lambda y: squared_deviation("q", Moments.of(Z, {"q": y})),
+        lambda y: k_per_q({"q": y}),
+        lambda y: field_statistics(Samples(y.reshape(-1, 1, 1, 1))),
+    ],
+)
+def test_what_is_constant_in_float32_alone_is_said_to_need_float64(refuse):
+    y = 1e10 + torch.arange(300.0, dtype=torch.float64)[:, None]  # float32 holds multiples of 1024 here
+    assert y.float().unique().numel() == 1
+    refuse(y)
+    with pytest.raises(DegenerateDataError, match="constant in float32: read or keep them as float64"):
+        refuse(y.float())

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from isospan.nn._kernels.permuted_maps import PermutedMaps
 
 from isospan.errors import DtypeError, FrozenError, GroupMismatchError, RepresentationError, ShapeError
 from isospan.groups import SO3, CyclicGroup, DihedralGroup, IcosahedralGroup
@@ -40,8 +41,6 @@ def test_number_of_parameters_is_that_of_the_characters():
 
 def test_bias_is_made_of_the_invariant_columns_of_the_change_of_basis(reps):
     """Several blocks of several copies, with two, one and no invariants each, in an order that is not theirs."""
-    if reps[0].group.order() == 1:
-        return  # every map of the trivial group is one of permutations, whose matrices are exact
     rep = turned(2 * reps[0]) + 3 * reps[1] + reps[0] + 2 * reps[1]
     layer = Linear(rep, rep).double()
     torch.nn.init.normal_(layer.bias_coefficients)
@@ -49,8 +48,9 @@ def test_bias_is_made_of_the_invariant_columns_of_the_change_of_basis(reps):
     expected = columns @ layer.bias_coefficients.detach().numpy()
     # float64 rounding of sums of a few terms
     np.testing.assert_allclose(layer.bias.detach(), expected, rtol=0, atol=1e-13)
-    # the change of basis holds these columns, but for layers so wide that they multiply irrep by irrep
-    assert hasattr(layer, "invariants") == (layer.by_irrep is not None)
+    # the change of basis holds these columns, but for layers so wide that they multiply irrep by irrep, and for the
+    # trivial group, all of whose representations are permutations
+    assert hasattr(layer, "invariants") == (layer.by_irrep is not None or rep.group.order() == 1)
     alone = InvariantVectors(rep).double()  # what layers have that hold no change of basis
     np.testing.assert_allclose(alone(layer.bias_coefficients).detach(), expected, rtol=0, atol=1e-13)
     assert sum(buffer.numel() for buffer in alone.buffers()) < 5 * rep.size
@@ -58,13 +58,16 @@ def test_bias_is_made_of_the_invariant_columns_of_the_change_of_basis(reps):
 
 def test_products_irrep_by_irrep_are_those_of_the_dense_weight(reps, monkeypatch):
     """Complex and quaternionic irreps, irreps that one side lacks, and several blocks of several copies."""
-    if reps[0].group.order() == 1:
-        return  # every map of the trivial group is one of permutations, whose matrices are exact
     monkeypatch.setattr(_linear, "WIDE", 1)
     monkeypatch.setattr(_linear, "saves_time", lambda *reps, taps: True)
     for pair in [reps, reps[::-1], (3 * reps[0] + reps[1], reps[1] + reps[0])]:
         layer = Linear(*pair).double()
-        assert layer.by_irrep is not None
+        if reps[0].group.order() == 1:  # permutes every basis: a dense weight, each entry of which is a coefficient
+            assert layer.by_irrep is None
+            assert isinstance(layer.maps.synthesis, PermutedMaps)
+            torch.testing.assert_close(layer.weight.flatten(), layer.coefficients, rtol=0, atol=0)
+        else:
+            assert layer.by_irrep is not None
         torch.nn.init.normal_(layer.bias_coefficients)
         W = layer.maps.basis.synthesize(layer.coefficients)
         for shape in [(5,), (2, 3), (0,), ()]:

@@ -17,6 +17,7 @@ from isospan.cli._options import (
     Functions,
     KThreshold,
     MaxBins,
+    Overwrite,
     Periodic,
     Quantities,
     Resume,
@@ -30,6 +31,7 @@ from isospan.cli._options import (
     Variable,
     arrays_of,
     changes_of,
+    check_new,
     dimension_of,
     directions_of,
     latent_of,
@@ -290,6 +292,7 @@ def decode(
     run: Run,
     files: Files,
     out: Annotated[Path | None, typer.Option(help=".npz or .nc; in the run's directory by default.")] = None,
+    overwrite: Overwrite = False,
     device: Device = "cpu",
     encoder: Encoder = None,
     trust: Trust = False,
@@ -301,6 +304,7 @@ def decode(
         from isospan.experiment._output import check_decoded_path, decoded_path, write_decoded
 
         path = check_decoded_path(out or decoded_path(run, files))
+        check_new([path], overwrite=overwrite)
         trained = TrainedRun.load(run, device=device, encoder=encoder, trust=trust)
         source = trained.open(files)
         decoded = trained.decode(source.samples)
@@ -319,6 +323,7 @@ def edit(
         typer.Option("--set", help="NAME=3, NAME=*1.5, NAME=+0.2 or NAME=target.npy; repeat for several."),
     ],
     out: Annotated[Path | None, typer.Option(help="Directory; the run's by default.")] = None,
+    overwrite: Overwrite = False,
     device: Device = "cpu",
     quantity: Functions = None,
     encoder: Encoder = None,
@@ -328,14 +333,16 @@ def edit(
     """Change quantities of the fields in a file, and write the fields that the network makes of it."""
     with clean_errors(debug=debug):
         from isospan.experiment import edit as change
-        from isospan.experiment._output import suffix_like, write_edited
+        from isospan.experiment._output import edited_paths, suffix_like, write_edited
 
-        functions = quantities_of(quantity or [])
+        targets, functions = changes_of(changes), quantities_of(quantity or [])
+        where = {"name": f"edited-{file.stem}", "suffix": suffix_like([file])}
+        check_new(edited_paths(out or run, targets, **where), overwrite=overwrite)
         options = {"device": device, "encoder": encoder, "quantities": functions, "trust": trust}
-        edited = change(run, file, changes_of(changes), **options)
+        edited = change(run, file, targets, **options)
         for name in edited.targets:
             _say(_achieved(name, edited.achieved(name)))
-        for path in write_edited(out or run, edited, name=f"edited-{file.stem}", suffix=suffix_like([file])):
+        for path in write_edited(out or run, edited, **where):
             drawn = " (the first sample, its first channel)" if path.suffix == ".png" else ""
             _say(f"Wrote {path}{drawn}")
 

@@ -60,6 +60,19 @@ Trust = Annotated[
     typer.Option("--trust", help="Import the classes and functions that the run's files name, which runs their code."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+
+
+def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Require that no file is replaced, unless the user asks for it."""
+    from isospan.errors import OptionError
+
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not overwrite:
+        raise OptionError(
+            f"Results are written to new files, but these exist already: {', '.join(existing)}. Write elsewhere with "
+            "--out, or replace them with --overwrite."
+        )
 
 
 def arrays_of(texts: list[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import torch
 from isospan.errors import DegenerateDataError
 from isospan.evaluation._probes import Pair, Probe
 from isospan.moments import Moments, varies
+from isospan.moments.variation import KEEP_FLOAT64
 from isospan.subspaces._latent_space import LatentSpace
 
 
@@ -41,6 +42,6 @@ def squared_deviation(name: str, moments: Moments) -> float:
     if not varies(variance, moments.y_mean[name]):
         raise DegenerateDataError(
             f"Quantity {name!r} is constant over the {float(moments.count):g} samples that are scored, so R2 is "
-            "undefined. Score it on varied data."
+            f"undefined. Score it on varied data. {KEEP_FLOAT64}"
         )
     return float(moments.count * variance.sum())

@@ -102,7 +102,10 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
 
     Raises:
         ShapeError: the latents are no matrix, or a quantity does not have their N rows.
-        NameMismatchError, DegenerateDataError, DimensionError, FileFormatError: what the message says.
+        NameMismatchError: ``config`` names an array, or a k, of no quantity; or a name cannot be written to a file.
+        DegenerateDataError: there are too few rows, or a quantity is constant.
+        DimensionError: a k is below 1, or the sum of k is above D with ``orthogonal=True``.
+        FileFormatError: a file is missing, damaged or of an unknown kind.
 
     Warns:
         NumericalWarning: too few rows to fit some probes, whose scores are NaN then; see

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -12,12 +12,13 @@ from typing import Any
 from isospan.errors import OptionError
 
 
-def load_object(reference: str, *, search: bool = True) -> Any:
+def load_object(reference: str) -> Any:
     """Return what ``module:name`` or ``path/to/file.py:name`` refers to, as a user named it.
+
+    The working directory is searched as well.
 
     Args:
         reference: the name. One that comes from a file is for :func:`load_installed`.
-        search: search the working directory as well.
 
     Raises:
         OptionError: the text has another form, there is no such module or name, or importing it fails.
@@ -26,19 +27,7 @@ def load_object(reference: str, *, search: bool = True) -> Any:
         >>> load_object("math:sqrt")(4.0)
         2.0
     """
-    module_name, _, name = reference.rpartition(":")
-    if not module_name or not name:
-        raise OptionError(f"{reference!r} must have the form module:name or file.py:name, such as 'physics:vorticity'.")
-    try:
-        module = _import(module_name) if search else importlib.import_module(module_name)
-    except Exception as error:  # whatever a user's module raises while it is imported
-        raise OptionError(
-            f"{module_name!r} of {reference!r} cannot be imported ({type(error).__name__}: {error}). "
-            + ("Name an installed module, or a .py file." if search else "Only installed modules are searched.")
-        ) from error
-    if not hasattr(module, name):
-        raise OptionError(f"{module_name!r} has no {name!r}. It has {', '.join(public_names(module)) or 'nothing'}.")
-    return getattr(module, name)
+    return _found(reference, _import, remedy="Name an installed module, or a .py file.")
 
 
 def load_installed(reference: str) -> Any:
@@ -64,7 +53,7 @@ def load_installed(reference: str) -> Any:
             f"{reference!r}."
         )
     with _installed_modules_only():
-        return load_object(reference, search=False)
+        return _found(reference, importlib.import_module, remedy="Only installed modules are searched.")
 
 
 def reference_to(thing: Any) -> str | None:
@@ -86,6 +75,21 @@ def public_names(module: ModuleType) -> list[str]:
     """Names that a module defines itself and does not hide."""
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     return sorted(name for name in own if not name.startswith("_"))
+
+
+def _found(reference: str, load: Callable[[str], ModuleType], *, remedy: str) -> Any:
+    module_name, _, name = reference.rpartition(":")
+    if not module_name or not name:
+        raise OptionError(f"{reference!r} must have the form module:name or file.py:name, such as 'physics:vorticity'.")
+    try:
+        module = load(module_name)
+    except Exception as error:  # whatever a user's module raises while it is imported
+        raise OptionError(
+            f"{module_name!r} of {reference!r} cannot be imported ({type(error).__name__}: {error}). {remedy}"
+        ) from error
+    if not hasattr(module, name):
+        raise OptionError(f"{module_name!r} has no {name!r}. It has {', '.join(public_names(module)) or 'nothing'}.")
+    return getattr(module, name)
 
 
 def _import(name: str) -> ModuleType:

@@ -1,6 +1,6 @@
 """Writing decoded and edited fields in the format that their input had. What draws is loaded when it draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -75,6 +75,19 @@ def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coor
     return path
 
 
+def edited_paths(
+    directory: PathLike, quantities: Iterable[str], *, name: str = "edited", suffix: str = ".npz"
+) -> list[Path]:
+    """Files of an edit: its arrays, then an image for each quantity that is set; see :func:`write_edited`.
+
+    Example:
+        >>> [path.as_posix() for path in edited_paths("run", ["u/v"])]
+        ['run/edited.npz', 'run/edited-u%2Fv.png']
+    """
+    images = apart(quantities, file_name, same=_alike).values()
+    return [Path(directory) / file for file in (f"{name}{suffix}", *(f"{name}-{image}.png" for image in images))]
+
+
 def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", suffix: str = ".npz") -> list[Path]:
     """Write what an edit made, and an image of the first sample, first channel, for each quantity set.
 
@@ -90,16 +103,15 @@ def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", s
     from isospan.experiment.reports._export import to_png
     from isospan.experiment.reports.figures import edit_panel
 
-    directory = Path(directory)
+    path, *images = edited_paths(directory, edited.targets, name=name, suffix=suffix)
     arrays = {"fields": edited.after, "fields_before": edited.before, "latents": edited.latents}
     arrays |= {f"read_{key}": y for key, y in edited.read_after.items()}
     numbers = {key: values.detach().cpu().numpy() for key, values in arrays.items()}
-    written = [write_decoded(directory / f"{name}{suffix}", numbers, edited.sample_coordinate)]
-    for quantity, part in apart(edited.targets, file_name, same=_alike).items():
-        written.append(directory / f"{name}-{part}.png")
-        with atomic_path(written[-1]) as temporary:
+    write_decoded(path, numbers, edited.sample_coordinate)
+    for image, quantity in zip(images, edited.targets, strict=True):
+        with atomic_path(image) as temporary:
             temporary.write_bytes(to_png(edit_panel(edit_example(edited, quantity))))
-    return written
+    return [path, *images]
 
 
 def _alike(text: str) -> str:

@@ -217,6 +217,9 @@ class SpaceObjective(KeepsPrecision):
         decoder is young, and the same for a task loss in other units, of another scale or negative, and under a
         gradient scaler. A backward in which either gradient is zero or not finite leaves the weight as it is.
 
+        The attribute ``terms`` then holds ``task``, ``weight`` (w), the terms of the guidance, and ``total``: their
+        weighted sum :math:`L_\text{guide}` alone, without the task.
+
         The z to pass is the tensor that the task's decoder reads: the force of the task is measured there. A model or a
         step that is compiled as a whole gives a copy, which no task pulls at; compile encoder and decoder instead.
 

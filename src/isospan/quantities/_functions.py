@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,7 +166,7 @@ def _parameters(name: str, function: Function) -> tuple[inspect.Parameter, ...]:
     return tuple(signature.parameters.values())
 
 
-def _check_annotations(registry: list[_Quantity]) -> None:
+def _check_annotations(registry: Sequence[_Quantity]) -> None:
     """An argument that two functions share must mean one thing: equal annotations, where both have one."""
     seen: dict[str, tuple[str, Any]] = {}
     for name, p in [(quantity.name, p) for quantity in registry for p in quantity.arguments]:

@@ -17,6 +17,7 @@ from isospan._core.checks import (
 )
 from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
 from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
+from isospan.moments.variation import KEEP_FLOAT64
 from isospan.quantities._pooling import PoolingMode, pool_quantity
 from isospan.sizing._scatter import Scatter
 
@@ -195,6 +196,9 @@ def _check_count(name: str, count: int) -> None:
 
 def _check_varies(name: str, spectrum: Tensor, variance: float, largest: float, n: int | None) -> Tensor:
     if variance <= (CONSTANT * largest) ** 2:
-        how, remedy = ("", "Leave it out") if n is None else (f" pooled to n = {n}", "Use more bins or another mode")
-        raise DegenerateDataError(f"Quantity {name!r}{how} is constant over the samples. {remedy}.")
+        if n is None:
+            how, remedy = "", f"Leave it out. {KEEP_FLOAT64}"
+        else:
+            how, remedy = f" pooled to n = {n}", "Use more bins or another mode."
+        raise DegenerateDataError(f"Quantity {name!r}{how} is constant over the samples. {remedy}")
     return spectrum

@@ -8,6 +8,7 @@ from torch import Tensor
 from isospan._core.checks import check_flag, check_named
 from isospan.errors import DegenerateDataError
 from isospan.moments import Moments, check_moments, varies
+from isospan.moments.variation import KEEP_FLOAT64
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
 from isospan.subspaces._latent_space import LatentSpace
@@ -106,7 +107,7 @@ def target_scales(moments: Moments) -> dict[str, Tensor]:
     if constant:
         raise DegenerateDataError(
             f"The quantities {constant} have been constant over {float(moments.count):g} samples, so they "
-            "cannot guide anything. Leave them out, or check how they are computed."
+            f"cannot guide anything. Leave them out, or check how they are computed. {KEEP_FLOAT64}"
         )
     return {name: var.mean().sqrt() for name, var in variance.items()}
 

@@ -7,15 +7,13 @@ import torch
 from torch import Tensor
 
 from isospan.linalg import eigh, nearest_frame, orthogonal_complement, pinv, procrustes_rotation
-from isospan.subspaces._trust_region import MAX_STEPS, ascend
+from isospan.subspaces._trust_region import ascend
 
 LEAST_SHARE, LEAST_COST = 0.02, 1e-4
 """Below these parts of the largest share and of the usual cost, differences say more of noise than of curvature."""
 
 
-def joint_frame(
-    forms: Mapping[str, Tensor], metric: Tensor | None, start: Mapping[str, Tensor], *, steps: int = MAX_STEPS
-) -> dict[str, Tensor]:
+def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
     r"""Maximise the sum of explained shares over one orthonormal frame of all bases.
 
     .. math::
@@ -29,7 +27,6 @@ def joint_frame(
         forms: H (D, D) of every quantity, symmetric; indefinite where something is to be avoided.
         metric: G (D, D), or None for the identity.
         start: bases {name: (k, D)} to start from, orthonormal rows each; the sum of k is at most D.
-        steps: the most that the ascent makes; fewer than it needs where the result is but a start.
 
     Returns:
         Bases with orthonormal rows, also across quantities: a local optimum, each basis turned within its span onto its
@@ -37,7 +34,7 @@ def joint_frame(
     """
     sizes = [len(W) for W in start.values()]
     at = partial(Shares, [forms[name] for name in start], metric, sizes)
-    W = ascend(at, nearest_frame(torch.cat(list(start.values()))), steps=steps)
+    W = ascend(at, nearest_frame(torch.cat(list(start.values()))))
     return {name: procrustes_rotation(W_q, start[name]) for name, W_q in zip(start, W.split(sizes), strict=True)}
 
 

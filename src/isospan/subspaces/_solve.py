@@ -21,19 +21,17 @@ from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, OptionError
 from isospan.linalg import fix_signs, top_left_singular
 from isospan.moments import Moments, check_moments, varies, varying
+from isospan.moments.variation import KEEP_FLOAT64
 from isospan.subspaces._bases import leading_bases, leading_targets, oriented, unit_rows
 from isospan.subspaces._criteria import Criterion, Method
 from isospan.subspaces._decoders import least_squares, projected_cross
 from isospan.subspaces._leakage import leakage_forms
 from isospan.subspaces._partition import joint_frame
 from isospan.subspaces._space import Space
-from isospan.subspaces._trust_region import MAX_STEPS
 
 __all__ = ["Method", "Space", "principal_directions", "solve_from_moments", "solve_subspaces", "subspaces"]
 
 DEFAULT_K = 32
-STEPS_TO_START = 20
-"""Of the ascent without separation, where only that with it need reach its optimum."""
 
 
 @torch.no_grad()
@@ -51,7 +49,10 @@ def principal_directions(z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, 
 
     Raises:
         DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
-        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError: what the message says.
+        ShapeError: z is no matrix (B, D), or a quantity has another number of samples.
+        NonFiniteError: z or a quantity contains NaN or infinity, or is so large that its square would be.
+        DtypeError: z or a quantity is not floating point.
+        DeviceMismatchError: a quantity is on another device than z.
 
     Example:
         >>> import torch
@@ -120,8 +121,8 @@ def solve_subspaces(
     Args:
         Z: latents (B, D), B ≥ 2.
         Y: quantities {name: (B, ...)}; flattened to (B, P).
-        k: subspace dimension, one for all or {name: k}; by default 32. At most min(D, P): where a given k is larger
-            it is reduced, with a :class:`NumericalWarning`; the default is reduced silently.
+        k: subspace dimension, one for all or {name: k}; by default 32. At most min(D, P), for P entries of the
+            quantity: a larger k is reduced, with a :class:`NumericalWarning`; the default is reduced silently.
         method: what the subspace maximises.
         orthogonal: make the subspaces of different quantities mutually orthogonal (a partition), found jointly so
             that their explained shares have the greatest sum, whatever the order of names.
@@ -143,7 +144,8 @@ def solve_subspaces(
         DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
         DimensionError: k < 1, or a sum of k above D with ``orthogonal=True``.
         NameMismatchError: k or previous name other quantities than Y.
-        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError, OptionError: what the message says.
+        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError: as in :func:`principal_directions`.
+        OptionError: an unknown method, a ridge below 0, or a separation without an orthogonal regression.
 
     Warns:
         NumericalWarning: k was reduced, or C has lower rank than k; the basis is then completed to k rows.
@@ -208,10 +210,10 @@ def solve_from_moments(
     W = leading_bases(criterion, sizes)
     if orthogonal:
         forms = criterion.forms()
-        W = joint_frame(forms, criterion.metric, W, steps=STEPS_TO_START if separation else MAX_STEPS)
         if separation:
             leaked = leakage_forms(moments, ridge=ridge)
-            W = joint_frame({name: H - separation * leaked[name] for name, H in forms.items()}, criterion.metric, W)
+            forms = {name: H - separation * leaked[name] for name, H in forms.items()}
+        W = joint_frame(forms, criterion.metric, W)
     W = oriented(W, previous)
     WS = projected_cross(moments, W)
     return Space(W, least_squares(moments, W, WS), leading_targets(WS))
@@ -240,7 +242,10 @@ def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict
     asked = check_k(DEFAULT_K if k is None else k, limits)
     reduced = {name: (asked[name], limit) for name, limit in limits.items() if asked[name] > limit}
     if reduced and k is not None:
-        warn(f"k is at most min(D, P), so it was reduced (name: (asked, used)): {reduced}.")
+        warn(
+            f"k is at most min(D, P), with D = {moments.latent_dim} latent dimensions and P entries of a quantity, so "
+            f"it was reduced (name: (asked, used)): {reduced}."
+        )
     return {name: min(asked[name], limit) for name, limit in limits.items()}
 
 
@@ -256,5 +261,5 @@ def _check_informative(moments: Moments) -> None:
         if not where.any():
             raise DegenerateDataError(
                 f"Quantity {name!r} is constant (zero variance) over {float(moments.count):g} samples, so it has no "
-                "subspace. Leave it out, or check how it is computed."
+                f"subspace. Leave it out, or check how it is computed. {KEEP_FLOAT64}"
             )

@@ -50,7 +50,7 @@ class Step(NamedTuple):
     products: int
 
 
-def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_STEPS) -> Tensor:
+def ascend(at: Callable[[Tensor], Summit], frame: Tensor) -> Tensor:
     r"""Return a local maximum of a function of frames, to rounding, or what the budget allows.
 
     Trust-region Newton steps on the manifold of frames. Each maximises the second-order model
@@ -67,13 +67,12 @@ def ascend(at: Callable[[Tensor], Summit], frame: Tensor, *, steps: int = MAX_ST
     Args:
         at: the function, with its derivatives, at a frame.
         frame: where to start, orthonormal rows (K, D).
-        steps: the most that are made.
 
     Source: Absil, Baker and Gallivan, Trust-region methods on Riemannian manifolds, 2007.
     """
     here, largest = at(frame), float(len(frame)) ** 0.5
     radius, left = FIRST_RADIUS * largest, BUDGET
-    for _ in range(steps):
+    for _ in range(MAX_STEPS):
         step, expected, at_border, products = _best_step(here, radius, min(left, MAX_PRODUCTS))
         there = at(_polar(here.frame + step))
         left -= products

@@ -11,6 +11,7 @@ from torch import Tensor
 from isospan._core.checks import check_finite, check_floating, working_dtype
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.experiment.samples._shards import Shard
+from isospan.moments.variation import KEEP_FLOAT64
 
 READ_AHEAD = 4096
 READ_AHEAD_BYTES = 2**28
@@ -210,7 +211,8 @@ def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tupl
     variance = squares / max(count, 1) - (shifted / max(count, 1)) ** 2
     if not count or bool((variance <= 0).any()):
         raise DegenerateDataError(
-            f"The fields must vary, got variances {variance.tolist()} of the channels. Drop constant ones."
+            f"The fields must vary, got variances {variance.tolist()} of the channels. Leave out a channel that is "
+            f"constant. {KEEP_FLOAT64}"
         )
     return (first + shifted / count).to(dtype), variance.sqrt().to(dtype)
 
