@@ -10,7 +10,6 @@ from isospan._core.checks import check_bases, check_choice, check_device, check_
 from isospan.errors import ShapeError
 
 Metric = Literal["frobenius", "projector"]
-METRICS = get_args(Metric)
 
 
 def stability_loss(
@@ -43,7 +42,7 @@ def stability_loss(
         >>> stability_loss({"a": e[:2]}, turned), stability_loss({"a": e[:2]}, turned, metric="projector")
         (tensor(4.), tensor(0.))
     """
-    check_choice(metric, METRICS, what="stability metric")
+    check_choice(metric, get_args(Metric), what="stability metric")
     check_not_empty(W, what="W")
     first = next(iter(W.values()))
     check_floating(first, what="W")
