@@ -7,6 +7,7 @@ import re
 import sys
 import tracemalloc
 import warnings
+import zipfile
 import zlib
 
 import numpy as np
@@ -266,6 +267,15 @@ def damaged(path, content=b"not what the name says"):
 def test_damaged_files(tmp_path, name, content):
     with pytest.raises(FileFormatError, match=rf"{name} cannot be read.*damaged"):
         open_fields(damaged(tmp_path / name, content))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")  # with which zipfile writes it
+def test_an_archive_in_which_two_arrays_have_one_name_is_damaged(tmp_path):
+    np.savez(tmp_path / "x.npz", u=numbers())
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
+        archive.writestr("u.npy", archive.read("u.npy"))
+    with pytest.raises(FileFormatError, match=r"x.npz cannot be read \(ValueError: two arrays are called 'u'\)"):
+        open_fields(tmp_path / "x.npz")
 
 
 LZF = (
