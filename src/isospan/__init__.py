@@ -10,47 +10,7 @@ Example:
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from isospan import (
-        compat,
-        datasets,
-        errors,
-        evaluation,
-        experiment,
-        groups,
-        guided,
-        integrations,
-        linalg,
-        models,
-        moments,
-        nn,
-        plotting,
-        quantities,
-        representations,
-        settings,
-        sizing,
-        subspaces,
-        symmetric,
-        testing,
-    )
-    from isospan.evaluation import Evaluation, evaluate
-    from isospan.groups import SO2, SO3, CyclicGroup, DihedralGroup, IcosahedralGroup
-    from isospan.guided import (
-        EveryEpochs,
-        EverySteps,
-        ExponentialSchedule,
-        SpaceObjective,
-        SubspaceMonitor,
-        combined_loss,
-    )
-    from isospan.models import EMLP, IMLP
-    from isospan.moments import Moments
-    from isospan.quantities import combine, pool
-    from isospan.representations import Representation, directsum
-    from isospan.sizing import minimal_latent_dim, solve_dims, threshold_sweep
-    from isospan.subspaces import LatentSpace, fit_decoders, solve_subspaces, space_from_moments
+from typing import Any
 
 __version__ = "0.1.0"
 

@@ -156,3 +156,11 @@ def test_evolution_out_of_range(parameters, message):
 def test_fields_must_be_square(function):
     with pytest.raises(ShapeError, match=r"\(2, 8, 6\)"):
         function(torch.zeros(2, 8, 6))
+
+
+def test_the_gradient_of_the_mass_is_one_for_an_expanded_field():
+    u = mixtures(1).expand(2, -1, -1).requires_grad_()
+    (gradient,) = torch.autograd.grad(evolve(u, 2.0).sum(), u)
+    # four steps of order-one gradients in float64
+    assert torch.allclose(gradient, torch.ones_like(u), rtol=0, atol=1e-13)
+    assert torch.equal(*free_energy(u))

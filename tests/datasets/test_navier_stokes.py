@@ -238,3 +238,10 @@ def test_time_runs_forward():
 def test_fields_must_be_square():
     with pytest.raises(ShapeError, match=r"\(8, 6\)"):
         evolve(torch.zeros(8, 6), 1.0, viscosity=0.1)
+
+
+def test_the_gradient_of_the_mean_is_zero_for_an_expanded_field():
+    omega = turbulence(n=1).expand(2, -1, -1).requires_grad_()
+    (gradient,) = torch.autograd.grad(evolve(omega, 0.1, viscosity=0.01).sum(), omega)
+    # a sum over 1024 points of order-one values in float64
+    assert torch.allclose(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-12)

@@ -1,5 +1,6 @@
 """Names of quantities: which are refused before anything is trained, and how files hold the others."""
 
+import re
 from urllib.parse import unquote
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from isospan.errors import NameMismatchError
 from isospan.experiment import AuditConfig, audit, size, train
-from isospan.experiment._names import file_name
+from isospan.experiment._names import file_name, npz_name
 from isospan.experiment._output import write_decoded, write_edited
 from isospan.experiment._use import Edited
 
@@ -41,6 +42,16 @@ def test_npz_files_hold_every_name(tmp_path):
         read = {unquote(name) if name == "u%2Enpy" else name: loaded[name] for name in loaded.files}
         assert list(read) == list(arrays)
         assert all(np.array_equal(read[name], values) for name, values in arrays.items())
+
+
+def test_npz_files_hold_names_that_end_in_the_escape_of_others(tmp_path):
+    names = ["x", "x.npy", "x%2Enpy", "x%252Enpy", "x.npy.npy", "x.npy\n", "x%.npy", ".npy"]
+    arrays = {name: np.full(2, i) for i, name in enumerate(names)}
+    with np.load(write_decoded(tmp_path / "d.npz", arrays)) as loaded:
+        entries = {re.sub(r"%(25)*2Enpy\Z", lambda end: unquote(end[0]), entry): entry for entry in loaded.files}
+        assert list(entries) == names
+        assert all(np.array_equal(loaded[entries[name]], values) for name, values in arrays.items())
+    assert [npz_name(name) for name in names[1:3]] == ["x%2Enpy", "x%252Enpy"]
 
 
 @pytest.mark.parametrize("sample", ["time", "u_x", "u_y", "a/t"])

@@ -133,7 +133,10 @@ def open_npz(path: Path) -> dict[str, FileArray]:
             if member.filename.endswith(".npy"):
                 with archive.open(member) as stream:
                     array = FileArray(path, _read_header(stream), stream.tell(), member)
-                arrays[member.filename.removesuffix(".npy")] = array
+                name = member.filename.removesuffix(".npy")
+                if name in arrays:
+                    raise ValueError(f"two arrays are called {name!r}")
+                arrays[name] = array
     return arrays
 
 

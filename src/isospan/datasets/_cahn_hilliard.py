@@ -16,6 +16,7 @@ from torch import Tensor
 
 from isospan.datasets._spectral import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
 from isospan.errors import OptionError, ShapeError
+from isospan.quantities.fields._grid import forward_transform, inverse_transform
 
 STEP_PER_GAMMA = 0.25
 """Longest step over gamma. The scheme dissipates F while step <= 8 gamma / max|3 u^2 - 1|^2, here for |u| <= 1.49."""
@@ -124,11 +125,11 @@ def _advance(field: Tensor, steps: int, tau: float, gamma: float, spacing: float
     k2 = squared_wave_number(field, spacing)
     implicit = 1 / (1 + tau * gamma * k2**2)
     explicit = tau * k2 * implicit
-    u_hat = torch.fft.rfft2(field)
+    u_hat = forward_transform(field)
     for _ in range(steps):
         reaction = field * (field * field - 1)
-        u_hat = implicit * u_hat - explicit * torch.fft.rfft2(reaction)
-        field = torch.fft.irfft2(u_hat, s=field.shape[-2:])
+        u_hat = implicit * u_hat - explicit * forward_transform(reaction)
+        field = inverse_transform(u_hat, field)
     return field
 
 
@@ -154,7 +155,7 @@ def free_energy(u: Tensor, *, gamma: float = 2.0, spacing: float = 1.0) -> Tenso
     """
     _check_square(u)
     field = u.double()
-    minus_laplacian = torch.fft.irfft2(squared_wave_number(u, spacing) * torch.fft.rfft2(field), s=u.shape[-2:])
+    minus_laplacian = inverse_transform(squared_wave_number(u, spacing) * forward_transform(field), field)
     density = (field**2 - 1) ** 2 / 4 + gamma / 2 * field * minus_laplacian
     return density.sum((-2, -1)) * spacing**2
 

@@ -19,6 +19,7 @@ from isospan.datasets._spectral import Progress, check_time, chunk_length, simul
 from isospan.datasets._vorticity_equation import LENGTH, VorticityEquation, retained_modes
 from isospan.errors import OptionError, ShapeError
 from isospan.quantities.fields import velocity_from_vorticity
+from isospan.quantities.fields._grid import forward_transform, inverse_transform
 
 
 def decaying_turbulence(
@@ -124,13 +125,13 @@ def evolve(
     _check_integration(vorticity, viscosity, courant)
     check_time(duration, max_step)
     equation = VorticityEquation(vorticity, viscosity)
-    omega_hat = torch.fft.rfft2(vorticity.double()) * retained_modes(vorticity)
+    omega_hat = forward_transform(vorticity.double()) * retained_modes(vorticity)
     left = omega_hat.real.new_full((*vorticity.shape[:-2], 1, 1), duration)
     while bool((left > 0).any()):
         step = torch.minimum(courant * equation.largest_step(omega_hat), left).clamp(max=max_step or duration)
         omega_hat = equation.rk4_step(omega_hat, step)
         left = left - step
-    return torch.fft.irfft2(omega_hat, s=vorticity.shape[-2:]).to(vorticity.dtype)
+    return inverse_transform(omega_hat, vorticity)
 
 
 def _initial_vorticity(size: int, seed: int, flow: int, peaks: tuple[float, float]) -> Tensor:

@@ -61,11 +61,13 @@ def netcdf_name(name: str) -> str:
 def npz_name(name: str) -> str:
     """Write a name as ``.npz`` files hold it, which cut .npy from its end.
 
+    No two names become the same: the escape is escaped where a name ends in it.
+
     Example:
-        >>> npz_name("u/v"), npz_name("u.npy")
-        ('u/v', 'u%2Enpy')
+        >>> npz_name("u/v"), npz_name("u.npy"), npz_name("u%2Enpy")
+        ('u/v', 'u%2Enpy', 'u%252Enpy')
     """
-    return re.sub(r"\.npy$", "%2Enpy", name)
+    return re.sub(r"\.(?=npy\Z)|%(?=(?:25)*2Enpy\Z)", _percent, name)
 
 
 def apart(

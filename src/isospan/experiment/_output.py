@@ -122,9 +122,9 @@ def _alike(text: str) -> str:
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write what ``numpy.savez`` writes, whose keywords would otherwise be names that arrays cannot have."""
     with ZipFile(path, "w") as archive:
-        for name, entry in apart(arrays, npz_name).items():
-            with archive.open(f"{entry}.npy", "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asarray(arrays[name]), allow_pickle=False)
+        for name, values in arrays.items():
+            with archive.open(f"{npz_name(name)}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asarray(values), allow_pickle=False)
 
 
 def _write_netcdf(path: Path, dataset: Any) -> None:

@@ -30,8 +30,6 @@ def matrix_exp(X: Tensor) -> Tensor:
 
 
 def _exponential(X: Tensor) -> Tensor:
-    if torch.compiler.is_compiling() and not (X.requires_grad and torch.is_grad_enabled()):
-        return torch.linalg.matrix_exp(X)  # torch 2.4 compiles no function with its own gradient that needs none
     kind = MatrixExp if torch.compiler.is_compiling() else MatrixExpForwards  # which a tracer does not take
     return kind.apply(X)  # pyright: ignore[reportReturnType]
 

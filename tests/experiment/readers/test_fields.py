@@ -7,6 +7,7 @@ import re
 import sys
 import tracemalloc
 import warnings
+import zipfile
 import zlib
 
 import numpy as np
@@ -268,13 +269,22 @@ def test_damaged_files(tmp_path, name, content):
         open_fields(damaged(tmp_path / name, content))
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")  # with which zipfile writes it
+def test_an_archive_in_which_two_arrays_have_one_name_is_damaged(tmp_path):
+    np.savez(tmp_path / "x.npz", u=numbers())
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
+        archive.writestr("u.npy", archive.read("u.npy"))
+    with pytest.raises(FileFormatError, match=r"x.npz cannot be read \(ValueError: two arrays are called 'u'\)"):
+        open_fields(tmp_path / "x.npz")
+
+
 LZF = (
-    b"c-rgqaB<`1lHy|K;9!7(|4^_7Dr5i^UumTE#^1vwh>4+sNeEdX3~(_qFfuT(@h|`>#?s9&^E?=+20HJFlz^Q8w1Clsfq{vck&ziH"
-    b"$AL!U6c=G&6jYFBU;*<K7{oak#Or}9R-o&dxw)kn7=fnOvH<<S%#c%+23E()2r-aD4y2BWg%KEDER1WAodz>Lje$<!Wkga9!zdU9"
-    b"qhJ(_f>A&Y0M=^{#2J_x>=_=2Ff%eZC^$Y4Vg^#u4}_T+8WiL~)B*@~075+gQ;ZCb3j0Ay1t3ZlAd&_U$^k+JK&S)=RRE!&hIT-x"
-    b"2@q-qicKpZ)CLH(14!{RGwyH%0F$g!Cj"
+    b"c-rgqaB<`1lHy_j0S*oZ76t(ZWbhvfo(iJ!Ve$!3nh{EOK<O1sFmXn(oCH){5NbZUx{x4OSCH!eXaHu90SkoYU>F4>5qP*d27u@YC?A$ePcWgXD@9"
+    b"9>9u(Tk$iN0MixI}RfY8hk0cHl&bP1zzi%Wow5>$|9fFx-J25}As@p`B{D^Mj!o{5<WYymfe2AIzX^H42Fo|z%1Dh<p9nZe44u#f|29@rixmI_vcQ"
+    b"#hcQ1>rLTvce<S&))@<qhbD0U>;4I<N#24$B3o8(<M^>4nb5tuJpz-8q}j;6pVsVFbYP&C>RB!U=$2_0PONPFfcaQE3h&<0GYsUSOX9*0OA7*K#>R"
+    b"kr62wmcVKw5Uzm}>0RTltOzi"
 )
-"""An HDF5 file with u (3, 8, 8), which h5py compressed by its own LZF."""
+"""An HDF5 file with u (3, 8, 8), which h5py 3.13 compressed by its own LZF; HDF5 1.14 reads none of HDF5 2.0."""
 
 
 @pytest.mark.filterwarnings("ignore:.*Zarr format")

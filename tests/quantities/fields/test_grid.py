@@ -2,11 +2,19 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from isospan.errors import DtypeError, OptionError, ShapeError
-from isospan.quantities.fields._grid import derivative, odd_wave_numbers, second_derivative, wave_numbers
+from isospan.quantities.fields._grid import (
+    derivative,
+    forward_transform,
+    inverse_transform,
+    odd_wave_numbers,
+    second_derivative,
+    wave_numbers,
+)
 
 
 def sampled(f, points, *, periodic, length=2.0, axis=-1):
@@ -106,3 +114,15 @@ def test_bad_fields():
         derivative(torch.zeros(5), -1, dx=1.0, periodic=True)
     with pytest.raises(DtypeError, match=r"got torch.int64"):
         derivative(torch.zeros(5, 5, dtype=torch.int64), -1, dx=1.0, periodic=True)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (3, 6, 8)])
+def test_transforms_of_expanded_fields_and_their_gradients(shape):
+    row = torch.randn(8, dtype=torch.float64, requires_grad=True)
+    field = row.expand(shape)
+    coefficients = forward_transform(field)
+    np.testing.assert_allclose(coefficients.detach().numpy(), np.fft.rfft2(field.detach().numpy()), atol=1e-13)
+    back = inverse_transform(coefficients, field)
+    torch.testing.assert_close(back, field)
+    back.sum().backward()  # whose gradient is one number, expanded
+    torch.testing.assert_close(row.grad, torch.full_like(row, math.prod(shape[:-1])))

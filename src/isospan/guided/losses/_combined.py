@@ -1,7 +1,7 @@
 """The four losses computed together."""
 
 from collections.abc import Mapping
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from isospan.guided.losses._inputs import (
     stacked,
 )
 from isospan.guided.losses._isotropy import Spectrum, check_isotropy_options
-from isospan.guided.losses._stability import METRICS, Metric, drift
+from isospan.guided.losses._stability import Metric, drift
 from isospan.guided.losses._together import BATCH_TERMS, Plan, loss_of_batch
 from isospan.guided.losses._whole import Whole
 from isospan.moments import Moments, check_moments
@@ -126,7 +126,7 @@ def combined_loss(
     if whole is not None:
         check_moments(whole, what="whole")
     check_isotropy_options(isotropy, n_dir)
-    check_choice(metric, METRICS, what="stability metric")
+    check_choice(metric, get_args(Metric), what="stability metric")
     Z = checked_latents(Z, whole)
     with full_precision(Z):
         Zc, W = centred(Z, whole), checked_bases(W, Z)

@@ -17,7 +17,6 @@ from isospan.guided.losses._whole import Whole
 from isospan.linalg import add_gram_, eigh, orthogonal_complement, orthonormal_rows
 
 Spectrum = Literal["singular", "variance"]
-SPECTRA = get_args(Spectrum)  # a tracer of torch 2.4 does not take get_args
 
 
 def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectrum: Spectrum = "singular") -> Tensor:
@@ -64,7 +63,7 @@ def isotropy_loss(Z: Tensor, W: Mapping[str, Tensor], n_dir: int = 32, *, spectr
 
 def check_isotropy_options(spectrum: str, n_dir: int) -> None:
     """Require a known spectrum and at least one direction."""
-    check_choice(spectrum, SPECTRA, what="isotropy spectrum")
+    check_choice(spectrum, get_args(Spectrum), what="isotropy spectrum")
     check_count(n_dir, what="n_dir, the number of leading singular values,")
 
 

@@ -17,7 +17,6 @@ from isospan._core.checks import (
 from isospan.errors import ShapeError
 
 Metric = Literal["frobenius", "projector"]
-METRICS = get_args(Metric)
 
 
 def stability_loss(
@@ -50,7 +49,7 @@ def stability_loss(
         >>> stability_loss({"a": e[:2]}, turned), stability_loss({"a": e[:2]}, turned, metric="projector")
         (tensor(4.), tensor(0.))
     """
-    check_choice(metric, METRICS, what="stability metric")
+    check_choice(metric, get_args(Metric), what="stability metric")
     check_not_empty(W, what="W")
     first = as_floating(next(iter(W.values())), what="W")
     W = check_bases(W, finite=False, latent_dim=first.shape[-1] if first.dim() else 0, device=first.device)

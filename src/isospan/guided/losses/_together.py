@@ -121,12 +121,7 @@ def loss_of_batch(
     return with_gradient(partial(together, plan, whole, terms), Zc, W_all, *A_and_Y), terms
 
 
-@torch.library.custom_op(
-    "isospan::loss_of_batch",
-    mutates_args=(),
-    schema="(Tensor Zc, Tensor W_all, Tensor[] A_and_Y, Tensor[] sums, int count, int[] k, float[] weight, "
-    "bool unbiased, int n_dir, str isotropy, bool[] needed) -> (Tensor, Tensor, Tensor[])",
-)  # inferred from the annotations, it needs torch 2.5, or typing.List
+@torch.library.custom_op("isospan::loss_of_batch", mutates_args=())
 def _as_one_operation(
     Zc: Tensor,
     W_all: Tensor,

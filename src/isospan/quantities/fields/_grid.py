@@ -91,12 +91,14 @@ def odd_wave_numbers(field: Tensor, dx: Spacing) -> tuple[Tensor, Tensor]:
 
 def forward_transform(field: Tensor) -> Tensor:
     """Fourier coefficients of a field (..., H, W); half precision is transformed in float32."""
-    return torch.fft.rfft2(field.to(working_dtype(field)))
+    return torch.fft.rfft2(field.to(working_dtype(field)).contiguous())  # MKL of torch 2.8 takes no expanded fields
 
 
 def inverse_transform(coefficients: Tensor, like: Tensor) -> Tensor:
     """The field of these Fourier coefficients, with the grid and dtype of another."""
-    return torch.fft.irfft2(coefficients, s=like.shape[-2:]).to(like.dtype)
+    H, W = like.shape[-2:]
+    unscaled = torch.fft.irfft2(coefficients, s=(H, W), norm="forward")
+    return (unscaled / (H * W)).to(like.dtype)  # the division makes expanded gradients dense, for the same MKL
 
 
 def check_field(field: Tensor) -> None:
