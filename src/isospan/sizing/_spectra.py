@@ -16,7 +16,7 @@ from isospan._core.checks import (
     check_not_empty,
 )
 from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
-from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
+from isospan.linalg import gram_spectrum, symmetric_spectrum
 from isospan.quantities._pooling import PoolingMode, pool_quantity
 from isospan.sizing._scatter import Scatter
 
