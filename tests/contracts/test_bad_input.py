@@ -142,6 +142,14 @@ CASES = {
         lambda: {"A": Z.T @ Z, "atol": 0.0, "rtol": 0.0, "hermitian": True},
         {"A": SQUARE, "atol": without(NUMBER, "none"), "rtol": without(NUMBER, "none"), "hermitian": FLAG},
     ),
+    "linalg.power_of_two": (
+        linalg.power_of_two,
+        lambda: {"x": Z, "dim": (0,)},
+        {
+            "x": NO_TENSOR | {"scalar": torch.tensor(1.0), "empty": torch.ones(0, 2)},
+            "dim": {"none": None, "text": "x", "whole": 3, "large": (5,), "texts": ("x",)},
+        },
+    ),
     "linalg.principal_angles": (
         linalg.principal_angles,
         lambda: {"W1": W["a"], "W2": W["a"]},

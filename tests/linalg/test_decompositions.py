@@ -9,7 +9,7 @@ import torch
 import isospan
 from isospan import linalg
 from isospan.errors import NonFiniteError
-from isospan.linalg.decompositions import decomposition
+from isospan.linalg._decompositions import decomposition
 from isospan.settings import config
 
 ROOT = Path(isospan.__file__).parent

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from isospan.errors import DtypeError, ShapeError
-from isospan.linalg.eigenvalues import BLOCK, add_gram_, gram_spectrum, mirror_, symmetric_spectrum
+from isospan.linalg import add_gram_, gram_spectrum, mirror_, symmetric_spectrum
+from isospan.linalg._eigenvalues import BLOCK
 from isospan.settings import config
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isospan.linalg.exponential import matrix_exp
+from isospan.linalg import matrix_exp
 
 # torch's derivatives along directions, and its tracing of a function with its own gradient, use what it deprecates
 pytestmark = [

@@ -17,8 +17,7 @@ from isospan.errors import (
     ShapeError,
 )
 from isospan.guided import solve_from_moments
-from isospan.moments import Moments
-from isospan.moments.chunks import merged
+from isospan.moments import Moments, merged
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from isospan.symmetric import (
     orbit,
     orbit_mean,
 )
-from isospan.symmetric.isotypic_data import isotypic_data
+from isospan.symmetric._isotypic_data import isotypic_data
 
 from .conftest import CASES, matrices, orthogonal
 

@@ -26,6 +26,9 @@ from isospan.errors import (
 LARGEST = 1e140
 """Magnitude of which 1e28 squares can be added in float64."""
 
+KEEP_FLOAT64 = "Values that vary by less than 6e-8 of their mean are constant in float32: read or keep them as float64."
+"""A remedy for a constant: half a unit in the last place of float32 is 6e-8."""
+
 
 def check_choice(value: str, choices: Iterable[str], *, what: str) -> str:
     """Return ``value`` if it is one of ``choices``."""

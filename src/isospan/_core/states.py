@@ -90,15 +90,15 @@ def as_bytes(record: dict[str, Any]) -> Tensor:
     return torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)
 
 
-def from_bytes(state: Tensor, keys: Collection[str], *, what: str) -> dict[str, Any]:
+def from_bytes(state: Tensor | None, keys: Collection[str], *, what: str) -> dict[str, Any]:
     """Return what :func:`as_bytes` was given, with these keys.
 
     Raises:
         FileFormatError: it is damaged, or has other keys.
     """
     try:
-        record = json.loads(bytes(state.tolist()))
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        record = json.loads(bytes(state.tolist()) if isinstance(state, Tensor) else "nothing")
+    except (TypeError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"The state to load is not that of {what} ({error}). Load what state_dict() gave."
         ) from error

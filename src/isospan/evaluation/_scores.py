@@ -2,10 +2,10 @@
 
 import torch
 
+from isospan._core.checks import KEEP_FLOAT64
 from isospan.errors import DegenerateDataError
 from isospan.evaluation._probes import Pair, Probe
 from isospan.moments import Moments, varies
-from isospan.moments.variation import KEEP_FLOAT64
 from isospan.subspaces._latent_space import LatentSpace
 
 

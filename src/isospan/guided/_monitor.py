@@ -156,7 +156,8 @@ class SubspaceMonitor:
             FileFormatError: it is something else; the monitor is unchanged.
         """
         try:
-            rows, bases = [dict(row) for row in state["rows"]], [dict(W) for W in state["bases"]]
+            rows = [dict(row) for row in state["rows"]]
+            bases: list[Bases] = [dict(W) for W in state["bases"]]
             n_solves, epoch = state["seen"]
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise FileFormatError(f"The state to load is not that of a SubspaceMonitor ({error!r:.80}).") from error

@@ -1,9 +1,10 @@
 """When the subspaces are solved again during training."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol, runtime_checkable
 
-from isospan._core.checks import check_count, check_number
+from isospan._core.checks import as_number, check_count
 from isospan.errors import OptionError
 
 
@@ -49,8 +50,11 @@ class ExponentialSchedule:
 
     def __post_init__(self) -> None:
         """Check the range of both parameters."""
-        check_number(self.first, what="first of ExponentialSchedule", least=1)
-        check_number(self.growth, what="growth of ExponentialSchedule", above=1, least=1)
+        if not (1 <= as_number(self.first) < inf and 1 < as_number(self.growth) < inf):
+            raise OptionError(
+                f"ExponentialSchedule needs first >= 1 and growth > 1, got {self.first!r} and {self.growth!r}. "
+                "Pass finite numbers."
+            )
 
     def due_at_step(self, step: int) -> bool:
         """Whether ``step`` is one of the sequence."""

@@ -1,7 +1,7 @@
 """Decompositions, least squares and geometry of subspaces; one policy for how each is computed."""
 
-from isospan.linalg.angles import grassmann_distance, principal_angles
-from isospan.linalg.bases import (
+from isospan.linalg._angles import grassmann_distance, principal_angles
+from isospan.linalg._bases import (
     complete_rows,
     fix_signs,
     nearest_frame,
@@ -10,12 +10,12 @@ from isospan.linalg.bases import (
     orthonormal_rows,
     procrustes_rotation,
 )
-from isospan.linalg.decompositions import eigh, pinv, qr, svd, svdvals
-from isospan.linalg.eigenvalues import add_gram_, gram_spectrum, mirror_, symmetric_spectrum
-from isospan.linalg.exponential import matrix_exp
-from isospan.linalg.least_squares import solve_gram
-from isospan.linalg.spectra import full, left, randomised_svd, right, singular_values
-from isospan.linalg.truncated import top_left_singular
+from isospan.linalg._decompositions import eigh, pinv, qr, svd, svdvals
+from isospan.linalg._eigenvalues import add_gram_, gram_spectrum, mirror_, symmetric_spectrum
+from isospan.linalg._exponential import matrix_exp
+from isospan.linalg._least_squares import power_of_two, solve_gram
+from isospan.linalg._spectra import full, left, randomised_svd, right, singular_values
+from isospan.linalg._truncated import top_left_singular
 
 __all__ = [
     "add_gram_",
@@ -33,6 +33,7 @@ __all__ = [
     "orthogonal_complement",
     "orthonormal_rows",
     "pinv",
+    "power_of_two",
     "principal_angles",
     "procrustes_rotation",
     "qr",

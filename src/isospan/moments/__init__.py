@@ -1,8 +1,8 @@
 """Second moments of latents and targets: streaming, mergeable, and all that the solvers need."""
 
-from isospan.moments.chunks import merged
-from isospan.moments.moments import Moments, check_moments
-from isospan.moments.ranks import sum_over_ranks_
-from isospan.moments.variation import varies, varying
+from isospan.moments._chunks import merged
+from isospan.moments._moments import Moments, check_moments
+from isospan.moments._ranks import sum_over_ranks_
+from isospan.moments._variation import varies, varying
 
 __all__ = ["Moments", "check_moments", "merged", "sum_over_ranks_", "varies", "varying"]

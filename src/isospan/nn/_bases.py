@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.linalg.exponential import matrix_exp
+from isospan.linalg import matrix_exp
 from isospan.nn._base.constants import Constants
 from isospan.nn._base.copies import copies_of, each_irrep
 from isospan.nn._base.inputs import check_features

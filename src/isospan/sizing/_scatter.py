@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan.linalg.eigenvalues import add_gram_, mirror_
+from isospan.linalg import add_gram_, mirror_
 
 
 class Scatter:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import (
+    KEEP_FLOAT64,
     LARGEST,
     as_tensor,
     check_choice,
@@ -16,8 +17,7 @@ from isospan._core.checks import (
     check_not_empty,
 )
 from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
-from isospan.linalg.eigenvalues import gram_spectrum, symmetric_spectrum
-from isospan.moments.variation import KEEP_FLOAT64
+from isospan.linalg import gram_spectrum, symmetric_spectrum
 from isospan.quantities._pooling import PoolingMode, pool_quantity
 from isospan.sizing._scatter import Scatter
 

@@ -14,8 +14,7 @@ from isospan._core.checks import (
     working_dtype,
 )
 from isospan.errors import NonFiniteError
-from isospan.linalg import solve_gram, svd
-from isospan.linalg.least_squares import unit
+from isospan.linalg import power_of_two, solve_gram, svd
 from isospan.moments import Moments, check_moments
 from isospan.subspaces._by_shape import by_shape
 
@@ -65,7 +64,7 @@ def fit_decoders(
         Y = flat[name].double()
         eps = max(torch.finfo(working_dtype(x)).eps for x in (Z, W_q))  # of what is given: so far are its rows known
         S = Zc @ W_q.double().mT
-        scale = unit(S)
+        scale = power_of_two(S)
         A[name] = (_ridge_solution(S / scale, Y - Y.mean(0), ridge, eps) / scale).to(working_dtype(Z))
         if not A[name].isfinite().all():
             raise NonFiniteError(

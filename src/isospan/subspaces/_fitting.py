@@ -5,10 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_flag, check_named
+from isospan._core.checks import KEEP_FLOAT64, check_flag, check_named
 from isospan.errors import DegenerateDataError
 from isospan.moments import Moments, check_moments, varies
-from isospan.moments.variation import KEEP_FLOAT64
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
 from isospan.subspaces._latent_space import LatentSpace

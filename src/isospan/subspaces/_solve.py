@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import (
+    KEEP_FLOAT64,
     as_number,
     check_choice,
     check_flag,
@@ -21,7 +22,6 @@ from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, OptionError
 from isospan.linalg import fix_signs, top_left_singular
 from isospan.moments import Moments, check_moments, varies, varying
-from isospan.moments.variation import KEEP_FLOAT64
 from isospan.subspaces._bases import leading_bases, leading_targets, oriented, unit_rows
 from isospan.subspaces._criteria import Criterion, Method
 from isospan.subspaces._decoders import least_squares, projected_cross

@@ -4,11 +4,11 @@ Results have the precision and the device of the data; those of half-precision d
 (``mean``, ``var``, ``cov``, ``lstsq``), and half precision where each vector is only moved (orbits, projections).
 """
 
-from isospan.symmetric.least_squares import lstsq
-from isospan.symmetric.orbits import orbit, orbit_mean
-from isospan.symmetric.projections import equivariant_projection, invariant_orthogonal_projector
-from isospan.symmetric.signals import isotypic_signal2irreducible_subspaces
-from isospan.symmetric.statistics import cov, mean, var, var_mean
+from isospan.symmetric._least_squares import lstsq
+from isospan.symmetric._orbits import orbit, orbit_mean
+from isospan.symmetric._projections import equivariant_projection, invariant_orthogonal_projector
+from isospan.symmetric._signals import isotypic_signal2irreducible_subspaces
+from isospan.symmetric._statistics import cov, mean, var, var_mean
 
 __all__ = [
     "cov",

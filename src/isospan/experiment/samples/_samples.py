@@ -8,10 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_finite, check_floating, working_dtype
+from isospan._core.checks import KEEP_FLOAT64, check_finite, check_floating, working_dtype
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.experiment.samples._shards import Shard
-from isospan.moments.variation import KEEP_FLOAT64
 
 READ_AHEAD = 4096
 READ_AHEAD_BYTES = 2**28

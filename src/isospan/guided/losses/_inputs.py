@@ -19,7 +19,7 @@ from isospan._core.checks import (
     working_dtype,
 )
 from isospan.errors import DegenerateDataError, ShapeError
-from isospan.linalg.least_squares import unit
+from isospan.linalg import power_of_two
 from isospan.moments import Moments
 
 
@@ -43,7 +43,7 @@ def centred(Z: Tensor, whole: Moments | None = None) -> Tensor:
 
 def in_units(Zc: Tensor) -> tuple[Tensor, Tensor]:
     """Latents divided by a unit, and the unit: the power of two below their largest entry, so that squares fit."""
-    scale = unit(Zc) if Zc.numel() else Zc.new_ones(())
+    scale = power_of_two(Zc) if Zc.numel() else Zc.new_ones(())
     return Zc / scale, scale
 
 

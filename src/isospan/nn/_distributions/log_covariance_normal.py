@@ -10,7 +10,7 @@ from torch.distributions.utils import lazy_property
 
 from isospan._core.autocast import full_precision
 from isospan.errors import NonFiniteError
-from isospan.linalg.exponential import matrix_exp
+from isospan.linalg import matrix_exp
 
 
 class LogCovarianceNormal(torch.distributions.MultivariateNormal):

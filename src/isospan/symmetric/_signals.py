@@ -5,7 +5,7 @@ from torch import Tensor
 from isospan.errors import RepresentationError
 from isospan.representations import Representation
 from isospan.symmetric._inputs import samples
-from isospan.symmetric.isotypic_data import isotypic_data
+from isospan.symmetric._isotypic_data import isotypic_data
 
 
 def isotypic_signal2irreducible_subspaces(x: Tensor, rep_x: Representation) -> Tensor:

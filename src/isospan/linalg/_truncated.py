@@ -6,8 +6,8 @@ from torch import Tensor
 
 from isospan._core.checks import as_matrix, check_count
 from isospan.errors import DimensionError
-from isospan.linalg.decompositions import decomposition, eigh
-from isospan.linalg.spectra import left, randomised_svd
+from isospan.linalg._decompositions import decomposition, eigh
+from isospan.linalg._spectra import left, randomised_svd
 from isospan.settings import config
 
 SMALLEST_RATIO = 1e-3

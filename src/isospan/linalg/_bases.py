@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isospan._core.checks import as_matrices, as_matrix, check_count, check_device, working_dtype
 from isospan.errors import DimensionError, ShapeError
-from isospan.linalg.decompositions import decomposition, qr, svd
+from isospan.linalg._decompositions import decomposition, qr, svd
 
 
 def fix_signs(W: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isospan._core.checks import as_floating, as_matrices, as_matrix
 from isospan.errors import DtypeError, ShapeError
-from isospan.linalg.decompositions import decomposition
+from isospan.linalg._decompositions import decomposition
 
 BLOCK = 128
 """Rows of a Gram matrix that are mirrored together."""

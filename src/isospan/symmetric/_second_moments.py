@@ -7,7 +7,7 @@ from torch import Tensor
 
 from isospan.representations import Irrep, Representation
 from isospan.symmetric._constants import constants
-from isospan.symmetric.isotypic_data import isotypic_data
+from isospan.symmetric._isotypic_data import isotypic_data
 
 
 @dataclass(frozen=True)

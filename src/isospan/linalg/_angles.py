@@ -5,8 +5,8 @@ from torch import Tensor
 
 from isospan._core.checks import as_floating, check_device, working_dtype
 from isospan.errors import ShapeError
-from isospan.linalg.bases import orthonormal_rows
-from isospan.linalg.decompositions import svdvals
+from isospan.linalg._bases import orthonormal_rows
+from isospan.linalg._decompositions import svdvals
 
 
 def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from isospan._core.checks import as_floating, as_matrices, check_count
 from isospan.errors import DimensionError, ShapeError
-from isospan.linalg.decompositions import decomposition, eigh, qr, svd, svdvals
+from isospan.linalg._decompositions import decomposition, eigh, qr, svd, svdvals
 from isospan.settings import config
 
 logger = logging.getLogger("isospan")

@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from isospan._core.checks import as_matrices, check_device, check_number
+from isospan._core.checks import as_floating, as_matrices, check_device, check_number
 from isospan.errors import ShapeError
-from isospan.linalg.decompositions import decomposition, eigh
+from isospan.linalg._decompositions import decomposition, eigh
 
 
 @decomposition
@@ -44,7 +44,7 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
         )
     check_device(C, G.device, what="C", against="the rows of G")
     ridge, C = check_number(ridge, what="ridge"), C.to(G.dtype)
-    scale = unit(G, (-2, -1))
+    scale = power_of_two(G, (-2, -1))
     G, C = G / scale, C / scale
     shifted = G
     if ridge:
@@ -60,16 +60,23 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
     return A
 
 
-def unit(x: Tensor, dim: tuple[int, ...] = ()) -> Tensor:
-    """A power of two for which the largest entry of x / unit is about 1, without gradient; by default of all axes.
+def power_of_two(x: Tensor, dim: tuple[int, ...] = ()) -> Tensor:
+    """The power of two that the largest entry of x, divided by it, is near 1; without gradient, by default of all axes.
 
     Squares of such entries neither overflow nor vanish, and the division is exact.
 
+    Raises:
+        ShapeError: x is empty, or has no such axis.
+        DtypeError: x is no real tensor.
+
     Example:
         >>> import torch
-        >>> unit(torch.tensor([3e-21, -5e-21])) / 2**-68
+        >>> power_of_two(torch.tensor([3e-21, -5e-21])) / 2**-68
         tensor(1.)
     """
+    x = as_floating(x, what="x")
+    if not x.numel() or not isinstance(dim, tuple) or not all(d in range(-x.dim(), x.dim()) for d in dim):
+        raise ShapeError(f"x must have entries and the axes {dim!r:.80}, got shape {tuple(x.shape)}.")
     least = torch.finfo(x.dtype).tiny  # also where all are zero
     exponent = x.detach().abs().amax(dim, keepdim=bool(dim)).clamp(min=least).log2().floor()
     return exponent.clamp(max=-math.log2(least)).exp2()

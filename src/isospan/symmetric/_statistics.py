@@ -7,13 +7,13 @@ from torch import Tensor
 
 from isospan._core.checks import check_number
 from isospan.errors import DegenerateDataError, MissingArgumentError
-from isospan.linalg.least_squares import unit
+from isospan.linalg import power_of_two
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
 from isospan.symmetric._constants import Constants, constants
 from isospan.symmetric._inputs import paired_samples, samples
-from isospan.symmetric.projections import equivariant_maps
-from isospan.symmetric.second_moments import cross_moments, shared_components
+from isospan.symmetric._projections import equivariant_maps
+from isospan.symmetric._second_moments import cross_moments, shared_components
 
 MEMORY = 32
 """Multiplications that take as long as moving one number to memory and back."""
@@ -75,7 +75,7 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
         (tensor([10., 10.]), tensor([4., 4.]))
     """
     rows = samples(x, rep_x)
-    scale = unit(rows)
+    scale = power_of_two(rows)
     rows = rows / scale
     degrees, mu = _degrees(len(rows), correction), _mean(rows, rep_x)
     centred, made = rows - mu, constants(rep_x, rows.dtype, rows.device)
@@ -156,7 +156,7 @@ def cov(
     same = y is x and rep_y == rep_x
     rows_x, rows_y = (samples(x, rep_x),) * 2 if same else paired_samples(x, y, rep_x, rep_y)
     degrees = _degrees(len(rows_x), correction)
-    unit_x, unit_y = unit(rows_x), unit(rows_y)
+    unit_x, unit_y = power_of_two(rows_x), power_of_two(rows_y)
     scaled_x = rows_x / unit_x
     scaled_y = scaled_x if rows_y is rows_x else rows_y / unit_y
     scatter = _by_blocks if _blocks_pay(len(rows_x), rep_x, rep_y) else _by_projection

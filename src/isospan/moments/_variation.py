@@ -6,9 +6,6 @@ from torch import Tensor
 ROUNDING = 64 * torch.finfo(torch.float64).eps
 """Standard deviation, relative to the mean, that the rounding of a float64 mean may leave of what is constant."""
 
-KEEP_FLOAT64 = "Values that vary by less than 6e-8 of their mean are constant in float32: read or keep them as float64."
-"""A remedy for a constant: half a unit in the last place of float32 is 6e-8."""
-
 
 def varies(variance: Tensor, mean: Tensor) -> bool:
     """Whether any entry varies by more than the rounding of its mean, both in float64.

@@ -24,9 +24,9 @@ from isospan._core.checks import (
 from isospan._core.processes import Ranks
 from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, from_bytes
 from isospan.errors import DegenerateDataError, DtypeError, FileFormatError, OptionError, ShapeError
-from isospan.moments.batch import add_batch_, add_means_
-from isospan.moments.chunks import aligned_chunks, reduce_chunks
-from isospan.moments.ranks import sum_over_ranks_
+from isospan.moments._batch import add_batch_, add_means_
+from isospan.moments._chunks import aligned_chunks, reduce_chunks
+from isospan.moments._ranks import sum_over_ranks_
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

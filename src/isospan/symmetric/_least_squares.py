@@ -7,12 +7,12 @@ from torch import Tensor
 
 from isospan._core.checks import check_number
 from isospan._core.warnings import warn
-from isospan.linalg.least_squares import unit
+from isospan.linalg import power_of_two
 from isospan.representations import Representation
 from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import hidden, paired_samples
-from isospan.symmetric.projections import equivariant_maps
-from isospan.symmetric.second_moments import SharedComponent, cross_moments, shared_components, turned
+from isospan.symmetric._projections import equivariant_maps
+from isospan.symmetric._second_moments import SharedComponent, cross_moments, shared_components, turned
 
 
 def lstsq(
@@ -71,7 +71,7 @@ def lstsq(
         relative, what="rcond", below=1, remedy="It is relative to the largest singular value of the data."
     )
     root = x.new_tensor(min(ridge**0.5, torch.finfo(x.dtype).max))
-    unit_x, unit_y = torch.maximum(unit(x), unit(root)), unit(y)
+    unit_x, unit_y = torch.maximum(power_of_two(x), power_of_two(root)), power_of_two(y)
     x, y = x / unit_x, y / unit_y
     weight = (root / unit_x).square() if ridge else None
     problems = [_Problem.of(shared, weight) for shared in shared_components(x, y, rep_x, rep_y)]
