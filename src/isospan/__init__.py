@@ -9,12 +9,14 @@ Example:
     torch.Size([4])
 """
 
+# pyright: reportUnsupportedDunderAll=false
+
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
     "EMLP",
     "IMLP",
     "SO2",
