@@ -21,7 +21,8 @@ from torch import Tensor
 
 from benchmarks import memory
 from benchmarks.timing import machine, medians, one_thread, print_table, silenced
-from isospan.guided import combined_loss, solve_from_moments, solve_subspaces
+from isospan.compat.spacelearn._solve import solve_from_moments, solve_subspaces
+from isospan.guided.losses import combined_loss
 from isospan.linalg import top_left_singular
 from isospan.moments import Moments
 

@@ -6,7 +6,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
-from isospan.guided import SpaceObjective, SubspaceMonitor, evaluate
+from isospan.evaluation import evaluate
+from isospan.guided import SpaceObjective, SubspaceMonitor
 from isospan.integrations.lightning import GuideCallback
 
 generator = torch.Generator().manual_seed(0)

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from isospan.guided import SpaceObjective, evaluate
+from isospan.evaluation import evaluate
+from isospan.guided import SpaceObjective
 from isospan.integrations import Checkpoints, Means
 
 torch.manual_seed(0)

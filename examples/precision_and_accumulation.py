@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from isospan.guided import SpaceObjective, evaluate
+from isospan.evaluation import evaluate
+from isospan.guided import SpaceObjective
 
 torch.manual_seed(0)
 x = torch.randn(2048, 8) @ torch.randn(8, 40) / 8**0.5

@@ -4,7 +4,8 @@ import torch
 from torch.utils.data import Dataset
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments, set_seed
 
-from isospan.guided import SpaceObjective, SubspaceMonitor, evaluate
+from isospan.evaluation import evaluate
+from isospan.guided import SpaceObjective, SubspaceMonitor
 from isospan.integrations.transformers import GuidedTrainer
 
 generator = torch.Generator().manual_seed(0)

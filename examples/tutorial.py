@@ -6,9 +6,12 @@ import torch
 from torch import nn
 
 from isospan.datasets import decaying_turbulence
-from isospan.guided import LatentSpace, SpaceObjective, evaluate, minimal_latent_dim, solve_dims
+from isospan.evaluation import evaluate
+from isospan.guided import SpaceObjective
 from isospan.quantities import combine
 from isospan.quantities.fields import strain_rate_from_vorticity, stream_function
+from isospan.sizing import minimal_latent_dim, solve_dims
+from isospan.subspaces import LatentSpace
 
 QUICK = bool(os.environ.get("ISOSPAN_QUICK"))
 SAMPLES, EPOCHS = (192, 6) if QUICK else (768, 30)

@@ -11,7 +11,8 @@ from benchmarks.guided_recipe.kinds import LATENT_DIM, Kind
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.samples import Samples
 from isospan.experiment.training import encode_samples
-from isospan.guided import LatentSpace, SpaceObjective
+from isospan.guided import SpaceObjective
+from isospan.subspaces import LatentSpace
 
 RECIPES = ("none", "isospan", "orthogonal", "spacelearn")
 

@@ -13,10 +13,12 @@ from benchmarks.guided_recipe.kinds import KINDS, LATENT_DIM, SIZE, Kind
 from benchmarks.guided_recipe.recipes import Objective, make_objective
 from isospan._core.randomness import seeded
 from isospan.errors import NonFiniteError
+from isospan.evaluation import Evaluation, evaluate
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.samples import Samples, field_statistics
 from isospan.experiment.training import encode_samples, fit, read_out, reconstruction_error
-from isospan.guided import Evaluation, LatentSpace, SpaceObjective, evaluate
+from isospan.guided import SpaceObjective
+from isospan.subspaces import LatentSpace
 
 WIDTH = 8
 N_TEST = 256

@@ -58,8 +58,8 @@ __all__ = [
     "settings",
     "sizing",
     "solve_dims",
+    "solve_from_moments",
     "solve_subspaces",
-    "space_from_moments",
     "subspaces",
     "symmetric",
     "testing",
@@ -75,14 +75,14 @@ _HOMES = {
         "ExponentialSchedule",
         "SpaceObjective",
         "SubspaceMonitor",
-        "combined_loss",
     ),
+    "guided.losses": ("combined_loss",),
     "models": ("EMLP", "IMLP"),
     "moments": ("Moments",),
     "quantities": ("combine", "pool"),
     "representations": ("Representation", "directsum"),
     "sizing": ("minimal_latent_dim", "solve_dims", "threshold_sweep"),
-    "subspaces": ("LatentSpace", "fit_decoders", "solve_subspaces", "space_from_moments"),
+    "subspaces": ("LatentSpace", "fit_decoders", "solve_from_moments", "solve_subspaces"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -32,7 +32,7 @@ from isospan.guided import EverySteps as EverySteps
 from isospan.guided import ExponentialSchedule as ExponentialSchedule
 from isospan.guided import SpaceObjective as SpaceObjective
 from isospan.guided import SubspaceMonitor as SubspaceMonitor
-from isospan.guided import combined_loss as combined_loss
+from isospan.guided.losses import combined_loss as combined_loss
 from isospan.models import EMLP as EMLP
 from isospan.models import IMLP as IMLP
 from isospan.moments import Moments as Moments
@@ -45,8 +45,8 @@ from isospan.sizing import solve_dims as solve_dims
 from isospan.sizing import threshold_sweep as threshold_sweep
 from isospan.subspaces import LatentSpace as LatentSpace
 from isospan.subspaces import fit_decoders as fit_decoders
+from isospan.subspaces import solve_from_moments as solve_from_moments
 from isospan.subspaces import solve_subspaces as solve_subspaces
-from isospan.subspaces import space_from_moments as space_from_moments
 
 __version__: str
 __all__: list[str]

@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from isospan import guided, linalg, moments, sizing, subspaces, symmetric
+from isospan.compat.spacelearn import _solve as spacelearn
+from isospan.compat.spacelearn._space import Space
+from isospan.compat.spacelearn.loss import disentanglement_loss_original
 from isospan.errors import IsospanError
 from isospan.groups import CyclicGroup
-from isospan.guided import EveryEpochs, EverySteps, ExponentialSchedule, LatentSpace, Space, SpaceObjective
+from isospan.guided import EveryEpochs, EverySteps, ExponentialSchedule, SpaceObjective
 from isospan.moments import Moments
+from isospan.subspaces import LatentSpace
 
 NAN, N, D, P = float("nan"), 8, 4, 3
 REP = CyclicGroup(4).regular_representation
@@ -102,10 +106,10 @@ QUANTITIES = named(NO_TENSOR | {"scalar": torch.tensor(1.0), "NaN": filled(NAN, 
 BATCHES = NO_DICT | {"numbers": [3], "pairs of none": [(None, None)], "triples": [(1, 2, 3)], "texts": ["ab"]}
 
 seen = lambda: Moments.of(Z, Y)  # noqa: E731
-space = lambda: guided.space_from_moments(seen(), k=1)  # noqa: E731
+space = lambda: subspaces.solve_from_moments(seen(), k=1)  # noqa: E731
 objective = lambda: SpaceObjective({"a": 1}, D, schedule=EverySteps(1))  # noqa: E731
 fields = lambda: {name: getattr(space(), name) for name in ("W", "A", "z_mean", "y_mean", "y_scale", "shapes")}  # noqa: E731
-solved = lambda: subspaces.solve_from_moments(seen(), 2)  # noqa: E731
+solved = lambda: spacelearn.solve_from_moments(seen(), 2)  # noqa: E731
 LOSS = {"Z": LATENTS, "W": BASES, "A": named(NO_MATRIX | {"tall": torch.ones(D, P)}), "Y": TARGETS}
 DECODERS = named(NO_MATRIX | {"tall": torch.ones(D, P), "NaN": filled(NAN, 1, P)})
 
@@ -320,7 +324,7 @@ CASES = {
         lambda: {"k": 2, "Q": 2, "free_frac": 0.3, "num_heads": 2},
         {"k": COUNT, "Q": COUNT, "free_frac": NUMBER | {"one": 1}, "num_heads": without(COUNT, "none")},
     ),
-    "subspaces.Space": (
+    "spacelearn.Space": (
         Space,
         lambda: {"W": W, "A": A, "V": {"a": torch.ones(P)}},
         {
@@ -329,7 +333,7 @@ CASES = {
             "V": named(NO_TENSOR | {"long": torch.ones(9)}),
         },
     ),
-    "subspaces.Space.to": (
+    "spacelearn.Space.to": (
         lambda target: solved().to(target),
         lambda: {"target": torch.float32},
         {"target": {"none": None, "text": "x", "fraction": 1.5, "integers": torch.int64}},
@@ -402,13 +406,13 @@ CASES = {
         lambda: {"W": W, "Z": Z, "targets": Y, "ridge": 0.0},
         {"W": FINITE_BASES, "Z": FINITE_LATENTS, "targets": FINITE_TARGETS, "ridge": NUMBER},
     ),
-    "subspaces.principal_directions": (
-        subspaces.principal_directions,
+    "spacelearn.principal_directions": (
+        spacelearn.principal_directions,
         lambda: {"z": Z, "targets": Y},
         {"z": FINITE_LATENTS, "targets": FINITE_TARGETS},
     ),
-    "subspaces.solve_from_moments": (
-        subspaces.solve_from_moments,
+    "spacelearn.solve_from_moments": (
+        spacelearn.solve_from_moments,
         lambda: {
             "moments": seen(),
             "k": 2,
@@ -423,6 +427,22 @@ CASES = {
     "subspaces.solve_subspaces": (
         subspaces.solve_subspaces,
         lambda: {
+            "z": Z,
+            "y": Y,
+            "k": 2,
+            "method": "regression",
+            "orthogonal": False,
+            "separation": 0.0,
+            "previous": None,
+            "ridge": 0.1,
+        },
+        {"z": FINITE_LATENTS, "y": FINITE_TARGETS}
+        | SOLVER
+        | {"k": without(K, "none"), "separation": without(NUMBER, "none")},
+    ),
+    "spacelearn.solve_subspaces": (
+        spacelearn.solve_subspaces,
+        lambda: {
             "Z": Z,
             "Y": Y,
             "k": 2,
@@ -434,8 +454,8 @@ CASES = {
         },
         {"Z": FINITE_LATENTS, "Y": FINITE_TARGETS} | SOLVER | {"k": without(K, "none")},
     ),
-    "subspaces.subspaces": (
-        subspaces.subspaces,
+    "spacelearn.subspaces": (
+        spacelearn.subspaces,
         lambda: {
             "Z": Z,
             "targets": Y,
@@ -448,8 +468,8 @@ CASES = {
         },
         {"Z": FINITE_LATENTS, "targets": FINITE_TARGETS} | SOLVER | {"k": without(K, "none")},
     ),
-    "subspaces.space_from_moments": (
-        subspaces.space_from_moments,
+    "subspaces.solve_from_moments": (
+        subspaces.solve_from_moments,
         lambda: {
             "moments": seen(),
             "k": 2,
@@ -628,9 +648,9 @@ CASES = {
         lambda: {"step": 2},
         {"step": NUMBER},
     ),
-    "guided.alignment_loss": (guided.alignment_loss, lambda: {"Z": Z, "W": W, "A": A, "Y": Y}, LOSS),
-    "guided.combined_loss": (
-        guided.combined_loss,
+    "guided.losses.alignment_loss": (guided.losses.alignment_loss, lambda: {"Z": Z, "W": W, "A": A, "Y": Y}, LOSS),
+    "guided.losses.combined_loss": (
+        guided.losses.combined_loss,
         lambda: {
             "Z": Z,
             "W": W,
@@ -663,32 +683,30 @@ CASES = {
             "return_terms": FLAG,
         },
     ),
-    "guided.disentanglement_loss": (
-        guided.disentanglement_loss,
+    "guided.losses.disentanglement_loss": (
+        guided.losses.disentanglement_loss,
         lambda: {"Z": Z, "W": W, "unbiased": True},
         {"Z": LATENTS, "W": BASES, "unbiased": FLAG},
     ),
-    "guided.disentanglement_loss_original": (
-        guided.disentanglement_loss_original,
+    "spacelearn.disentanglement_loss_original": (
+        disentanglement_loss_original,
         lambda: {"Z": Z, "W": W},
         {"Z": LATENTS, "W": BASES},
     ),
-    "guided.isotropy_loss": (
-        guided.isotropy_loss,
+    "guided.losses.isotropy_loss": (
+        guided.losses.isotropy_loss,
         lambda: {"Z": Z, "W": W, "n_dir": 2, "spectrum": "singular"},
         {"Z": LATENTS, "W": BASES, "n_dir": COUNT, "spectrum": CHOICE},
     ),
-    "guided.stability_loss": (
-        guided.stability_loss,
+    "guided.losses.stability_loss": (
+        guided.losses.stability_loss,
         lambda: {"W": W, "W_prev": W, "metric": "frobenius"},
         {"W": without(BASES, "of wide"), "W_prev": without(BASES, "none"), "metric": CHOICE},
     ),
 }
-ELSEWHERE = {  # of evaluation and quantities, which guided shows too; or of tensors that moments hold
-    *("guided.Evaluation", "guided.evaluate", "guided.evaluate_moments", "guided.combine", "guided.pool"),
-    *("guided.Schedule", "guided.ThresholdSweep", "guided.SubspaceMonitor"),
-    *("sizing.ThresholdSweep", "subspaces.Method", "moments.check_moments", "moments.sum_over_ranks_"),
-    *("moments.varies", "moments.varying"),
+ELSEWHERE = {  # types, or of tensors that moments hold
+    *("guided.Schedule", "guided.SubspaceMonitor", "sizing.ThresholdSweep", "subspaces.Method"),
+    *("moments.check_moments", "moments.sum_over_ranks_", "moments.varies", "moments.varying"),
 }
 
 
@@ -711,11 +729,10 @@ def test_each_bad_argument_raises_an_error_of_isospan(name):
 
 def test_every_public_name_and_argument_is_in_the_table():
     missing = []
-    for package in (linalg, moments, sizing, subspaces, symmetric, guided):
+    for package in (linalg, moments, sizing, subspaces, symmetric, guided, guided.losses):
         for name in package.__all__:
-            full_name = f"{package.__name__.rpartition('.')[2]}.{name}"
-            elsewhere = {f"{other.__name__.rpartition('.')[2]}.{name}" for other in (sizing, subspaces)}
-            if full_name in ELSEWHERE or (package is guided and elsewhere & (CASES.keys() | ELSEWHERE)):
+            full_name = f"{package.__name__.removeprefix('isospan.')}.{name}"
+            if full_name in ELSEWHERE:
                 continue
             if full_name not in CASES:
                 missing.append(full_name)

@@ -13,8 +13,10 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from isospan.compat.spacelearn._solve import solve_from_moments, solve_subspaces
 from isospan.errors import DegenerateDataError, NonFiniteError, ShapeError
-from isospan.guided import EverySteps, SpaceObjective, combined_loss, solve_from_moments, solve_subspaces
+from isospan.guided import EverySteps, SpaceObjective
+from isospan.guided.losses import combined_loss
 from isospan.integrations import Means
 from isospan.moments import Moments
 

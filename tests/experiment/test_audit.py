@@ -10,10 +10,11 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from isospan.errors import DegenerateDataError, DimensionError, NameMismatchError, NumericalWarning, ShapeError
+from isospan.evaluation import evaluate
 from isospan.experiment import AuditConfig, audit
 from isospan.experiment.samples import Samples, hold_out
-from isospan.guided import LatentSpace, evaluate
 from isospan.quantities import pool
+from isospan.subspaces import LatentSpace
 
 xarray = pytest.importorskip("xarray")
 

@@ -10,9 +10,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
-from isospan import reports
 from isospan.cli import app
-from isospan.experiment import TrainConfig, train
+from isospan.experiment import TrainConfig, reports, train
 
 torch.set_num_threads(1)
 

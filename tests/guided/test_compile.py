@@ -6,16 +6,11 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from isospan.compat.spacelearn._solve import solve_subspaces
+from isospan.compat.spacelearn.loss import disentanglement_loss_original
 from isospan.errors import NumericalWarning, OptionError
-from isospan.guided import (
-    EverySteps,
-    SpaceObjective,
-    alignment_loss,
-    combined_loss,
-    disentanglement_loss,
-    disentanglement_loss_original,
-    solve_subspaces,
-)
+from isospan.guided import EverySteps, SpaceObjective
+from isospan.guided.losses import alignment_loss, combined_loss, disentanglement_loss
 from isospan.moments import Moments
 
 # Dynamo looks at the gradient of all that enters a graph. It hides this warning, but cannot where warnings are errors.

@@ -21,7 +21,8 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
-from isospan.guided import EveryEpochs, EverySteps, SpaceObjective, combined_loss
+from isospan.guided import EveryEpochs, EverySteps, SpaceObjective
+from isospan.guided.losses import combined_loss
 from isospan.subspaces._fitting import target_scales
 
 D, B, RIDGE, MEMORY = 6, 20, 1e-3, 200

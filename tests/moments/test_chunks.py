@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from isospan.compat.spacelearn._solve import solve_from_moments
 from isospan.errors import (
     DegenerateDataError,
     DtypeError,
@@ -16,7 +17,6 @@ from isospan.errors import (
     NonFiniteError,
     ShapeError,
 )
-from isospan.guided import solve_from_moments
 from isospan.moments import Moments, merged
 
 

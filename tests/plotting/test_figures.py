@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from isospan.guided import Evaluation
+from isospan.evaluation import Evaluation
 from isospan.plotting._figures import plot_cross_decodability, plot_threshold_sweep
 from isospan.plotting._style import ACCENT, GUIDED, draw_matrix, label, new_figure, number, stacked, style
 from isospan.sizing import ThresholdSweep, threshold_sweep

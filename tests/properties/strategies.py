@@ -22,8 +22,8 @@ from isospan.groups import (
     QuaternionGroup,
     SymmetricGroup,
 )
-from isospan.guided import LatentSpace
 from isospan.representations import conjugate_by, directsum
+from isospan.subspaces import LatentSpace
 
 seeds = st.integers(0, 2**16)
 dtypes = st.sampled_from([torch.float64, torch.float32])

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isospan import guided, linalg, quantities, symmetric
+from isospan import evaluation, guided, linalg, quantities, sizing, subspaces, symmetric
+from isospan.compat.spacelearn import _solve as spacelearn
 from isospan.errors import IsospanError
 from isospan.groups import DihedralGroup
 from isospan.moments import Moments
@@ -61,7 +62,7 @@ def y_of(y):
 
 
 W, A = torch.linalg.qr(normal(5, D, D))[0][:2], normal(6, 2, P)
-SPACE = guided.space_from_moments(Moments.of(normal(0, N, D), {"a": normal(1, N, P), "b": normal(2, N, 1)}), k=1)
+SPACE = subspaces.solve_from_moments(Moments.of(normal(0, N, D), {"a": normal(1, N, P), "b": normal(2, N, 1)}), k=1)
 
 
 def objective(z, y):
@@ -72,13 +73,15 @@ CALLS = {
     "Moments.of": lambda z, y, k: list(Moments.of(z, y_of(y)).buffers()),
     "Moments.update": lambda z, y, k: list(Moments(D, {"a": P}).update(z, y_of(y)).buffers()),
     "Moments.of_batches": lambda z, y, k: list(Moments.of_batches([(z, y_of(y))] * 2).buffers()),
-    "solve_subspaces": lambda z, y, k: guided.solve_subspaces(z, y_of(y), k=k),
-    "regression": lambda z, y, k: guided.subspaces(z, y_of(y), k, method="regression", orthogonal=True),
-    "correlation": lambda z, y, k: guided.subspaces(z, y_of(y), k, method="correlation"),
-    "principal_directions": lambda z, y, k: guided.principal_directions(z, y_of(y)),
-    "fit_decoders": lambda z, y, k: guided.fit_decoders({"a": W}, z, y_of(y)),
-    "fit_decoders of a basis": lambda z, y, k: guided.fit_decoders({"a": z}, normal(0, N, D), {"a": normal(1, N, P)}),
-    "subspace_change": lambda z, y, k: guided.subspace_change(z, W),
+    "solve_subspaces": lambda z, y, k: spacelearn.solve_subspaces(z, y_of(y), k=k),
+    "regression": lambda z, y, k: spacelearn.subspaces(z, y_of(y), k, method="regression", orthogonal=True),
+    "correlation": lambda z, y, k: spacelearn.subspaces(z, y_of(y), k, method="correlation"),
+    "principal_directions": lambda z, y, k: spacelearn.principal_directions(z, y_of(y)),
+    "fit_decoders": lambda z, y, k: subspaces.fit_decoders({"a": W}, z, y_of(y)),
+    "fit_decoders of a basis": lambda z, y, k: subspaces.fit_decoders(
+        {"a": z}, normal(0, N, D), {"a": normal(1, N, P)}
+    ),
+    "subspace_change": lambda z, y, k: subspaces.subspace_change(z, W),
     "encode": lambda z, y, k: SPACE.encode(z),
     "decode": lambda z, y, k: SPACE.decode(z),
     "edit": lambda z, y, k: SPACE.edit(z, y_of(y)),
@@ -86,19 +89,19 @@ CALLS = {
     "erase by name": lambda z, y, k: SPACE.erase(normal(0, N, D), k),
     "free": lambda z, y, k: SPACE.free(z),
     "project": lambda z, y, k: SPACE.project(z, "a"),
-    "evaluate": lambda z, y, k: guided.evaluate(SPACE, z, {"a": y, "b": normal(2, N, 1)}).decode_r2,
+    "evaluate": lambda z, y, k: evaluation.evaluate(SPACE, z, {"a": y, "b": normal(2, N, 1)}).decode_r2,
     "SpaceObjective": lambda z, y, k: objective(z, y),
     "SpaceObjective.solve": lambda z, y, k: guided.SpaceObjective({"a": 1}, D).solve(z, y_of(y)),
-    "disentanglement_loss": lambda z, y, k: guided.disentanglement_loss(z, {"a": W, "b": W}),
-    "isotropy_loss": lambda z, y, k: guided.isotropy_loss(z, {"a": W}, k),
-    "stability_loss": lambda z, y, k: guided.stability_loss({"a": z}, {"a": y}),
-    "alignment_loss": lambda z, y, k: guided.alignment_loss(z, {"a": W}, {"a": A}, y_of(y)),
-    "combined_loss": lambda z, y, k: guided.combined_loss(z, {"a": W}, {"a": A}, y_of(y)),
-    "k_per_q": lambda z, y, k: guided.k_per_q(y_of(y), 0.9),
-    "k_per_q of a threshold": lambda z, y, k: guided.k_per_q({"a": normal(0, N, D)}, k),
-    "optimal_bins": lambda z, y, k: guided.optimal_bins(y_of(y), k),
-    "solve_dims": lambda z, y, k: guided.solve_dims(y_of(y), 4, 0.9, 0.9),
-    "minimal_latent_dim": lambda z, y, k: guided.minimal_latent_dim(k, Q=2),
+    "disentanglement_loss": lambda z, y, k: guided.losses.disentanglement_loss(z, {"a": W, "b": W}),
+    "isotropy_loss": lambda z, y, k: guided.losses.isotropy_loss(z, {"a": W}, k),
+    "stability_loss": lambda z, y, k: guided.losses.stability_loss({"a": z}, {"a": y}),
+    "alignment_loss": lambda z, y, k: guided.losses.alignment_loss(z, {"a": W}, {"a": A}, y_of(y)),
+    "combined_loss": lambda z, y, k: guided.losses.combined_loss(z, {"a": W}, {"a": A}, y_of(y)),
+    "k_per_q": lambda z, y, k: sizing.k_per_q(y_of(y), 0.9),
+    "k_per_q of a threshold": lambda z, y, k: sizing.k_per_q({"a": normal(0, N, D)}, k),
+    "optimal_bins": lambda z, y, k: sizing.optimal_bins(y_of(y), k),
+    "solve_dims": lambda z, y, k: sizing.solve_dims(y_of(y), 4, 0.9, 0.9),
+    "minimal_latent_dim": lambda z, y, k: sizing.minimal_latent_dim(k, Q=2),
     "pool": lambda z, y, k: quantities.pool(y, k),
     "EverySteps": lambda z, y, k: guided.EverySteps(k),
     "ExponentialSchedule": lambda z, y, k: guided.ExponentialSchedule(k),

@@ -5,8 +5,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from isospan.guided import LatentSpace, evaluate, space_from_moments
+from isospan.evaluation import evaluate
 from isospan.moments import Moments
+from isospan.subspaces import LatentSpace, solve_from_moments
 
 from .strategies import batches, laid_out, layouts, near, orthogonal, seeds, unchanged
 
@@ -15,7 +16,7 @@ plain = batches(dtypes=st.just(torch.float64), units=st.just(1.0), offsets=st.ju
 
 
 def space_of(batch, k=1, **options):
-    return space_from_moments(Moments.of(batch.z, batch.y), k=k, **options)
+    return solve_from_moments(Moments.of(batch.z, batch.y), k=k, **options)
 
 
 def score(x, y, ridge=1e-6):

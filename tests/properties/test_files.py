@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isospan.experiment.readers import open_arrays, open_fields
-from isospan.guided import LatentSpace
 from isospan.integrations import load_tree, save_tree
+from isospan.subspaces import LatentSpace
 
 from .strategies import outcome
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isospan.guided import LatentSpace
+from isospan.subspaces import LatentSpace
 
 from .strategies import dtypes, eps, laid_out, latent_spaces, layouts, near, normal, orthogonal, seeds, unchanged
 

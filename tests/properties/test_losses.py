@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from isospan.guided import alignment_loss, combined_loss, disentanglement_loss, isotropy_loss, stability_loss
+from isospan.guided.losses import alignment_loss, combined_loss, disentanglement_loss, isotropy_loss, stability_loss
 
 from .strategies import batches, eps, laid_out, layouts, matrix, near, normal, orthogonal, outcome, seeds, units
 

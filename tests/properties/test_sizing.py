@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isospan.guided import k_per_q, minimal_latent_dim, optimal_bins, pool, solve_dims, threshold_sweep
+from isospan.quantities import pool
+from isospan.sizing import k_per_q, minimal_latent_dim, optimal_bins, solve_dims, threshold_sweep
 
 from .strategies import dtypes, laid_out, layouts, normal, orthogonal, seeds
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isospan.errors import DegenerateDataError, DtypeError, NonFiniteError, ShapeError
-from isospan.guided import subspace_change
+from isospan.subspaces import subspace_change
 
 
 def frame(k, D=7):

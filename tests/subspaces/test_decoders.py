@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from isospan.errors import NameMismatchError, NonFiniteError, OptionError, ShapeError
-from isospan.guided import decoders_from_moments, fit_decoders
 from isospan.moments import Moments
+from isospan.subspaces import decoders_from_moments, fit_decoders
 
 
 def randn(*shape):

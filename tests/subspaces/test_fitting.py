@@ -7,7 +7,7 @@ import torch
 from isospan.errors import DegenerateDataError
 from isospan.guided._objective import SpaceObjective
 from isospan.moments import Moments
-from isospan.subspaces._fitting import space_from_moments
+from isospan.subspaces import solve_from_moments
 
 D = 6
 
@@ -30,7 +30,7 @@ def test_it_is_the_space_of_an_objective_that_solved_the_same_data_at_once(data,
     objective.solve(z, y)
     rows = zip(z.split(batch), y["a"].split(batch), y["b"].split(batch), strict=True)
     moments = Moments.of_batches(((z, {"a": a, "b": b}) for z, a, b in rows), target_covariance=True)
-    space = space_from_moments(moments, k, shapes={"a": (2, 2), "b": ()}, orthogonal=orthogonal)
+    space = solve_from_moments(moments, k, shapes={"a": (2, 2), "b": ()}, orthogonal=orthogonal)
     decoded, expected = space.decode(z), objective.space.decode(z)
     for name in k:
         assert decoded[name].shape == y[name].shape
@@ -41,7 +41,7 @@ def test_it_is_the_space_of_an_objective_that_solved_the_same_data_at_once(data,
 
 def test_at_full_rank_it_decodes_by_least_squares(data):
     z, y = data
-    space = space_from_moments(Moments.of(z, y), {"a": 4, "b": 1}, ridge=0.0)
+    space = solve_from_moments(Moments.of(z, y), {"a": 4, "b": 1}, ridge=0.0)
     design = np.column_stack([np.ones(len(z)), z.numpy()])
     for name in y:
         flat = y[name].reshape(len(z), -1).numpy()
@@ -50,10 +50,10 @@ def test_at_full_rank_it_decodes_by_least_squares(data):
 
 
 def test_shapes_are_flat_unless_given(data):
-    assert space_from_moments(Moments.of(*data), 1).shapes == {"a": (4,), "b": (1,)}
+    assert solve_from_moments(Moments.of(*data), 1).shapes == {"a": (4,), "b": (1,)}
 
 
 def test_a_constant_quantity_is_named(data):
     z, y = data
     with pytest.raises(DegenerateDataError, match=r"\['b'\] have been constant over 300 samples"):
-        space_from_moments(Moments.of(z, y | {"b": torch.ones(300, dtype=torch.float64)}), 1)
+        solve_from_moments(Moments.of(z, y | {"b": torch.ones(300, dtype=torch.float64)}), 1)

@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import normalize
 
 from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NonFiniteError, NumericalWarning, ShapeError
-from isospan.guided import space_from_moments
 from isospan.moments import Moments
+from isospan.subspaces import solve_from_moments
 from isospan.subspaces._latent_space import LatentSpace
 
 D = 12
@@ -245,7 +245,7 @@ def test_directions_that_others_fill_do_not_move():
     """D = 6, one quantity of k = 6 beside one of k = 1: nothing is left to move, and nothing moves far."""
     z = torch.randn(200, 6).double()
     moments = Moments.of(z, {"all": z, "one": z[:, :1] + 2 * z[:, 1:2]})
-    space = space_from_moments(moments, {"all": 6, "one": 1}, ridge=0.0)
+    space = solve_from_moments(moments, {"all": 6, "one": 1}, ridge=0.0)
     with pytest.warns(NumericalWarning, match=r"Only 0 of 1 directions of \['one'\]"):
         edited = space.edit(z, {"one": space.decode(z)["one"] + 1})
     torch.testing.assert_close(edited, z)
@@ -280,7 +280,7 @@ def test_a_direction_counts_as_blocked_below_an_angle(times, moves, dtype):
 def test_the_part_inside_a_subspace_does_not_depend_on_its_basis():
     z = torch.randn(20, 4).double()
     moments = Moments.of(z, {"a": z[:, :2]})
-    space = space_from_moments(moments, 2)
+    space = solve_from_moments(moments, 2)
     turned = replace(space, W={"a": torch.tensor([[2.0, 0.0], [1.0, 0.5]]).double() @ space.W["a"]})
     torch.testing.assert_close(turned.project(z, "a"), space.project(z, "a"))
 
@@ -315,7 +315,7 @@ def test_quantities_of_latents_of_other_scales_are_reached_together(scale, dtype
     g = torch.Generator().manual_seed(0)
     z = torch.randn(500, 64, generator=g, dtype=torch.float64)
     z[:, 0] *= scale
-    space = space_from_moments(Moments.of(z, {"a": z[:, 0] / scale, "b": z[:, 1]}), 1, ridge=0.0).to(dtype=dtype)
+    space = solve_from_moments(Moments.of(z, {"a": z[:, 0] / scale, "b": z[:, 1]}), 1, ridge=0.0).to(dtype=dtype)
     edited = space.edit(z[:5], {"a": torch.full((1,), 3.0).double(), "b": torch.full((1,), -2.0).double()})
     decoded = space.decode(edited)
     # the space is held to eps of its own dtype, over the scale of the latents
@@ -327,7 +327,7 @@ def test_quantities_of_latents_of_other_scales_are_reached_together(scale, dtype
 def test_decoding_in_float32_says_where_digits_are_lost():
     z = torch.randn(300, 4)
     y = {"julian": 2_460_000.5 + 0.1 * z[:, 0].double(), "plain": 300 + z[:, 1].double()}
-    space = space_from_moments(Moments.of(z, y), 1, ridge=0.0)
+    space = solve_from_moments(Moments.of(z, y), 1, ridge=0.0)
     with pytest.warns(NumericalWarning, match=r"float32 holds \['julian'\] .* z.double\(\)"):
         space.decode(z)
     torch.testing.assert_close(space.decode(z.double())["julian"][:, 0], y["julian"], rtol=0, atol=1e-6)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
+from isospan.compat.spacelearn._solve import solve_subspaces
 from isospan.errors import OptionError
-from isospan.guided import solve_subspaces
 from isospan.moments import Moments
 from isospan.subspaces._leakage import leakage_forms
 

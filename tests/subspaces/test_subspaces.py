@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.cross_decomposition import PLSSVD
 
+from isospan.compat.spacelearn._solve import principal_directions, solve_from_moments, solve_subspaces, subspaces
 from isospan.errors import (
     DegenerateDataError,
     DimensionError,
@@ -15,15 +16,9 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
-from isospan.guided import (
-    fit_decoders,
-    principal_directions,
-    solve_from_moments,
-    solve_subspaces,
-    subspaces,
-)
 from isospan.linalg import orthonormal_rows, principal_angles
 from isospan.moments import Moments
+from isospan.subspaces import fit_decoders
 
 METHODS = ["covariance", "regression", "correlation"]
 K = {"a": 3, "b": 2, "c": 1}

@@ -5,8 +5,8 @@ import warnings
 import pytest
 import torch
 
+from isospan.compat.spacelearn._solve import subspaces
 from isospan.errors import NumericalWarning
-from isospan.guided import subspaces
 from isospan.linalg import nearest_frame
 from isospan.subspaces._partition import Shares, joint_frame
 

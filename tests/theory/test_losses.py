@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from isospan.guided import alignment_loss, combined_loss, disentanglement_loss, fit_decoders, isotropy_loss
+from isospan.guided.losses import alignment_loss, combined_loss, disentanglement_loss, isotropy_loss
+from isospan.subspaces import fit_decoders
 
 
 def randn(*shape):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isospan.guided import solve_from_moments, solve_subspaces
+from isospan.compat.spacelearn._solve import solve_from_moments, solve_subspaces
 from isospan.linalg import nearest_frame
 from isospan.moments import Moments
 

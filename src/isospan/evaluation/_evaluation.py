@@ -218,10 +218,10 @@ def evaluate_moments(
 
     Example:
         >>> import torch
-        >>> from isospan.guided import space_from_moments
+        >>> from isospan.subspaces import solve_from_moments
         >>> parts = torch.randn(2, 100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         >>> fit, score = (Moments.of_batches((z, {"sum": z.sum(1)}) for z in part.split(10)) for part in parts)
-        >>> round(evaluate_moments(space_from_moments(fit, k=1), [(fit, score)]).decode_r2["sum"], 3)
+        >>> round(evaluate_moments(solve_from_moments(fit, k=1), [(fit, score)]).decode_r2["sum"], 3)
         1.0
     """
     names = tuple(space.names)

@@ -21,10 +21,10 @@ def stored_r2(space: LatentSpace, moments: Moments, name: str) -> float:
         DegenerateDataError: the quantity is constant, to rounding.
 
     Example:
-        >>> from isospan.guided import space_from_moments
+        >>> from isospan.subspaces import solve_from_moments
         >>> z = torch.randn(50, 3)
         >>> moments = Moments.of(z, {"sum": z.sum(1)})
-        >>> round(stored_r2(space_from_moments(moments, k=1), moments, "sum"), 3)
+        >>> round(stored_r2(solve_from_moments(moments, k=1), moments, "sum"), 3)
         1.0
     """
     total = squared_deviation(name, moments)

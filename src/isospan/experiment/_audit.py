@@ -19,7 +19,7 @@ from isospan.experiment._targets import Targets
 from isospan.experiment.samples import Samples, hold_out, read_batches
 from isospan.experiment.samples._samples import within
 from isospan.moments import Moments
-from isospan.subspaces._fitting import space_from_moments
+from isospan.subspaces import solve_from_moments
 from isospan.subspaces._latent_space import LatentSpace
 
 VECTOR = 512
@@ -128,7 +128,7 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
     pooled = quantities.with_bins(sizes.bins)
     reporter.stage("Solving the subspaces")
     fitted = _moments(train, pooled)
-    space = space_from_moments(fitted, sizes.k, shapes=pooled.shapes(train), orthogonal=config.orthogonal)
+    space = solve_from_moments(fitted, sizes.k, shapes=pooled.shapes(train), orthogonal=config.orthogonal)
     reporter.stage("Evaluating on held-out samples")
     evaluation = evaluate_moments(space, [(fitted, _moments(test, pooled))])
     result = Audit(space, evaluation, sizes)

@@ -25,7 +25,7 @@ from isospan.guided._monitor import SubspaceMonitor
 from isospan.guided._objective import SpaceObjective
 from isospan.integrations import Checkpoints
 from isospan.moments import Moments
-from isospan.subspaces._fitting import space_from_moments
+from isospan.subspaces import solve_from_moments
 from isospan.subspaces._latent_space import LatentSpace
 
 Bases = Mapping[str, Tensor] | None
@@ -155,7 +155,7 @@ class Job:
         """Solve the subspaces from all training samples, and score them on the held-out ones."""
         self.reporter.stage("Evaluating on held-out samples")
         fitted, shapes = self._reference(model), self.targets.shapes(self.train)
-        space = space_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)
+        space = solve_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)
         several = self.targets.several
         held_out = read_out(model, self.test, self.targets, target_covariance=several, shard=Shard.own())
         evaluation = evaluate_moments(space, [(fitted, cast("Moments", held_out.moments))])

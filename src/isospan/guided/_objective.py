@@ -35,12 +35,9 @@ from isospan.guided._schedules import ExponentialSchedule, Schedule, check_sched
 from isospan.guided._solution import Solution
 from isospan.guided.losses._combined import checked_weights, combined_loss
 from isospan.moments import Moments, sum_over_ranks_
-from isospan.subspaces._criteria import Method
-from isospan.subspaces._decoders import decoders_from_moments
-from isospan.subspaces._fitting import default_separation, solve_standardised, space_from_moments, target_scales
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace, Method, decoders_from_moments, solve_from_moments
+from isospan.subspaces._fitting import default_separation, standardised_bases, target_scales
 from isospan.subspaces._solve import checked_separation, needs_target_covariance
-from isospan.subspaces._space import Space
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -253,22 +250,23 @@ class SpaceObjective(KeepsPrecision):
         return task_loss + weight * guidance
 
     @torch.no_grad()
-    def solve(self, z: Tensor, y: Mapping[str, Tensor]) -> Space:
+    def solve(self, z: Tensor, y: Mapping[str, Tensor]) -> LatentSpace:
         """Solve bases and decoders from a reference set, which also replaces the running moments.
 
-        The bases are turned within their subspaces onto the previous ones, so coordinates keep their meaning. A
-        reference set that cannot be solved leaves the objective as it was. Of several processes, each passes its part.
+        The bases are rotated within their subspaces onto the previous ones, so coordinates keep their meaning. A
+        reference set that cannot be solved does not change the objective. Of several processes, each passes its shard.
 
         Returns:
-            The bases W, the decoders A and target directions V, of the standardised quantities.
+            The latent space of the reference set.
         """
         batch = self._joint(z, y)
         moments = self._make_moments(batch.shapes).update(z, batch.flat) if batch.whole is None else batch.whole
-        space = self._solved(moments)
+        W = self._solved(moments)
         self._allocate(batch.shapes)
         self.moments = moments
         self.in_block.zero_()
-        return self._take(space)
+        self._take(W)
+        return self.space
 
     @torch.no_grad()
     def end_epoch(self) -> None:
@@ -304,7 +302,7 @@ class SpaceObjective(KeepsPrecision):
                 f"There are no subspaces yet, after {int(self.step)} steps. Train until the first step of the schedule "
                 f"({self.schedule}), or call solve(z, y)."
             )
-        return space_from_moments(self.moments, shapes=self.shapes, **self._how_to_solve())
+        return solve_from_moments(self.moments, shapes=self.shapes, **self._how_to_solve())
 
     def get_extra_state(self) -> Tensor:
         """Shapes and re-solves as JSON bytes, so that a state_dict holds nothing but tensors."""
@@ -483,22 +481,16 @@ class SpaceObjective(KeepsPrecision):
             start, filled, count = stop, 0, count * factor + stop - start
         return pieces
 
-    def _take(self, space: Space) -> Space:
+    def _take(self, W: Mapping[str, Tensor]) -> None:
         """Make these the bases, with decoders from the running moments."""
-        self.solution.replace_bases(space.W)
+        self.solution.replace_bases(W)
         self._refit()
-        W, A = self.solution.W, self.solution.A
         if self.ranks.size > 1:  # unlike machines round differently
-            self.ranks.broadcast_([*W.values(), *A.values()])
+            self.ranks.broadcast_([*self.solution.W.values(), *self.solution.A.values()])
         self.resolve_steps.append(int(self.step))
-        return Space(
-            W={name: W_q.clone() for name, W_q in W.items()},
-            A={name: A_q.clone() for name, A_q in A.items()},
-            V=space.V,
-        )
 
-    def _solved(self, moments: Moments) -> Space:
-        return solve_standardised(moments, **self._how_to_solve())
+    def _solved(self, moments: Moments) -> dict[str, Tensor]:
+        return standardised_bases(moments, **self._how_to_solve())
 
     def _how_to_solve(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,6 @@ from isospan.errors import ShapeError
 from isospan.linalg import complete_rows, eigh, fix_signs, nested_frame, procrustes_rotation, top_left_singular
 from isospan.subspaces._by_shape import by_shape
 from isospan.subspaces._criteria import Criterion, whitener
-from isospan.subspaces._space import Space
 
 
 def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, Tensor]:
@@ -30,14 +29,13 @@ def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, T
     return W
 
 
-def oriented(W: Mapping[str, Tensor], previous: Space | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """Signs fixed, or each basis turned within its span onto the previous one."""
+def oriented(W: Mapping[str, Tensor], previous: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """Fix signs, or rotate each basis within its span onto the previous one."""
     if previous is None:
         return _split_like(fix_signs(torch.cat(list(W.values()))), W)
     check_named(W, previous, what="previous", against="the targets")
     some = next(iter(W.values()))
-    bases = previous.W if isinstance(previous, Space) else previous
-    bases = check_bases(bases, latent_dim=some.shape[1], device=some.device, what="previous")
+    bases = check_bases(previous, latent_dim=some.shape[1], device=some.device, what="previous")
     for name, W_q in W.items():
         if bases[name].shape != W_q.shape:
             raise ShapeError(

@@ -1,55 +1,141 @@
-"""The latent space of data that are known by their second moments."""
+"""Latent spaces of data, or of their second moments."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from isospan._core.checks import KEEP_FLOAT64, check_flag, check_named
+from isospan._core.checks import KEEP_FLOAT64, check_flag, check_latents, check_named, working_dtype
 from isospan.errors import DegenerateDataError
 from isospan.moments import Moments, check_moments, varies
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
 from isospan.subspaces._latent_space import LatentSpace
-from isospan.subspaces._solve import solve_from_moments
-from isospan.subspaces._space import Space
+from isospan.subspaces._solve import bases_from_moments, needs_target_covariance
+
+
+def solve_subspaces(
+    z: Tensor,
+    y: Mapping[str, Tensor],
+    k: int | Mapping[str, int] | None = None,
+    *,
+    method: Method = "regression",
+    orthogonal: bool = False,
+    separation: float | None = None,
+    previous: LatentSpace | Mapping[str, Tensor] | None = None,
+    ridge: float = 1e-3,
+) -> LatentSpace:
+    r"""Solve a subspace and a linear decoder for every quantity.
+
+    With the cross-covariance :math:`C = Z_c^\top Y_c` of latents and a quantity, and the coordinates
+    :math:`S_q = Z_c W_q^\top`, the k rows of W are
+
+    - ``"regression"``: the subspace from which the quantity is decoded best (reduced-rank regression).
+    - ``"covariance"``: the leading left singular vectors of C (partial least squares, PLSSVD without scaling). Latent
+      directions of large variance come first.
+    - ``"correlation"``: the subspace of the leading canonical correlations (regularised CCA). All independent
+      components of the quantity have the same weight.
+
+    Quantities are standardised before the solve, so the result does not depend on their units.
+
+    Args:
+        z: latents (B, D), B ≥ 2.
+        y: quantities {name: (B, ...)}; flattened to (B, P).
+        k: subspace dimension, one for all or {name: k}; by default 32. At most min(D, P), for P entries of the
+            quantity: a larger k is reduced, with a :class:`~isospan.errors.NumericalWarning`; the default silently.
+        method: what the subspace maximises.
+        orthogonal: make the subspaces of different quantities mutually orthogonal (a partition). They are solved
+            jointly: the sum of their explained variances is maximised, whatever the order of names.
+        separation: with ``orthogonal=True`` and ``"regression"``, this times the excess leakage is subtracted from the
+            explained variance. It keeps a subspace from holding what belongs to other quantities. By default 1 where
+            it applies, else 0.
+        previous: a :class:`LatentSpace` or bases {name: (k, D)}. Every new basis is rotated within its subspace onto
+            the previous one (Procrustes), so coordinates keep their meaning between solves.
+        ridge: relative to the mean variance. ``"regression"`` adds it to the latent covariance, ``"correlation"`` to
+            both covariances, and the decoders to the covariance of the coordinates.
+
+    Returns:
+        The latent space, in the dtype of z (float32 for half precision), without gradient. All is solved in float64
+        from :class:`isospan.moments.Moments`. Only the products of z with y have the precision of the result: pass
+        float64 latents, or use :func:`solve_from_moments`, to have them in float64.
+
+    Raises:
+        DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
+        DimensionError: k < 1, or a sum of k above D with ``orthogonal=True``.
+        NameMismatchError: k or previous name other quantities than y.
+        ShapeError: z is no matrix (B, D), or a quantity has another number of samples.
+        NonFiniteError: z or a quantity contains NaN or infinity, or is so large that its square would be.
+        DtypeError: z or a quantity is not floating point.
+        DeviceMismatchError: a quantity is on another device than z.
+        OptionError: an unknown method, a ridge below 0, or a separation without an orthogonal regression.
+
+    Warns:
+        NumericalWarning: k was reduced, or C has lower rank than k; the basis is then completed to k rows.
+
+    Source: Izenman 1975 (reduced-rank regression); Wold 1975 and Bookstein 1994 (PLSSVD); Vinod 1976 (ridge CCA).
+
+    Example:
+        >>> import torch
+        >>> z = torch.randn(200, 6)
+        >>> solve_subspaces(z, {"a": z[:, :2] ** 3, "b": z[:, 2:5].sum(1)}, k={"a": 2, "b": 1})
+        LatentSpace(latent_dim=6, k={'a': 2, 'b': 1}, shapes={'a': (2,), 'b': ()})
+    """
+    z = check_latents(z, finite=False)
+    if separation is None:
+        separation = default_separation(method, orthogonal, len(y))
+    moments = Moments.of(
+        z, y, target_covariance=needs_target_covariance(method, separation), precision=working_dtype(z)
+    )
+    space = solve_from_moments(
+        moments,
+        k,
+        shapes={name: tuple(y[name].shape[1:]) for name in moments.names},
+        method=method,
+        orthogonal=orthogonal,
+        separation=separation,
+        previous=previous,
+        ridge=ridge,
+    )
+    return space.to(dtype=working_dtype(z))
 
 
 @torch.no_grad()
-def space_from_moments(
+def solve_from_moments(
     moments: Moments,
-    k: int | Mapping[str, int],
+    k: int | Mapping[str, int] | None = None,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     method: Method = "regression",
     orthogonal: bool = False,
     separation: float | None = None,
-    previous: Mapping[str, Tensor] | None = None,
+    previous: LatentSpace | Mapping[str, Tensor] | None = None,
     ridge: float = 1e-3,
 ) -> LatentSpace:
-    """Return the latent space of the data that the moments have seen, which need not have fitted in memory.
+    """Return the :func:`solve_subspaces` of the data that the moments have seen, in float64.
 
-    Quantities are standardised for the solve, so that no unit dominates; the decoders give them in their units.
+    One batch, a stream, or the moments of several processes merged give the same answer. The data need not fit in
+    memory.
 
     Args:
-        moments: of latents and quantities; with ``target_covariance=True`` where :func:`needs_target_covariance`.
-        k: subspace dimension, one for all or {name: k}.
+        moments: of latents and quantities. ``method="correlation"``, and a separation above 0, need
+            ``target_covariance=True``.
+        k: subspace dimension, one for all or {name: k}; by default 32.
         shapes: shape of one target of each quantity; (P,) by default.
-        method: what the bases maximise; see :func:`solve_subspaces`.
-        orthogonal: make the subspaces mutually orthogonal.
-        separation: as in :class:`SpaceObjective`, where it is explained; by default :func:`default_separation`.
-        previous: bases onto which the new ones are turned.
-        ridge: of solver and decoders.
+        method: as in :func:`solve_subspaces`.
+        orthogonal: as in :func:`solve_subspaces`.
+        separation: as in :func:`solve_subspaces`.
+        previous: as in :func:`solve_subspaces`.
+        ridge: as in :func:`solve_subspaces`.
 
     Raises:
-        DegenerateDataError, DimensionError, NameMismatchError, OptionError: as in :func:`solve_from_moments`.
+        DegenerateDataError, DimensionError, NameMismatchError, OptionError: as in :func:`solve_subspaces`.
         ShapeError: a shape is none, or has another number of entries than the quantity.
 
     Example:
         >>> import torch
         >>> z = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
         >>> batches = ((part, {"heat": 3 * part[:, 0] + 20}) for part in z.split(50))
-        >>> space = space_from_moments(Moments.of_batches(batches), k=1, shapes={"heat": ()}, ridge=0.0)
+        >>> space = solve_from_moments(Moments.of_batches(batches), k=1, shapes={"heat": ()}, ridge=0.0)
         >>> torch.allclose(space.decode(z)["heat"], 3 * z[:, 0] + 20, atol=1e-5)
         True
     """
@@ -57,11 +143,9 @@ def space_from_moments(
     check_flag(orthogonal, what="orthogonal")
     if shapes is not None:
         check_named(moments.names, shapes, what="shapes", against="the moments")
-    if separation is None:
-        separation = default_separation(method, orthogonal, len(moments.names))
-    W = solve_standardised(
+    W = standardised_bases(
         moments, k, method=method, orthogonal=orthogonal, separation=separation, previous=previous, ridge=ridge
-    ).W
+    )
     scale, mean = target_scales(moments), moments.y_mean
     return LatentSpace(
         W=W,
@@ -73,24 +157,26 @@ def space_from_moments(
     )
 
 
-def solve_standardised(
+def standardised_bases(
     moments: Moments,
-    k: int | Mapping[str, int],
+    k: int | Mapping[str, int] | None,
     *,
     method: Method,
     orthogonal: bool,
-    separation: float,
-    previous: Mapping[str, Tensor] | None,
+    separation: float | None,
+    previous: LatentSpace | Mapping[str, Tensor] | None,
     ridge: float,
-) -> Space:
-    """Return the bases, decoders and directions of the standardised quantities."""
-    return solve_from_moments(
+) -> dict[str, Tensor]:
+    """Return the bases {name: (k, D)} of the standardised quantities."""
+    if separation is None:
+        separation = default_separation(method, orthogonal, len(moments.names))
+    return bases_from_moments(
         moments.scaled({name: 1 / scale for name, scale in target_scales(moments).items()}),
         k,
         method=method,
         orthogonal=orthogonal,
         separation=separation,
-        previous=previous,
+        previous=previous.W if isinstance(previous, LatentSpace) else previous,
         ridge=ridge,
     )
 

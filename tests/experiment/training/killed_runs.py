@@ -20,8 +20,9 @@ import isospan._core.tensor_files
 from isospan._core.randomness import seeded
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.training import fit
-from isospan.guided import ExponentialSchedule, SpaceObjective, pool
+from isospan.guided import ExponentialSchedule, SpaceObjective
 from isospan.integrations import Checkpoints, load_tree, save_tree
+from isospan.quantities import pool
 
 torch.set_num_threads(1)
 torch.optim.Adam([nn.Parameter(torch.zeros(1))])  # imports what takes seconds, before there are children

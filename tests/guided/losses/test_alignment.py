@@ -10,7 +10,7 @@ from isospan.errors import (
     NameMismatchError,
     ShapeError,
 )
-from isospan.guided import alignment_loss
+from isospan.guided.losses import alignment_loss
 
 
 def naive(Z, W, A, Y):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isospan.errors import NameMismatchError, OptionError
-from isospan.guided import alignment_loss, combined_loss, disentanglement_loss, isotropy_loss, stability_loss
+from isospan.guided.losses import alignment_loss, combined_loss, disentanglement_loss, isotropy_loss, stability_loss
 
 TERMS = ("alignment", "disentanglement", "isotropy", "stability")
 

@@ -3,14 +3,9 @@
 import pytest
 import torch
 
+from isospan.compat.spacelearn.loss import disentanglement_loss_original
 from isospan.errors import DegenerateDataError
-from isospan.guided import (
-    alignment_loss,
-    combined_loss,
-    disentanglement_loss,
-    disentanglement_loss_original,
-    isotropy_loss,
-)
+from isospan.guided.losses import alignment_loss, combined_loss, disentanglement_loss, isotropy_loss
 
 ALL = {"alignment": 1.0, "disentanglement": 0.7, "isotropy": 0.4}
 LOSSES = {

@@ -5,8 +5,9 @@ from itertools import combinations
 import pytest
 import torch
 
+from isospan.compat.spacelearn.loss import disentanglement_loss_original
 from isospan.errors import DegenerateDataError
-from isospan.guided import disentanglement_loss, disentanglement_loss_original
+from isospan.guided.losses import disentanglement_loss
 
 
 def correlations(Z, W):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isospan.errors import OptionError
-from isospan.guided import isotropy_loss
+from isospan.guided.losses import isotropy_loss
 
 
 def free_singular_values(Z, W):

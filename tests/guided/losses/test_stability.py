@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isospan.errors import DegenerateDataError, DtypeError, NameMismatchError, OptionError, ShapeError
-from isospan.guided import stability_loss
+from isospan.guided.losses import stability_loss
 from isospan.linalg import principal_angles
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from isospan import quantities, sizing
-from isospan import subspaces as solvers
+from isospan import subspaces as ours
+from isospan.compat.spacelearn import _solve
 
 T = TypeVar("T")
 
@@ -35,10 +36,10 @@ def renamed(function: Callable[..., T], **names: str) -> Callable[..., T]:
 
 
 principal_directions: Callable[..., dict[str, tuple[Tensor, Tensor]]] = renamed(
-    solvers.principal_directions, targets="pooled_targets"
+    _solve.principal_directions, targets="pooled_targets"
 )
-subspaces: Callable[..., dict[str, Tensor]] = renamed(solvers.subspaces, targets="pooled_global")
-fit_decoders: Callable[..., dict[str, Tensor]] = renamed(solvers.fit_decoders, targets="pooled_global")
+subspaces: Callable[..., dict[str, Tensor]] = renamed(_solve.subspaces, targets="pooled_global")
+fit_decoders: Callable[..., dict[str, Tensor]] = renamed(ours.fit_decoders, targets="pooled_global")
 k_per_q: Callable[..., int | dict[str, int]] = renamed(sizing.k_per_q, pooled="pooled_global")
 optimal_bins: Callable[..., int | dict[str, int]] = renamed(sizing.optimal_bins, targets="pooled_targets_coarse")
 pool: Callable[..., Tensor] = renamed(quantities.pool, x="chunks", n="n_bins")

@@ -2,7 +2,7 @@
 
 from isospan.guided.losses._alignment import alignment_loss
 from isospan.guided.losses._combined import combined_loss
-from isospan.guided.losses._disentanglement import disentanglement_loss, disentanglement_loss_original
+from isospan.guided.losses._disentanglement import disentanglement_loss
 from isospan.guided.losses._isotropy import isotropy_loss
 from isospan.guided.losses._stability import stability_loss
 
@@ -10,7 +10,6 @@ __all__ = [
     "alignment_loss",
     "combined_loss",
     "disentanglement_loss",
-    "disentanglement_loss_original",
     "isotropy_loss",
     "stability_loss",
 ]

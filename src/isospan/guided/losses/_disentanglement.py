@@ -63,27 +63,6 @@ def disentanglement_loss(Z: Tensor, W: Mapping[str, Tensor], *, unbiased: bool =
         return with_gradient(partial(squared_correlation, sizes(W), unbiased), Zc @ stacked(W).mT, traceable=True)
 
 
-def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
-    r"""Return the mean over pairs of quantities of the mean squared correlation of their coordinates.
-
-    .. math:: L = \operatorname{mean}_{i<j} \frac{\|C_{ij}\|_F^2}{k_i k_j}
-
-    The older form of :func:`disentanglement_loss`, with the same correlation matrices C.
-
-    Example:
-        >>> import torch
-        >>> z, e = torch.randn(500, 4), torch.eye(4)
-        >>> disentanglement_loss_original(z, {"a": e[:1]})
-        tensor(0.)
-    """
-    Z = checked_latents(Z)
-    with full_precision(Z):
-        Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
-        kernel = partial(_weighted_correlation, sizes(W), _by_both)
-        S = Zc @ stacked(W).mT
-        return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S, traceable=True)
-
-
 def squared_correlation(
     k: Sequence[int], unbiased: bool, needed: Sequence[bool], S: Tensor, *, whole: tuple[int, Tensor] | None = None
 ) -> tuple[Tensor, Gradients]:
@@ -93,10 +72,10 @@ def squared_correlation(
     """
     B, M = whole or (len(S), S.mT @ S)
     if not unbiased:
-        return _weighted_correlation(k, _by_first, needed, S, B, M)
+        return weighted_correlation(k, _by_first, needed, S, B, M)
     if B < 3:
         raise DegenerateDataError(f"Unbiased disentanglement needs at least 3 samples, got {B}. Pass a larger batch.")
-    value, (gradient,) = _weighted_correlation(k, _by_smaller, needed, S, B, M)
+    value, (gradient,) = weighted_correlation(k, _by_smaller, needed, S, B, M)
     chance = [max(k_i, k_j) / (B - 1) for i, k_i in enumerate(k) for k_j in k[i + 1 :]]
     stretch = (B - 1) / (B - 2)
     to_pearson = stretch * (B / (B - 1)) ** 2
@@ -104,7 +83,7 @@ def squared_correlation(
     return value * to_pearson - offset, (None if gradient is None else gradient * to_pearson,)
 
 
-def _weighted_correlation(
+def weighted_correlation(
     k: Sequence[int], weight: Weight, needed: Sequence[bool], S: Tensor, B: int, M: Tensor
 ) -> tuple[Tensor, Gradients]:
     r"""Mean over pairs of blocks i < j of weight(k_i, k_j) Σ C_ab².
@@ -136,10 +115,6 @@ def _pair_weights(S: Tensor, k: Sequence[int], weight: Weight) -> Tensor:
 
 def _by_first(k_i: int, k_j: int) -> float:
     return 1 / k_i
-
-
-def _by_both(k_i: int, k_j: int) -> float:
-    return 1 / (k_i * k_j)
 
 
 def _by_smaller(k_i: int, k_j: int) -> float:

@@ -6,8 +6,8 @@ from dataclasses import FrozenInstanceError
 import pytest
 import torch
 
+from isospan.compat.spacelearn._space import Space
 from isospan.errors import NameMismatchError
-from isospan.guided import Space
 
 
 @pytest.fixture
