@@ -13,9 +13,8 @@ from isospan._core.checks import check_choice
 from isospan.models._regular.blocks import IsotypicBlocks
 from isospan.models._regular.linear import RegularLinear, element_places, quotients
 from isospan.nn._base.activations import check_elementwise
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, ordered
 from isospan.nn._base.inputs import check_features
-from isospan.nn._base.linear_function import reordered
 from isospan.representations import Representation
 
 Kernel = Literal["auto", "dense", "isotypic"]
@@ -48,10 +47,8 @@ class RegularNetwork(Constants):
         >>> assert_equivariant(network, regular, 2 * regular)
     """
 
-    places_in: Tensor | None
-    places_in_back: Tensor | None
-    places_out: Tensor | None
-    places_out_back: Tensor | None
+    order_in: Tensor | None
+    order_out: Tensor | None
 
     def __init__(
         self,
@@ -66,10 +63,8 @@ class RegularNetwork(Constants):
         check_choice(kernel, ("auto", "dense", "isotypic"), what="kernel")
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
-        for name, rep in (("in", self.rep_in), ("out", self.rep_out)):
-            places = element_places(rep).ravel()
-            self.register_order(f"places_{name}", places)
-            self.register_order(f"places_{name}_back", np.argsort(places))
+        self.register_order("order_in", element_places(self.rep_in).ravel())
+        self.register_order("order_out", np.argsort(element_places(self.rep_out), axis=None))
         regular = self.rep_in.group.regular_representation
         self.is_dense = [kernel == "dense" or (kernel == "auto" and _is_dense(layer, regular)) for layer in self._chain]
         for number, layer in enumerate(self._chain):
@@ -99,12 +94,12 @@ class RegularNetwork(Constants):
         yield self._chain[-1]
 
     def _by_layers(self, x: Tensor) -> Tensor:
-        h = reordered(x.mT, self.places_in, self.places_in_back)
+        h = ordered(x.mT, self.order_in, dim=0)
         *first, last = range(len(self._chain))
         for number in first:
             h = self._activated(self._convolved(number, h)).view(self._chain[number].rep_out.size, x.shape[0])
         y = self._convolved(last, h).view(self.rep_out.size, x.shape[0])
-        return reordered(y, self.places_out_back, self.places_out).mT
+        return ordered(y, self.order_out, dim=0).mT
 
     def _convolved(self, number: int, h: Tensor) -> Tensor:
         """The affine map of a layer of h (|G| m_in, B), elements before copies; (|G|, m_out B) or (|G| m_out, B).

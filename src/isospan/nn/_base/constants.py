@@ -1,6 +1,6 @@
 """Constants of a module: buffers in its precision, exact in every one."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Self
 from weakref import WeakValueDictionary
 
@@ -22,6 +22,16 @@ def place(module: torch.nn.Module, device: Device, dtype: torch.dtype | None) ->
     """Move a module that was just made to the device and the precision that were asked for, where any was."""
     if device is not None or dtype is not None:
         module.to(device=device, dtype=dtype)
+
+
+def ordered(x: Tensor, order: Tensor | None, *, dim: int) -> Tensor:
+    """The entries of x along ``dim`` in another order; None for the same."""
+    return x if order is None else x.index_select(dim, order)
+
+
+def joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
+    """The parts one after another; a single one as it is, without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 class Constants(torch.nn.Module):

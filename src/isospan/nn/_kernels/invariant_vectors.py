@@ -4,8 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants
-from isospan.nn._base.linear_function import joined
+from isospan.nn._base.constants import Constants, joined
 from isospan.representations import Representation
 from isospan.representations.blocks import Block
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, basis_key
+from isospan.nn._base.constants import Constants, basis_key, joined, ordered
 from isospan.nn._base.cost import MOVE
-from isospan.nn._base.linear_function import joined, picked, reordered
 from isospan.nn._kernels.kernel import Kernel, Product, Shape
 from isospan.representations import Representation
 from isospan.representations.division_algebras import left_multiplication
@@ -74,7 +73,7 @@ class IsotypicPieces(Constants):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the pieces (d, m, B, T), in the order of ``rep.isotypic``."""
         samples, _, length = x.shape
-        h = reordered(x.transpose(0, 1), self.order, self.order_back)
+        h = ordered(x.transpose(0, 1), self.order, dim=0)
         parts = h.split([n * c for n, c in self._sizes])
         z = [
             self._basis(number, x).mT @ part.reshape(n, c * samples * length)
@@ -95,7 +94,7 @@ class IsotypicPieces(Constants):
                 parts[r.block].append(part.reshape(r.stop - r.start, columns))
         h = [self._basis(number, part[0]) @ torch.cat(part) for number, part in enumerate(parts)]
         h = joined([part.view(n * c, samples, length) for part, (n, c) in zip(h, self._sizes, strict=True)], dim=0)
-        return reordered(h, self.order_back, self.order).transpose(0, 1).contiguous()
+        return ordered(h, self.order_back, dim=0).transpose(0, 1).contiguous()
 
     def _basis(self, number: int, like: Tensor) -> Tensor:
         return getattr(self, f"basis_{number}").to(like.dtype)
@@ -206,7 +205,7 @@ class Isotypic(Kernel):
 
     def _weights(self, coefficients: Tensor) -> list[Tensor]:
         """Maps (..., s m_out, s m_in) of every irrep."""
-        parts = picked(coefficients, self.order).split([prod(shared.shape) for shared in self._shared], dim=-1)
+        parts = ordered(coefficients, self.order, dim=-1).split([prod(shared.shape) for shared in self._shared], dim=-1)
         return [_weight(part, shared) for part, shared in zip(parts, self._shared, strict=True)]
 
 
