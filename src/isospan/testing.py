@@ -173,10 +173,10 @@ def _value(f: Map, xs: Sequence[Tensor], rep_out: Representation | None, dim: in
 
 @contextmanager
 def _buffers_kept(f: Map) -> Iterator[None]:
-    """Give a module the buffers back that it had, and these their values, behind autograd, which may have saved them.
+    """Restore the buffers of a module, and their values, when the block ends.
 
-    A buffer outside the state that the module has replaced is what it makes of its parameters: a frozen weight, which
-    would be out of date.
+    Values are written through ``.data``, since autograd may have saved the buffers for a gradient. A buffer outside the
+    state that the module has replaced is not restored: the module computes it from its parameters.
     """
     modules = f.modules() if isinstance(f, torch.nn.Module) else ()
     before = [(m, name, buffer, _cloned(buffer)) for m in modules for name, buffer in m._buffers.items()]

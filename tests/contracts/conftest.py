@@ -116,10 +116,9 @@ def finite(group: str) -> bool:
 
 LAYERS = {
     "Linear": Entry(nn.Linear, lambda rep: nn.Linear(rep, rep)),
-    # wide layers of irreps are computed irrep by irrep
-    "WideLinear": Entry(
+    "IsotypicLinear": Entry(
         nn.Linear,
-        lambda rep: nn.Linear(40 * rep, 40 * rep),
+        lambda rep: nn.Linear(4 * rep, 4 * rep, kernel="isotypic"),
         has=lambda group, basis: group in ("D6", "Q8", "SO3") and basis == "turned",
     ),
     "Conv1d": Entry(
@@ -128,10 +127,9 @@ LAYERS = {
         shape=SERIES,
         any_batch=False,
     ),
-    # channels of many irreps are convolved in groups by many taps
-    "LongConv1d": Entry(
+    "IsotypicConv1d": Entry(
         nn.Conv1d,
-        lambda rep: nn.Conv1d(6 * rep, 6 * rep, 9, padding=4),
+        lambda rep: nn.Conv1d(6 * rep, 6 * rep, 9, padding=4, kernel="isotypic"),
         shape=SERIES,
         any_batch=False,
         has=lambda group, basis: group == "A4" or (group, basis) == ("D6", "permuted"),
@@ -181,7 +179,7 @@ LAYERS = {
         has=lambda group, basis: basis == "turned",
     ),
     "PositionalEncoding": Entry(nn.PositionalEncoding, shape=TOKENS),
-    "OverTime": Entry(nn.OverTime, lambda rep: nn.OverTime(nn.NormActivation(rep)), shape=SERIES),
+    "TimeDistributed": Entry(nn.TimeDistributed, lambda rep: nn.TimeDistributed(nn.NormActivation(rep)), shape=SERIES),
     "FiLM": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), second=lambda layer: layer.rep_cond),
     "FiLMOverTime": Entry(nn.FiLM, lambda rep: nn.FiLM(rep, rep), shape=SERIES, second=lambda layer: layer.rep_cond),
     "EMLP": Entry(models.EMLP, lambda rep: models.EMLP(rep, rep, hidden_units=(24, 24)), exports=finite),

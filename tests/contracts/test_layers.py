@@ -16,10 +16,9 @@ from isospan.models._regular.blocks import IsotypicBlocks
 from isospan.nn import ChangeOfBasis
 from isospan.nn._base.cached_weight import Freezable
 from isospan.nn._base.constants import IN_USE
-from isospan.nn._kernels.dense import EquivariantMaps, SpectralMaps
-from isospan.nn._kernels.grouped import GroupedMaps
+from isospan.nn._kernels.dense import Dense, SpectralMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
-from isospan.nn._kernels.isotypic import IsotypicMaps, IsotypicPieces
+from isospan.nn._kernels.isotypic import Isotypic, IsotypicPieces
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.nn._linear import DenseMap
 from isospan.representations import Representation
@@ -29,11 +28,11 @@ from .conftest import CASES, EXPORTED, LAYERS, ONE_BASIS, axis
 
 SHARED = (
     ChangeOfBasis,
-    EquivariantMaps,
-    GroupedMaps,
+    Dense,
+    nn.EquivariantMaps,
     InvariantVectors,
     IsotypicBlocks,
-    IsotypicMaps,
+    Isotypic,
     IsotypicPieces,
     PermutedMaps,
     SpectralMaps,
@@ -342,3 +341,36 @@ def test_every_public_layer_and_model_is_in_the_battery():
 @pytest.mark.parametrize("package", [nn, models], ids=["nn", "models"])
 def test_packages_show_their_api_and_nothing_else(package):
     assert [name for name in dir(package) if not name.startswith("_")] == sorted(package.__all__)
+
+
+REGULAR = DihedralGroup(3).regular_representation
+ARGUMENTS = {
+    "Linear": (REGULAR, REGULAR),
+    "Conv1d": (REGULAR, REGULAR, 3),
+    "ConvTranspose1d": (REGULAR, REGULAR, 3),
+    "EquivariantMaps": (REGULAR, REGULAR),
+    "MultiheadAttention": (2 * REGULAR, 2),
+    "Pointwise": (REGULAR, "PReLU"),
+    "FiLM": (REGULAR, REGULAR),
+    "EMLP": (REGULAR, REGULAR, (12,)),
+    "IMLP": (REGULAR, 3, (12,)),
+    "TemporalCNN": (REGULAR, REGULAR, (6,)),
+    "TransformerEncoderLayer": (2 * REGULAR, 2),
+    "TransformerEncoder": (REGULAR, REGULAR, 12, 2, 1),
+    "UNet1d": (REGULAR, REGULAR, None, (6,)),
+}
+MADE_OF_REPRESENTATIONS = sorted({*nn.__all__, *models.__all__} - {"DenseMap", "TimeDistributed"})
+
+
+@pytest.mark.parametrize("name", MADE_OF_REPRESENTATIONS)
+def test_constructors_take_a_device_and_a_precision(name):
+    make, arguments = getattr(nn, name, None) or getattr(models, name), ARGUMENTS.get(name, (2 * REGULAR,))
+    double, empty = make(*arguments, dtype=torch.float64), make(*arguments, device="meta")
+    tensors = [*double.parameters(), *double.buffers()]
+    assert tensors
+    assert {t.dtype for t in tensors if t.is_floating_point()} <= {torch.float64}
+    assert {t.device.type for t in [*empty.parameters(), *empty.buffers()]} == {"meta"}
+    with default_dtype(torch.float64):
+        exact = make(*arguments)
+    for ours, theirs in zip(double.buffers(), exact.buffers(), strict=True):
+        same(ours, theirs)

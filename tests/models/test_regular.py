@@ -6,7 +6,6 @@ import torch
 
 from isospan.errors import EquivarianceError, FrozenError, RepresentationError, ShapeError
 from isospan.groups import AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.models._regular import network as regular_network
 from isospan.models._regular.linear import RegularLinear
 from isospan.models._regular.network import RegularNetwork
 from isospan.representations import conjugate_by
@@ -28,22 +27,15 @@ def regular(request):
     return GROUPS[request.param].regular_representation
 
 
-# for a network that is narrow, and for a wide one whose layers are all blocks, blocks and dense, or all dense
-WAYS = {"narrow": (10**6, 0), "blocks": (0, -(10**6)), "mixed": (0, 0), "dense": (0, 10**6)}
-
-
-@pytest.fixture(params=WAYS)
-def way(request, monkeypatch):
-    wide, moves = WAYS[request.param]
-    monkeypatch.setattr(regular_network, "WIDE", wide)
-    monkeypatch.setattr(regular_network, "MOVES", moves)
+@pytest.fixture(params=["dense", "isotypic"])
+def kernel(request):
     return request.param
 
 
 @pytest.fixture
-def network(way, regular):
+def network(kernel, regular):
     reps = [2 * regular, 3 * regular, 4 * regular, regular]
-    return RegularNetwork(reps, torch.nn.Tanh()).double()
+    return RegularNetwork(reps, torch.nn.Tanh(), kernel=kernel).double()
 
 
 def one_after_the_other(network, x):
@@ -64,23 +56,28 @@ def test_equals_its_layers(network):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
 
 
-def test_without_bias(way, regular):
-    network = RegularNetwork([regular, 2 * regular, 3 * regular], torch.nn.Tanh(), bias=False).double()
+def test_without_bias(kernel, regular):
+    network = RegularNetwork([regular, 2 * regular, 3 * regular], torch.nn.Tanh(), bias=False, kernel=kernel).double()
     x = torch.randn(5, regular.size, dtype=torch.float64)
     torch.testing.assert_close(network(x), one_after_the_other(network, x), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("way", ["mixed"], indirect=True)
-def test_layers_of_few_copies_multiply_dense_weights(network):
-    """From 2 to 3 and from 3 to 4 copies there are blocks, and to one copy the dense weight."""
-    names = {name for name, _ in network.named_buffers(recurse=False) if name.startswith("weight")}
-    assert names == {"weight_2"}
+def test_layers_of_few_copies_multiply_dense_weights(regular):
+    """Hidden layers are wide enough for blocks, and those to and from one copy are not."""
+    if regular.size == 1:
+        return  # blocks of the trivial group are dense weights
+    hidden = -(-1000 // regular.size) * regular
+    network = RegularNetwork([regular, hidden, hidden, regular], torch.nn.Tanh()).double()
+    assert network.is_dense == [True, False, True]
+    x = torch.randn(3, regular.size, dtype=torch.float64)
+    # float64 rounding of sums of a thousand terms
+    torch.testing.assert_close(network(x), one_after_the_other(network, x), rtol=0, atol=1e-12)
 
 
-def test_any_order_of_coordinates(way, regular):
+def test_any_order_of_coordinates(kernel, regular):
     rng = np.random.default_rng(0)
     ends = [conjugate_by(m * regular, np.eye(m * regular.size)[rng.permutation(m * regular.size)]) for m in (2, 3)]
-    network = RegularNetwork([ends[0], 4 * regular, ends[1]], torch.nn.Tanh()).double()
+    network = RegularNetwork([ends[0], 4 * regular, ends[1]], torch.nn.Tanh(), kernel=kernel).double()
     x = torch.randn(5, network.rep_in.size, dtype=torch.float64, requires_grad=True)
     y, expected = network(x), one_after_the_other(network, x)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-13)
@@ -151,8 +148,21 @@ def test_layers_are_determined_by_their_state_and_hold_nothing_else(regular):
 
 def test_wide_networks_are_computed_in_blocks():
     regular = DihedralGroup(4).regular_representation
-    assert RegularNetwork([regular, 64 * regular, 40 * regular], torch.relu).is_wide
-    assert not RegularNetwork([regular, 16 * regular, 64 * regular, regular], torch.relu).is_wide
+    assert not any(RegularNetwork([64 * regular, 64 * regular, 40 * regular], torch.relu).is_dense)
+    assert all(RegularNetwork([regular, 16 * regular, 64 * regular, regular], torch.relu).is_dense)
+
+
+def test_evaluation_without_gradients_caches_dense_weights(network):
+    x = torch.randn(4, network.rep_in.size, dtype=torch.float64)
+    expected = network(x)
+    network.eval()
+    for _ in range(2):
+        with torch.no_grad():
+            torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-13)
+        assert all((layer._cached is not None) == all(network.is_dense) for layer in network.layers)
+        with torch.no_grad():
+            network.layers[1].coefficients.mul_(2)
+        expected = one_after_the_other(network, x).detach()
 
 
 def test_an_empty_batch(network):

@@ -73,9 +73,9 @@ def plain_level(level, x, c):
             context = torch.cat([c, block.film.invariants(c)[:, block.film._linear :]], dim=1)
             scale, shift = linear(context, modulation.weight, modulation.bias).unsqueeze(-1).chunk(2, dim=1)
             h = (1 + scale) * h + shift
-        around = block.around
+        residual = block.residual
         x = plain_block(block.second, h) + (
-            x if isinstance(around, torch.nn.Identity) else conv1d(x, around.weight, around.bias)
+            x if isinstance(residual, torch.nn.Identity) else conv1d(x, residual.weight, residual.bias)
         )
     return x
 
@@ -89,7 +89,7 @@ def test_it_is_the_plain_network_of_its_weights(conditioned, T):
     given = (data(3, 4), torch.arange(3)) if conditioned else ()
     c = torch.cat([model.condition.vector(given[0]), model.condition.step(given[1])], dim=1) if conditioned else None
     beside = plain_level(model.down[0], x, c)
-    shorten, lengthen = model.shorten[0], model.lengthen[0]
+    shorten, lengthen = model.downsample[0], model.upsample[0]
     h = plain_level(model.middle, conv1d(beside, shorten.weight, shorten.bias, stride=2, padding=1), c)
     h = conv_transpose1d(h, lengthen.weight, lengthen.bias, stride=2, padding=1)[..., :T]
     h = plain_block(model.last, plain_level(model.up[0], torch.cat([h, beside], dim=1), c))

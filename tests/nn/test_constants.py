@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from isospan.groups import CyclicGroup, FiniteGroup, QuaternionGroup
-from isospan.nn import ChangeOfBasis, Conv1d, EquivariantMaps, Linear
+from isospan.nn import ChangeOfBasis, Conv1d, Linear
 from isospan.nn._base.constants import Constants
-from isospan.nn._kernels.grouped import GroupedMaps
-from isospan.nn._kernels.isotypic import IsotypicMaps
+from isospan.nn._kernels.choice import KERNELS
 from isospan.representations import Representation, directsum
 
 from .conftest import turned
@@ -20,7 +19,7 @@ GIVEN = Representation(IRREP.group, list(IRREP.generators), name="given")
 """The same matrices, decomposed: in another basis than the irrep itself."""
 
 
-@pytest.mark.parametrize("kind", [EquivariantMaps, GroupedMaps, IsotypicMaps])
+@pytest.mark.parametrize("kind", KERNELS.values())
 def test_equal_representations_may_have_two_bases(kind):
     point = IRREP.group.trivial_representation
     first, second = GIVEN + point + IRREP, IRREP + point + GIVEN
@@ -28,8 +27,8 @@ def test_equal_representations_may_have_two_bases(kind):
     assert not np.allclose(first.change_of_basis, second.change_of_basis)
     for pair in [(first, second), (second, first), (first, first)]:
         maps = kind(*pair).double()
-        taps = torch.randn(3, maps.dimension, dtype=torch.float64)
-        torch.testing.assert_close(maps(taps), maps.basis.synthesize(taps), rtol=0, atol=1e-13)
+        coefficients = torch.randn(3, maps.dimension, dtype=torch.float64)
+        torch.testing.assert_close(maps.expand(coefficients), maps.basis.synthesize(coefficients), rtol=0, atol=1e-13)
 
 
 def test_one_name_and_equal_matrices_in_two_bases_share_nothing():
@@ -38,7 +37,7 @@ def test_one_name_and_equal_matrices_in_two_bases_share_nothing():
     held = Linear(first, first)
     layer = Linear(second, second).double()
     state, weight = layer.state_dict(), layer.weight
-    torch.testing.assert_close(weight, layer.maps.basis.synthesize(layer.coefficients), rtol=0, atol=1e-13)
+    torch.testing.assert_close(weight, layer.kernel.basis.synthesize(layer.coefficients), rtol=0, atol=1e-13)
     del held, layer
     gc.collect()
     alone = Linear(second, second).double()

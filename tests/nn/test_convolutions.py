@@ -7,8 +7,9 @@ import torch
 from isospan.errors import OptionError, RepresentationError, ShapeError
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.nn import Conv1d, ConvTranspose1d
-from isospan.nn._kernels import grouped, isotypic
-from isospan.nn._kernels.grouped import GroupedMaps
+from isospan.nn._kernels.choice import KERNELS
+from isospan.nn._kernels.dense import Dense
+from isospan.nn._kernels.isotypic import Isotypic
 from isospan.representations import conjugate_by, directsum
 from isospan.testing import assert_equivariant
 
@@ -20,64 +21,57 @@ EVEN = [(4, 1, 1), (2, 1, 3), (4, 2, 1)]
 MODES = ["zeros", "reflect", "replicate", "circular"]
 
 
-@pytest.fixture(params=["dense", "by irrep", "in groups"])
-def way(request, monkeypatch):
-    """All ways to compute a convolution, whatever the sizes; transposed ones know two."""
-    monkeypatch.setattr(isotypic, "WIDE", 1 if request.param == "by irrep" else 10**9)
-    monkeypatch.setattr(isotypic, "FEW", 10**9)
-    monkeypatch.setattr(grouped, "CHANNELS", 1)
-    monkeypatch.setattr(grouped, "FEW", 10**9 if request.param == "in groups" else 0)
+@pytest.fixture(params=KERNELS)
+def kernel(request):
+    """The name of a kernel."""
     return request.param
 
 
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
-def test_every_tap_commutes_with_the_generators(make, reps):
+def test_every_kernel_position_commutes_with_the_generators(make, reps):
     layer = make(*reps, kernel_size=3).double()
     weight = layer.weight.detach()
-    taps = weight.movedim(-1, 0) if make is Conv1d else weight.permute(2, 1, 0)
-    taps, rng = taps.numpy(), np.random.default_rng(0)
+    maps = weight.movedim(-1, 0) if make is Conv1d else weight.permute(2, 1, 0)
+    maps, rng = maps.numpy(), np.random.default_rng(0)
     for g in [*reps[0].group.generators, reps[0].group.sample(generator=rng)]:
-        np.testing.assert_allclose(taps @ reps[0](g), reps[1](g) @ taps, atol=1e-10)
+        np.testing.assert_allclose(maps @ reps[0](g), reps[1](g) @ maps, atol=1e-10)
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (4, 1, 2), ((3,), 2, (2,)), (1, 3, 1), *EVEN])
+@pytest.mark.parametrize(("size", "stride", "dilation"), [(3, 1, 1), (4, 1, 2), ((3,), 2, (2,)), (1, 3, 1), *EVEN])
 # torch warns of the copy that an even kernel takes
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
-def test_convolution_is_torch_s(kernel, stride, dilation, padding, mode):
+def test_convolution_is_torch_s(kernel, size, stride, dilation, padding, mode):
     if padding == "same" and stride != 1:
         with pytest.raises(OptionError, match="stride must be 1, got"):
-            Conv1d(REP, OUT, kernel, stride, padding, dilation, padding_mode=mode)
+            Conv1d(REP, OUT, size, stride, padding, dilation, padding_mode=mode, kernel=kernel)
         return
-    layer = Conv1d(REP, OUT, kernel, stride, padding, dilation, padding_mode=mode).double()
+    layer = Conv1d(REP, OUT, size, stride, padding, dilation, padding_mode=mode, kernel=kernel).double()
     torch.nn.init.normal_(layer.bias_coefficients)
-    plain = torch.nn.Conv1d(REP.size, OUT.size, kernel, stride, padding, dilation, padding_mode=mode).double()
+    plain = torch.nn.Conv1d(REP.size, OUT.size, size, stride, padding, dilation, padding_mode=mode).double()
     plain.load_state_dict({"weight": layer.weight, "bias": layer.bias})
     for x in [torch.randn(2, REP.size, 11, dtype=torch.float64), torch.randn(REP.size, 11, dtype=torch.float64)]:
         torch.testing.assert_close(layer(x), plain(x))
         torch.testing.assert_close(layer.export()(x), plain(x))
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "extra", "dilation"),
+    ("size", "stride", "padding", "extra", "dilation"),
     [(3, 1, 0, 0, 1), (4, 2, 1, 1, 1), ((3,), (3,), (2,), (2,), (2,)), (2, 1, 0, 1, 3)],
 )
-def test_transposed_convolution_is_torch_s(kernel, stride, padding, extra, dilation):
-    layer = ConvTranspose1d(REP, OUT, kernel, stride, padding, extra, dilation=dilation).double()
+def test_transposed_convolution_is_torch_s(kernel, size, stride, padding, extra, dilation):
+    layer = ConvTranspose1d(REP, OUT, size, stride, padding, extra, dilation=dilation, kernel=kernel).double()
     torch.nn.init.normal_(layer.bias_coefficients)
-    plain = torch.nn.ConvTranspose1d(REP.size, OUT.size, kernel, stride, padding, extra, dilation=dilation).double()
+    plain = torch.nn.ConvTranspose1d(REP.size, OUT.size, size, stride, padding, extra, dilation=dilation).double()
     plain.load_state_dict({"weight": layer.weight, "bias": layer.bias})
     for x in [torch.randn(2, REP.size, 7, dtype=torch.float64), torch.randn(REP.size, 7, dtype=torch.float64)]:
         torch.testing.assert_close(layer(x), plain(x))
         torch.testing.assert_close(layer.export()(x), plain(x))
 
 
-@pytest.mark.usefixtures("way")
-def test_output_size_decides_the_padding():
-    layer, x = ConvTranspose1d(REP, OUT, 3, stride=2), torch.randn(2, REP.size, 7)
+def test_output_size_decides_the_padding(kernel):
+    layer, x = ConvTranspose1d(REP, OUT, 3, stride=2, kernel=kernel), torch.randn(2, REP.size, 7)
     for size in (15, 16):
         assert layer(x, output_size=[size]).shape[-1] == layer.export()(x, output_size=[size]).shape[-1] == size
     with pytest.raises(OptionError, match="lengths 15 to 16, got an output_size of 17"):
@@ -101,7 +95,8 @@ def test_frozen_convolutions_hold_torch_s_layout():
         x = torch.randn(2, REP.size, 9)
         expected = layer(x)
         torch.testing.assert_close(layer.freeze()(x), expected)
-        assert layer.frozen_weight.is_contiguous()
+        assert layer.weight.is_contiguous()
+        assert layer.weight is layer.weight
 
 
 def test_bad_arguments_are_named():
@@ -120,14 +115,15 @@ def test_bad_arguments_are_named():
         Conv1d(rep, rep, 3)(torch.zeros(2, 4, 10))
 
 
-def test_convolutions_of_every_irrep_agree_with_the_dense_weight(way, reps):
+def test_convolutions_of_every_irrep_agree_with_the_dense_weight(kernel, reps):
     """Complex and quaternionic irreps, irreps that one side lacks, and several blocks of several copies."""
     regular = reps[0].group.regular_representation if reps[0].group.order() else reps[0]
     for pair in [reps, reps[::-1], (reps[0] + regular + regular, regular + reps[1])]:
-        layer = Conv1d(*pair, kernel_size=3, padding=1).double()
+        layer = Conv1d(*pair, kernel_size=3, padding=1, kernel=kernel).double()
+        assert isinstance(layer.kernel, KERNELS[kernel])
         torch.nn.init.normal_(layer.bias_coefficients)
         x = torch.randn(2, layer.in_channels, 5, dtype=torch.float64, requires_grad=True)
-        plain = layer.maps.basis.synthesize(layer.coefficients).movedim(0, -1)
+        plain = layer.kernel.basis.synthesize(layer.coefficients).movedim(0, -1)
         y, expected = layer(x), torch.nn.functional.conv1d(x, plain, layer.bias, padding=1)
         # float64 rounding of sums of a few hundred terms
         torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
@@ -143,8 +139,8 @@ def test_convolutions_of_every_irrep_agree_with_the_dense_weight(way, reps):
 
 @pytest.mark.parametrize("rep", [REP, QuaternionGroup().regular_representation], ids=["real", "quaternionic"])
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # by torch, for jvp
-def test_gradients(way, rep):
-    layer = Conv1d(rep, 2 * rep, 2).double()
+def test_gradients(kernel, rep):
+    layer = Conv1d(rep, 2 * rep, 2, kernel=kernel).double()
     x = torch.randn(2, rep.size, 3, dtype=torch.float64, requires_grad=True)
 
     def convolved(x, coefficients, bias_coefficients):
@@ -160,72 +156,41 @@ def turned(rep):
 
 
 def test_wide_convolutions_are_computed_by_irrep():
-    rep = 12 * DihedralGroup(6).regular_representation
-    assert Conv1d(rep, rep, 3).by_irrep is not None
-    assert ConvTranspose1d(rep, rep, 3).by_irrep is not None
-    assert Conv1d(rep, 2 * DihedralGroup(6).regular_representation, 3).by_irrep is None
-    assert Conv1d(turned(rep), turned(rep), 9).by_irrep is not None
+    rep, narrow = 24 * DihedralGroup(6).regular_representation, 6 * DihedralGroup(6).regular_representation
+    assert isinstance(Conv1d(rep, rep, 3).kernel, Isotypic)
+    assert isinstance(ConvTranspose1d(rep, rep, 3).kernel, Isotypic)
+    assert isinstance(Conv1d(rep, 2 * DihedralGroup(6).regular_representation, 3).kernel, Dense)
+    assert isinstance(Conv1d(narrow, narrow, 3).kernel, Dense)
+    assert isinstance(Conv1d(turned(rep), turned(rep), 9).kernel, Isotypic)
     # the change of basis alone would take as long as the dense product
-    assert Conv1d(turned(rep), turned(rep), 1).by_irrep is None
+    assert isinstance(Conv1d(turned(rep), turned(rep), 1).kernel, Dense)
     # nothing is saved where all irreps are one
-    trivial = 144 * DihedralGroup(6).trivial_representation
-    assert Conv1d(trivial, trivial, 3).by_irrep is None
+    trivial = 288 * DihedralGroup(6).trivial_representation
+    assert isinstance(Conv1d(trivial, trivial, 3).kernel, Dense)
 
 
-def test_convolutions_of_few_channels_and_many_taps_are_computed_in_groups():
-    many, few = IcosahedralGroup().regular_representation, 6 * CyclicGroup(8).regular_representation
-    assert isinstance(Conv1d(many, many, 9).maps, GroupedMaps)
-    assert isinstance(Conv1d(turned(many), many, 9).maps, GroupedMaps)
-    assert Conv1d(many, many, 3).by_irrep is None
-    assert Conv1d(many, 24 * many.group.trivial_representation, 99).by_irrep is None
-    assert Conv1d(few, few, 9).by_irrep is None
-    assert ConvTranspose1d(many, many, 9).by_irrep is None
-
-
-def test_strides_leave_too_few_outputs_for_groups():
+def test_strides_leave_too_few_outputs_for_a_change_of_basis():
     """The input changes its basis for every entry, and an entry of the output takes several of them."""
-    rep = IcosahedralGroup().regular_representation
-    assert isinstance(Conv1d(rep, rep, 9, stride=1).maps, GroupedMaps)
-    assert Conv1d(rep, rep, 9, stride=4).by_irrep is None
+    rep = 24 * DihedralGroup(6).regular_representation
+    assert isinstance(Conv1d(rep, rep, 3, stride=4).kernel, Dense)
+    assert isinstance(ConvTranspose1d(rep, rep, 3, stride=4).kernel, Dense)
 
 
-@pytest.mark.parametrize("taps", [1, 9])
-def test_representations_without_a_shared_irrep_are_refused(taps):
+def test_unknown_kernels_are_refused():
+    with pytest.raises(OptionError, match=r"kernel.*'auto', 'dense', 'isotypic'"):
+        Conv1d(REP, OUT, 3, kernel="fast")
+
+
+def test_representations_without_a_shared_irrep_are_refused(kernel):
     trivial, sign = CyclicGroup(2).irreps()
     with pytest.raises(RepresentationError, match="an irrep that both representations contain"):
-        Conv1d(40 * trivial, 40 * sign, taps)
-
-
-def test_groups_of_many_coefficients_are_those_of_the_dense_weight():
-    """More than two bytes count."""
-    regular = 130 * CyclicGroup(2).regular_representation
-    maps = GroupedMaps(regular, regular).double()
-    assert maps.dimension > 2**15
-    coefficients = torch.randn(maps.dimension, dtype=torch.float64)
-    torch.testing.assert_close(maps(coefficients), maps.basis.synthesize(coefficients), rtol=0, atol=1e-12)
-
-
-def test_groups_hold_blocks_of_all_irreps_side_by_side():
-    """Blocks of 1, 3, 3, 4 and 5 rows, each as often, fill seven groups of 8 and half of another."""
-    rep = IcosahedralGroup().regular_representation
-    layer, x = Conv1d(rep, rep, 9).double(), torch.randn(2, rep.size, 20, dtype=torch.float64)
-    seen = []
-
-    def product(z, maps, groups):
-        seen.append((z.shape, maps.shape, groups))
-        return torch.nn.functional.conv1d(z, maps.permute(1, 2, 0), groups=groups)
-
-    y = layer.maps.image(x, layer.coefficients, product)
-    assert seen == [((2, 64, 20), (9, 64, 8), 8)]
-    maps = layer.maps.basis.synthesize(layer.coefficients)
-    torch.testing.assert_close(layer.maps(layer.coefficients), maps, rtol=0, atol=1e-13)
-    torch.testing.assert_close(y, torch.nn.functional.conv1d(x, maps.permute(1, 2, 0)), rtol=0, atol=1e-12)
+        Conv1d(40 * trivial, 40 * sign, 3, kernel=kernel)
 
 
 def test_wide_convolutions_share_exact_arrays_and_keep_no_order_that_changes_nothing():
     regular, irreps = 12 * DihedralGroup(6).regular_representation, 16 * directsum(DihedralGroup(6).irreps())
     for rep in (regular, irreps):
-        first, second = Conv1d(rep, rep, 3).by_irrep, ConvTranspose1d(rep, rep, 5).by_irrep
+        first, second = (make(rep, rep, 3, kernel="isotypic").kernel for make in (Conv1d, ConvTranspose1d))
         assert first is not second
         assert first._exact.keys() == second._exact.keys()
         for ours, theirs in zip(first.modules(), second.modules(), strict=True):
@@ -236,10 +201,10 @@ def test_wide_convolutions_share_exact_arrays_and_keep_no_order_that_changes_not
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch, while it traces
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
 @pytest.mark.parametrize("basis", ["permuted", "turned"])
-def test_both_ways_trace(way, make, basis):
+def test_every_kernel_traces(kernel, make, basis):
     rep = CyclicGroup(4).regular_representation
     rep = rep if basis == "permuted" else turned(rep)
-    layer, x = make(rep, 2 * rep, 3), torch.randn(4, rep.size, 7)
+    layer, x = make(rep, 2 * rep, 3, kernel=kernel), torch.randn(4, rep.size, 7)
     expected = layer(x)
     expected.square().sum().backward()
     gradient, layer.coefficients.grad = layer.coefficients.grad, None
@@ -251,8 +216,8 @@ def test_both_ways_trace(way, make, basis):
     torch.testing.assert_close(program.module()(x[:3]), layer(x[:3]))
 
 
-def test_both_ways_take_autocast_and_inputs_without_samples(way):
-    layer, x = Conv1d(REP, OUT, 3), torch.randn(2, REP.size, 9)
+def test_every_kernel_takes_autocast_and_inputs_without_samples(kernel):
+    layer, x = Conv1d(REP, OUT, 3, kernel=kernel), torch.randn(2, REP.size, 9)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x)
     assert y.dtype == torch.bfloat16
@@ -269,19 +234,3 @@ def test_no_buffer_is_larger_than_the_weight():
     rep = 4 * IcosahedralGroup().regular_representation
     layer = Conv1d(rep, rep, 3)
     assert max(buffer.numel() for buffer in layer.buffers()) <= layer.weight.numel()
-
-
-@pytest.mark.parametrize("taps", [8, 9, 15])
-def test_many_taps_convolve_as_few(way, taps):
-    """Weights of many taps lie otherwise in memory, which neither values nor gradients nor the output show."""
-    layer, x = Conv1d(REP, OUT, taps, padding=4).double(), torch.randn(2, REP.size, 20, dtype=torch.float64)
-    x.requires_grad_()
-    maps = layer.maps.basis.synthesize(layer.coefficients)
-    plain = torch.nn.functional.conv1d(x, maps.movedim(0, -1).contiguous(), layer.bias, padding=4)
-    y = layer(x)
-    torch.testing.assert_close(y, plain, rtol=0, atol=1e-12)
-    assert y.is_contiguous()
-    sources = x, layer.coefficients
-    for ours, theirs in zip(*(torch.autograd.grad(z.square().sum(), sources) for z in (y, plain)), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
-    torch.testing.assert_close(layer.freeze()(x), plain, rtol=0, atol=1e-12)

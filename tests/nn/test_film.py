@@ -6,7 +6,7 @@ import torch
 
 from isospan.errors import GroupMismatchError, RepresentationError, ShapeError
 from isospan.groups import SO2, CyclicGroup, DihedralGroup
-from isospan.nn import FiLM, NormActivation, OverTime
+from isospan.nn import FiLM, NormActivation, TimeDistributed
 from isospan.testing import assert_equivariant
 
 
@@ -99,7 +99,7 @@ def test_layers_over_time_act_at_every_time(group):
     rep = 2 * (group.irreps(1) if group.order() is None else group.irreps())[-1]
     layer = NormActivation(rep)
     x = torch.randn(3, rep.size, 5)
-    torch.testing.assert_close(OverTime(layer)(x), torch.stack([layer(x[..., t]) for t in range(5)], dim=-1))
+    torch.testing.assert_close(TimeDistributed(layer)(x), torch.stack([layer(x[..., t]) for t in range(5)], dim=-1))
 
 
 class TestBadInput:
@@ -121,6 +121,6 @@ class TestBadInput:
 
     def test_series(self):
         with pytest.raises(ShapeError, match=r"\(B, D, T\) or \(D, T\) with D = 2"):
-            OverTime(NormActivation(self.rep))(torch.zeros(3, 5, 2))
+            TimeDistributed(NormActivation(self.rep))(torch.zeros(3, 5, 2))
         with pytest.raises(RepresentationError, match="got NoneType"):
-            OverTime(torch.nn.ReLU())
+            TimeDistributed(torch.nn.ReLU())

@@ -15,8 +15,10 @@ from isospan.groups import (
     SymmetricGroup,
 )
 from isospan.nn import Conv1d, ConvTranspose1d, EquivariantMaps, Linear
+from isospan.nn._kernels.dense import Dense
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
-from isospan.nn._kernels.isotypic import saves_time
+from isospan.nn._kernels.isotypic import Isotypic
+from isospan.nn._kernels.kernel import Shape
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import Representation, conjugate_by, directsum
 
@@ -138,7 +140,7 @@ def test_no_buffer_is_larger_than_the_map():
 LAYERS = {
     "Linear": Linear,
     "Conv1d": lambda *reps: Conv1d(*reps, 3),
-    "Conv1d of many taps": lambda *reps: Conv1d(*reps, 9),
+    "Conv1d of 9 kernel positions": lambda *reps: Conv1d(*reps, 9),
     "ConvTranspose1d": lambda *reps: ConvTranspose1d(*reps, 3),
 }
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
@@ -171,7 +173,7 @@ def test_buffers_of_turned_layers_are_the_changes_of_basis(group, copies, make):
     for pair in ((rep, rep), (rep, wide)):
         layer = make(*pair)
         bases = 4 * sum(one.size**2 for one in {id(one): one for one in pair}.values())
-        assert taken(layer.buffers()) <= max(bases, taken([layer.weight]) if layer.by_irrep else 0)
+        assert taken(layer.buffers()) <= max(bases, 0 if isinstance(layer.kernel, Dense) else taken([layer.weight]))
 
 
 @each_layer
@@ -186,10 +188,9 @@ def test_buffers_of_irreps_in_many_copies_take_less_than_the_dense_weight(group,
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
 def test_layers_computed_by_irrep_hold_no_more_for_the_dense_weight(make):
     rep = 128 * CyclicGroup(2).regular_representation
-    layer = make(rep, rep, 3)
-    assert layer.by_irrep is not None
+    layer = make(rep, rep, 3, kernel="isotypic")
     assert taken(layer.buffers()) <= taken([layer.weight]) / 10
-    maps = layer.maps.basis.synthesize(layer.coefficients)
+    maps = layer.kernel.basis.synthesize(layer.coefficients)
     expected = maps.movedim(0, -1) if make is Conv1d else maps.permute(2, 1, 0)
     torch.testing.assert_close(layer.weight, expected)
 
@@ -198,6 +199,10 @@ def test_products_irrep_by_irrep_save_what_an_irrep_has_of_numbers():
     """A map of d real numbers does so d times, of d / s numbers of s coordinates d / s times."""
     one_complex, two_quaternions = SO2().irrep(1), (QuaternionGroup() * DihedralGroup(3)).irreps()[-1]
     assert (two_quaternions.size, two_quaternions.type) == (8, "quaternionic")
-    assert saves_time(32 * SO3().irrep(2), 32 * SO3().irrep(2), taps=1)
-    assert saves_time(16 * two_quaternions, 16 * two_quaternions, taps=1)
-    assert not saves_time(64 * one_complex, 64 * one_complex, taps=1)
+
+    def products(rep):
+        return Isotypic.cost(Shape(rep, rep, positions=2)) - Isotypic.cost(Shape(rep, rep, positions=1))
+
+    assert products(32 * SO3().irrep(2)) == 32 * 32 * 5  # of 25 in each pair of copies
+    assert products(16 * two_quaternions) == 16 * 16 * 8 * 4  # of 64
+    assert products(64 * one_complex) == 64 * 64 * 4  # of 4

@@ -14,7 +14,7 @@ from isospan.representations import Representation, directsum
 
 
 class StepEmbedding(Constants):
-    r"""Invariant features of the step of a diffusion: waves, then a small perceptron.
+    r"""Invariant features of the step of a diffusion: sinusoids, then a small perceptron.
 
     .. math:: t \mapsto f(\sin \omega_0 t, \dots, \cos \omega_0 t, \dots), \qquad \omega_i = 10^{-8 i / n}
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from isospan._core.checks import check_choice
 from isospan.errors import OptionError
 from isospan.models._network import NormGates, hidden_activation
-from isospan.nn import BatchNorm1d, Conv1d, FiLM, OverTime, RMSNorm
+from isospan.nn import BatchNorm1d, Conv1d, FiLM, RMSNorm, TimeDistributed
 from isospan.nn._base.activations import as_activation
 from isospan.representations import Representation
 
@@ -24,7 +24,7 @@ class ConvBlock(nn.Module):
     Args:
         rep_in: how the group acts on the input.
         rep_out: how it acts on the output.
-        kernel_size: number of taps.
+        kernel_size: number of kernel positions.
         stride: steps of the input for each of the output.
         padding: entries on both sides.
         norm: "batch" for BatchNorm1d, "rms" for RMSNorm at every time, None for none.
@@ -50,7 +50,7 @@ class ConvBlock(nn.Module):
         act = hidden_activation(rep_out, activation)
         self.conv = Conv1d(rep_in, act.rep_in, kernel_size, stride, padding)
         self.norm = _normalization(norm, act.rep_in)
-        self.activation = OverTime(act)
+        self.activation = TimeDistributed(act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features (B, rep_out.size, T')."""
@@ -61,10 +61,10 @@ class ConvBlock(nn.Module):
         """Return a plain convolution and activation of the same function in evaluation.
 
         Raises:
-            OptionError: torch has no module for the normalisation or activation.
+            OptionError: torch has no module for the normalization or activation.
         """
         act = self.activation.layer
-        if isinstance(self.norm, OverTime) or isinstance(act, NormGates):
+        if isinstance(self.norm, TimeDistributed) or isinstance(act, NormGates):
             raise OptionError(
                 "torch has no RMSNorm of channels before time, and no norms of irreps, so a network with norm='rms' or "
                 "where the group mixes hidden coordinates has no plain counterpart. Use "
@@ -78,7 +78,7 @@ def _normalization(norm: Norm, rep: Representation) -> nn.Module:
     if norm is None:
         return nn.Identity()
     check_choice(norm, ("batch", "rms"), what="norm other than None")
-    return BatchNorm1d(rep) if norm == "batch" else OverTime(RMSNorm(rep, eps=1e-5, elementwise_affine=False))
+    return BatchNorm1d(rep) if norm == "batch" else TimeDistributed(RMSNorm(rep, eps=1e-5, elementwise_affine=False))
 
 
 def _folded(conv: nn.Conv1d, norm: BatchNorm1d) -> nn.Conv1d:
@@ -100,7 +100,7 @@ class ResidualBlock(nn.Module):
         rep_in: how the group acts on the input, which is mapped linearly where it is not ``rep_out``.
         rep_out: how it acts on the output.
         rep_cond: how it acts on the condition; None where there is none.
-        kernel_size: number of taps; odd, so that series keep their length.
+        kernel_size: number of kernel positions; odd, so that series keep their length.
         activation: see :class:`ConvBlock`.
     """
 
@@ -120,11 +120,11 @@ class ResidualBlock(nn.Module):
         )
         self.first, self.second = first, second
         self.film = None if rep_cond is None else FiLM(rep_out, rep_cond)
-        self.around = nn.Identity() if rep_in == rep_out else Conv1d(rep_in, rep_out, 1)
+        self.residual = nn.Identity() if rep_in == rep_out else Conv1d(rep_in, rep_out, 1)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Tensor:
         """Return y (B, rep_out.size, T) of x (B, rep_in.size, T) and conditions (B, rep_cond.size)."""
         h = self.first(x)
         if self.film is not None:
             h = self.film(h, cond)
-        return self.second(h) + self.around(x)
+        return self.second(h) + self.residual(x)

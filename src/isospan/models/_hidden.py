@@ -31,7 +31,7 @@ def hidden_representations(
     if hidden_rep is None and rep_in.group.order() is None:
         irreps = rep_in.group.irreps(FREQUENCY)
         size = sum(irrep.size for irrep in irreps)
-        # irrep by irrep, as in the spectral basis, which then takes no reordering
+        # irrep by irrep, as in the symmetry-adapted basis, which then takes no reordering
         return [directsum([-(-width // size) * irrep for irrep in irreps]) for width in widths]
     unit = rep_in.group.regular_representation if hidden_rep is None else hidden_rep
     return [-(-width // unit.size) * unit for width in widths]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -13,6 +14,7 @@ from isospan.models._network import equivariant_network, hidden_activation, plai
 from isospan.models._regular.linear import element_places, is_regular
 from isospan.nn import IrrepInvariants
 from isospan.nn._base.cached_weight import Freezable, Freezes
+from isospan.nn._base.constants import Device, place
 from isospan.nn._base.inputs import check_features
 from isospan.representations import Representation
 from isospan.representations.representation import check_representation
@@ -31,7 +33,7 @@ class Perceptron(Freezes):
         self._frozen_steps: list[Callable[[Tensor], Tensor]] = []
 
     def freeze(self) -> Self:
-        """Hold the dense weights of all layers, and go from one to the next with no more than activations between."""
+        """Cache the dense weights of all layers; from then on only linear maps and activations are computed."""
         # what the first layer gives is no one else's, so activations may overwrite it
         self._frozen_steps = [nn.ReLU(inplace=True) if type(step) is nn.ReLU else step for step in steps(self.network)]
         return super().freeze()
@@ -43,11 +45,11 @@ class Perceptron(Freezes):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y of x (..., rep_in.size)."""
-        held: list[Any] = self._frozen_steps
-        if not held or not held[0].is_frozen:  # a module around this one may have unfrozen its layers
+        steps: list[Any] = self._frozen_steps
+        if not steps or not steps[0].is_frozen:  # a module around this one may have unfrozen its layers
             return self.network(x)
         check_features(x, self._size)
-        for step in held:
+        for step in steps:
             x = linear(x, *step.dense()) if isinstance(step, Freezable) else step(x)
         return x
 
@@ -78,6 +80,8 @@ class EMLP(Perceptron):
         hidden_rep: what hidden layers consist of copies of. By default the regular representation; for a Lie group all
             irreps up to frequency 2.
         bias: add invariant vectors.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Raises:
         GroupMismatchError: representations of two groups.
@@ -103,6 +107,9 @@ class EMLP(Perceptron):
         activation: str = "ReLU",
         hidden_rep: Representation | None = None,
         bias: bool = True,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep_in)
         self.rep_out = rep_out
@@ -110,6 +117,7 @@ class EMLP(Perceptron):
         check_signal(rep_in, hidden[0], rep_out)
         check_reach(rep_in, hidden[0], rep_out)
         self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
+        place(self, device, dtype)
 
 
 class OrbitReadout(Freezable):
@@ -156,6 +164,8 @@ class IMLP(Perceptron):
         activation: as in :class:`EMLP`.
         hidden_rep: as in :class:`EMLP`.
         bias: as in :class:`EMLP`; also of the last layer.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Raises:
         RepresentationError, OptionError: as in :class:`EMLP`.
@@ -175,6 +185,9 @@ class IMLP(Perceptron):
         activation: str = "ReLU",
         hidden_rep: Representation | None = None,
         bias: bool = True,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep_in)
         self.out_dim = check_count(out_dim, what="out_dim")
@@ -184,6 +197,7 @@ class IMLP(Perceptron):
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
         self.network = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
+        place(self, device, dtype)
 
 
 def _readout(rep: Representation, out_dim: int, *, bias: bool) -> list[nn.Module]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from isospan._core.checks import check_count, check_floating
@@ -13,6 +14,7 @@ from isospan.models._conv_blocks import ConvBlock, Norm
 from isospan.models._hidden import check_reach, check_signal, hidden_representations
 from isospan.nn import Conv1d
 from isospan.nn._base.cached_weight import Freezes
+from isospan.nn._base.constants import Device, place
 from isospan.representations import Representation
 
 
@@ -22,7 +24,7 @@ class LatestSteps(nn.Module):
     Args:
         channels: of the series.
         layers: number of convolutions.
-        kernel_size: taps of each.
+        kernel_size: kernel positions of each.
         stride: steps of each.
         window: number of steps that a series must have; any that are enough where None.
 
@@ -57,7 +59,7 @@ class LatestSteps(nn.Module):
         )  # a slice would be traced for lengths with a surplus, or none
 
     def takes(self, window: int) -> bool:
-        """Whether windows may have so many steps."""
+        """Whether windows may have ``window`` steps."""
         return window >= self.receptive_field if self.window is None else window == self.window
 
     @property
@@ -70,14 +72,14 @@ class LatestSteps(nn.Module):
         return (window - self.receptive_field) % self.spacing
 
     def features(self, window: int) -> int:
-        """How many times the last layer has features of."""
+        """Number of time steps of the last layer's features."""
         return 1 + (window - self.receptive_field) // self.spacing
 
 
 class TemporalCNN(Freezes):
     r"""An equivariant encoder of windows of a time series to a vector.
 
-    Strided convolutions, each with a normalisation and an activation, and an equivariant linear map of what is left.
+    Strided convolutions, each with a normalization and an activation, and an equivariant linear map of what is left.
     Nothing is padded. With kernel size k and stride s, one feature of the last of L layers sees
 
     .. math:: R = 1 + (k - 1) (1 + s + \dots + s^{L-1})
@@ -92,13 +94,15 @@ class TemporalCNN(Freezes):
         rep_in: how the group acts on the channels of the series.
         rep_out: how it acts on the vector.
         hidden_units: widths of the convolutions, rounded up to whole copies of the hidden representation.
-        kernel_size: taps of each convolution.
+        kernel_size: kernel positions of each convolution.
         stride: steps of each convolution.
         window: number of steps of all windows. The linear map then sees all features of the last layer with their
             times. Where None, it sees their means over time, and windows may have any length of at least R.
         norm: "batch" for :class:`isospan.nn.BatchNorm1d`, "rms" for :class:`isospan.nn.RMSNorm` at every time, or None.
         activation: as in :class:`EMLP`.
         hidden_rep: as in :class:`EMLP`.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         receptive_field: R, the fewest steps of a window.
@@ -132,6 +136,9 @@ class TemporalCNN(Freezes):
         norm: Norm = "batch",
         activation: str = "ReLU",
         hidden_rep: Representation | None = None,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.rep_in, self.rep_out = rep_in, rep_out
@@ -148,6 +155,7 @@ class TemporalCNN(Freezes):
         self.pool = nn.AdaptiveAvgPool1d(1) if window is None else nn.Identity()
         # a map of all features at all times is a convolution that is as long as they are
         self.head = Conv1d(hidden[-1], rep_out, 1 if window is None else start.features(window))
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (B, rep_out.size) of windows x (B, rep_in.size, T)."""

@@ -3,6 +3,7 @@
 from math import gcd
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from isospan._core.checks import check_count
@@ -11,6 +12,7 @@ from isospan.models._hidden import check_reach, check_signal, hidden_representat
 from isospan.models._network import equivariant_network, plain_network, steps
 from isospan.nn import Dropout, Linear, MultiheadAttention, PositionalEncoding, RMSNorm
 from isospan.nn._base.cached_weight import Freezes
+from isospan.nn._base.constants import Device, place
 from isospan.representations import Representation
 
 
@@ -33,6 +35,8 @@ class TransformerEncoderLayer(Freezes):
         activation: of that network, as in :class:`EMLP`.
         hidden_rep: what the network's hidden layer consists of copies of, as in :class:`EMLP`.
         bias: whether linear maps have invariant biases.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -43,7 +47,8 @@ class TransformerEncoderLayer(Freezes):
     Raises:
         RepresentationError: the heads cannot share the irreps of rep evenly, or the hidden layer lacks one.
         OptionError: a number out of range, or an unknown activation.
-        ShapeError, DtypeError: what the message says, also of the masks.
+        ShapeError: an input or a mask without the shape above.
+        DtypeError: an input that is not floating point, or a mask that is neither boolean nor floating point.
 
     Source: Vaswani et al., Attention is all you need, 2017; Xiong et al., On Layer Normalization in the Transformer
     Architecture, 2020.
@@ -65,6 +70,9 @@ class TransformerEncoderLayer(Freezes):
         activation: str = "ReLU",
         hidden_rep: Representation | None = None,
         bias: bool = True,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.rep_in = self.rep_out = rep
@@ -75,6 +83,7 @@ class TransformerEncoderLayer(Freezes):
         self.self_attn = MultiheadAttention(rep, nhead, dropout, bias)
         self.feedforward = equivariant_network([rep, inner, rep], activation, bias=bias)
         self.dropout1, self.dropout2 = (Dropout(rep, dropout) for _ in range(2))
+        place(self, device, dtype)
 
     def forward(
         self,
@@ -129,6 +138,8 @@ class TransformerEncoder(Freezes):
         bias: as in :class:`EMLP`.
         positional_encoding: whether positions are added to the invariant features of the tokens, see
             :class:`isospan.nn.PositionalEncoding`.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Shapes:
         src (..., T, rep_in.size) to (..., T, rep_out.size).
@@ -136,7 +147,9 @@ class TransformerEncoder(Freezes):
     Raises:
         GroupMismatchError: representations of two groups.
         RepresentationError: as for :class:`EMLP`, or the hidden representation has no trivial irrep for positions.
-        OptionError, ShapeError, DtypeError: what the message says.
+        OptionError: a number out of range, or an unknown name.
+        ShapeError: an input or a mask without the shape above.
+        DtypeError: an input that is not floating point, or a mask that is neither boolean nor floating point.
 
     Source: Vaswani et al., Attention is all you need, 2017.
 
@@ -163,6 +176,8 @@ class TransformerEncoder(Freezes):
         bias: bool = True,
         *,
         positional_encoding: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.rep_in, self.rep_out = rep_in, rep_out
@@ -177,6 +192,7 @@ class TransformerEncoder(Freezes):
         )
         self.norm = RMSNorm(hidden, elementwise_affine=False)
         self.head = Linear(hidden, rep_out, bias=bias)
+        place(self, device, dtype)
 
     def forward(
         self,

@@ -14,6 +14,7 @@ from isospan.models._conv_blocks import ConvBlock, ResidualBlock
 from isospan.models._hidden import check_reach, check_signal, hidden_representations
 from isospan.nn import Conv1d, ConvTranspose1d
 from isospan.nn._base.cached_weight import Freezes
+from isospan.nn._base.constants import Device, place
 from isospan.nn._base.inputs import check_features
 from isospan.representations import Representation
 
@@ -23,13 +24,15 @@ class UNet1d(Freezes):
 
     .. math:: f(\rho_\text{in} x, \rho_\text{cond} c, t) = \rho_\text{out} f(x, c, t)
 
-    Residual blocks of two convolutions, two blocks a level; all but the last level halve the length with a strided
-    convolution and the way back doubles it with a transposed one, beside what the level held on the way down. The
-    condition modulates every block (:class:`isospan.nn.FiLM`): an embedding of c by an :class:`EMLP`, and one of the
-    step by waves and a small perceptron. RMSNorm normalises every time by itself.
+    Each level has two residual blocks of two convolutions. A strided convolution downsamples by two after every level
+    but the last. On the way up a transposed convolution upsamples by two, and the features of the same level on the way
+    down are concatenated. The condition modulates every block (:class:`isospan.nn.FiLM`). It is an embedding of c by an
+    :class:`EMLP`, and an embedding of the step by sinusoids and a small perceptron. RMSNorm normalizes every time step
+    by itself.
 
-    Any length does: a level of odd length is doubled to one more and cut. Series are padded with zeros. A series that
-    is moved by :math:`2^{L-1}` steps, with L widths, or a multiple of it, has moved values, but near its ends.
+    Series may have any length: where a level has odd length, the upsampled series is one step longer and is cut. Series
+    are padded with zeros. With L widths the network commutes with shifts by multiples of :math:`2^{L-1}` steps, except
+    near the ends.
 
     For other programs, ``torch.export.export`` and ``torch.onnx.export`` take the network after :meth:`freeze`, with B
     and T open if they are ``Dim.DYNAMIC``; it is no chain of layers, which alone torch has a module for.
@@ -39,11 +42,13 @@ class UNet1d(Freezes):
         rep_out: how it acts on those of y.
         rep_cond: how it acts on c; None where there is none.
         hidden_units: width of each level, rounded up to whole copies of the hidden representation.
-        kernel_size: taps of the convolutions; odd.
+        kernel_size: kernel positions of the convolutions; odd.
         cond_units: width of the embedding of c.
         step_embed_dim: width of that of the step, even; None where there is none.
         activation: as in :class:`EMLP`.
         hidden_rep: as in :class:`EMLP`.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Shapes:
         x (B, rep_in.size, T), c (B, rep_cond.size) and t (B,) to y (B, rep_out.size, T), or all without B. One t of
@@ -53,7 +58,8 @@ class UNet1d(Freezes):
         GroupMismatchError, RepresentationError: as for :class:`EMLP`.
         OptionError: an unknown name, a width below 1, an even kernel_size; or a condition where there is none.
         MissingArgumentError: no condition where there is one.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Source: Chi et al., Diffusion Policy: Visuomotor Policy Learning via Action Diffusion, 2023.
 
@@ -77,6 +83,9 @@ class UNet1d(Freezes):
         step_embed_dim: int | None = None,
         activation: str = "Mish",
         hidden_rep: Representation | None = None,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if check_count(kernel_size, what="kernel_size") % 2 == 0:
@@ -90,15 +99,16 @@ class UNet1d(Freezes):
         level = partial(Level, rep_cond=self.condition.rep_out, kernel_size=kernel_size, activation=activation)
         *above, deepest = pairwise([rep_in, *hidden])
         self.down = nn.ModuleList(level(*reps) for reps in above)
-        self.shorten = nn.ModuleList(Conv1d(rep, rep, 3, stride=2, padding=1) for rep in hidden[:-1])
+        self.downsample = nn.ModuleList(Conv1d(rep, rep, 3, stride=2, padding=1) for rep in hidden[:-1])
         self.middle = level(*deepest)
         back = list(pairwise(hidden))[::-1]
-        self.lengthen = nn.ModuleList(ConvTranspose1d(low, rep, 4, stride=2, padding=1) for rep, low in back)
+        self.upsample = nn.ModuleList(ConvTranspose1d(low, rep, 4, stride=2, padding=1) for rep, low in back)
         self.up = nn.ModuleList(level(2 * rep, rep) for rep, _ in back)
         self.last = ConvBlock(
             hidden[0], hidden[0], kernel_size, padding=kernel_size // 2, norm="rms", activation=activation
         )
         self.head = Conv1d(hidden[0], rep_out, 1)
+        place(self, device, dtype)
 
     def forward(self, x: Tensor, cond: Tensor | None = None, step: Tensor | float | None = None) -> Tensor:
         """Return y (B, rep_out.size, T).
@@ -112,17 +122,17 @@ class UNet1d(Freezes):
         if x.shape[-1] == 0:
             raise ShapeError(f"A series must have at least one step, got {tuple(x.shape)}.")
         c = self.condition(cond, step, x.shape[:-2])
-        h, held = x, []
-        for level, shorten in zip(self.down, self.shorten, strict=True):
+        h, skips = x, []
+        for level, downsample in zip(self.down, self.downsample, strict=True):
             h = level(h, c)
-            held.append(h)
-            h = shorten(h)
+            skips.append(h)
+            h = downsample(h)
         h = self.middle(h, c)
-        for level, lengthen in zip(self.up, self.lengthen, strict=True):
-            beside, h = held.pop(), lengthen(h)
-            # cut by a pad of -1 or 0 steps: a slice would be traced for odd lengths, or for even ones
-            h = nn.functional.pad(h, (0, beside.shape[-1] - h.shape[-1]))
-            h = level(torch.cat([h, beside], dim=-2), c)
+        for level, upsample in zip(self.up, self.upsample, strict=True):
+            skip, h = skips.pop(), upsample(h)
+            # a pad of -1 or 0 steps cuts: tracing a slice would fix whether the length is odd
+            h = nn.functional.pad(h, (0, skip.shape[-1] - h.shape[-1]))
+            h = level(torch.cat([h, skip], dim=-2), c)
         return self.head(self.last(h))
 
 

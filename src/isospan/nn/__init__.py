@@ -7,7 +7,7 @@ from isospan.nn._bases import ChangeOfBasis, IsotypicBasis
 from isospan.nn._conv import Conv1d, ConvTranspose1d
 from isospan.nn._distributions.multivariate_normal import MultivariateNormal
 from isospan.nn._dropout import Dropout
-from isospan.nn._film import FiLM, OverTime
+from isospan.nn._film import FiLM, TimeDistributed
 from isospan.nn._fourier import FourierActivation
 from isospan.nn._invariants import IrrepInvariants, IrrepNorm
 from isospan.nn._kernels.dense import EquivariantMaps
@@ -33,8 +33,8 @@ __all__ = [
     "MultiheadAttention",
     "MultivariateNormal",
     "NormActivation",
-    "OverTime",
     "Pointwise",
     "PositionalEncoding",
     "RMSNorm",
+    "TimeDistributed",
 ]

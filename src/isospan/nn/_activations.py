@@ -6,7 +6,7 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.errors import EquivarianceError, ShapeError
 from isospan.nn._base.activations import Activation, activation_name, as_activation, commutes
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, copy_numbers, each_irrep, norms
 from isospan.nn._base.inputs import check_features
 from isospan.nn._bases import ChangeOfBasis
@@ -56,6 +56,8 @@ class Pointwise(torch.nn.Module):
     Args:
         rep: how the group acts; every element has to permute the coordinates, up to sign for odd activations.
         activation: name of a module of torch.nn, a module, or a function.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -78,7 +80,14 @@ class Pointwise(torch.nn.Module):
         isospan.errors.EquivarianceError: ...
     """
 
-    def __init__(self, rep: Representation, activation: Activation = "ReLU") -> None:
+    def __init__(
+        self,
+        rep: Representation,
+        activation: Activation = "ReLU",
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         check_representation(rep)
         self.rep_in = self.rep_out = rep
@@ -91,6 +100,7 @@ class Pointwise(torch.nn.Module):
         for element, order, signs in _signed_permutations(rep):
             if not commutes(self.activation, order, signs):
                 raise EquivarianceError(_refusal(name, element, rep, signed=bool((signs < 0).any())))
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of every coordinate."""
@@ -144,7 +154,9 @@ class NormActivation(GatedCopies):
     Args:
         rep: how the group acts.
         activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
-        bias: whether there is a parameter b for every copy, zero at first.
+        bias: whether there is a parameter b for every copy, zero at initialisation.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -154,7 +166,8 @@ class NormActivation(GatedCopies):
 
     Raises:
         OptionError: an unknown name.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Source: Worrall et al., Harmonic Networks: Deep Translation and Rotation Equivariance, 2017.
 
@@ -166,11 +179,20 @@ class NormActivation(GatedCopies):
 
     bias: torch.nn.Parameter | None
 
-    def __init__(self, rep: Representation, activation: Activation = "Sigmoid", bias: bool = True) -> None:
+    def __init__(
+        self,
+        rep: Representation,
+        activation: Activation = "Sigmoid",
+        bias: bool = True,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(rep, activation)
         self.rep_in = self.rep_out = rep
         parameter = torch.nn.Parameter(torch.zeros(len(rep.irreps))) if bias else None
         self.register_parameter("bias", parameter)
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (..., rep.size) with every copy rescaled."""
@@ -189,7 +211,7 @@ def _size(X: Tensor, *, signed: bool) -> Tensor:
 
 
 class GatedActivation(GatedCopies):
-    r"""Every copy of an irrep times a function of an invariant of its own, which the input holds besides.
+    r"""Every copy of an irrep times a function of its own gate, an invariant in the input.
 
     .. math:: (x, a) \mapsto f(a_i) \, x_i, \qquad x_i \mapsto f(x_i) \, x_i \;\text{where trivial}
 
@@ -199,6 +221,8 @@ class GatedActivation(GatedCopies):
     Args:
         rep: how the group acts on x.
         activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in: rep plus a trivial irrep for every copy of another one.
@@ -209,7 +233,8 @@ class GatedActivation(GatedCopies):
 
     Raises:
         OptionError: an unknown name.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Source: Weiler et al., 3D Steerable CNNs, 2018.
 
@@ -220,12 +245,20 @@ class GatedActivation(GatedCopies):
         (6, tensor([1.5000, 2.0000, 3.0000, 4.0000]))
     """
 
-    def __init__(self, rep: Representation, activation: Activation = "Sigmoid") -> None:
+    def __init__(
+        self,
+        rep: Representation,
+        activation: Activation = "Sigmoid",
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(rep, activation)
         gates = sum(part.multiplicity for part in self._copies if not part.is_trivial)
         self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
         self.rep_out = rep
         self._sizes = rep.size, gates
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated features (..., rep.size)."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.linalg import matrix_exp
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, each_irrep
 from isospan.nn._base.inputs import check_features
 from isospan.representations import Irrep, IsotypicComponent, Representation, directsum
@@ -22,6 +22,8 @@ class ChangeOfBasis(Constants):
 
     Args:
         rep: how the group acts on x.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in: the same.
@@ -31,7 +33,8 @@ class ChangeOfBasis(Constants):
         x (..., rep.size) to z (..., rep.size); :meth:`inverse` leads back.
 
     Raises:
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Example:
         >>> import torch
@@ -47,7 +50,7 @@ class ChangeOfBasis(Constants):
     spectral_order: Tensor | None
     from_spectral: Tensor | None
 
-    def __init__(self, rep: Representation) -> None:
+    def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check_representation(rep)
         arrays = SpectralArrays.of(rep)
@@ -62,6 +65,7 @@ class ChangeOfBasis(Constants):
         self.register_order("from_block", arrays.from_block)
         self.register_order("spectral_order", arrays.spectral_order)
         self.register_order("from_spectral", arrays.from_spectral)
+        place(self, device, dtype)
 
     @property
     def rep_out(self) -> Representation:
@@ -93,7 +97,7 @@ class ChangeOfBasis(Constants):
 
 
 class IsotypicBasis(torch.nn.Module):
-    r"""Coordinates by isotypic component, with the freedom that the group leaves in choosing them.
+    r"""Coordinates by isotypic component, with the freedom that there is in choosing them.
 
     The basis of a component of m copies is unique up to an orthogonal map that commutes with the group. A learnable
     one starts as the identity and is the exponential of an antisymmetric equivariant map,
@@ -105,12 +109,15 @@ class IsotypicBasis(torch.nn.Module):
     Args:
         rep: how the group acts on x.
         learnable: whether copies of one irrep are mixed by parameters.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Shapes:
         x (..., rep.size) to z (..., rep.size); :meth:`split` cuts z into (..., m, d) for every irrep.
 
     Raises:
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -119,7 +126,9 @@ class IsotypicBasis(torch.nn.Module):
         [torch.Size([2, 1]), torch.Size([2, 2])]
     """
 
-    def __init__(self, rep: Representation, learnable: bool = False) -> None:
+    def __init__(
+        self, rep: Representation, learnable: bool = False, *, device: Device = None, dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
         self.rep_in = rep
         self.change = ChangeOfBasis.shared(rep)
@@ -128,6 +137,7 @@ class IsotypicBasis(torch.nn.Module):
             CopyMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()
             for c in rep.isotypic
         )
+        place(self, device, dtype)
 
     @property
     def rep_out(self) -> Representation:
@@ -153,7 +163,7 @@ class IsotypicBasis(torch.nn.Module):
 
 
 def _is_free(component: IsotypicComponent) -> bool:
-    """Whether the identity is not the only choice near it: one copy of real type leaves but a sign."""
+    """Whether the identity is not the only choice near it: one copy of real type has the freedom of a sign alone."""
     return component.multiplicity > 1 or component.irrep.type != "real"
 
 
@@ -168,7 +178,7 @@ class CopyMixing(torch.nn.Module):
         multiplicity: m.
 
     Attributes:
-        mixing: parameter (m, m, s), zero at first, of which the antisymmetric part acts.
+        mixing: parameter (m, m, s), zero at initialisation, of which the antisymmetric part acts.
 
     Example:
         >>> from isospan.groups import SO3

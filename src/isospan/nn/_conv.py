@@ -12,11 +12,11 @@ from torch.nn.functional import conv1d, conv_transpose1d, pad
 
 from isospan._core.checks import check_choice
 from isospan.errors import OptionError, ShapeError
+from isospan.nn._base.constants import Device
 from isospan.nn._base.inputs import check_features
-from isospan.nn._kernels import grouped as grouped_maps
-from isospan.nn._kernels.dense import EquivariantMaps
-from isospan.nn._kernels.grouped import GroupedMaps
-from isospan.nn._linear import DenseMap, Kind
+from isospan.nn._kernels.choice import KernelName
+from isospan.nn._kernels.kernel import Shape
+from isospan.nn._linear import DenseMap
 from isospan.representations import Representation
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
@@ -50,55 +50,30 @@ def padding_sides(padding: int | tuple[int] | str, *, kernel_size: int, stride: 
 
 
 class Convolution(DenseMap):
-    """Base of convolutions each of whose taps is an equivariant map.
-
-    Where channels are many, and irreps save most of the operations, the signals are convolved irrep by irrep, or in
-    groups of channels where these are few and taps many; else, and where the layer is frozen, with the dense weight.
+    """Base of convolutions over time: an equivariant map for each kernel position.
 
     Args:
-        rep_in: how the group acts on the channels of the input.
-        rep_out: how it acts on those of the output.
-        kernel_size: number of taps.
-        stride: as in torch.
+        shape: the representations; ``positions`` is the kernel size.
         dilation: as in torch.
         bias: whether to add an invariant bias.
+        kernel: what computes the maps.
     """
 
     def __init__(
-        self,
-        rep_in: Representation,
-        rep_out: Representation,
-        *,
-        kernel_size: int | tuple[int],
-        stride: int | tuple[int],
-        dilation: int | tuple[int],
-        bias: bool,
+        self, shape: Shape, *, stride: int, dilation: int | tuple[int], bias: bool, kernel: KernelName
     ) -> None:
-        taps = whole(kernel_size, least=1, what="kernel_size")
-        step = whole(stride, least=1, what="stride")
-        super().__init__(rep_in, rep_out, taps=(taps,), bias=bias, stride=step)
-        self.kernel_size, self.stride = taps, step
-        self.in_channels, self.out_channels = rep_in.size, rep_out.size
+        super().__init__(shape, kernel_size=(shape.positions,), bias=bias, kernel=kernel)
+        self.kernel_size, self.stride = shape.positions, stride
+        self.in_channels, self.out_channels = shape.rep_in.size, shape.rep_out.size
         self.dilation = whole(dilation, least=1, what="dilation")
 
-    def _convolved(self, x: Tensor, convolve: Callable[..., Tensor]) -> Tensor:
-        """The convolution of signals (B, rep_in.size, T), or without B.
-
-        Args:
-            x: the signals.
-            convolve: the function of signals, a weight, a bias and ``groups=1``.
-        """
-        by_irrep = self.by_irrep
-        if by_irrep is None or self.is_frozen:
+    def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
+        """The convolution of signals (B, rep_in.size, T), or without B; ``convolve`` takes a weight and a bias."""
+        if self._multiplies_dense:
             return convolve(x, *self.dense())
-        signals, bias = x if x.dim() == 3 else x.unsqueeze(0), self.bias
-
-        def product(piece: Tensor, maps: Tensor, groups: int = 1) -> Tensor:
-            return convolve(piece, self._laid_out(maps), None, groups=groups)
-
-        y = by_irrep.image(signals, self.coefficients, product)
-        y = y if x.dim() == 3 else y.squeeze(0)
-        return y if bias is None else y + bias.to(y.dtype).unsqueeze(-1)  # autocast lowers y alone
+        signals = x if x.dim() == 3 else x.unsqueeze(0)
+        y = self._image(signals, lambda piece, maps: convolve(piece, self._laid_out(maps), None))
+        return y if x.dim() == 3 else y.squeeze(0)
 
     def _check(self, x: Tensor) -> None:
         check_features(x, self.in_channels, dim=-2)
@@ -108,35 +83,31 @@ class Convolution(DenseMap):
             )
 
     def _synthesized(self) -> Tensor:
-        return self._laid_out(self.maps(self.coefficients))
+        return self._laid_out(self.kernel.expand(self.coefficients))
 
     def _laid_out(self, maps: Tensor) -> Tensor:
-        """The weight in torch's order, of taps (kernel_size, n_out, n_in)."""
+        """The weight in torch's order, of maps (kernel_size, n_out, n_in)."""
         raise NotImplementedError
 
 
-SOME_TAPS, SHORT, MANY_TAPS = 9, 128, 15
-"""Taps of short signals, the longest of these, and taps of any, from which torch convolves faster on a CPU by weights
-whose channels of the input are next to each other in memory."""
-
-
 class Conv1d(Convolution):
-    r"""A convolution over time each of whose taps is an equivariant map, with the arguments of torch.nn.Conv1d.
+    r"""A convolution over time by an equivariant map for each kernel position, with the arguments of torch.nn.Conv1d.
 
     .. math:: y_t = b + \sum_k W_k \, x_{\text{stride} \cdot t + \text{dilation} \cdot k},
               \qquad W_k \rho_\text{in}(g) = \rho_\text{out}(g) W_k
 
-    At first it preserves the variance of inputs that are white in channels and time.
+    At initialisation it preserves the variance of inputs that are white in channels and time.
 
     Args:
         rep_in: how the group acts on the channels of x.
         rep_out: how it acts on those of y.
-        kernel_size: number of taps.
+        kernel_size: number of kernel positions.
         stride: steps of the input for each of the output.
         padding: entries on both sides, or "valid" for none, or "same" for as many as keep the length.
-        dilation: steps of the input between taps.
+        dilation: steps of the input between kernel positions.
         bias: whether to add an invariant bias.
-        padding_mode: what the padding holds.
+        padding_mode: which values the padding has, as in torch.
+        kernel: as for :class:`Linear`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -167,14 +138,17 @@ class Conv1d(Convolution):
         bias: bool = True,
         padding_mode: PaddingMode = "zeros",
         *,
-        device: torch.device | str | None = None,
+        kernel: KernelName = "auto",
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(rep_in, rep_out, kernel_size=kernel_size, stride=stride, dilation=dilation, bias=bias)
+        positions, step = whole(kernel_size, least=1, what="kernel_size"), whole(stride, least=1, what="stride")
+        shape = Shape(rep_in, rep_out, positions, inputs=step)
+        super().__init__(shape, stride=step, dilation=dilation, bias=bias, kernel=kernel)
         check_choice(padding_mode, PADDING_MODES, what="padding_mode")
         self.padding, self.padding_mode = padding, padding_mode
         self._sides = padding_sides(padding, kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation)
-        self._tap_gain = self.kernel_size**-0.5
+        self._position_gain = self.kernel_size**-0.5
         self._start(device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -186,22 +160,7 @@ class Conv1d(Convolution):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = pad(x, (left, right), mode=mode)
         padding = left if symmetric else 0
-        side_by_side = self._is_side_by_side(x)
-
-        def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
-            # torch 2.8 compiles the gradient of a weight of groups as if it were contiguous
-            is_kept = side_by_side if groups == 1 else not torch.compiler.is_compiling()
-            weight = weight if is_kept else weight.contiguous()
-            return conv1d(x, weight, bias, self.stride, padding, self.dilation, groups)
-
-        return self._convolved(x, convolve).contiguous()  # the memory of the weight decides that of the output
-
-    def _is_side_by_side(self, x: Tensor) -> bool:
-        """Whether the weight is to be laid out with the channels of the input next to each other."""
-        if x.device.type != "cpu" or self.kernel_size < SOME_TAPS:
-            return False
-        # a graph that asks for the length holds for this one alone
-        return self.kernel_size >= MANY_TAPS or (not torch.compiler.is_compiling() and x.shape[-1] <= SHORT)
+        return self._convolved(x, partial(conv1d, stride=self.stride, padding=padding, dilation=self.dilation))
 
     def export(self) -> torch.nn.Conv1d:
         """Return a plain convolution of the same map that shares nothing with this one."""
@@ -220,14 +179,7 @@ class Conv1d(Convolution):
         return self._filled(plain)
 
     def _laid_out(self, maps: Tensor) -> Tensor:
-        weight = maps.permute(1, 2, 0)
-        return weight.mT.contiguous().mT if self.kernel_size >= SOME_TAPS else weight.contiguous()
-
-    def _kind(self, taps: int, stride: int) -> Kind:
-        kind = super()._kind(taps, stride)
-        if kind is EquivariantMaps and grouped_maps.saves_time(self.rep_in, self.rep_out, taps=taps, stride=stride):
-            return GroupedMaps
-        return kind
+        return maps.permute(1, 2, 0).contiguous()
 
     def extra_repr(self) -> str:
         """What was asked for."""
@@ -239,23 +191,24 @@ class Conv1d(Convolution):
 
 
 class ConvTranspose1d(Convolution):
-    r"""A transposed convolution over time, which lengthens it, with the arguments of torch.nn.ConvTranspose1d.
+    r"""A transposed convolution over time, which upsamples, with the arguments of torch.nn.ConvTranspose1d.
 
     .. math:: y_{\text{stride} \cdot t + \text{dilation} \cdot k - \text{padding}} \mathrel{+}= W_k x_t,
               \qquad W_k \rho_\text{in}(g) = \rho_\text{out}(g) W_k
 
-    At first it preserves the variance of inputs that are white in channels and time.
+    At initialisation it preserves the variance of inputs that are white in channels and time.
 
     Args:
         rep_in: how the group acts on the channels of x.
         rep_out: how it acts on those of y.
-        kernel_size: number of taps.
+        kernel_size: number of kernel positions.
         stride: steps of the output for each of the input.
         padding: entries that are cut off on both sides of the output.
         output_padding: entries that are added on its right.
         bias: whether to add an invariant bias.
-        dilation: steps of the output between taps.
+        dilation: steps of the output between kernel positions.
         padding_mode: "zeros", as in torch.
+        kernel: as for :class:`Linear`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -286,15 +239,18 @@ class ConvTranspose1d(Convolution):
         dilation: int | tuple[int] = 1,
         padding_mode: str = "zeros",
         *,
-        device: torch.device | str | None = None,
+        kernel: KernelName = "auto",
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(rep_in, rep_out, kernel_size=kernel_size, stride=stride, dilation=dilation, bias=bias)
+        positions, step = whole(kernel_size, least=1, what="kernel_size"), whole(stride, least=1, what="stride")
+        shape = Shape(rep_in, rep_out, positions, outputs=step)
+        super().__init__(shape, stride=step, dilation=dilation, bias=bias, kernel=kernel)
         self.padding = whole(padding, least=0, what="padding")
         self.output_padding = whole(output_padding, least=0, what="output_padding")
         self.padding_mode = check_choice(padding_mode, ("zeros",), what="padding_mode of a transposed convolution")
         self._check_output_padding()
-        self._tap_gain = max(self.kernel_size / self.stride, 1) ** -0.5
+        self._position_gain = max(self.kernel_size / self.stride, 1) ** -0.5
         self._start(device, dtype)
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:

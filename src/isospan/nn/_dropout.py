@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copy_numbers
 from isospan.nn._base.inputs import check_features, check_probability
 from isospan.nn._bases import ChangeOfBasis
@@ -21,6 +21,8 @@ class Dropout(Constants):
     Args:
         rep: how the group acts.
         p: probability that a part is dropped.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -30,7 +32,8 @@ class Dropout(Constants):
 
     Raises:
         OptionError: p is not a probability.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Example:
         >>> from isospan.groups import SO2
@@ -45,7 +48,9 @@ class Dropout(Constants):
 
     part_numbers: Tensor
 
-    def __init__(self, rep: Representation, p: float = 0.5) -> None:
+    def __init__(
+        self, rep: Representation, p: float = 0.5, *, device: Device = None, dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
         check_representation(rep)
         self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
@@ -54,6 +59,7 @@ class Dropout(Constants):
         numbers = copy_numbers(rep) if self.change else _orbit_numbers(rep)
         self._size, self._count = rep.size, int(numbers.max()) + 1
         self.register_constant("part_numbers", numbers)
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with parts dropped, or x itself in evaluation."""

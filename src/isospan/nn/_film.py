@@ -7,7 +7,7 @@ from torch import Tensor
 
 from isospan.errors import ShapeError
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, copy_numbers, trivial_copies
 from isospan.nn._base.inputs import check_features
 from isospan.nn._bases import ChangeOfBasis
@@ -25,7 +25,7 @@ class FiLM(Freezes, Constants):
 
     W is an equivariant map of the condition and its invariants of degree two (:class:`IrrepInvariants`). Where the
     group permutes the coordinates of h, it permutes γ with them, which is a factor for every coordinate; in other bases
-    γ is an invariant factor for every copy of an irrep. At first W and b are zero, so that y = h.
+    γ is an invariant factor for every copy of an irrep. At initialisation W and b are zero, so that y = h.
 
     The number of invariants grows with the square of the multiplicities of c: map a wide condition to fewer channels
     before, with :class:`Linear`.
@@ -33,6 +33,8 @@ class FiLM(Freezes, Constants):
     Args:
         rep: how the group acts on the features h.
         rep_cond: how it acts on the condition c.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -43,7 +45,8 @@ class FiLM(Freezes, Constants):
 
     Raises:
         GroupMismatchError: representations of two groups.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Source: Perez et al., FiLM: Visual Reasoning with a General Conditioning Layer, 2018.
 
@@ -56,14 +59,16 @@ class FiLM(Freezes, Constants):
 
     copy_numbers: Tensor
 
-    def __init__(self, rep: Representation, rep_cond: Representation) -> None:
+    def __init__(
+        self, rep: Representation, rep_cond: Representation, *, device: Device = None, dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
         check_same_group(rep, rep_cond)
         trivial = rep.group.trivial_representation
         self.rep_in = self.rep_out = rep
         self.rep_cond = rep_cond
         self.invariants = IrrepInvariants.shared(rep_cond)
-        self._linear = trivial_copies(copies_of(rep_cond)).multiplicity  # invariants of degree one, which c holds
+        self._linear = trivial_copies(copies_of(rep_cond)).multiplicity  # invariants of degree one, which are in c
         products = self.invariants.rep_out.size - self._linear
         factors = rep if rep.is_permutation else len(rep.irreps) * trivial
         self._sizes = factors.size, rep.size
@@ -72,6 +77,7 @@ class FiLM(Freezes, Constants):
         if self.change is not None:
             self.register_constant("copy_numbers", copy_numbers(rep))
         self.reset_parameters()
+        place(self, device, dtype)
 
     def reset_parameters(self) -> None:
         """Make it the identity."""
@@ -80,10 +86,10 @@ class FiLM(Freezes, Constants):
 
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         """Return the modulated features, shaped like h."""
-        over_time = self._check(h, cond)
+        is_series = self._check(h, cond)
         context = torch.cat([cond, self.invariants(cond)[..., self._linear :]], dim=-1)
         scale, shift = self.modulation(context).split(self._sizes, dim=-1)
-        if not over_time:
+        if not is_series:
             return self._scaled(h, 1 + scale) + shift
         return self._scaled(h.mT, (1 + scale).unsqueeze(-2)).mT + shift.unsqueeze(-1)
 
@@ -96,22 +102,22 @@ class FiLM(Freezes, Constants):
     def _check(self, h: Tensor, cond: Tensor) -> bool:
         """Require features and conditions of as many samples; return whether the features are series."""
         check_features(cond, self.rep_cond.size)
-        over_time = h.dim() == cond.dim() + 1
-        check_features(h, self.rep_in.size, dim=-2 if over_time else -1)
-        if h.shape[: -2 if over_time else -1] != cond.shape[:-1]:
+        is_series = h.dim() == cond.dim() + 1
+        check_features(h, self.rep_in.size, dim=-2 if is_series else -1)
+        if h.shape[: -2 if is_series else -1] != cond.shape[:-1]:
             raise ShapeError(
                 f"Every sample must have a condition, got features of shape {tuple(h.shape)} and conditions of shape "
                 f"{tuple(cond.shape)}. Expand the conditions to the samples."
             )
-        return over_time
+        return is_series
 
     def extra_repr(self) -> str:
         """What is modulated by what."""
         return f"{self.rep_in.name}, {self.rep_cond.name}"
 
 
-class OverTime(Freezes):
-    """A layer of vectors (..., D) at every time of a series (..., D, T), whose channels stand where Conv1d has them.
+class TimeDistributed(Freezes):
+    """The same layer of vectors (..., D) at every time step of a series (..., D, T), with channels as in Conv1d.
 
     Args:
         layer: a layer of this package, with ``rep_in`` and ``rep_out``.
@@ -124,13 +130,14 @@ class OverTime(Freezes):
 
     Raises:
         RepresentationError: the layer has none, as those of torch.nn.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Example:
         >>> import torch
         >>> from isospan.groups import SO2
         >>> from isospan.nn import NormActivation
-        >>> layer = OverTime(NormActivation(SO2().irrep(1), "ReLU", bias=False))
+        >>> layer = TimeDistributed(NormActivation(SO2().irrep(1), "ReLU", bias=False))
         >>> layer(torch.tensor([[3.0, 0.0, 1.0], [4.0, 0.0, 0.0]]))
         tensor([[15.,  0.,  1.],
                 [20.,  0.,  0.]])

@@ -11,7 +11,7 @@ from isospan._core.autocast import full_precision
 from isospan.errors import GroupError, OptionError
 from isospan.groups import O2, O3, SO2, SO3, FiniteGroup
 from isospan.nn._base.activations import Activation, activation_name, as_activation, check_elementwise
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Irrep, IsotypicComponent, Representation
 
@@ -107,10 +107,10 @@ class FourierActivation(Constants):
     .. math:: x \mapsto A^\top W \, f(A x)
 
     The rows of A are the band-limited functions at the points of a fixed grid, W are its weights, and f is any
-    activation. Copies of irreps are dealt out to as few functions as hold them. For a finite group, whose grid is the
-    whole group, the layer is exactly equivariant. For SO(2), O(2), SO(3) and O(3) it is up to what f makes above the
-    frequencies that the grid resolves. This error, which :func:`isospan.testing.equivariance_error` measures, falls as
-    the grid grows: fast for smooth activations, slowly for those with a kink, such as ReLU.
+    activation. Copies of irreps are distributed over as few functions as have room for them. For a finite group, whose
+    grid is the whole group, the layer is exactly equivariant. For SO(2), O(2), SO(3) and O(3) it is up to what f makes
+    above the frequencies that the grid resolves. This error, which :func:`isospan.testing.equivariance_error` measures,
+    falls as the grid grows: fast for smooth activations, slowly for those with a kink, such as ReLU.
 
     Args:
         rep: how the group acts.
@@ -119,6 +119,8 @@ class FourierActivation(Constants):
         grid_size: number of angles around the circle of a Lie group. By default, up to frequency 5 and on white inputs,
             the error is below 1e-3 with ReLU, at most 1e-5 with Tanh, and at most 1e-6 with SiLU, GELU, Mish, Sigmoid
             and Softplus.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -132,7 +134,8 @@ class FourierActivation(Constants):
         EquivarianceError: the activation mixes samples, or tells them apart in training or once trained.
         GroupError: a product with a Lie group, whose grid is not known.
         OptionError: an unknown name, or a grid too coarse for the frequencies of rep.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Source: Cohen, Geiger, Köhler and Welling, Spherical CNNs, 2018.
 
@@ -146,10 +149,18 @@ class FourierActivation(Constants):
 
     sampling: Tensor
     analysis: Tensor
-    places: Tensor
+    positions: Tensor
     sources: Tensor
 
-    def __init__(self, rep: Representation, activation: Activation = "SiLU", *, grid_size: int | None = None) -> None:
+    def __init__(
+        self,
+        rep: Representation,
+        activation: Activation = "SiLU",
+        *,
+        grid_size: int | None = None,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.rep_in = self.rep_out = rep
         self.activation = as_activation(activation)
@@ -160,21 +171,22 @@ class FourierActivation(Constants):
         size = default_grid_size(rep.group, band) if grid_size is None else grid_size
         _check_grid(size, band)
         grid = grid_of(rep.group, size)
-        sampling, places, self.functions = _deal(rep, grid)
+        sampling, positions, self.functions = _distributed(rep, grid)
         self.points, slots = sampling.shape
         # a function of independent coordinates of variance 1 has variance 1
         self.register_constant("sampling", (sampling / np.sqrt(slots)).T.copy())
         self.register_constant("analysis", grid.weights[:, None] * sampling * np.sqrt(slots))
-        self.register_constant("places", places)
-        self.register_constant("sources", _sources(places, self.functions * slots))
+        self.register_constant("positions", positions)
+        self.register_constant("sources", _sources(positions, self.functions * slots))
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated features (..., rep.size)."""
         z = self.change(x)
         with full_precision(z):
-            held = torch.nn.functional.pad(z, (0, 1)).index_select(-1, self.sources)
-            values = self.activation(held.unflatten(-1, (self.functions, -1)) @ self.sampling.to(z.dtype))
-            coefficients = (values @ self.analysis.to(z.dtype)).flatten(-2).index_select(-1, self.places)
+            padded = torch.nn.functional.pad(z, (0, 1)).index_select(-1, self.sources)
+            values = self.activation(padded.unflatten(-1, (self.functions, -1)) @ self.sampling.to(z.dtype))
+            coefficients = (values @ self.analysis.to(z.dtype)).flatten(-2).index_select(-1, self.positions)
         return self.change.inverse(coefficients)
 
     def extra_repr(self) -> str:
@@ -196,11 +208,11 @@ def _check_grid(size: int, band: int) -> None:
         )
 
 
-def _deal(rep: Representation, grid: Grid) -> tuple[np.ndarray, np.ndarray, int]:
-    """Deal the copies of every irrep out to functions, evenly.
+def _distributed(rep: Representation, grid: Grid) -> tuple[np.ndarray, np.ndarray, int]:
+    """Distribute the copies of every irrep evenly over functions.
 
     Returns:
-        The sampling matrix (N, P) of one function, the place (D,) of every spectral coordinate among those (F, P) of
+        The sampling matrix (N, P) of one function, the position (D,) of every spectral coordinate among those (F, P) of
         all functions, and their number F.
     """
     samples = [grid.samples(component.irrep) for component in rep.isotypic]
@@ -209,22 +221,22 @@ def _deal(rep: Representation, grid: Grid) -> tuple[np.ndarray, np.ndarray, int]
     used = [S[: -(-m // functions)] for S, (m, _) in zip(samples, counts, strict=True)]
     sampling = np.concatenate([w for S in used for w in S], axis=1)
     starts = np.cumsum([0, *(S.shape[0] * S.shape[2] for S in used)])
-    places = [
-        _places(component, start, functions, sampling.shape[1])
+    positions = [
+        _positions(component, start, functions, sampling.shape[1])
         for component, start in zip(rep.isotypic, starts[:-1], strict=True)
     ]
-    return sampling, np.concatenate(places), functions
+    return sampling, np.concatenate(positions), functions
 
 
-def _places(component: IsotypicComponent, start: int, functions: int, slots: int) -> np.ndarray:
-    """Copy i is held by function i mod F, with template i div F."""
+def _positions(component: IsotypicComponent, start: int, functions: int, slots: int) -> np.ndarray:
+    """Copy i belongs to function i mod F, with template i div F."""
     i, d = np.arange(component.multiplicity), component.irrep.size
     first = (i % functions) * slots + start + (i // functions) * d
     return (first[:, None] + np.arange(d)).ravel()
 
 
-def _sources(places: np.ndarray, count: int) -> np.ndarray:
-    """The spectral coordinate at every place, or one past the last, which is zero."""
-    sources = np.full(count, len(places))
-    sources[places] = np.arange(len(places))
+def _sources(positions: np.ndarray, count: int) -> np.ndarray:
+    """The spectral coordinate at every position, or one past the last, which is zero."""
+    sources = np.full(count, len(positions))
+    sources[positions] = np.arange(len(positions))
     return sources

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import Copies, copies_of, each_irrep, norms
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
@@ -20,6 +20,8 @@ class IrrepNorm(torch.nn.Module):
 
     Args:
         rep: how the group acts on x.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in: the same.
@@ -29,7 +31,8 @@ class IrrepNorm(torch.nn.Module):
         x (..., rep.size) to norms (..., number of copies), in the order of ``rep.irreps``.
 
     Raises:
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Example:
         >>> from isospan.groups import SO2
@@ -37,11 +40,12 @@ class IrrepNorm(torch.nn.Module):
         tensor([2., 5.])
     """
 
-    def __init__(self, rep: Representation) -> None:
+    def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.change = ChangeOfBasis.shared(rep)
         self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self._copies = copies_of(rep)
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the norms (..., number of copies)."""
@@ -61,6 +65,8 @@ class IrrepInvariants(Constants):
 
     Args:
         rep: how the group acts on x.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in: the same.
@@ -71,12 +77,13 @@ class IrrepInvariants(Constants):
         the products of s = 0.
 
     Raises:
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Source: Weyl, The Classical Groups, 1946, chapter 2, on the first main theorem.
 
     Example:
-        Two pairs of vectors in the plane, turned to the left and to the right:
+        Two pairs of vectors in the plane, a quarter turn to the left and to the right:
 
         >>> from isospan.groups import SO2
         >>> invariants = IrrepInvariants(2 * SO2().irrep(1))
@@ -85,7 +92,7 @@ class IrrepInvariants(Constants):
                 [ 1.,  0.,  1.,  1.]])
     """
 
-    def __init__(self, rep: Representation) -> None:
+    def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.change = ChangeOfBasis.shared(rep)
         self._parts: list[tuple[Copies, int, str]] = []
@@ -98,6 +105,7 @@ class IrrepInvariants(Constants):
                 self.register_constant(f"pairs_{number}", pairs)
                 sizes[-1] = len(pairs)
         self.rep_in, self.rep_out = rep, sum(sizes) * rep.group.trivial_representation
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the invariants (..., rep_out.size)."""
@@ -121,7 +129,7 @@ def _products(X: Tensor, s: int) -> Tensor:
 
 
 def _pairs(component: IsotypicComponent) -> np.ndarray:
-    """Where the independent products stand among all s m²: the upper triangle, without the diagonal where s ≥ 1."""
+    """Indices of the independent products among all s m²: the upper triangle, without the diagonal where s ≥ 1."""
     m, s = component.multiplicity, len(component.irrep.endomorphism_basis)
     places = np.arange(s * m * m).reshape(s, m, m)
     return np.concatenate([places[0][np.triu_indices(m)], *(P[np.triu_indices(m, 1)] for P in places[1:])])

@@ -6,7 +6,7 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_floating
 from isospan.errors import DegenerateDataError, RepresentationError, ShapeError
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, copy_numbers, mean_over_copies, numbers_of_trivial, trivial_copies
 from isospan.nn._base.inputs import check_features
 from isospan.nn._bases import ChangeOfBasis
@@ -14,12 +14,12 @@ from isospan.representations import Representation
 
 
 class Normalization(Constants):
-    """Base of normalisations: a scale for every copy of an irrep, and a shift of the invariant features.
+    """Base of normalizations: a scale for every copy of an irrep, and a shift of the invariant features.
 
     Args:
         rep: how the group acts.
-        scaled: whether there is a parameter ``weight`` (copies,), one at first.
-        shifted: whether there is a parameter ``bias`` (m,) of the m trivial copies, zero at first.
+        scaled: whether there is a parameter ``weight`` (copies,), one at initialisation.
+        shifted: whether there is a parameter ``bias`` (m,) of the m trivial copies, zero at initialisation.
     """
 
     weight: torch.nn.Parameter | None
@@ -69,6 +69,8 @@ class BatchNorm1d(Normalization):
         momentum: weight of a batch in the running statistics; None for the mean over all batches.
         affine: whether there are γ and β.
         track_running_stats: whether evaluation uses running statistics instead of those of the batch.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -80,7 +82,8 @@ class BatchNorm1d(Normalization):
 
     Raises:
         DegenerateDataError: one sample while training.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -101,6 +104,9 @@ class BatchNorm1d(Normalization):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, scaled=affine, shifted=affine)
         self.eps, self.momentum, self.track_running_stats = eps, momentum, track_running_stats
@@ -109,9 +115,10 @@ class BatchNorm1d(Normalization):
             self.register_buffer("running_mean", torch.zeros(self._trivial.multiplicity))
             self.register_buffer("running_var", torch.ones(len(rep.irreps)))
             self.register_buffer("num_batches_tracked", torch.tensor(0))
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised features, shaped like x."""
+        """Return the normalized features, shaped like x."""
         check_floating(x, what="The input")
         if x.dim() not in (2, 3) or x.shape[1] != self._size:
             raise ShapeError(
@@ -162,6 +169,8 @@ class LayerNorm(Normalization):
         eps: added to the variance.
         elementwise_affine: whether there are γ and β.
         bias: whether there is β.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -171,7 +180,8 @@ class LayerNorm(Normalization):
 
     Raises:
         RepresentationError: there is one trivial copy, which less its mean would always be zero.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Example:
         >>> import torch
@@ -182,7 +192,14 @@ class LayerNorm(Normalization):
     """
 
     def __init__(
-        self, rep: Representation, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
+        self,
+        rep: Representation,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, scaled=elementwise_affine, shifted=elementwise_affine and bias)
         if self._trivial.multiplicity == 1:
@@ -191,9 +208,10 @@ class LayerNorm(Normalization):
                 f"{rep.name!r} has one, which would always be zero. Use RMSNorm, or more copies."
             )
         self.eps = eps
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised features (..., rep.size)."""
+        """Return the normalized features (..., rep.size)."""
         check_features(x, self._size)
         with full_precision(x):
             z = self.spectral(x)
@@ -215,6 +233,8 @@ class RMSNorm(Normalization):
         rep: how the group acts.
         eps: added to the mean square; the machine precision where None.
         elementwise_affine: whether there is γ.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -223,7 +243,8 @@ class RMSNorm(Normalization):
         x (..., rep.size) to the same.
 
     Raises:
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
 
@@ -233,12 +254,21 @@ class RMSNorm(Normalization):
         tensor([0.8485, 1.1314], grad_fn=...)
     """
 
-    def __init__(self, rep: Representation, eps: float | None = None, elementwise_affine: bool = True) -> None:
+    def __init__(
+        self,
+        rep: Representation,
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(rep, scaled=elementwise_affine, shifted=False)
         self.eps = eps
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised features (..., rep.size)."""
+        """Return the normalized features (..., rep.size)."""
         check_features(x, self._size)
         with full_precision(x):
             exact = x.to(torch.promote_types(x.dtype, torch.float32))

@@ -17,8 +17,9 @@ class RegularLinear(Freezable):
 
     .. math:: y_{g o} = b_o + \sum_{h, i} c_{g^{-1} h, o i} \, x_{h i}
 
-    with one (m_out, m_in) matrix of coefficients c for every element. It holds these alone and finds anew where they
-    stand in the dense weight; :class:`RegularNetwork` computes chains of layers faster than one after the other.
+    with one (m_out, m_in) matrix of coefficients c for every element. It has no buffers: the index of the coefficient
+    at every entry of the dense weight is computed again when the weight is. :class:`RegularNetwork` computes chains of
+    layers faster than one after the other.
 
     Args:
         rep_in: copies of the group's regular representation.

@@ -10,6 +10,7 @@ from isospan._core.checks import check_count
 from isospan.errors import RepresentationError
 from isospan.nn._attention.dot_product import DotProductAttention
 from isospan.nn._base.cached_weight import Freezes
+from isospan.nn._base.constants import Device
 from isospan.nn._linear import Linear
 from isospan.representations import Representation, directsum
 from isospan.representations.blocks import Block
@@ -52,7 +53,8 @@ class MultiheadAttention(Freezes, DotProductAttention):
         RepresentationError: the heads cannot share the irreps of rep evenly.
         GroupMismatchError: head_rep is of another group.
         OptionError: num_heads or dropout out of range.
-        ShapeError, DtypeError: what the message says, also of the masks.
+        ShapeError: an input or a mask without the shape above.
+        DtypeError: an input that is not floating point, or a mask that is neither boolean nor floating point.
 
     Source: Vaswani et al., Attention is all you need, 2017; Fuchs et al., SE(3)-Transformers, 2020.
 
@@ -79,7 +81,7 @@ class MultiheadAttention(Freezes, DotProductAttention):
         bias: bool = True,
         *,
         head_rep: Representation | None = None,
-        device: torch.device | str | None = None,
+        device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         check_representation(rep)

@@ -1,11 +1,11 @@
-"""Positions in time, as features that the group leaves alone."""
+"""Positions in time, as invariant features."""
 
 import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.errors import RepresentationError, ShapeError
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.inputs import check_features
 from isospan.representations import Representation
 from isospan.representations.representation import check_representation
@@ -20,11 +20,14 @@ class PositionalEncoding(Constants):
     .. math:: y_t = x_t + Q_0 p_t, \qquad p_{t, 2i} = \sin(t / 10000^{2i / m}), \quad
               p_{t, 2i + 1} = \cos(t / 10000^{2i / m})
 
-    The columns of Q_0 are the m trivial copies of the spectral basis. An encoding of any other direction would be moved
-    by the group. For the trivial group it is that of the source. There are no parameters, and no longest sequence.
+    The columns of Q_0 are the m trivial copies of the symmetry-adapted basis. An encoding of any other direction would
+    be moved by the group. For the trivial group it is that of the source. There are no parameters, and no longest
+    sequence.
 
     Args:
         rep: how the group acts on every token.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in, rep_out: rep.
@@ -34,7 +37,8 @@ class PositionalEncoding(Constants):
 
     Raises:
         RepresentationError: rep has no trivial copy.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
 
     Source: Vaswani et al., Attention is all you need, 2017.
 
@@ -48,7 +52,7 @@ class PositionalEncoding(Constants):
 
     invariants: Tensor
 
-    def __init__(self, rep: Representation) -> None:
+    def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check_representation(rep)
         trivial = rep.isotypic[0]
@@ -60,6 +64,7 @@ class PositionalEncoding(Constants):
         self.rep_in = self.rep_out = rep
         self._size = rep.size
         self.register_constant("invariants", rep.change_of_basis[:, trivial.slice].T)
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens with their positions, (..., T, rep.size)."""
@@ -72,7 +77,7 @@ class PositionalEncoding(Constants):
 
 
 def sinusoids(length: int, count: int, like: Tensor) -> Tensor:
-    """Sines and cosines p (length, count) by turns, at least in single precision, which counts all tokens."""
+    """Sines and cosines p (length, count) in alternation, at least in single precision, which counts all tokens."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     t = torch.arange(length, dtype=dtype, device=like.device)
     exponents = torch.arange(0, count, 2, dtype=dtype, device=like.device) / count

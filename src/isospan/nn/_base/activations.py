@@ -101,21 +101,21 @@ def commutes(activation: Callable[[Tensor], Tensor], order: Tensor, signs: Tenso
 
 @torch.no_grad()
 def _always(
-    holds: Callable[[Callable[[Tensor], Tensor], Tensor], bool], activation: Callable[[Tensor], Tensor]
+    passes: Callable[[Callable[[Tensor], Tensor], Tensor], bool], activation: Callable[[Tensor], Tensor]
 ) -> bool:
-    """Whether an equation holds for whatever parameters, in training and in evaluation after it.
+    """Whether an equation passes for whatever parameters, in training and in evaluation after it.
 
-    What holds for a copy whose parameters are moved at random does so for almost all of them. A copy that draws at
+    What passes for a copy whose parameters are moved at random does so for almost all of them. A copy that draws at
     random in training fails there, and one that keeps statistics of each coordinate in evaluation.
 
     Args:
-        holds: of a function, and a tensor of the precision and on the device that it takes.
+        passes: of a function, and a tensor of the precision and on the device that it takes.
         activation: left as it is, as are torch's random numbers.
     """
     like = torch.empty(0, dtype=torch.float64, device="cpu")
     if not isinstance(activation, torch.nn.Module):
         with torch.random.fork_rng([]):
-            return holds(activation, like)
+            return passes(activation, like)
     f, rng = deepcopy(activation), np.random.default_rng(0)
     like = next((values for values in (*f.parameters(), *f.buffers()) if values.is_floating_point()), like)
     if like.is_meta:  # values that are not there yet
@@ -124,4 +124,4 @@ def _always(
         noise = torch.tensor(0.1 * rng.random(parameter.shape), dtype=parameter.dtype, device=parameter.device)
         parameter += noise * (1 + parameter.abs())
     with torch.random.fork_rng([like.device] if like.is_cuda else []):
-        return all(holds(f.train(training), like) for training in (True, False))
+        return all(passes(f.train(training), like) for training in (True, False))

@@ -1,7 +1,8 @@
 """Layers that make a dense weight of their parameters, and the modules made of such layers."""
 
+import operator
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,72 +12,74 @@ from isospan.nn._base.constants import Constants
 from isospan.representations import Representation
 
 
+class Cached(NamedTuple):
+    """A dense weight and bias, and the parameters that they were made of: which, where in memory, in which version."""
+
+    weight: Tensor
+    bias: Tensor | None
+    made_of: list[Tensor]
+    versions: list[tuple[int, int]]
+
+
 class Freezable(Constants):
     """Base of layers that compute a dense weight and bias of their parameters.
 
-    The dense weight is computed at every call, so it can't be stale. :meth:`freeze` holds it for inference; from then
-    on the parameters need no gradient and training is refused. Loading a state, moving the module, or changing the
-    parameters in place (but behind autograd, through ``.data``, or in compiled code) computes it again. While others
-    stand in their place, as in ``torch.func.functional_call``, it is made of these at every call.
+    In evaluation, where no gradient of the parameters is asked for, the dense weight is cached. It is computed again
+    when a parameter was replaced, moved or changed in place. :meth:`freeze` switches to evaluation and takes the
+    parameters out of training, so that the weight is always cached; training is refused from then on.
 
-    A layer says in ``_synthesized`` and ``_spread_bias`` how it makes both.
+    Changes through ``.data`` in place have no version, and are not seen: write under ``torch.no_grad()``. A layer says
+    in ``_synthesized`` and ``_spread_bias`` how it makes both.
 
     Args:
         rep_in: how the group acts on the input.
         rep_out: how it acts on the output.
     """
 
-    frozen_weight: Tensor | None
-    frozen_bias: Tensor | None
+    coefficients: Tensor
+    bias_coefficients: Tensor | None
+    is_frozen: bool = False
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         super().__init__()
         self.rep_in, self.rep_out = rep_in, rep_out
-        self.register_buffer("frozen_weight", None, persistent=False)
-        self.register_buffer("frozen_bias", None, persistent=False)
         self._trained: list[str] = []
-        self._made_of: list[Tensor] = []
-        self._held: list[tuple[int, int]] = []
+        self._cached: Cached | None = None
 
     def dense(self) -> tuple[Tensor, Tensor | None]:
-        """The dense weight and bias: the frozen ones, or made of the coefficients with their gradient."""
-        if not self._holds():
-            return self._synthesized(), self._spread_bias()
-        held: dict[str, Any] = self._buffers  # as attributes they are found last
-        return held["frozen_weight"], held["frozen_bias"]
+        """The dense weight and bias: the cached ones, or made of the parameters with their gradient."""
+        cached = self.cached()
+        return (self._synthesized(), self._spread_bias()) if cached is None else cached[:2]
 
     @property
     def weight(self) -> Tensor:
-        """The dense weight, laid out as torch's: the frozen one, or made of the coefficients with their gradient.
+        """The dense weight, laid out as torch's: the cached one, or made of the coefficients with their gradient.
 
         Writing to it changes nothing: write to the parameters that it is made of.
         """
-        held = self.frozen_weight if self._holds() else None
-        return self._synthesized() if held is None else held
+        cached = self.cached()
+        return self._synthesized() if cached is None else cached.weight
 
     @property
     def bias(self) -> Tensor | None:
         """The dense bias (rep_out.size,), which is invariant; None where there is none."""
-        return self.frozen_bias if self._holds() else self._spread_bias()
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the dense weight is held."""
-        return self._buffers["frozen_weight"] is not None
+        cached = self.cached()
+        return self._spread_bias() if cached is None else cached.bias
 
     def freeze(self) -> Self:
-        """Hold the dense weight for inference, switch to evaluation and take the parameters out of training."""
+        """Cache the dense weight for inference, switch to evaluation and take the parameters out of training."""
         self.eval()
         if not self.is_frozen:
             self._trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
         for parameter in self.parameters():
             parameter.requires_grad_(False).grad = None
-        self._hold()
+        self.is_frozen = True
+        self._refresh()
         return self
 
     def unfreeze(self) -> Self:
-        """Make the dense weight of the parameters again at every call, and train those that were trained before."""
-        self.frozen_weight = self.frozen_bias = None
+        """Train the parameters again that were trained before."""
+        self.is_frozen = False
         for name in self._trained:
             self.get_parameter(name).requires_grad_(True)
         return self
@@ -89,9 +92,10 @@ class Freezable(Constants):
         """
         if mode and self.is_frozen:
             raise FrozenError(
-                f"A layer that trains must make its weight of its parameters, but this {type(self).__name__} holds a "
-                "frozen one. Call unfreeze() first."
+                f"A layer that trains must make its weight of its parameters, but this {type(self).__name__} is "
+                "frozen. Call unfreeze() first."
             )
+        self._cached = None if mode else self._cached
         return super().train(mode)
 
     def _synthesized(self) -> Tensor:
@@ -100,46 +104,47 @@ class Freezable(Constants):
     def _spread_bias(self) -> Tensor | None:
         raise NotImplementedError
 
-    def _hold(self) -> None:
+    def _made_of(self) -> list[Tensor]:
+        """The parameters, or what stands for them, as in ``torch.func.functional_call`` and parametrizations."""
+        return [p for p in (self.coefficients, self.bias_coefficients) if p is not None]
+
+    def cached(self) -> Cached | None:
+        """The dense weight and bias of the parameters as they are now; None where they are not to be cached."""
+        if torch.compiler.is_compiling():
+            return self._cached if self.is_frozen else None
+        if self.training:
+            return None
+        made_of, cached = self._made_of(), self._cached
+        if torch.is_grad_enabled() and any(p.requires_grad for p in made_of):
+            return None
+        if not all(isinstance(p, nn.Parameter) and not p.is_inference() for p in made_of):
+            return None  # others may not last, and tensors of inference have no version
+        if cached is None or cached.versions != _versions(made_of):
+            return self._refresh()
+        return cached if all(map(operator.is_, cached.made_of, made_of)) else self._refresh()
+
+    def _refresh(self) -> Cached:
         with torch.inference_mode(False), torch.no_grad():
-            bias = self._spread_bias()
-            self.frozen_weight = self._synthesized().clone()  # as laid out
-            self.frozen_bias = None if bias is None else bias.detach()  # it may be a parameter
-        self._made_of, self._held = self._own(), self._versions()
-
-    def _holds(self) -> bool:
-        """Whether the weight is held that the parameters make; it is held anew where they have changed in place."""
-        if not self.is_frozen:
-            return False
-        if torch.compiler.is_compiling() or self._held == self._versions():
-            return True
-        if list(map(id, self._own())) != list(map(id, self._made_of)):
-            return False
-        self._hold()
-        return True
-
-    def _own(self) -> list[Tensor]:
-        """The parameters; walking all modules for them would take ten times longer."""
-        return [p for p in self._parameters.values() if p is not None]
-
-    def _versions(self) -> list[tuple[int, int]]:
-        """Which tensors the parameters are, and how often autograd saw them change."""
-        own = self._own()
-        try:
-            return [(id(p), p._version) for p in own]
-        except RuntimeError:  # tensors made for inference have no version
-            return [(id(p), 0 if p.is_inference() else p._version) for p in own]
+            bias, made_of = self._spread_bias(), self._made_of()
+            bias = None if bias is None else bias.detach()  # it may be a parameter
+            self._cached = Cached(self._synthesized().clone(), bias, made_of, _versions(made_of))
+        return self._cached
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
-        if self.is_frozen:
-            self._hold()
+        self._changed()
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        if self.is_frozen:
-            self._hold()
+        self._changed()
+
+    def _changed(self) -> None:
+        """Follow parameters that have changed; compiled code does not look at them."""
+        self._cached = self._refresh() if self.is_frozen else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_cached": None}
 
     def _filled(self, plain: Any) -> Any:
         """A torch module that was made without memory, with the dense weight and bias, in the same mode."""
@@ -152,17 +157,22 @@ class Freezable(Constants):
         return plain.train(self.training)
 
 
+def _versions(tensors: list[Tensor]) -> list[tuple[int, int]]:
+    """Where tensors are, and how often autograd saw them change."""
+    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+
+
 class Freezes(nn.Module):
-    """Base of modules whose layers can hold their dense weights for inference."""
+    """Base of modules whose layers can cache their dense weights for inference."""
 
     def freeze(self) -> Self:
-        """Hold the dense weights of all layers, in evaluation mode; training is refused from then on."""
+        """Cache the dense weights of all layers, in evaluation mode; training is refused from then on."""
         for layer in self._layers():
             layer.freeze()
         return self.eval()
 
     def unfreeze(self) -> Self:
-        """Compute the weights from the parameters again, and train those that were trained before."""
+        """Train the parameters of all layers again that were trained before."""
         for layer in self._layers():
             layer.unfreeze()
         return self
@@ -172,14 +182,14 @@ class Freezes(nn.Module):
 
 
 @torch.no_grad()
-def plain_linear(weight: Tensor, bias: Tensor | None) -> torch.nn.Linear:
+def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A torch.nn.Linear with copies of a weight (n_out, n_in) and a bias (n_out,).
 
     Example:
         >>> plain_linear(torch.tensor([[1.0, 2.0]]), None)(torch.ones(2))
         tensor([3.], grad_fn=...)
     """
-    plain = torch.nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta", dtype=weight.dtype)
+    plain = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta", dtype=weight.dtype)
     plain.to_empty(device=weight.device)
     plain.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
     return plain

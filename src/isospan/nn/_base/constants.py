@@ -1,6 +1,6 @@
 """Constants of a module: buffers in its precision, exact in every one."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Self
 from weakref import WeakValueDictionary
 
@@ -12,7 +12,26 @@ from isospan.representations import HomBasis, Representation
 from isospan.representations.representation import check_representation
 
 SHORT = np.uint8, np.int16, np.int32
-"""What many indices are held as, or they would outweigh what they lead to; where they are used, they are cast."""
+"""Types of stored indices, which are cast where they are used: in int64 they would outweigh what they index."""
+
+
+Device = torch.device | str | None
+
+
+def place(module: torch.nn.Module, device: Device, dtype: torch.dtype | None) -> None:
+    """Move a module that was just made to the device and the precision that were asked for, where any was."""
+    if device is not None or dtype is not None:
+        module.to(device=device, dtype=dtype)
+
+
+def ordered(x: Tensor, order: Tensor | None, *, dim: int) -> Tensor:
+    """The entries of x along ``dim`` in another order; None for the same."""
+    return x if order is None else x.index_select(dim, order)
+
+
+def joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
+    """The parts one after another; a single one as it is, without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 class Constants(torch.nn.Module):
@@ -54,7 +73,7 @@ class Constants(torch.nn.Module):
         self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
 
     def register_order(self, name: str, order: np.ndarray) -> None:
-        """Make ``self.<name>`` a buffer with an order, or None where it leaves all as it is."""
+        """Make ``self.<name>`` a buffer with an order, or None for the order that changes nothing."""
         if (order == np.arange(len(order))).all():
             setattr(self, name, None)
         else:
@@ -95,7 +114,8 @@ class Constants(torch.nn.Module):
 class _Twins:
     """Makes modules of the same constants with buffers of their own, and so their parts.
 
-    It holds a copy of the buffers that the module was made with: copies of these take less time than the arrays do.
+    It keeps a copy of the buffers that the module was made with: copying tensors takes less time than converting
+    arrays.
 
     Args:
         module: as it was just made, before anything is hung on it.
@@ -127,7 +147,7 @@ IN_USE: WeakValueDictionary[tuple[Hashable, ...], _Twins] = WeakValueDictionary(
 
 
 def _key(argument: Any) -> tuple[Hashable, ...]:
-    """What two representations share exactly if they have one group, one name and one spectral basis."""
+    """What two representations share exactly if they have one group, one name and one symmetry-adapted basis."""
     if isinstance(argument, HomBasis):
         return _key(argument.rep_in), _key(argument.rep_out)
     check_representation(argument)
@@ -135,7 +155,7 @@ def _key(argument: Any) -> tuple[Hashable, ...]:
 
 
 def basis_key(rep: Representation) -> Hashable:
-    """What two representations of one group share exactly if they have the same blocks and one spectral basis.
+    """What two representations of one group share exactly if they have the same blocks and one symmetry-adapted basis.
 
     Equal ones may not: a block of the same matrices is an irrep as it is, or was decomposed into one.
     """

@@ -1,4 +1,4 @@
-"""Where the copies of the irreps stand in the spectral basis, in plain numbers that tracing takes as constants."""
+"""Indices of the copies of irreps in the symmetry-adapted basis: plain numbers, which tracing takes as constants."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Copies(NamedTuple):
 
 
 def copies_of(rep: Representation) -> tuple[Copies, ...]:
-    """The copies of every irrep, in the order of the spectral basis."""
+    """The copies of every irrep, in the order of the symmetry-adapted basis."""
     return tuple(
         Copies(c.slice.start, c.slice.stop, c.multiplicity, c.irrep.size, c.irrep.is_trivial) for c in rep.isotypic
     )

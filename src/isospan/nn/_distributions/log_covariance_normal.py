@@ -16,7 +16,7 @@ from isospan.linalg import matrix_exp
 class LogCovarianceNormal(torch.distributions.MultivariateNormal):
     r"""torch's multivariate normal with covariance :math:`\Sigma = e^M`, accurate where variances differ by far.
 
-    Σ does not hold small variances beside large ones, so densities and samples are computed from exponentials of M,
+    Small variances have no digits in Σ beside large ones, so densities and samples are computed from exponentials of M,
 
     .. math:: -2 \log p(y) = \| e^{-M/2} (y - \mu) \|^2 + \operatorname{tr} M + n \log 2 \pi , \qquad
               y = \mu + e^{M/2} \varepsilon ,

@@ -1,4 +1,4 @@
-"""Gaussians whose mean and covariance turn with their input."""
+"""Gaussians whose mean and covariance transform with their input."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_choice
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copy_numbers
 from isospan.nn._base.inputs import check_features
 from isospan.nn._bases import ChangeOfBasis
@@ -22,7 +22,7 @@ Covariance = Literal["diagonal", "full"]
 class MultivariateNormal(torch.nn.Module):
     r"""The Gaussian of parameters that an equivariant network computes: :math:`p(\rho(g) y \mid g x) = p(y \mid x)`.
 
-    Its input holds the mean and what the covariance is made of,
+    Its input consists of the mean and the parameters of the covariance,
 
     .. math:: \Sigma = Q \operatorname{diag}(e^{w}) \, Q^\top
               \qquad \text{or} \qquad \Sigma = \exp(M), \quad M = M^\top .
@@ -35,6 +35,8 @@ class MultivariateNormal(torch.nn.Module):
     Args:
         rep_y: how the group acts on y.
         covariance: "diagonal" or "full".
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         rep_in: how the group acts on the input: rep_y plus the log-variances, or plus ``sym2(rep_y)``.
@@ -45,7 +47,8 @@ class MultivariateNormal(torch.nn.Module):
 
     Raises:
         OptionError: another covariance.
-        ShapeError, DtypeError: what the message says.
+        ShapeError: an input without the shape above.
+        DtypeError: an input that is not floating point.
         NonFiniteError: the "full" covariance or its inverse overflows; the "diagonal" one is a ValueError of torch's.
 
     Example:
@@ -57,7 +60,14 @@ class MultivariateNormal(torch.nn.Module):
         tensor([1., 1., 1., 1.])
     """
 
-    def __init__(self, rep_y: Representation, covariance: Covariance = "diagonal") -> None:
+    def __init__(
+        self,
+        rep_y: Representation,
+        covariance: Covariance = "diagonal",
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         check_representation(rep_y)
         check_choice(covariance, ("diagonal", "full"), what="covariance")
@@ -65,6 +75,7 @@ class MultivariateNormal(torch.nn.Module):
         self.roots = DiagonalRoot(rep_y) if covariance == "diagonal" else LogCovariance(rep_y)
         self.rep_in, self.rep_out = rep_y + self.roots.rep_in, rep_y
         self._sizes = rep_y.size, self.roots.rep_in.size
+        place(self, device, dtype)
 
     def forward(self, x: Tensor) -> torch.distributions.MultivariateNormal:
         """Return the Gaussian of parameters (..., rep_in.size)."""
@@ -94,7 +105,7 @@ class MultivariateNormal(torch.nn.Module):
 
 
 class DiagonalRoot(Constants):
-    """A with Σ = A Aᵀ, diagonal in the spectral basis: Q diag(e^(w/2)) of log-variances w (..., copies).
+    """A with Σ = A Aᵀ, diagonal in the symmetry-adapted basis: Q diag(e^(w/2)) of log-variances w (..., copies).
 
     Example:
         >>> from isospan.groups import SO2

@@ -1,13 +1,14 @@
 """Dense weights of equivariant maps, from their coefficients."""
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, basis_key
+from isospan.nn._base.constants import Constants, Device, basis_key, place
 from isospan.nn._base.copies import copies_of, trivial_copies
 from isospan.nn._bases import ChangeOfBasis
-from isospan.nn._kernels.hom import basis_of_maps
+from isospan.nn._kernels.kernel import Kernel, Shape, basis_of_maps
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import HomBasis, Representation
 from isospan.representations.hom_basis import spectral_map
@@ -36,7 +37,7 @@ class SpectralMaps(Constants):
         return self._target.inverse(self.source.inverse(spectral).mT).mT
 
     def invariant(self, coefficients: Tensor) -> Tensor:
-        """The vector (n_out,) that the group leaves as it is, of the coefficients (m,) of the trivial irreps."""
+        """The invariant vector (n_out,) of coefficients (m,) of the trivial irreps."""
         return self._target.inverse(pad(coefficients, (self._trivial.start, self._size - self._trivial.stop)))
 
     @property
@@ -47,13 +48,15 @@ class SpectralMaps(Constants):
 class EquivariantMaps(Constants):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in the basis of :class:`HomBasis`.
 
-    It holds what this takes as buffers, so that it moves with the module that owns it and traces to plain operations:
-    no buffer is larger than W, or the change of basis of one side. Where the group permutes both sides, W takes one
+    Its constants are buffers, so it moves with the module that owns it and traces to plain operations. No buffer is
+    larger than W, or the change of basis of one side. Where the group permutes both sides, W takes one
     gather; else a change of basis on both sides.
 
     Args:
         rep_in: how the group acts on what W maps.
         rep_out: how it acts on what W maps to.
+        device: of the parameters and constants.
+        dtype: of the parameters and constants.
 
     Attributes:
         dimension: number of coefficients.
@@ -72,13 +75,39 @@ class EquivariantMaps(Constants):
                 [0., 1.]])
     """
 
-    def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
+    def __init__(
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.basis = basis_of_maps(rep_in, rep_out)
         self.dimension = self.basis.dimension
         self.is_gathered = rep_in.is_permutation and rep_out.is_permutation
         self.synthesis = PermutedMaps(self.basis) if self.is_gathered else SpectralMaps(self.basis)
+        place(self, device, dtype)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
         return self.synthesis(coefficients)
+
+
+class Dense(Kernel):
+    """The kernel that makes the dense weight and multiplies by it: by far the fastest where features are few."""
+
+    def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
+        Constants.__init__(self)
+        self.maps = EquivariantMaps.shared(rep_in, rep_out)
+        self.basis, self.dimension = self.maps.basis, self.maps.dimension
+
+    @staticmethod
+    def cost(shape: Shape) -> float:
+        """Multiplications of the dense product."""
+        return shape.positions * shape.rep_out.size * shape.rep_in.size
+
+    def expand(self, coefficients: Tensor) -> Tensor:
+        """W (..., n_out, n_in)."""
+        return self.maps(coefficients)

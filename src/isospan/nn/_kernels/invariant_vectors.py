@@ -4,16 +4,15 @@ import numpy as np
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants
-from isospan.nn._base.linear_function import joined
+from isospan.nn._base.constants import Constants, joined
 from isospan.representations import Representation
 from isospan.representations.blocks import Block
 
 
 class InvariantVectors(Constants):
-    """The vector b (D,) of coefficients (m,) in an orthonormal basis of those that the group leaves as they are.
+    """The vector b (D,) of coefficients (m,) in an orthonormal basis of the invariant vectors.
 
-    It holds one small basis for all copies of a block, and a number where all coordinates of a copy are equal.
+    All copies of a block share one small basis; where all coordinates of a copy are equal, it is one number.
 
     Args:
         rep: how the group acts on b.

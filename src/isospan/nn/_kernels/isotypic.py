@@ -1,6 +1,6 @@
-"""Signals cut into the irreps of their channels."""
+"""Equivariant maps of signals, one product for every irrep."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, basis_key
-from isospan.nn._base.linear_function import joined, picked, reordered
-from isospan.nn._kernels.hom import basis_of_maps
+from isospan.nn._base.constants import Constants, basis_key, joined, ordered
+from isospan.nn._base.cost import MOVE
+from isospan.nn._kernels.kernel import Kernel, Product, Shape
 from isospan.representations import Representation
 from isospan.representations.division_algebras import left_multiplication
 from isospan.representations.hom_basis import HomBlock
-from isospan.representations.isotypic import IsotypicComponent, Source
+from isospan.representations.isotypic import Source
 
 
 class Rows(NamedTuple):
@@ -38,7 +38,7 @@ class IsotypicPieces(Constants):
         rep: how the group acts on the D channels.
 
     Attributes:
-        copies: for every irrep, the places (m,) in ``rep.isotypic`` of the copies in the order of the pieces.
+        copies: for every irrep, the indices (m,) in ``rep.isotypic`` of the copies in the order of the pieces.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -73,7 +73,7 @@ class IsotypicPieces(Constants):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the pieces (d, m, B, T), in the order of ``rep.isotypic``."""
         samples, _, length = x.shape
-        h = reordered(x.transpose(0, 1), self.order, self.order_back)
+        h = ordered(x.transpose(0, 1), self.order, dim=0)
         parts = h.split([n * c for n, c in self._sizes])
         z = [
             self._basis(number, x).mT @ part.reshape(n, c * samples * length)
@@ -94,7 +94,7 @@ class IsotypicPieces(Constants):
                 parts[r.block].append(part.reshape(r.stop - r.start, columns))
         h = [self._basis(number, part[0]) @ torch.cat(part) for number, part in enumerate(parts)]
         h = joined([part.view(n * c, samples, length) for part, (n, c) in zip(h, self._sizes, strict=True)], dim=0)
-        return reordered(h, self.order_back, self.order).transpose(0, 1).contiguous()
+        return ordered(h, self.order_back, dim=0).transpose(0, 1).contiguous()
 
     def _basis(self, number: int, like: Tensor) -> Tensor:
         return getattr(self, f"basis_{number}").to(like.dtype)
@@ -106,19 +106,10 @@ def _dimensions_first(source: Source, dim: int) -> np.ndarray:
 
 
 def _copies(shapes: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Numbers of copies that stand (c, p) in every block, those of one p after another."""
+    """Indices of copies that are ordered (c, p) in every block, in the order (p, c)."""
     numbers = np.arange(sum(c * p for c, p in shapes))
     parts = np.split(numbers, np.cumsum([c * p for c, p in shapes])[:-1])
     return np.concatenate([part.reshape(shape).T.ravel() for part, shape in zip(parts, shapes, strict=True)])
-
-
-WIDE = 128
-"""Channels, in and out, from which smaller products outweigh that there are several of them, on a CPU."""
-FEW = 0.7
-"""Part of the dense operations up to which the products of the irreps are the faster ones."""
-
-Product = Callable[[Tensor, Tensor], Tensor]
-"""Signals (B, n_out, T') of signals (B, n_in, T) and maps (..., n_out, n_in)."""
 
 
 class Shared(NamedTuple):
@@ -130,37 +121,26 @@ class Shared(NamedTuple):
     shape: tuple[int, int, int]
 
 
-class IsotypicMaps(Constants):
-    r"""A linear map of signals whose taps are equivariant, with the coefficients (..., dimension) of :class:`HomBasis`.
+class Isotypic(Kernel):
+    r"""The kernel that multiplies irrep by irrep, in the isotypic components of the input and of the output.
 
-    In the spectral bases the taps are :math:`\bigoplus_\sigma \sum_s C^\sigma_s \otimes E_s / \sqrt{d_\sigma}`. The
-    d dimensions of an irrep are d / s real numbers, complex numbers or quaternions, on each of which the same C acts.
-    These join the samples, so that it takes s / d of the operations of a dense product of its channels, and no dense
-    weight is made.
-
-    Called on coefficients it makes the dense map W (..., n_out, n_in) after all, the image of the identity.
+    In the symmetry-adapted bases the map is :math:`\bigoplus_\sigma \sum_s C^\sigma_s \otimes E_s / \sqrt{d_\sigma}`.
+    The d dimensions of an irrep are d / s real numbers, complex numbers or quaternions, and the same C acts on each of
+    them. They join the samples, so that an irrep takes s / d of the multiplications of a dense product of its
+    features. No dense weight is made.
 
     Args:
-        rep_in: how the group acts on what W maps.
-        rep_out: how it acts on what W maps to.
-
-    Attributes:
-        basis: of the maps.
-        dimension: number of coefficients.
-
-    Raises:
-        GroupMismatchError, RepresentationError: as for :class:`EquivariantMaps`.
+        rep_in: how the group acts on the input.
+        rep_out: how it acts on the output.
 
     Example:
-        A single tap:
-
         >>> from isospan.groups import CyclicGroup
         >>> regular = CyclicGroup(2).regular_representation
-        >>> maps, coefficients = IsotypicMaps(regular, regular), torch.tensor([1.0, 1.0])
-        >>> maps.image(torch.tensor([[[1.0], [2.0]]]), coefficients, lambda x, W: W @ x).round(decimals=4)
+        >>> kernel, coefficients = Isotypic(regular, regular), torch.tensor([1.0, 1.0])
+        >>> kernel(torch.tensor([[[1.0], [2.0]]]), coefficients, lambda x, W: W @ x).round(decimals=4)
         tensor([[[1.],
                  [2.]]])
-        >>> maps(coefficients).round(decimals=4)
+        >>> kernel.expand(coefficients).round(decimals=4)
         tensor([[1., 0.],
                 [0., 1.]])
     """
@@ -168,32 +148,42 @@ class IsotypicMaps(Constants):
     order: Tensor | None
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
-        super().__init__()
-        self.basis = basis = basis_of_maps(rep_in, rep_out)
-        self.dimension = basis.dimension
+        super().__init__(rep_in, rep_out)
         self._sizes = rep_out.size, rep_in.size
         self.source = IsotypicPieces.shared(rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
         self.target = None if basis_key(rep_out) == basis_key(rep_in) else IsotypicPieces.shared(rep_out)
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in rep_out.isotypic]
         copies = []
-        for block in basis.blocks:
+        for block in self.basis.blocks:
             target, source = rep_out.isotypic.index(block.target), rep_in.isotypic.index(block.source)
             self._shared.append(Shared(target, source, block.irrep.size, block.shape))
             copies.append((self._target.copies[target], self.source.copies[source]))
         if all((np.diff(numbers) == 1).all() for pair in copies for numbers in pair):
             self.order = None
         else:
-            self.register_order("order", _order(basis.blocks, copies))
+            self.register_order("order", _order(self.basis.blocks, copies))
 
-    def forward(self, coefficients: Tensor) -> Tensor:
-        """Return W (..., n_out, n_in)."""
-        taps = coefficients.reshape(-1, self.dimension)
-        identity = torch.eye(self._sizes[1], dtype=taps.dtype, device=taps.device)
-        W = self.image(identity.expand(len(taps), -1, -1), taps, _each_tap)
+    @staticmethod
+    def cost(shape: Shape) -> float:
+        """Multiplications of all irreps and of the changes of basis, and what it takes to move all numbers."""
+        rep_in, rep_out = shape.rep_in, shape.rep_out
+        m = {component.irrep.key: component.multiplicity for component in rep_in.isotypic}
+        products = sum(
+            c.multiplicity * m.get(c.irrep.key, 0) * c.irrep.size * len(c.irrep.endomorphism_basis)
+            for c in rep_out.isotypic
+        )
+        change_in, change_out = (sum(b.indices.size * (b.size + MOVE) for b in rep.blocks) for rep in (rep_in, rep_out))
+        return shape.positions * products + shape.inputs * change_in + shape.outputs * change_out
+
+    def expand(self, coefficients: Tensor) -> Tensor:
+        """W (..., n_out, n_in), the image of the identity."""
+        positions = coefficients.reshape(-1, self.dimension)
+        identity = torch.eye(self._sizes[1], dtype=positions.dtype, device=positions.device)
+        W = self(identity.expand(len(positions), -1, -1), positions, _each_position)
         return W.view(*coefficients.shape[:-1], *self._sizes)
 
-    def image(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
+    def forward(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
         """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (..., rows, columns) to signals."""
         with full_precision(x):
             pieces = self.source(x)
@@ -215,7 +205,7 @@ class IsotypicMaps(Constants):
 
     def _weights(self, coefficients: Tensor) -> list[Tensor]:
         """Maps (..., s m_out, s m_in) of every irrep."""
-        parts = picked(coefficients, self.order).split([prod(shared.shape) for shared in self._shared], dim=-1)
+        parts = ordered(coefficients, self.order, dim=-1).split([prod(shared.shape) for shared in self._shared], dim=-1)
         return [_weight(part, shared) for part, shared in zip(parts, self._shared, strict=True)]
 
 
@@ -237,7 +227,7 @@ def _applied(product: Product, piece: Tensor, weight: Tensor) -> Tensor:
     return image.reshape(d, repeats * rows // d, samples, image.shape[-1])
 
 
-def _each_tap(pieces: Tensor, maps: Tensor) -> Tensor:
+def _each_position(pieces: Tensor, maps: Tensor) -> Tensor:
     """Products (repeats N, rows, T) of pieces (repeats N, columns, T), where piece i has the map i modulo N."""
     return (maps @ pieces.unflatten(0, (-1, len(maps)))).flatten(0, 1)
 
@@ -246,19 +236,3 @@ def _order(blocks: Sequence[HomBlock], copies: Sequence[tuple[np.ndarray, np.nda
     """Numbers (dimension,) of the coefficients in the order of the copies on both sides."""
     numbers = [np.arange(block.slice.start, block.slice.stop).reshape(block.shape) for block in blocks]
     return np.concatenate([part[np.ix_(*pair)].ravel() for part, pair in zip(numbers, copies, strict=True)])
-
-
-def saves_time(rep_in: Representation, rep_out: Representation, *, taps: int) -> bool:
-    """Whether products irrep by irrep, with the change of basis, take less time than dense ones of as many taps."""
-    if min(rep_in.size, rep_out.size) < WIDE:
-        return False
-    sources = {component.irrep.key: component for component in rep_in.isotypic}
-    shared = [(target, sources[target.irrep.key]) for target in rep_out.isotypic if target.irrep.key in sources]
-    operations = taps * sum(target.multiplicity * _operations(source) for target, source in shared)
-    change = sum(block.indices.size * block.size for rep in (rep_in, rep_out) for block in rep.blocks)
-    return operations + change <= FEW * taps * rep_out.size * rep_in.size
-
-
-def _operations(source: IsotypicComponent) -> int:
-    """Of one copy of the output, for all copies of the input."""
-    return source.multiplicity * source.irrep.size * len(source.irrep.endomorphism_basis)

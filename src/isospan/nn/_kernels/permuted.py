@@ -7,8 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants
-from isospan.nn._base.linear_function import joined
+from isospan.nn._base.constants import Constants, joined
 from isospan.representations import HomBasis, Representation
 from isospan.representations.blocks import Block
 from isospan.representations.hom_basis import HomBlock
@@ -67,9 +66,9 @@ class PermutedMaps(Constants):
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
-        taps = coefficients if coefficients.dim() == 2 else coefficients.reshape(-1, coefficients.shape[-1])
-        with full_precision(taps):
-            c = taps if self.order is None else taps.gather(1, self.order.long().expand_as(taps))
+        positions = coefficients if coefficients.dim() == 2 else coefficients.reshape(-1, coefficients.shape[-1])
+        with full_precision(positions):
+            c = positions if self.order is None else positions.gather(1, self.order.long().expand_as(positions))
             parts = _split(c, [sum(orbit.counts) for orbit in self._orbits])
             W = joined([self._rows(part, orbit) for part, orbit in zip(parts, self._orbits, strict=True)], dim=0)
             W = W if self.rows is None else W.index_select(0, self.rows)
@@ -78,11 +77,11 @@ class PermutedMaps(Constants):
 
     def _rows(self, c: Tensor, orbit: Orbit) -> Tensor:
         """Rows (c_o n, N, n_in) of all copies of an orbit, of its coefficients (N, m): the first ones, moved."""
-        held: dict[str, Any] = self._buffers  # as attributes they are found last
-        factors = [held[name].to(c.dtype) for name in orbit.factors]
+        buffers: dict[str, Any] = self._buffers  # attribute access looks here last
+        factors = [buffers[name].to(c.dtype) for name in orbit.factors]
         products = [part.reshape(-1, len(F)) @ F for part, F in zip(_split(c, orbit.counts), factors, strict=True)]
         first = joined([product.view(len(c), orbit.copies, 1, -1) for product in products], dim=3)
-        moved = held[orbit.moved].long()
+        moved = buffers[orbit.moved].long()
         shape = orbit.copies, len(moved), len(c), moved.shape[2]
         return first.permute(1, 2, 0, 3).expand(shape).gather(3, moved.expand(shape)).flatten(0, 1)
 

@@ -1,0 +1,25 @@
+"""Which kernel computes a map."""
+
+from typing import Literal
+
+from isospan._core.checks import check_choice
+from isospan.nn._kernels.dense import Dense
+from isospan.nn._kernels.isotypic import Isotypic
+from isospan.nn._kernels.kernel import Kernel, Shape
+
+KernelName = Literal["auto", "dense", "isotypic"]
+
+KERNELS: dict[str, type[Kernel]] = {"dense": Dense, "isotypic": Isotypic}
+"""All kernels by name."""
+
+
+def kernel_of(shape: Shape, name: KernelName = "auto") -> Kernel:
+    """The kernel of this name; of all the cheapest one, for "auto".
+
+    Raises:
+        OptionError: there is none of this name.
+        GroupMismatchError, RepresentationError: as for :class:`Kernel`.
+    """
+    check_choice(name, ("auto", *KERNELS), what="kernel")
+    kind = min(KERNELS.values(), key=lambda kind: kind.cost(shape)) if name == "auto" else KERNELS[name]
+    return kind.shared(shape.rep_in, shape.rep_out)
