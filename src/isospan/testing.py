@@ -11,9 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from isospan._core.checks import check_finite, check_floating
 from isospan.errors import EquivarianceError, GroupMismatchError, RepresentationError, ShapeError
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
-from isospan.representations.symmetry import SymmetryGroup
+from isospan.representations import Representation, SymmetryGroup, check_representation
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest relative error that counts as rounding, by precision.

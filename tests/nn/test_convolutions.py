@@ -8,11 +8,11 @@ from isospan.errors import OptionError, RepresentationError, ShapeError
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.nn import Conv1d, ConvTranspose1d, grouped_maps, isotypic_maps
 from isospan.nn.grouped_maps import GroupedMaps
-from isospan.representations import conjugate_by, directsum
+from isospan.representations import change_of_basis, direct_sum
 from isospan.testing import assert_equivariant
 
 REP = DihedralGroup(6).irreps()[-1] + DihedralGroup(6).trivial_representation
-OUT = directsum([REP, REP])
+OUT = direct_sum([REP, REP])
 PADDINGS = [0, 2, (1,), "valid", "same"]
 EVEN = [(4, 1, 1), (2, 1, 3), (4, 2, 1)]
 """Kernel size, stride and dilation; with stride 1, "same" pads an odd number, the one that is over on the right."""
@@ -155,7 +155,7 @@ def test_gradients(way, rep):
 
 
 def turned(rep):
-    return conjugate_by(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size,) * 2))[0])
+    return change_of_basis(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size,) * 2))[0])
 
 
 def test_wide_convolutions_are_computed_by_irrep():
@@ -222,7 +222,7 @@ def test_groups_hold_blocks_of_all_irreps_side_by_side():
 
 
 def test_wide_convolutions_share_exact_arrays_and_keep_no_order_that_changes_nothing():
-    regular, irreps = 12 * DihedralGroup(6).regular_representation, 16 * directsum(DihedralGroup(6).irreps())
+    regular, irreps = 12 * DihedralGroup(6).regular_representation, 16 * direct_sum(DihedralGroup(6).irreps())
     for rep in (regular, irreps):
         first, second = Conv1d(rep, rep, 3).by_irrep, ConvTranspose1d(rep, rep, 5).by_irrep
         assert first is not second

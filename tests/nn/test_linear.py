@@ -10,7 +10,7 @@ from isospan.errors import DtypeError, FrozenError, GroupMismatchError, Represen
 from isospan.groups import SO3, CyclicGroup, DihedralGroup, IcosahedralGroup
 from isospan.nn import Linear, dense_map, linear
 from isospan.nn.invariant_vectors import InvariantVectors
-from isospan.representations import directsum
+from isospan.representations import direct_sum
 
 from .conftest import turned
 
@@ -81,7 +81,7 @@ def test_products_irrep_by_irrep_are_those_of_the_dense_weight(reps, monkeypatch
 
 
 def test_wide_layers_of_irreps_are_computed_by_irrep():
-    irreps, regular = directsum(SO3().irreps(2)), DihedralGroup(6).regular_representation
+    irreps, regular = direct_sum(SO3().irreps(2)), DihedralGroup(6).regular_representation
     assert Linear(30 * irreps, 30 * irreps).by_irrep is not None
     assert Linear(28 * irreps, 30 * irreps).by_irrep is None
     assert Linear(30 * regular, 30 * regular).by_irrep is None

@@ -8,7 +8,8 @@ from isospan.models.emlp import EMLP
 from isospan.models.hidden import hidden_representations
 from isospan.models.step_embedding import StepEmbedding
 from isospan.nn._inputs import check_features
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation
+from isospan.representations import direct_sum as directsum
 
 
 class Condition(nn.Module):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from isospan._core.checks import check_count
 from isospan.errors import OptionError, RepresentationError
-from isospan.representations import Representation, directsum
-from isospan.representations.representation import check_representation, check_same_group
+from isospan.representations import Representation, check_representation, check_same_group
+from isospan.representations import direct_sum as directsum
 
 FREQUENCY = 2
 """Highest frequency of the irreps that hidden layers of a Lie group consist of by default."""

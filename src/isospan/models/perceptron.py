@@ -11,8 +11,7 @@ from isospan.models.plain import plain_network
 from isospan.nn._inputs import check_features
 from isospan.nn.freezable import Freezable
 from isospan.nn.freezes import Freezes
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation
 
 
 class Perceptron(Freezes):

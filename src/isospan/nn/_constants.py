@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.representations import HomBasis, Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import HomBasis, Representation, check_representation
 
 SHORT = np.uint8, np.int16, np.int32
 """What many indices are held as, or they would outweigh what they lead to; where they are used, they are cast."""

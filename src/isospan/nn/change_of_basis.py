@@ -5,9 +5,11 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._inputs import check_features
-from isospan.representations import Representation, directsum
-from isospan.representations.representation import check_representation
-from isospan.representations.spectral import SpectralArrays, from_spectral, to_spectral
+from isospan.representations import Representation, check_representation
+from isospan.representations import direct_sum as directsum
+from isospan.representations._irrep_basis import IrrepBasisArrays as SpectralArrays
+from isospan.representations._irrep_basis import from_irrep_basis as from_spectral
+from isospan.representations._irrep_basis import to_irrep_basis as to_spectral
 
 
 class ChangeOfBasis(Constants):

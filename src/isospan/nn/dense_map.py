@@ -12,8 +12,7 @@ from isospan.nn.grouped_maps import GroupedMaps
 from isospan.nn.invariant_vectors import InvariantVectors
 from isospan.nn.isotypic_maps import IsotypicMaps, saves_time
 from isospan.nn.spectral_maps import SpectralMaps
-from isospan.representations import Representation
-from isospan.representations.representation import check_same_group
+from isospan.representations import Representation, check_same_group
 
 Kind = type[EquivariantMaps] | type[IsotypicMaps] | type[GroupedMaps]
 

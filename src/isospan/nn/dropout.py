@@ -8,8 +8,7 @@ from isospan.nn._constants import Constants
 from isospan.nn._copies import copy_numbers
 from isospan.nn._inputs import check_features, check_probability
 from isospan.nn.change_of_basis import ChangeOfBasis
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation
 
 
 class Dropout(Constants):

@@ -11,8 +11,7 @@ from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.nn.freezes import Freezes
 from isospan.nn.irrep_invariants import IrrepInvariants
 from isospan.nn.linear import Linear
-from isospan.representations import Representation
-from isospan.representations.representation import check_same_group
+from isospan.representations import Representation, check_same_group
 
 
 class FiLM(Freezes, Constants):

@@ -10,9 +10,8 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._some_maps import basis_of_maps
-from isospan.representations import HomBasis, Representation
-from isospan.representations.division_algebras import QUATERNION
-from isospan.representations.hom_basis import HomBlock
+from isospan.representations import HomBasis, HomBlock, Representation
+from isospan.representations._endomorphisms import QUATERNION
 
 WIDTH = 8
 """Of what groups have a multiple of channels: numbers that a processor takes at once."""

@@ -6,8 +6,7 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._linear_function import joined
-from isospan.representations import Representation
-from isospan.representations.blocks import Block
+from isospan.representations import Block, Representation
 
 
 class InvariantVectors(Constants):

@@ -9,7 +9,7 @@ from isospan.nn._constants import Constants
 from isospan.nn._copies import Copies, copies_of
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
-from isospan.representations.division_algebras import left_multiplication
+from isospan.representations._endomorphisms import left_multiplication
 
 
 class IrrepInvariants(Constants):

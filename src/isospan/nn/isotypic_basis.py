@@ -8,7 +8,7 @@ from isospan.linalg.exponential import matrix_exp
 from isospan.nn._copies import copies_of, each_irrep
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import Irrep, IsotypicComponent, Representation
-from isospan.representations.division_algebras import left_multiplication
+from isospan.representations._endomorphisms import left_multiplication
 
 
 class IsotypicBasis(torch.nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor
 from isospan.nn._constants import Constants
 from isospan.nn.regular_linear import quotients
 from isospan.representations import IsotypicComponent, Representation
-from isospan.representations.division_algebras import endomorphisms, left_multiplication
+from isospan.representations._endomorphisms import endomorphisms, left_multiplication
 
 
 class IsotypicBlocks(Constants):

@@ -13,10 +13,8 @@ from isospan.nn._constants import Constants, basis_key
 from isospan.nn._linear_function import picked
 from isospan.nn._some_maps import basis_of_maps
 from isospan.nn.isotypic_pieces import IsotypicPieces
-from isospan.representations import Representation
-from isospan.representations.division_algebras import left_multiplication
-from isospan.representations.hom_basis import HomBlock
-from isospan.representations.isotypic import IsotypicComponent
+from isospan.representations import HomBlock, IsotypicComponent, Representation
+from isospan.representations._endomorphisms import left_multiplication
 
 WIDE = 128
 """Channels, in and out, from which smaller products outweigh that there are several of them, on a CPU."""

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from isospan.nn._constants import Constants
 from isospan.nn._linear_function import joined, reordered
-from isospan.representations import Representation
-from isospan.representations.isotypic import Source
+from isospan.representations import Representation, Source
 
 
 class Rows(NamedTuple):

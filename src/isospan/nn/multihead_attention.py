@@ -11,9 +11,8 @@ from isospan.errors import RepresentationError
 from isospan.nn.dot_product_attention import DotProductAttention
 from isospan.nn.freezes import Freezes
 from isospan.nn.linear import Linear
-from isospan.representations import Representation, directsum
-from isospan.representations.blocks import Block
-from isospan.representations.representation import check_representation
+from isospan.representations import Block, Representation, check_representation
+from isospan.representations import direct_sum as directsum
 
 
 class MultiheadAttention(Freezes, DotProductAttention):

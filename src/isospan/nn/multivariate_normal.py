@@ -13,8 +13,8 @@ from isospan.nn._copies import copy_numbers
 from isospan.nn._inputs import check_features
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.nn.log_covariance_normal import LogCovarianceNormal, cholesky_of_root, graded_root
-from isospan.representations import Representation, sym2
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation
+from isospan.representations import symmetric_square as sym2
 
 Covariance = Literal["diagonal", "full"]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from isospan.nn._inputs import check_features
 from isospan.nn.freezes import Freezes
-from isospan.representations.representation import check_representation
+from isospan.representations import check_representation
 
 
 class OverTime(Freezes):

@@ -9,9 +9,7 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.nn._constants import Constants
 from isospan.nn._linear_function import joined
-from isospan.representations import HomBasis, Representation
-from isospan.representations.blocks import Block
-from isospan.representations.hom_basis import HomBlock
+from isospan.representations import Block, HomBasis, HomBlock, Representation
 
 
 class Orbit(NamedTuple):

@@ -6,8 +6,7 @@ from torch import Tensor
 from isospan.errors import EquivarianceError
 from isospan.nn._activations import Activation, activation_name, as_activation, commutes
 from isospan.nn._inputs import check_features
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation
 
 
 class Pointwise(torch.nn.Module):

@@ -8,7 +8,7 @@ from isospan.nn._constants import Constants, basis_key
 from isospan.nn._copies import copies_of, trivial_copies
 from isospan.nn.change_of_basis import ChangeOfBasis
 from isospan.representations import HomBasis
-from isospan.representations.hom_basis import spectral_map
+from isospan.representations._hom_basis import irrep_basis_map as spectral_map
 
 
 class SpectralMaps(Constants):

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from isospan.errors import DegenerateDataError
 from isospan.linalg.least_squares import unit
-from isospan.representations import HomBasis, Representation
-from isospan.representations.blocks import Block
+from isospan.representations import Block, HomBasis, Representation
 from isospan.symmetric._constants import Constants, constants
 from isospan.symmetric._inputs import check_number, paired_samples, samples
 from isospan.symmetric.projections import equivariant_maps
