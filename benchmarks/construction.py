@@ -18,7 +18,7 @@ import torch
 from benchmarks.timing import machine, one_thread
 from isospan import models, nn
 from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation, direct_sum
 
 RESULTS = Path(__file__).parent / "results"
 AT_MOST = 0.1
@@ -80,7 +80,7 @@ def seconds(module: str, group: str) -> float:
     torch.empty(3).uniform_()
     start = time.process_time()
     G = GROUPS[group]()
-    MODULES[module](directsum(G.irreps(2)) if G.order() is None else G.regular_representation)
+    MODULES[module](direct_sum(G.irreps(2)) if G.order() is None else G.regular_representation)
     return time.process_time() - start
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.models import GROUPS, training_step
 from benchmarks.timing import machine, medians, one_thread, print_table
 from isospan.nn import Conv1d, Linear
-from isospan.representations import Representation, conjugate_by
+from isospan.representations import Representation, change_of_basis
 
 RESULTS = Path(__file__).parent / "results"
 AT_MOST = 1.05
@@ -27,7 +27,7 @@ AT_MOST = 1.05
 def turned(rep: Representation) -> Representation:
     """The representation in a random orthonormal basis."""
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((rep.size, rep.size)))[0]
-    return conjugate_by(rep, Q)
+    return change_of_basis(rep, Q)
 
 
 def copies(name: str, channels: int) -> Representation:

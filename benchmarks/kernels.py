@@ -22,7 +22,7 @@ from isospan.nn import Conv1d, Linear
 from isospan.nn._base.cost import MOVE
 from isospan.nn._kernels.choice import KERNELS, kernel_of
 from isospan.nn._kernels.kernel import Shape
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation, direct_sum
 
 RESULTS = Path(__file__).parent / "results"
 ALL_GROUPS = {**GROUPS, "SO2": SO2(), "SO3": SO3()}
@@ -34,7 +34,7 @@ def copies(group: object, features: int) -> Representation:
     """Copies of the regular representation, or of all irreps up to frequency 2, with about as many features."""
     irreps = [group.regular_representation] if group.order() else group.irreps(2)
     count = max(round(features / sum(irrep.size for irrep in irreps)), 1)
-    return directsum([count * irrep for irrep in irreps])
+    return direct_sum([count * irrep for irrep in irreps])
 
 
 def layers(rep: Representation, positions: int) -> tuple[dict[str, Callable[[], nn.Module]], torch.Tensor]:

@@ -12,7 +12,7 @@ import torch
 
 from isospan.groups import DihedralGroup, TetrahedralGroup
 from isospan.models import EMLP
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation, direct_sum
 from isospan.symmetric import cov, lstsq
 from isospan.testing import assert_equivariant
 
@@ -50,7 +50,7 @@ print(displacements, "\n")
 
 # [regression]
 # Accelerations that depend on the robot's state in an equivariant way, seen with as much noise as signal.
-state = directsum([joints, joints], name="angles and velocities")
+state = direct_sum([joints, joints], name="angles and velocities")
 truth = lstsq(torch.randn(100, 16), torch.randn(100, 8), state, joints).double()  # some equivariant map
 test = torch.randn(1000, 16, dtype=torch.float64)
 for samples in (16, 64, 256):

@@ -25,10 +25,10 @@ import sys
 import torch
 from isospan import models, nn
 from isospan.groups import SO3, DihedralGroup
-from isospan.representations import directsum
+from isospan.representations import direct_sum
 before = set(sys.modules)
 for group in (DihedralGroup(3), SO3()):
-    rep = group.regular_representation if group.order() else directsum(group.irreps(1))
+    rep = group.regular_representation if group.order() else direct_sum(group.irreps(1))
     nn.MultivariateNormal(rep, "full"), nn.FourierActivation(rep), models.IMLP(rep, 3)
     models.UNet1d(rep, rep, rep, step_embed_dim=16), models.TransformerEncoder(rep, rep), models.TemporalCNN(rep, rep)
 print(*(name for name in set(sys.modules) - before if name.split(".")[0] in ("scipy", "torch")))

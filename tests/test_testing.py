@@ -17,7 +17,7 @@ from isospan.errors import (
 )
 from isospan.groups import O3, CyclicGroup, DihedralGroup
 from isospan.models import TemporalCNN
-from isospan.representations import conjugate_by
+from isospan.representations import change_of_basis
 from isospan.symmetric import equivariant_projection
 from isospan.testing import assert_equivariant, equivariance_error
 
@@ -112,7 +112,7 @@ def test_the_precision_is_that_of_the_inputs_that_the_group_moves():
     assert_equivariant(lambda x, y: f(t, x + y), (regular, regular), regular, x=(x.double(), x))
 
 
-ROTATED = conjugate_by(
+ROTATED = change_of_basis(
     DihedralGroup(6).regular_representation, np.linalg.qr(np.random.default_rng(0).normal(size=(12, 12)))[0]
 )
 
@@ -201,7 +201,7 @@ class TestTheModuleIsLeftAsItWas:
 
     def test_where_the_check_fails(self, case):
         module, action, x = case
-        other = conjugate_by(action["rep_in"], np.diag([-1.0] + 7 * [1.0]))
+        other = change_of_basis(action["rep_in"], np.diag([-1.0] + 7 * [1.0]))
 
         def check():
             with pytest.raises(EquivarianceError, match="Check that the representations"):

@@ -37,7 +37,7 @@ __all__ = [
     "combined_loss",
     "compat",
     "datasets",
-    "directsum",
+    "direct_sum",
     "errors",
     "evaluate",
     "evaluation",
@@ -80,7 +80,7 @@ _HOMES = {
     "models": ("EMLP", "IMLP"),
     "moments": ("Moments",),
     "quantities": ("combine", "pool"),
-    "representations": ("Representation", "directsum"),
+    "representations": ("Representation", "direct_sum"),
     "sizing": ("minimal_latent_dim", "solve_dims", "threshold_sweep"),
     "subspaces": ("LatentSpace", "fit_decoders", "solve_from_moments", "solve_subspaces"),
 }

@@ -39,7 +39,7 @@ from isospan.moments import Moments as Moments
 from isospan.quantities import combine as combine
 from isospan.quantities import pool as pool
 from isospan.representations import Representation as Representation
-from isospan.representations import directsum as directsum
+from isospan.representations import direct_sum as direct_sum
 from isospan.sizing import minimal_latent_dim as minimal_latent_dim
 from isospan.sizing import solve_dims as solve_dims
 from isospan.sizing import threshold_sweep as threshold_sweep

@@ -11,16 +11,14 @@ from torch.nn.parameter import is_lazy
 
 from isospan._core.checks import check_finite, check_floating
 from isospan.errors import EquivarianceError, GroupMismatchError, RepresentationError, ShapeError
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
-from isospan.representations.symmetry import SymmetryGroup
+from isospan.representations import Representation, SymmetryGroup, check_representation
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest relative error that counts as rounding, by precision.
 
-Errors of float64 and float32 grow with the number of operations, and these are 5e6 and 8e2 times eps: float64 has room
-to spare, float32 is where a wrong layer has to show. A half-precision network rounds every activation, and a few of
-these roundings explain 6 eps of bfloat16 (7.8e-3) or 10 eps of float16 (9.8e-4).
+Errors grow with the number of operations. The tolerances are 5e6 eps of float64 and 8e2 eps of float32; float32 must
+show a wrong layer. A half-precision network rounds every activation, and a few such roundings make 6 eps of bfloat16
+(7.8e-3) or 10 eps of float16 (9.8e-4).
 """
 
 Map = Callable[..., Tensor]
@@ -44,10 +42,10 @@ def equivariance_error(
 
     .. math:: \max_g \frac{\| f(\rho_\text{in}(g) x) - \rho_\text{out}(g) f(x) \|_F}{\| f(x) \|_F}
 
-    over the generators of the group, one element of each part of a Lie group's algebra, and some elements at random.
-    A map of several inputs is called with all of them, on each of which the group acts by its representation. A module
-    is called in the mode that it is in, each time with the buffers that it came with, and has these afterwards: batch
-    norms in training do not take in what is drawn here. What draws at random, as dropout in training, is no one map.
+    The maximum is over the generators of the group, exp(Xᵢ) for the basis Xᵢ of its Lie algebra, and random elements.
+    A map of several inputs is called with all of them, and the group acts on each by its representation. A module keeps
+    its mode, and its buffers are restored after every call: batch norms in training do not learn from these inputs. A
+    map that draws at random, such as dropout in training, has no defined error.
 
     Args:
         f: a module or function of tensors (..., rep_in.size), or of others with the channels elsewhere.
@@ -59,17 +57,17 @@ def equivariance_error(
         x: inputs (N, ..., rep_in.size); by default drawn from a normal distribution, in the precision and on the device
             of the module's first parameter, or else buffer, in floating point (float64 on the CPU where it has neither,
             and for a function).
-        samples: how many to draw.
-        elements: how many to draw besides the generators.
-        generator: of the random numbers.
+        samples: number of inputs to draw.
+        elements: number of random elements.
+        generator: source of the random numbers.
 
     Raises:
-        GroupMismatchError: representations of two groups.
-        RepresentationError: what should be a representation is none, no input has one, or one without it has to be
+        GroupMismatchError: the representations are of different groups.
+        RepresentationError: an argument is not a representation, no input has one, or an input without one has to be
             drawn.
         NonFiniteError: x or a value of f contains NaN or infinity.
         ShapeError, DtypeError: x or a value of f is not a floating-point tensor of the representation's size, or there
-            are not as many inputs as representations, or the module is lazy and its buffers have no shape yet.
+            are not as many inputs as representations and axes, or a buffer of a lazy module has no shape yet.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -90,8 +88,8 @@ def equivariance_error(
     seed = int(torch.randint(2**31, (), generator=generator, device=_device(generator)))
 
     def violation(g: Any) -> float:
-        moved = [_act(rep, g, value, axis) for rep, value, axis in zip(reps, xs, dims, strict=True)]
-        difference = _value(f, moved, rep_out, dim_out) - _act(rep_out, g, y, dim_out)
+        transformed = [_act(rep, g, value, axis) for rep, value, axis in zip(reps, xs, dims, strict=True)]
+        difference = _value(f, transformed, rep_out, dim_out) - _act(rep_out, g, y, dim_out)
         return float(torch.linalg.vector_norm(difference.double()))
 
     return max(violation(g) for g in _probes(group, elements, seed)) / scale
@@ -202,7 +200,7 @@ def _cloned(buffer: Tensor | None) -> Tensor | None:
 
 
 def _unchanged(buffer: Tensor, values: Tensor) -> bool:
-    """Whether a buffer need not be written to, as none can that is expanded; a sparse one is taken for a constant."""
+    """Whether a buffer has its values still: an expanded one cannot be written to. A sparse one counts as constant."""
     return buffer.is_meta or buffer.layout != torch.strided or torch.equal(buffer, values)
 
 
@@ -243,14 +241,15 @@ def assert_equivariant(
     elements: int = 8,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Raise unless :func:`equivariance_error` is at most ``tol``, by default what rounding explains.
+    """Raise unless :func:`equivariance_error` is at most ``tol``.
 
-    It is what the coarsest precision explains: of the module's parameters and buffers, and of the inputs that the
-    group moves.
+    The default ``tol`` is the rounding of the coarsest precision of the module's parameters and buffers, and of the
+    inputs on which the group acts.
 
     Raises:
-        EquivarianceError: it is larger; the message says by how much, and whether the map draws at random.
-        GroupMismatchError, RepresentationError, NonFiniteError, ShapeError, DtypeError: as there.
+        EquivarianceError: the error is larger than ``tol``.
+        GroupMismatchError, RepresentationError, NonFiniteError, ShapeError, DtypeError: as for
+            :func:`equivariance_error`.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -285,7 +284,7 @@ def _what_to_do(f: Map, xs: Sequence[Tensor], tol: float) -> str:
 
 
 def _tolerance(f: Map, xs: Sequence[Tensor], reps: Sequence[Representation | None]) -> float:
-    """What rounding explains in the coarsest precision of the module and of the inputs on which the group acts."""
-    moved = [x for x, rep in zip(xs, reps, strict=True) if rep is not None]
-    precisions = {tensor.dtype for tensor in (*moved, *_floats(f))}
+    """Rounding in the coarsest precision of the module and of the inputs on which the group acts."""
+    acted_on = [x for x, rep in zip(xs, reps, strict=True) if rep is not None]
+    precisions = {tensor.dtype for tensor in (*acted_on, *_floats(f))}
     return max(TOLERANCE[dtype] for dtype in precisions if dtype in TOLERANCE)

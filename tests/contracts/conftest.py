@@ -11,7 +11,7 @@ from torch import Tensor
 from isospan import models, nn
 from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.nn._base.cached_weight import Freezes
-from isospan.representations import Representation, conjugate_by, directsum
+from isospan.representations import Representation, change_of_basis, direct_sum
 from isospan.testing import TOLERANCE
 
 GROUPS = {
@@ -30,9 +30,9 @@ TRACED_GROUPS = ("D6", "SO2")
 def some_irreps(group):
     """Two trivial copies, two of the largest irrep and one of the second; the sum, in a random basis, and plain."""
     irreps = group.irreps() if group.order() else group.irreps(2)
-    plain = directsum([2 * irreps[0], irreps[1], 2 * irreps[-1]])
+    plain = direct_sum([2 * irreps[0], irreps[1], 2 * irreps[-1]])
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(plain.size, plain.size)))[0]
-    return conjugate_by(plain, Q)
+    return change_of_basis(plain, Q)
 
 
 def permuted(group):

@@ -172,7 +172,7 @@ def test_subgroups_are_equal_only_in_the_same_place():
     assert half_turn != CyclicGroup(2)
     with pytest.raises(GroupMismatchError, match="one group"):
         G.irrep(4).restrict(half_turn) + G.irrep(4).restrict(mirror)
-    with pytest.raises(GroupMismatchError, match=r"<s> in DihedralGroup\(4\) have a place in DihedralGroup\(4\)"):
+    with pytest.raises(GroupMismatchError, match=r"<s> in DihedralGroup\(4\) are embedded in DihedralGroup\(4\)"):
         mirror.embed(half_turn.generators[0])
 
 

@@ -19,7 +19,7 @@ from isospan.groups import (
     SymmetricGroup,
     TetrahedralGroup,
 )
-from isospan.groups.finite_irreps import real_irreps
+from isospan.groups._finite_irreps import real_irreps
 
 
 def left_multiplication(w, x, y, z):

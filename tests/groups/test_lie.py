@@ -9,7 +9,7 @@ import pytest
 
 from isospan.errors import GroupError, GroupMismatchError
 from isospan.groups import O2, O3, SO2, SO3, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.representations.division_algebras import endomorphisms
+from isospan.representations._endomorphisms import endomorphisms
 
 GROUPS = [SO2(), O2(), SO3(), O3(), SO2() * SO2(), SO3() * QuaternionGroup(), CyclicGroup(3) * O2()]
 
@@ -144,7 +144,7 @@ def test_samples_fill_the_components_evenly():
 
 
 def test_nothing_can_be_changed():
-    for array in [SO3().factors[0].algebra, O2().factors[0].reflections, SO2().irrep(1).endomorphism_basis]:
+    for array in [SO3().factors[0].algebra, O2().factors[0].generators, SO2().irrep(1).endomorphism_basis]:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
 

@@ -193,7 +193,7 @@ def test_solve_from_a_reference_set():
     obj = objective()
     z, y = batch(0, 400)
     space = obj.solve(z, y)
-    assert list(space) == list(K)
+    assert space.names == list(K)
     residual = obj.space.decode(z)["b.x"] - y["b.x"]
     # the ridge of 1e-3 shrinks an exact linear fit by about its own size
     assert float(residual.std() / y["b.x"].std()) < 2e-2
@@ -322,8 +322,11 @@ def test_what_solve_returns_stays_as_it_is():
     before = copy.deepcopy(space)
     for i in range(1, 4):
         obj(*batch(i))
-    for name, parts in space.items():
-        assert all(torch.equal(part, old) for part, old in zip(parts, before[name], strict=True))
+    for what in ("W", "A", "y_mean", "y_scale"):
+        assert all(
+            torch.equal(new, old) for new, old in zip(getattr(space, what).values(), getattr(before, what).values())
+        )
+    assert torch.equal(space.z_mean, before.z_mean)
 
 
 def test_the_state_after_an_evaluation_before_training_can_be_loaded():
@@ -352,7 +355,8 @@ def test_the_space_decodes_as_the_loss_does():
     """Both with the ridge of the objective, which is large here."""
     obj = objective(ridge=0.5)
     z, y = batch(0, 400)
-    A, space = obj.solve(z, y).A, obj.space
+    space = obj.solve(z, y)
+    A = obj.solution.A
     for name in K:
         # two float64 routes, standardised and in units
         torch.testing.assert_close(space.A[name], A[name] * space.y_scale[name], rtol=1e-10, atol=0)

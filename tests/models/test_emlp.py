@@ -13,7 +13,7 @@ from isospan.models import EMLP, IMLP, TransformerEncoder
 from isospan.models._hidden import hidden_representations
 from isospan.models._network import NormGates, equivariant_network
 from isospan.nn._base.cached_weight import Freezable
-from isospan.representations import Representation, conjugate_by, directsum
+from isospan.representations import Representation, change_of_basis, direct_sum
 from isospan.testing import assert_equivariant
 
 GROUPS = {
@@ -29,12 +29,12 @@ GROUPS = {
 
 def turned(rep):
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0]
-    return conjugate_by(rep, Q)
+    return change_of_basis(rep, Q)
 
 
 def ends(group):
     irreps = group.irreps() if group.order() else group.irreps(2)
-    return turned(directsum([2 * irreps[0], irreps[-1]])), turned(directsum([irreps[0], 2 * irreps[-1]]))
+    return turned(direct_sum([2 * irreps[0], irreps[-1]])), turned(direct_sum([irreps[0], 2 * irreps[-1]]))
 
 
 def regular_ends(group):
@@ -170,7 +170,7 @@ def test_orbits_that_norms_confuse():
     group = CyclicGroup(5)
     pair = 2 * group.irreps()[1]
     x = torch.tensor([[1.0, 0, 0, 1], [1.0, 0, 1, 0]])
-    for hidden_rep in (None, directsum(group.irreps())):
+    for hidden_rep in (None, direct_sum(group.irreps())):
         model = IMLP(pair, 4, (40, 40), hidden_rep=hidden_rep)
         a, b = model(x).detach()
         assert (a - b).abs().max() > 1e-3
@@ -184,7 +184,7 @@ def test_orbits_that_norms_confuse():
 def test_vectors_alone_make_more_than_linear_maps(vector):
     """Linear maps and gates do not suffice: they make no invariants of vectors."""
     group = vector.group
-    hidden_rep = directsum(group.irreps()) if group.order() else None
+    hidden_rep = direct_sum(group.irreps()) if group.order() else None
     x = torch.randn(20, vector.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     equivariant = EMLP(vector, vector, (16, 16), hidden_rep=hidden_rep).double()
@@ -267,7 +267,7 @@ class TestBadInput:
     def test_irreps_that_gates_do_not_make(self):
         """Oracle: without the check the network is zero, and with the products it learns of it is not."""
         vector, axial = O3().irrep(1, 1), O3().irrep(1, 0)
-        hidden = 8 * directsum(O3().irreps(2))
+        hidden = 8 * direct_sum(O3().irreps(2))
         zero = equivariant_network([2 * vector, hidden, axial], "ReLU", bias=True)(torch.randn(9, 6))
         assert zero.abs().max() == 0
         for model in (EMLP, TransformerEncoder):

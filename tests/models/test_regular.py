@@ -8,7 +8,7 @@ from isospan.errors import EquivarianceError, FrozenError, RepresentationError, 
 from isospan.groups import AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.models._regular.linear import RegularLinear
 from isospan.models._regular.network import RegularNetwork
-from isospan.representations import conjugate_by
+from isospan.representations import change_of_basis
 from isospan.testing import assert_equivariant
 
 GROUPS = {
@@ -76,7 +76,7 @@ def test_layers_of_few_copies_multiply_dense_weights(regular):
 
 def test_any_order_of_coordinates(kernel, regular):
     rng = np.random.default_rng(0)
-    ends = [conjugate_by(m * regular, np.eye(m * regular.size)[rng.permutation(m * regular.size)]) for m in (2, 3)]
+    ends = [change_of_basis(m * regular, np.eye(m * regular.size)[rng.permutation(m * regular.size)]) for m in (2, 3)]
     network = RegularNetwork([ends[0], 4 * regular, ends[1]], torch.nn.Tanh(), kernel=kernel).double()
     x = torch.randn(5, network.rep_in.size, dtype=torch.float64, requires_grad=True)
     y, expected = network(x), one_after_the_other(network, x)

@@ -10,7 +10,7 @@ from isospan.errors import FrozenError, OptionError, RepresentationError, ShapeE
 from isospan.groups import SO2, CyclicGroup, DihedralGroup
 from isospan.models import TemporalCNN
 from isospan.nn import BatchNorm1d, RMSNorm
-from isospan.representations import conjugate_by
+from isospan.representations import change_of_basis
 from isospan.testing import assert_equivariant
 
 LEGS = CyclicGroup(4).regular_representation
@@ -21,7 +21,7 @@ PAIRS = [(LEGS, 2 * LEGS), (2 * VECTOR, VECTOR), (PLANE, PLANE + SO2().trivial_r
 
 def turned(rep):
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0]
-    return conjugate_by(rep, Q)
+    return change_of_basis(rep, Q)
 
 
 def drawn(model):

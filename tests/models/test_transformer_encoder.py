@@ -9,7 +9,7 @@ from isospan.models import TransformerEncoder, TransformerEncoderLayer
 from isospan.models._network import NormGates
 from isospan.models._regular.network import RegularNetwork
 from isospan.nn import Linear
-from isospan.representations import directsum
+from isospan.representations import direct_sum
 from isospan.testing import assert_equivariant
 
 GROUPS = {
@@ -40,7 +40,7 @@ def random_(module):
 
 def encoder(group=D4, **options):
     irreps = group.irreps() if group.order() else group.irreps(2)
-    rep_in, rep_out = directsum([irreps[0], irreps[-1]]), directsum([irreps[-1], 2 * irreps[0]])
+    rep_in, rep_out = direct_sum([irreps[0], irreps[-1]]), direct_sum([irreps[-1], 2 * irreps[0]])
     return random_(TransformerEncoder(rep_in, rep_out, **{"d_model": 24, "nhead": 2, **options})).eval()
 
 
@@ -65,7 +65,7 @@ class TestValues:
     @pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")  # torch warns of masks of two types
     def test_layers_are_torch_s_with_the_dense_weights(self, name):
         group = GROUPS[name]
-        unit = group.regular_representation if group.order() else directsum(group.irreps(2))
+        unit = group.regular_representation if group.order() else direct_sum(group.irreps(2))
         layer = random_(TransformerEncoderLayer(2 * unit, 2, 3 * unit.size, dropout=0.0))
         plain, x = dense_layer(layer), tokens(2 * unit, B, T)
         kind = RegularNetwork if group.order() else Linear
@@ -227,7 +227,7 @@ def test_widths_are_those_that_heads_can_share():
         (24, 4, None, 32),  # copies of 8 for four heads
         (33, 4, None, 64),
         (96, 4, 4 * regular, 96),  # three copies of what four heads share as it is
-        (10, 3, directsum([3 * vector, 6 * D4.irreps()[0]]), 12),
+        (10, 3, direct_sum([3 * vector, 6 * D4.irreps()[0]]), 12),
         (13, 2, vector, 16),
     ):
         rep = vector if hidden_rep is not None else regular

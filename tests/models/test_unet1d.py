@@ -18,7 +18,7 @@ from isospan.errors import (
 from isospan.groups import SO2, SO3, CyclicGroup, DihedralGroup, QuaternionGroup
 from isospan.models import UNet1d
 from isospan.models._condition import StepEmbedding
-from isospan.representations import conjugate_by
+from isospan.representations import change_of_basis
 from isospan.testing import assert_equivariant
 
 LEGS = CyclicGroup(4).regular_representation
@@ -27,7 +27,7 @@ GROUPS = [CyclicGroup(4), DihedralGroup(6), QuaternionGroup(), SO2(), SO3()]
 
 def turned(rep):
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0]
-    return conjugate_by(rep, Q)
+    return change_of_basis(rep, Q)
 
 
 def small(rep, rep_cond=None, **choices):

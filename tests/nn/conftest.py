@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isospan.groups import SO2, SO3, AlternatingGroup, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.representations import conjugate_by, directsum
+from isospan.representations import change_of_basis, direct_sum
 
 GROUPS = {
     "C1": CyclicGroup(1),
@@ -27,15 +27,15 @@ def irreps_of(group):
 def turned(rep, seed=0):
     """The representation in a random orthonormal basis."""
     Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(rep.size, rep.size)))[0]
-    return conjugate_by(rep, Q)
+    return change_of_basis(rep, Q)
 
 
 def sums(group):
     """Two sums that share all irreps but some, turned, with one to three copies."""
     first, *rest = irreps_of(group)
     rest = rest or [first]
-    return turned(directsum([2 * first, *(2 * irrep for irrep in rest)])), turned(
-        directsum([first, 3 * rest[-1], rest[0]]), 1
+    return turned(direct_sum([2 * first, *(2 * irrep for irrep in rest)])), turned(
+        direct_sum([first, 3 * rest[-1], rest[0]]), 1
     )
 
 

@@ -19,13 +19,13 @@ from isospan.groups import (
     QuaternionGroup,
 )
 from isospan.nn import FourierActivation, GatedActivation, Linear, NormActivation, Pointwise
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation, direct_sum
 from isospan.testing import assert_equivariant, equivariance_error
 
 from .conftest import turned
 
 PERMUTED = DihedralGroup(4).regular_representation
-SIGNED = directsum([Representation(CyclicGroup(4), [[[0, -1], [1, 0]]]), CyclicGroup(4).irrep(1)])
+SIGNED = direct_sum([Representation(CyclicGroup(4), [[[0, -1], [1, 0]]]), CyclicGroup(4).irrep(1)])
 ODD = ["Tanh", "Softsign", "Hardtanh", "Softshrink", torch.nn.Identity(), torch.sin]
 OTHERS = ["ReLU", "SiLU", "GELU", "ELU", "Sigmoid", "PReLU", torch.exp]
 
@@ -215,7 +215,7 @@ def white_error(layer):
 
 @pytest.mark.parametrize("group", [CyclicGroup(5), OctahedralGroup()], ids=activation_name)
 def test_finite_grids_are_exact(group):
-    rep = turned(directsum([2 * irrep for irrep in group.irreps()]))
+    rep = turned(direct_sum([2 * irrep for irrep in group.irreps()]))
     layer = FourierActivation(rep, "ReLU").double()
     assert white_error(layer) < 1e-12
     assert layer.points == group.order()
@@ -226,7 +226,7 @@ def test_finite_grids_are_exact(group):
     ("group", "most"), [(SO2(), 1), (SO2(), 5), (O2(), 3), (SO3(), 1), (SO3(), 3), (O3(), 2)], ids=str
 )
 def test_default_grids_are_equivariant_to_one_part_in_a_thousand(group, most, activation):
-    rep = directsum([3 * irrep for irrep in group.irreps(most)])
+    rep = direct_sum([3 * irrep for irrep in group.irreps(most)])
     error = white_error(FourierActivation(rep, activation).double())
     assert error < (1e-3 if activation == "ReLU" else 1e-6)
 
@@ -242,7 +242,7 @@ def test_default_grids_err_as_documented_on_single_irreps(rep, activation, bound
 
 
 def test_error_falls_as_the_grid_grows():
-    rep = directsum(SO2().irreps(2))
+    rep = direct_sum(SO2().irreps(2))
     errors = [white_error(FourierActivation(rep, "ReLU", grid_size=n).double()) for n in (16, 64, 256)]
     # a kink's Fourier coefficients fall with the square of the frequency
     assert errors[0] > 5 * errors[1] > 25 * errors[2]
@@ -272,7 +272,7 @@ def test_one_function_holds_as_many_copies_as_the_regular_representation(rep):
 
 
 def test_functions_have_the_variance_of_their_coefficients():
-    rep = directsum([2 * irrep for irrep in SO3().irreps(2)])
+    rep = direct_sum([2 * irrep for irrep in SO3().irreps(2)])
     seen = []
     FourierActivation(rep, lambda values: seen.append(values) or values)(torch.randn(4000, rep.size))
     torch.testing.assert_close(seen[-1].var(0), torch.ones_like(seen[-1][0]), rtol=0, atol=0.12)

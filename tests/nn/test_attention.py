@@ -9,7 +9,7 @@ from isospan.groups import SO2, CyclicGroup, DihedralGroup
 from isospan.nn import Linear, MultiheadAttention, PositionalEncoding
 from isospan.nn._attention.dot_product import DotProductAttention
 from isospan.nn._attention.multihead import head_representation
-from isospan.representations import directsum
+from isospan.representations import direct_sum
 from isospan.testing import assert_equivariant, equivariance_error
 
 from .conftest import turned
@@ -276,10 +276,10 @@ def test_frozen_attention_follows_its_parameters():
 def test_heads_share_blocks_or_else_irreps():
     group = DihedralGroup(3)
     regular, trivial = group.regular_representation, group.trivial_representation
-    assert head_representation(directsum([2 * trivial, 4 * regular]), 2) == trivial + 2 * regular
-    head = head_representation(turned(directsum([2 * group.irreps()[0], 4 * group.irreps()[2]])), 2)
+    assert head_representation(direct_sum([2 * trivial, 4 * regular]), 2) == trivial + 2 * regular
+    head = head_representation(turned(direct_sum([2 * group.irreps()[0], 4 * group.irreps()[2]])), 2)
     assert [irrep.name for irrep in head.irreps] == ["psi_0", "psi_2", "psi_2"]
-    mixed = head_representation(directsum([3 * trivial, regular, group.irreps()[1], 2 * group.irreps()[2]]), 2)
+    mixed = head_representation(direct_sum([3 * trivial, regular, group.irreps()[1], 2 * group.irreps()[2]]), 2)
     assert {(c.irrep.name, c.multiplicity) for c in mixed.isotypic} == {("psi_0", 2), ("psi_1", 1), ("psi_2", 2)}
 
 

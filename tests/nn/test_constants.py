@@ -10,7 +10,7 @@ from isospan.groups import CyclicGroup, FiniteGroup, QuaternionGroup
 from isospan.nn import ChangeOfBasis, Conv1d, Linear
 from isospan.nn._base.constants import Constants
 from isospan.nn._kernels.choice import KERNELS
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation, direct_sum
 
 from .conftest import turned
 
@@ -32,7 +32,7 @@ def test_equal_representations_may_have_two_bases(kind):
 
 
 def test_one_name_and_equal_matrices_in_two_bases_share_nothing():
-    first, second = directsum([IRREP, IRREP], name="latent"), (2 * GIVEN).renamed("latent")
+    first, second = direct_sum([IRREP, IRREP], name="latent"), (2 * GIVEN).renamed("latent")
     assert first == second
     held = Linear(first, first)
     layer = Linear(second, second).double()

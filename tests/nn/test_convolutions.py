@@ -10,11 +10,11 @@ from isospan.nn import Conv1d, ConvTranspose1d
 from isospan.nn._kernels.choice import KERNELS
 from isospan.nn._kernels.dense import Dense
 from isospan.nn._kernels.isotypic import Isotypic
-from isospan.representations import conjugate_by, directsum
+from isospan.representations import change_of_basis, direct_sum
 from isospan.testing import assert_equivariant
 
 REP = DihedralGroup(6).irreps()[-1] + DihedralGroup(6).trivial_representation
-OUT = directsum([REP, REP])
+OUT = direct_sum([REP, REP])
 PADDINGS = [0, 2, (1,), "valid", "same"]
 EVEN = [(4, 1, 1), (2, 1, 3), (4, 2, 1)]
 """Kernel size, stride and dilation; with stride 1, "same" pads an odd number, the one that is over on the right."""
@@ -152,7 +152,7 @@ def test_gradients(kernel, rep):
 
 
 def turned(rep):
-    return conjugate_by(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size,) * 2))[0])
+    return change_of_basis(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size,) * 2))[0])
 
 
 def test_wide_convolutions_are_computed_by_irrep():
@@ -188,7 +188,7 @@ def test_representations_without_a_shared_irrep_are_refused(kernel):
 
 
 def test_wide_convolutions_share_exact_arrays_and_keep_no_order_that_changes_nothing():
-    regular, irreps = 12 * DihedralGroup(6).regular_representation, 16 * directsum(DihedralGroup(6).irreps())
+    regular, irreps = 12 * DihedralGroup(6).regular_representation, 16 * direct_sum(DihedralGroup(6).irreps())
     for rep in (regular, irreps):
         first, second = (make(rep, rep, 3, kernel="isotypic").kernel for make in (Conv1d, ConvTranspose1d))
         assert first is not second

@@ -20,7 +20,7 @@ from isospan.nn._kernels.invariant_vectors import InvariantVectors
 from isospan.nn._kernels.isotypic import Isotypic
 from isospan.nn._kernels.kernel import Shape
 from isospan.nn._kernels.permuted import PermutedMaps
-from isospan.representations import Representation, conjugate_by, directsum
+from isospan.representations import Representation, change_of_basis, direct_sum
 
 from .conftest import turned
 
@@ -39,7 +39,7 @@ def orbits(group):
     point, cosets = group.trivial_representation, group.quotient_representation(group.subgroup([group.generators[0]]))
     mixed = cosets + point + 2 * cosets + group.regular_representation + point
     P = np.eye(mixed.size)[np.random.default_rng(0).permutation(mixed.size)]
-    return group.regular_representation, conjugate_by(mixed, P)
+    return group.regular_representation, change_of_basis(mixed, P)
 
 
 @pytest.fixture(params=GROUPS)
@@ -179,7 +179,7 @@ def test_buffers_of_turned_layers_are_the_changes_of_basis(group, copies, make):
 @each_layer
 @pytest.mark.parametrize("group", [*FINITE, SO2(), SO3()], ids=str)
 def test_buffers_of_irreps_in_many_copies_take_less_than_the_dense_weight(group, make):
-    irreps = directsum(group.irreps() if group.order() else group.irreps(2))
+    irreps = direct_sum(group.irreps() if group.order() else group.irreps(2))
     for rep in (10 * irreps, 10 * turned(irreps)):
         layer = make(rep, rep)
         assert taken(layer.buffers()) <= taken([layer.weight])

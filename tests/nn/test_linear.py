@@ -11,7 +11,7 @@ from isospan.groups import SO2, SO3, CyclicGroup, DihedralGroup, IcosahedralGrou
 from isospan.nn import Linear
 from isospan.nn._kernels.dense import Dense
 from isospan.nn._kernels.isotypic import Isotypic
-from isospan.representations import directsum
+from isospan.representations import direct_sum
 
 from .conftest import turned
 
@@ -79,8 +79,8 @@ def test_products_irrep_by_irrep_are_those_of_the_dense_weight(reps):
 
 def test_only_wide_layers_of_irreps_are_computed_by_irrep():
     """Measured over the dense kernel: 1.4 at 252 features of SO(3) and 1.1 at 255 of SO(2), 0.5 and 0.6 at 1,000."""
-    irreps, regular = directsum(SO3().irreps(2)), DihedralGroup(6).regular_representation
-    planar = directsum(SO2().irreps(2))
+    irreps, regular = direct_sum(SO3().irreps(2)), DihedralGroup(6).regular_representation
+    planar = direct_sum(SO2().irreps(2))
     for few, many in [(30 * irreps, 114 * irreps), (52 * planar, 205 * planar), (22 * regular, 85 * regular)]:
         assert isinstance(Linear(few, few).kernel, Dense)
         assert isinstance(Linear(many, many).kernel, Isotypic)

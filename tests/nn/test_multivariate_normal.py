@@ -7,17 +7,17 @@ import torch
 from isospan.errors import OptionError, ShapeError
 from isospan.groups import SO3, CyclicGroup, DihedralGroup, QuaternionGroup
 from isospan.nn import MultivariateNormal
-from isospan.representations import conjugate_by, directsum
+from isospan.representations import change_of_basis, direct_sum
 
 
 def turned(rep):
-    return conjugate_by(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0])
+    return change_of_basis(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0])
 
 
 REPS = {
     "permutation": DihedralGroup(3).regular_representation,
-    "Q8": turned(directsum([QuaternionGroup().irrep(4), QuaternionGroup().irrep(1)])),
-    "SO3": turned(directsum([SO3().irrep(1), SO3().irrep(0)])),
+    "Q8": turned(direct_sum([QuaternionGroup().irrep(4), QuaternionGroup().irrep(1)])),
+    "SO3": turned(direct_sum([SO3().irrep(1), SO3().irrep(0)])),
 }
 
 

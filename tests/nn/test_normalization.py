@@ -7,7 +7,7 @@ import torch
 from isospan.errors import DegenerateDataError, DtypeError, OptionError, RepresentationError, ShapeError
 from isospan.groups import SO3, CyclicGroup, DihedralGroup
 from isospan.nn import BatchNorm1d, Dropout, LayerNorm, RMSNorm
-from isospan.representations import conjugate_by
+from isospan.representations import change_of_basis
 from isospan.testing import assert_equivariant
 
 TRIVIAL = 5 * CyclicGroup(1).trivial_representation
@@ -124,7 +124,7 @@ def test_dropout_drops_whole_orbits_of_permuted_coordinates():
     regular, point = group.regular_representation, group.trivial_representation
     pairs = group.quotient_representation(group.subgroup([group.generators[0]]))
     P = np.eye(16)[np.random.default_rng(0).permutation(16)]
-    rep = conjugate_by(regular + point + pairs + regular + point, P)
+    rep = change_of_basis(regular + point + pairs + regular + point, P)
     orbits = {frozenset(np.flatnonzero(sum(rep(g)[:, i] for g in group.elements)).tolist()) for i in range(16)}
     assert sorted(map(len, orbits)) == [1, 1, 2, 6, 6]
     x = 1 + torch.rand(4000, 16)

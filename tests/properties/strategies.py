@@ -22,7 +22,7 @@ from isospan.groups import (
     QuaternionGroup,
     SymmetricGroup,
 )
-from isospan.representations import conjugate_by, directsum
+from isospan.representations import change_of_basis, direct_sum
 from isospan.subspaces import LatentSpace
 
 seeds = st.integers(0, 2**16)
@@ -142,8 +142,8 @@ def representations(draw, group, *, max_size=10):
     """A direct sum of irreps or regular representations, in the basis that they come in or in a random one."""
     regular = [group.regular_representation] if group.order() else []
     known = [rep for rep in [*(group.irreps() if group.order() else group.irreps(2)), *regular] if rep.size <= max_size]
-    rep = directsum(draw(st.lists(st.sampled_from(known), min_size=1, max_size=3)))
-    return conjugate_by(rep, orthogonal(draw(seeds), rep.size).numpy()) if draw(st.booleans()) else rep
+    rep = direct_sum(draw(st.lists(st.sampled_from(known), min_size=1, max_size=3)))
+    return change_of_basis(rep, orthogonal(draw(seeds), rep.size).numpy()) if draw(st.booleans()) else rep
 
 
 def near(actual, expected, tolerance: float, *, unit=None) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from isospan import nn
 from isospan.errors import IsospanError
-from isospan.representations import directsum
+from isospan.representations import direct_sum
 from isospan.testing import TOLERANCE, assert_equivariant
 
 from .strategies import groups, laid_out, layouts, near, normal, representations, seeds, unchanged
@@ -36,7 +36,7 @@ def pairs(draw):
     """Representations of one group, with several invariants in both."""
     group = draw(groups)
     invariant = 2 * group.trivial_representation
-    return tuple(directsum([draw(representations(group, max_size=6)), invariant]) for _ in range(2))
+    return tuple(direct_sum([draw(representations(group, max_size=6)), invariant]) for _ in range(2))
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -8,7 +8,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from isospan.errors import IsospanError
-from isospan.representations import HomBasis, Representation, conjugate_by, directsum, sym2, tensor
+from isospan.representations import (
+    HomBasis,
+    Representation,
+    change_of_basis,
+    direct_sum,
+    symmetric_square,
+    tensor_product,
+)
 
 from .strategies import finite_groups, groups, near, normal, orthogonal, representations, seeds
 
@@ -32,7 +39,7 @@ def multiplicities(rep):
 def test_matrices_multiply_and_fall_into_irreps_in_any_basis(pair, seed):
     rep, _ = pair
     Q = orthogonal(seed, rep.size).numpy()
-    turned = conjugate_by(rep, Q)
+    turned = change_of_basis(rep, Q)
     g, h, _ = elements(rep.group)
     near(turned(g) @ turned(h), turned(g * h), 1e-10, unit=1.0)
     near(turned(g), Q @ rep(g) @ Q.T, 1e-10, unit=1.0)
@@ -49,8 +56,8 @@ def test_matrices_multiply_and_fall_into_irreps_in_any_basis(pair, seed):
 def test_characters_of_sums_and_products(pair):
     for g in elements(pair[0].group):
         a, b = (rep.character(g) for rep in pair)
-        near([directsum(pair).character(g), tensor(*pair).character(g)], [a + b, a * b], 1e-9, unit=10.0)
-        near(sym2(pair[0]).character(g), (a**2 + pair[0].character(g * g)) / 2, 1e-9, unit=10.0)
+        near([direct_sum(pair).character(g), tensor_product(*pair).character(g)], [a + b, a * b], 1e-9, unit=10.0)
+        near(symmetric_square(pair[0]).character(g), (a**2 + pair[0].character(g * g)) / 2, 1e-9, unit=10.0)
         near((3 * pair[0]).character(g), 3 * a, 1e-9, unit=10.0)
 
 
@@ -69,7 +76,7 @@ def test_equivariant_maps_are_as_many_as_characters_say(pair, seed):
 
 @given(pairs(finite_groups), st.sampled_from([0.0, 1e-16, 1e-15]), seeds)
 def test_rounding_of_given_matrices_does_not_join_blocks(pair, rounding, seed):
-    rep = directsum(pair)
+    rep = direct_sum(pair)
     noisy = rep.generators + rounding * normal(seed, *rep.generators.shape).numpy()
     read = Representation(rep.group, list(noisy))
     assert multiplicities(read) == multiplicities(rep)

@@ -13,7 +13,7 @@ from isospan.groups import (
     QuaternionGroup,
     SymmetricGroup,
 )
-from isospan.representations import Representation, conjugate_by, directsum, sym2, tensor
+from isospan.representations import Representation, change_of_basis, direct_sum, symmetric_square, tensor_product
 
 
 def mixed(group, seed=0):
@@ -21,7 +21,7 @@ def mixed(group, seed=0):
     rng = np.random.default_rng(seed)
     dense = group.irreps()[-1] + group.irreps()[0]
     Q = np.linalg.qr(rng.standard_normal((dense.size,) * 2))[0]
-    return conjugate_by(dense, Q) + 2 * group.irreps()[-1]
+    return change_of_basis(dense, Q) + 2 * group.irreps()[-1]
 
 
 GROUPS = [CyclicGroup(5), DihedralGroup(4), QuaternionGroup(), SymmetricGroup(4)]
@@ -38,10 +38,10 @@ def test_products_are_those_of_the_matrices(group):
     for g in group.elements:
         A, B = a(g), b(g)
         np.testing.assert_allclose((a & b)(g), np.kron(A, B), atol=1e-12)
-        np.testing.assert_allclose(tensor(a, b, b)(g), np.kron(np.kron(A, B), B), atol=1e-12)
+        np.testing.assert_allclose(tensor_product(a, b, b)(g), np.kron(np.kron(A, B), B), atol=1e-12)
         moved = A @ M @ A.T
-        np.testing.assert_allclose(sym2(a)(g) @ (M[upper] * scale), moved[upper] * scale, atol=1e-12)
-        summed = directsum([a, b, b])(g)
+        np.testing.assert_allclose(symmetric_square(a)(g) @ (M[upper] * scale), moved[upper] * scale, atol=1e-12)
+        summed = direct_sum([a, b, b])(g)
         np.testing.assert_allclose(summed[:n, :n], A, atol=1e-14)
         np.testing.assert_allclose(summed[n : n + b.size, n : n + b.size], B, atol=1e-14)
         assert abs(summed[:n, n:]).max() == 0
@@ -51,9 +51,9 @@ def test_products_are_those_of_the_matrices(group):
 def test_symmetric_squares_in_any_basis(name):
     """Against S^T (M kron M) S with a dense orthonormal basis S of the symmetric matrices."""
     group = DihedralGroup(6) if name == "finite" else O3()
-    plain = group.regular_representation if name == "finite" else directsum(group.irreps(1))
+    plain = group.regular_representation if name == "finite" else direct_sum(group.irreps(1))
     Q = np.linalg.qr(np.random.default_rng(2).normal(size=(plain.size, plain.size)))[0]
-    rep = conjugate_by(plain, Q)
+    rep = change_of_basis(plain, Q)
     S = []
     for i in range(rep.size):
         for j in range(i, rep.size):
@@ -61,7 +61,7 @@ def test_symmetric_squares_in_any_basis(name):
             E[i, j] = E[j, i] = 1
             S.append(E.ravel() / np.linalg.norm(E))
     for a in (plain, rep):
-        square = sym2(a)
+        square = symmetric_square(a)
         for g in [group.sample(generator=np.random.default_rng(3)) for _ in range(3)]:
             np.testing.assert_allclose(square(g), np.array(S) @ np.kron(a(g), a(g)) @ np.array(S).T, atol=1e-12)
 
@@ -69,14 +69,14 @@ def test_symmetric_squares_in_any_basis(name):
 def test_products_of_permutations_permute():
     """Off-diagonal entries of symmetric matrices and diagonal ones are moved alike, by ones that are exact."""
     regular = AlternatingGroup(4).regular_representation
-    assert sym2(regular).is_permutation
+    assert symmetric_square(regular).is_permutation
     assert (regular & regular).is_permutation
     assert len((regular & regular).blocks) == 1
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_their_decompositions_are_right(group):
-    for rep in [mixed(group) & group.irreps()[-1], sym2(mixed(group))]:
+    for rep in [mixed(group) & group.irreps()[-1], symmetric_square(mixed(group))]:
         Q = rep.change_of_basis
         for g in group.generators:
             D, start = Q.T @ rep(g) @ Q, 0
@@ -89,9 +89,9 @@ def test_their_decompositions_are_right(group):
 def test_sums_and_multiples_agree():
     G = DihedralGroup(4)
     a, b = G.regular_representation, G.irrep(4)
-    assert a + b + b == directsum([a, b, b]) == a + 2 * b
+    assert a + b + b == direct_sum([a, b, b]) == a + 2 * b
     assert a + b != b + a
-    assert tensor(a, b, name="c").name == "c"
+    assert tensor_product(a, b, name="c").name == "c"
 
 
 def test_a_sum_reuses_the_decompositions_of_its_parts():
@@ -114,18 +114,18 @@ def test_bad_input_is_named():
     G = CyclicGroup(3)
     rep = G.regular_representation
     with pytest.raises(RepresentationError, match="at least one"):
-        directsum([])
+        direct_sum([])
     with pytest.raises(RepresentationError, match="at least one"):
-        tensor()
+        tensor_product()
     with pytest.raises(ShapeError, match=r"\(3, 3\).*\(2, 2\)"):
-        conjugate_by(rep, np.eye(2))
+        change_of_basis(rep, np.eye(2))
     with pytest.raises(RepresentationError, match="defect of 3"):
-        conjugate_by(rep, 2 * np.eye(3))
+        change_of_basis(rep, 2 * np.eye(3))
     with pytest.raises(RepresentationError, match="Expected a Representation"):
         rep & np.eye(3)
     with pytest.raises(RepresentationError, match="tensor product of two is written rep & other"):
         rep * rep
-    for build in [sym2, tensor, lambda a: conjugate_by(a, np.eye(2)), lambda a: directsum([a])]:
+    for build in [symmetric_square, tensor_product, lambda a: change_of_basis(a, np.eye(2)), lambda a: direct_sum([a])]:
         with pytest.raises(RepresentationError, match="Expected a Representation, got str"):
             build("a")
     assert isinstance(rep + rep, Representation)

@@ -18,7 +18,7 @@ from isospan.groups import (
     SymmetricGroup,
     TetrahedralGroup,
 )
-from isospan.representations import conjugate_by, directsum
+from isospan.representations import change_of_basis, direct_sum
 
 I8 = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, -1], [0, 0, 1, 0]])
 W8 = np.array([[1.0, -1, -1, -1], [1, 1, -1, 1], [1, 1, 1, -1], [1, -1, 1, 1]]) / 2
@@ -72,8 +72,8 @@ def test_random_conjugates_of_sums_of_all_irreps(group):
     """The multiplicities 1 to 3 come back, in order, with a change of basis right to 1e-10."""
     rng = np.random.default_rng(0)
     multiplicities = [int(m) for m in rng.integers(1, 4, len(group.irreps()))]
-    plain = directsum([m * irrep for m, irrep in zip(multiplicities, group.irreps(), strict=True)])
-    rep = conjugate_by(plain, random_orthogonal(plain.size, rng))
+    plain = direct_sum([m * irrep for m, irrep in zip(multiplicities, group.irreps(), strict=True)])
+    rep = change_of_basis(plain, random_orthogonal(plain.size, rng))
     assert [component.multiplicity for component in rep.isotypic] == multiplicities
     assert [component.irrep for component in rep.isotypic] == list(group.irreps())
     assert_decomposed(rep, [*group.generators, group.sample(generator=rng)])
@@ -109,20 +109,20 @@ def test_orbits_numbered_at_random_are_found():
     G = SymmetricGroup(4)
     plain = 3 * G.regular_representation + 2 * G.quotient_representation(G.subgroup([G.generators[1]]))
     shuffle = np.eye(plain.size)[np.random.default_rng(0).permutation(plain.size)]
-    rep = conjugate_by(plain, shuffle)
+    rep = change_of_basis(plain, shuffle)
     assert sorted((block.copies, block.size) for block in rep.blocks if block.size == 24) == [(3, 24)]
     assert sum(block.copies for block in rep.blocks) == 5
     assert_decomposed(rep, G.generators)
 
 
-def test_blocks_lead_to_the_spectral_basis():
+def test_blocks_lead_to_the_irrep_basis():
     """x[..., indices] @ basis, block by block, then one fixed reordering, is x Q."""
     G = DihedralGroup(5)
-    mixed = conjugate_by(G.irrep(2) + G.irrep(1), random_orthogonal(3, np.random.default_rng(0)))
+    mixed = change_of_basis(G.irrep(2) + G.irrep(1), random_orthogonal(3, np.random.default_rng(0)))
     rep = G.regular_representation + mixed + 2 * G.regular_representation + mixed
     x = np.random.default_rng(1).standard_normal((7, rep.size))
     pieces = [(x[:, block.indices] @ block.basis).reshape(7, -1) for block in rep.blocks]
-    z = np.concatenate(pieces, axis=1)[:, rep.spectral_order]
+    z = np.concatenate(pieces, axis=1)[:, rep.irrep_order]
     np.testing.assert_allclose(z, x @ rep.change_of_basis, atol=1e-13)
     assert rep.block_order.tolist() == [i for block in rep.blocks for i in block.indices.ravel()]
     for component in rep.isotypic:
@@ -149,7 +149,7 @@ def test_a_block_of_200_coordinates_of_a_group_of_order_200_takes_little_time():
     G.irreps()
     rng = np.random.default_rng(0)
     start = time.process_time()
-    rep = conjugate_by(G.regular_representation, random_orthogonal(200, rng))
+    rep = change_of_basis(G.regular_representation, random_orthogonal(200, rng))
     assert_decomposed(rep, G.generators)
     # measured at 0.4 s
     assert time.process_time() - start < 2
@@ -158,6 +158,6 @@ def test_a_block_of_200_coordinates_of_a_group_of_order_200_takes_little_time():
 def test_the_decomposition_is_the_same_every_time():
     group = QuaternionGroup()
     Q = random_orthogonal(12, np.random.default_rng(0))
-    plain = directsum([2 * group.irrep(4), *group.irreps()[:4]])
-    first, second = conjugate_by(plain, Q), conjugate_by(plain, Q)
+    plain = direct_sum([2 * group.irrep(4), *group.irreps()[:4]])
+    first, second = change_of_basis(plain, Q), change_of_basis(plain, Q)
     np.testing.assert_array_equal(first.change_of_basis, second.change_of_basis)

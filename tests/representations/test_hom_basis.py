@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from isospan.errors import DtypeError, GroupMismatchError, OptionError, ShapeError
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, OctahedralGroup, QuaternionGroup
-from isospan.representations import HomBasis, conjugate_by, directsum
+from isospan.representations import HomBasis, change_of_basis, direct_sum
 
 GROUPS = [CyclicGroup(1), CyclicGroup(5), DihedralGroup(4), QuaternionGroup(), OctahedralGroup()]
 
@@ -20,8 +20,8 @@ def spaces(group):
     """Two representations of different sizes, one of them in a dense basis, that share all irreps but the second."""
     rng = np.random.default_rng(0)
     irreps = group.irreps()
-    plain = directsum([2 * irreps[0], *irreps[2:], irreps[-1]])
-    dense = conjugate_by(plain, np.linalg.qr(rng.standard_normal((plain.size,) * 2))[0])
+    plain = direct_sum([2 * irreps[0], *irreps[2:], irreps[-1]])
+    dense = change_of_basis(plain, np.linalg.qr(rng.standard_normal((plain.size,) * 2))[0])
     return dense + irreps[-1], group.regular_representation + irreps[-1]
 
 

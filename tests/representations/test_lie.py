@@ -6,7 +6,14 @@ import torch
 
 from isospan.errors import RepresentationError
 from isospan.groups import O2, O3, SO2, SO3, CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
-from isospan.representations import HomBasis, Representation, conjugate_by, directsum, orthogonalize, sym2
+from isospan.representations import (
+    HomBasis,
+    Representation,
+    change_of_basis,
+    direct_sum,
+    orthogonalize,
+    symmetric_square,
+)
 
 J = np.array([[0.0, -1], [1, 0]])
 SUMS = {
@@ -29,8 +36,8 @@ def random_orthogonal(n):
 def case(request):
     group, most, multiplicity = SUMS[request.param]
     multiplicities = [multiplicity(i) for i in range(len(group.irreps(most)))]
-    plain = directsum([m * irrep for m, irrep in zip(multiplicities, group.irreps(most), strict=True)])
-    return group, group.irreps(most), multiplicities, conjugate_by(plain, random_orthogonal(plain.size))
+    plain = direct_sum([m * irrep for m, irrep in zip(multiplicities, group.irreps(most), strict=True)])
+    return group, group.irreps(most), multiplicities, change_of_basis(plain, random_orthogonal(plain.size))
 
 
 def test_random_conjugates_of_sums_of_irreps(case):
@@ -49,7 +56,7 @@ def test_random_conjugates_of_sums_of_irreps(case):
 
 def test_equivariant_maps_commute_with_random_elements(case):
     group, irreps, multiplicities, rep = case
-    target = directsum(irreps)
+    target = direct_sum(irreps)
     basis = HomBasis(rep, target)
     types = [len(irrep.endomorphism_basis) for irrep in irreps]
     assert basis.dimension == sum(m * s for m, s in zip(multiplicities, types, strict=True))
@@ -64,7 +71,7 @@ def test_products_follow_clebsch_and_gordan():
     assert [component.irrep.key for component in (SO3().irrep(2) & SO3().irrep(3)).isotypic] == [
         (degree,) for degree in range(1, 6)
     ]
-    inertia = sym2(O3().irrep(1, 1))
+    inertia = symmetric_square(O3().irrep(1, 1))
     assert [component.irrep.name for component in inertia.isotypic] == ["l=0, even", "l=2, even"]
     g = O3().sample(generator=np.random.default_rng(0))
     square = O3().irrep(1, 1) & O3().irrep(1, 1)
@@ -81,7 +88,7 @@ def test_every_way_to_give_the_matrices_gives_the_same():
 
 
 def test_frequencies_need_no_input():
-    rep = conjugate_by(SO2().irrep(17) + SO2().irrep(4), random_orthogonal(4))
+    rep = change_of_basis(SO2().irrep(17) + SO2().irrep(4), random_orthogonal(4))
     assert [component.irrep.key for component in rep.isotypic] == [(4,), (17,)]
 
 
@@ -94,7 +101,7 @@ def test_restriction_to_a_finite_subgroup_decomposes():
 @pytest.mark.parametrize("group", [SO3(), O2(), SO2() * CyclicGroup(3), QuaternionGroup()], ids=str)
 def test_orthogonalize_returns_an_equivalent_orthogonal_one(group):
     irreps = group.irreps() if isinstance(group, QuaternionGroup().__class__) else group.irreps(1)
-    rep = directsum(irreps)
+    rep = direct_sum(irreps)
     skew = np.eye(rep.size) + 0.2 * np.random.default_rng(0).standard_normal((rep.size,) * 2)
     inverse = np.linalg.inv(skew)
     turned, T = orthogonalize(group, list(skew @ rep.generators @ inverse), algebra=list(skew @ rep.algebra @ inverse))

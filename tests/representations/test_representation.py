@@ -18,7 +18,7 @@ from isospan.groups import (
     QuaternionGroup,
     SymmetricGroup,
 )
-from isospan.representations import Representation, conjugate_by
+from isospan.representations import Representation, change_of_basis
 
 D4 = DihedralGroup(4)
 R = np.array([[0.0, -1], [1, 0]])
@@ -124,7 +124,7 @@ def test_rounding_couples_no_coordinates():
 @pytest.mark.parametrize("angle", [1e-3, 1e-7])
 def test_what_is_near_a_permutation_is_none(angle):
     G = CyclicGroup(3)
-    rep = conjugate_by(G.regular_representation, rotation(angle, 3))
+    rep = change_of_basis(G.regular_representation, rotation(angle, 3))
     assert not rep.is_permutation
     assert rep != G.regular_representation
     given = rotation(angle, 3) @ G.regular_representation.generators[0] @ rotation(angle, 3).T
@@ -146,7 +146,7 @@ def test_representations_that_differ_by_rounding_are_equal_and_share_their_block
 def test_equality_has_no_edge():
     """Entries on both sides of the edge of two cells of 1e-9 are equal all the same."""
     mirror = Representation(CyclicGroup(2), [np.diag([1.0, -1.0])])
-    first, second = (conjugate_by(mirror, rotation(np.arccos(0.3000000005 + e) / 2)) for e in (-1e-13, 1e-13))
+    first, second = (change_of_basis(mirror, rotation(np.arccos(0.3000000005 + e) / 2)) for e in (-1e-13, 1e-13))
     assert len((first + second).blocks) == 2
     assert first == second
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, KleinFourGroup, QuaternionGroup
-from isospan.representations import conjugate_by, directsum
+from isospan.representations import change_of_basis, direct_sum
 
 GROUPS = {
     "C1": CyclicGroup(1),
@@ -26,8 +26,8 @@ def mixed(group, seed, *, turned=True):
     """One to three copies of every irrep (of at most four), in a random basis."""
     rng = np.random.default_rng(seed)
     irreps = group.irreps()[:4]
-    rep = directsum([int(rng.integers(1, 4)) * irrep for irrep in irreps])
-    return conjugate_by(rep, orthogonal(rep.size, seed)) if turned else rep
+    rep = direct_sum([int(rng.integers(1, 4)) * irrep for irrep in irreps])
+    return change_of_basis(rep, orthogonal(rep.size, seed)) if turned else rep
 
 
 def pairs(group):

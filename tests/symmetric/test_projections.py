@@ -58,11 +58,11 @@ def test_isotypic_data_are_spectral_coordinates(rep_x, rep_y):
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_irreducible_subspaces(turned):
-    from isospan.representations import conjugate_by
+    from isospan.representations import change_of_basis
 
     group = CyclicGroup(5)
     rep = 3 * group.irreps()[1]
-    rep = conjugate_by(rep, orthogonal(6, 0)) if turned else rep
+    rep = change_of_basis(rep, orthogonal(6, 0)) if turned else rep
     x = torch.randn(7, 6, dtype=torch.float64)
     pieces = isotypic_signal2irreducible_subspaces(x, rep)
     assert pieces.shape == (14, 3)

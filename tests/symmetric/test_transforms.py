@@ -8,7 +8,7 @@ from torch.autograd import forward_ad, gradcheck
 
 from isospan.errors import NonFiniteError
 from isospan.groups import DihedralGroup
-from isospan.representations import conjugate_by
+from isospan.representations import change_of_basis
 from isospan.symmetric import cov, equivariant_projection, lstsq, mean, orbit, orbit_mean, var
 from isospan.symmetric._constants import constants
 
@@ -32,7 +32,7 @@ FUNCTIONS = {
 def f(request):
     """A function of x alone, of representations that no other test has used: their constants are not made yet."""
     group, y = DihedralGroup(4), torch.randn(8, 2, dtype=torch.float64)
-    R = conjugate_by(group.regular_representation, orthogonal(8, int(torch.randint(2**31, ()))))
+    R = change_of_basis(group.regular_representation, orthogonal(8, int(torch.randint(2**31, ()))))
     V = group.irreps()[-1]
     return lambda x: FUNCTIONS[request.param](x, y.to(x), R, V)
 

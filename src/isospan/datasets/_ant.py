@@ -22,7 +22,7 @@ from isospan._core.checks import check_count, check_finite, check_floating
 from isospan.datasets._spectral import Progress
 from isospan.errors import MissingPackageError, NonFiniteError, OptionError, ShapeError
 from isospan.groups import DihedralGroup
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation, direct_sum
 
 STATE, ACTION = 26, 8
 SUBSTEPS = 5
@@ -124,7 +124,7 @@ def ant_representations() -> tuple[Representation, Representation]:
     spin = Representation(group, [turn, -mirror], name="pseudovector")  # -1 is the determinant of the mirror
     joints = Representation(group, [_turned_joints(), _mirrored_joints()], name="joints of the ant")
     parts = [group.trivial_representation, vector, vector, spin, joints, joints]
-    return directsum(parts, name="state of the ant"), joints
+    return direct_sum(parts, name="state of the ant"), joints
 
 
 def step(state: Tensor, action: Tensor) -> Tensor:

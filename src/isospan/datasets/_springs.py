@@ -21,7 +21,7 @@ from isospan._core.checks import check_count, check_finite, check_floating
 from isospan.datasets._spectral import check_time
 from isospan.errors import OptionError, ShapeError
 from isospan.groups import DihedralGroup
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation, direct_sum
 
 LONGEST_STEP = 0.05
 """Default of the longest time step. The fastest oscillation of linear springs has the period pi."""
@@ -97,7 +97,7 @@ def spring_ring_representation(masses: int) -> Representation:
     one = np.eye(masses)
     turn, mirror = np.roll(one, 1, axis=0), -one[-np.arange(masses)]
     displacements = Representation(DihedralGroup(masses), [turn, mirror], name="displacements")
-    return directsum([displacements, displacements], name=f"states of {masses} masses")
+    return direct_sum([displacements, displacements], name=f"states of {masses} masses")
 
 
 def evolve(

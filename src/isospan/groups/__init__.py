@@ -1,20 +1,22 @@
 """Groups, their elements and their irreps."""
 
-from isospan.groups.element import GroupElement
-from isospan.groups.families import (
+from isospan.groups._families import (
+    O2,
+    O3,
+    SO2,
+    SO3,
     AlternatingGroup,
     CyclicGroup,
     DihedralGroup,
+    IcosahedralGroup,
     KleinFourGroup,
+    OctahedralGroup,
     QuaternionGroup,
     SymmetricGroup,
+    TetrahedralGroup,
 )
-from isospan.groups.finite import FiniteGroup
-from isospan.groups.lie import LieGroup
-from isospan.groups.lie_element import LieElement
-from isospan.groups.lie_families import O2, O3, SO2, SO3
-from isospan.groups.point_groups import IcosahedralGroup, OctahedralGroup, TetrahedralGroup
-from isospan.groups.products import DirectProductGroup
+from isospan.groups._finite import DirectProductGroup, FiniteGroup, GroupElement
+from isospan.groups._lie import LieElement, LieGroup
 
 __all__ = [
     "O2",

@@ -10,7 +10,7 @@ from isospan.models._hidden import hidden_representations
 from isospan.models._perceptrons import EMLP
 from isospan.nn._base.constants import Constants
 from isospan.nn._base.inputs import check_features
-from isospan.representations import Representation, directsum
+from isospan.representations import Representation, direct_sum
 
 
 class StepEmbedding(Constants):
@@ -83,7 +83,7 @@ class Condition(nn.Module):
         if step_embed_dim is not None:
             self.step = StepEmbedding(step_embed_dim)
             reps.append(step_embed_dim * trivial)
-        self.rep_out = directsum(reps) if reps else None
+        self.rep_out = direct_sum(reps) if reps else None
 
     def forward(self, cond: Tensor | None, step: Tensor | float | None, batch: torch.Size) -> Tensor | None:
         """Return the embedding (*batch, rep_out.size) of vectors (*batch, rep_cond.size) and steps, of each or of all.

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from isospan._core.checks import check_count
 from isospan.errors import OptionError, RepresentationError
-from isospan.representations import Representation, directsum
-from isospan.representations.representation import check_representation, check_same_group
+from isospan.representations import Representation, check_representation, check_same_group, direct_sum
 
 FREQUENCY = 2
 """Highest frequency of the irreps that hidden layers of a Lie group consist of by default."""
@@ -32,7 +31,7 @@ def hidden_representations(
         irreps = rep_in.group.irreps(FREQUENCY)
         size = sum(irrep.size for irrep in irreps)
         # irrep by irrep, as in the symmetry-adapted basis, which then takes no reordering
-        return [directsum([-(-width // size) * irrep for irrep in irreps]) for width in widths]
+        return [direct_sum([-(-width // size) * irrep for irrep in irreps]) for width in widths]
     unit = rep_in.group.regular_representation if hidden_rep is None else hidden_rep
     return [-(-width // unit.size) * unit for width in widths]
 

@@ -16,8 +16,7 @@ from isospan.nn import IrrepInvariants
 from isospan.nn._base.cached_weight import Freezable, Freezes
 from isospan.nn._base.constants import Device, place
 from isospan.nn._base.inputs import check_features
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation
 
 
 class Perceptron(Freezes):

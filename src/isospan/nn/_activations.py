@@ -10,8 +10,7 @@ from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, copy_numbers, each_irrep, norms
 from isospan.nn._base.inputs import check_features
 from isospan.nn._bases import ChangeOfBasis
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation
 
 
 class GatedCopies(Constants):

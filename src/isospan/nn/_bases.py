@@ -8,10 +8,9 @@ from isospan.linalg import matrix_exp
 from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, each_irrep
 from isospan.nn._base.inputs import check_features
-from isospan.representations import Irrep, IsotypicComponent, Representation, directsum
-from isospan.representations.division_algebras import left_multiplication
-from isospan.representations.representation import check_representation
-from isospan.representations.spectral import SpectralArrays, from_spectral, to_spectral
+from isospan.representations import Irrep, IsotypicComponent, Representation, check_representation, direct_sum
+from isospan.representations._endomorphisms import left_multiplication
+from isospan.representations._irrep_basis import IrrepBasisArrays, from_irrep_basis, to_irrep_basis
 
 
 class ChangeOfBasis(Constants):
@@ -47,13 +46,13 @@ class ChangeOfBasis(Constants):
 
     block_order: Tensor | None
     from_block: Tensor | None
-    spectral_order: Tensor | None
-    from_spectral: Tensor | None
+    irrep_order: Tensor | None
+    from_irrep_basis: Tensor | None
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check_representation(rep)
-        arrays = SpectralArrays.of(rep)
+        arrays = IrrepBasisArrays.of(rep)
         self.rep_in = rep
         self._sizes = arrays.sizes
         self._size = rep.size
@@ -63,33 +62,33 @@ class ChangeOfBasis(Constants):
                 self.register_constant(name, basis)
         self.register_order("block_order", arrays.block_order)
         self.register_order("from_block", arrays.from_block)
-        self.register_order("spectral_order", arrays.spectral_order)
-        self.register_order("from_spectral", arrays.from_spectral)
+        self.register_order("irrep_order", arrays.irrep_order)
+        self.register_order("from_irrep_basis", arrays.from_irrep_basis)
         place(self, device, dtype)
 
     @property
     def rep_out(self) -> Representation:
         """The direct sum of the irreps in the order of z."""
         rep = self.rep_in
-        return directsum([component.multiplicity * component.irrep for component in rep.isotypic], name=rep.name)
+        return direct_sum([component.multiplicity * component.irrep for component in rep.isotypic], name=rep.name)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the spectral coordinates z (..., D) of x (..., D)."""
         check_features(x, self._size)
         with full_precision(x):
-            return to_spectral(x, self._tensors(x))
+            return to_irrep_basis(x, self._tensors(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return x (..., D) of spectral coordinates z (..., D)."""
         check_features(z, self._size)
         with full_precision(z):
-            return from_spectral(z, self._tensors(z))
+            return from_irrep_basis(z, self._tensors(z))
 
-    def _tensors(self, like: Tensor) -> SpectralArrays:
+    def _tensors(self, like: Tensor) -> IrrepBasisArrays:
         """The buffers in the precision of the data, which autocast may have lowered."""
         bases = tuple(None if name is None else getattr(self, name).to(like.dtype) for name in self._bases)
-        orders = self.block_order, self.from_block, self.spectral_order, self.from_spectral
-        return SpectralArrays(bases, *orders, self._sizes)
+        orders = self.block_order, self.from_block, self.irrep_order, self.from_irrep_basis
+        return IrrepBasisArrays(bases, *orders, self._sizes)
 
     def extra_repr(self) -> str:
         """The name and size of the representation."""

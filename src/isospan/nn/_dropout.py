@@ -8,8 +8,7 @@ from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copy_numbers
 from isospan.nn._base.inputs import check_features, check_probability
 from isospan.nn._bases import ChangeOfBasis
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation
 
 
 class Dropout(Constants):

@@ -13,8 +13,7 @@ from isospan.nn._base.inputs import check_features
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._invariants import IrrepInvariants
 from isospan.nn._linear import Linear
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation, check_same_group
+from isospan.representations import Representation, check_representation, check_same_group
 
 
 class FiLM(Freezes, Constants):

@@ -9,7 +9,7 @@ from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import Copies, copies_of, each_irrep, norms
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
-from isospan.representations.division_algebras import left_multiplication
+from isospan.representations._endomorphisms import left_multiplication
 
 
 class IrrepNorm(torch.nn.Module):

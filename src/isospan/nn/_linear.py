@@ -12,8 +12,7 @@ from isospan.nn._kernels.choice import KernelName, kernel_of
 from isospan.nn._kernels.dense import Dense, SpectralMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
 from isospan.nn._kernels.kernel import Product, Shape
-from isospan.representations import Representation
-from isospan.representations.representation import check_same_group
+from isospan.representations import Representation, check_same_group
 
 
 class DenseMap(Freezable):

@@ -1,15 +1,14 @@
-"""Representations of groups on vectors, their decomposition into irreps, and the maps between them."""
+"""Representations of groups on vectors, their decomposition into irreps, and bases of equivariant maps."""
 
-from isospan.representations.blocks import Action, Block
-from isospan.representations.constructions import conjugate_by, directsum, sym2, tensor
-from isospan.representations.decomposition import Part
-from isospan.representations.hom_basis import HomBasis, HomBlock
-from isospan.representations.irrep import Irrep
-from isospan.representations.isotypic import IsotypicComponent, Source
-from isospan.representations.orthogonalize import orthogonalize
-from isospan.representations.representation import Representation, check_same_group
-from isospan.representations.spectral import SpectralTransform
-from isospan.representations.symmetry import SymmetryGroup
+from isospan.representations._blocks import Action, Block
+from isospan.representations._constructions import change_of_basis, direct_sum, symmetric_square, tensor_product
+from isospan.representations._decomposition import Part
+from isospan.representations._hom_basis import HomBasis, HomBlock
+from isospan.representations._irrep_basis import IrrepBasisTransform
+from isospan.representations._isotypic import IsotypicComponent, Source
+from isospan.representations._orthogonalize import orthogonalize
+from isospan.representations._representation import Irrep, Representation, check_representation, check_same_group
+from isospan.representations._symmetry import SymmetryGroup
 
 __all__ = [
     "Action",
@@ -17,16 +16,17 @@ __all__ = [
     "HomBasis",
     "HomBlock",
     "Irrep",
+    "IrrepBasisTransform",
     "IsotypicComponent",
     "Part",
     "Representation",
     "Source",
-    "SpectralTransform",
     "SymmetryGroup",
+    "change_of_basis",
+    "check_representation",
     "check_same_group",
-    "conjugate_by",
-    "directsum",
+    "direct_sum",
     "orthogonalize",
-    "sym2",
-    "tensor",
+    "symmetric_square",
+    "tensor_product",
 ]

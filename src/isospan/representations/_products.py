@@ -1,29 +1,29 @@
-"""Sums and products of representations, block by block, so that equal blocks stay one."""
+"""Direct sums and tensor products of representations, block by block, so that equal blocks share an action."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from isospan.representations.blocks import Action, Block, merge, split
-from isospan.representations.entries import Entries
-from isospan.representations.symmetry import SymmetryGroup
+from isospan.representations._blocks import Action, Block, merge, split
+from isospan.representations._entries import Entries
+from isospan.representations._symmetry import SymmetryGroup
 
 Matrices = tuple[list[Entries], list[Entries]]
 """The matrices of the algebra and of the generators."""
 Space = tuple[tuple[Block, ...], int]
-"""Blocks of a representation and its size."""
+"""The blocks of a representation, and its size."""
 
 
 def direct_sum(spaces: Sequence[Space]) -> tuple[Block, ...]:
-    """Blocks of the direct sum: coordinates follow one another."""
+    """Blocks of the direct sum, whose coordinates follow one another."""
     offsets = np.cumsum([0, *(size for _, size in spaces)])
-    moved = [
+    shifted = [
         Block(block.action, block.indices + offset)
         for (blocks, _), offset in zip(spaces, offsets[:-1], strict=True)
         for block in blocks
     ]
-    return merge(moved)
+    return merge(shifted)
 
 
 def repeated(space: Space, copies: int) -> tuple[Block, ...]:
@@ -33,7 +33,7 @@ def repeated(space: Space, copies: int) -> tuple[Block, ...]:
     return merge([Block(block.action, (block.indices + offsets).reshape(-1, block.size)) for block in blocks])
 
 
-def tensor(group: SymmetryGroup, left: Space, right: Space) -> tuple[Block, ...]:
+def tensor_product(group: SymmetryGroup, left: Space, right: Space) -> tuple[Block, ...]:
     """Blocks of the tensor product: e_i ⊗ e_j is coordinate i * size_right + j."""
     placed = []
     for a in left[0]:
@@ -66,12 +66,12 @@ def _pairs(rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _place(group: SymmetryGroup, matrices: Matrices, grid: np.ndarray) -> list[Block]:
-    """Split one product of blocks, and put every part at its copies' coordinates: grid (copies, n)."""
+    """Split one product of blocks; row c of grid (copies, n) holds the coordinates of copy c."""
     return [Block(part.action, grid[:, part.indices].reshape(-1, part.size)) for part in split(group, *matrices)]
 
 
 def _kronecker(a: Action, b: Action) -> Matrices:
-    """dρ ⊗ 1 + 1 ⊗ dσ for the algebra, ρ ⊗ σ for the generators."""
+    """dρ ⊗ 1 + 1 ⊗ dσ for the Lie algebra, ρ ⊗ σ for the generators."""
     (algebra_a, generators_a), (algebra_b, generators_b) = _entries(a), _entries(b)
     left, right = Entries.of(np.eye(a.size)), Entries.of(np.eye(b.size))
     algebra = [X.kron(right) + left.kron(Y) for X, Y in zip(algebra_a, algebra_b, strict=True)]
@@ -83,10 +83,10 @@ def _entries(a: Action) -> Matrices:
 
 
 def _symmetric(a: Action) -> Matrices:
-    """The same, within the orthonormal basis of symmetric matrices.
+    """The Kronecker product on symmetric matrices, in their orthonormal basis.
 
-    The coordinate of an entry and its mirror image is their sum times √½, that of a diagonal entry itself. Scaled as a
-    whole, and not from both sides, permutations keep entries that are exactly one.
+    An entry and its mirror image have one coordinate, their sum times √½; the coordinate of a diagonal entry is the
+    entry. One scale is applied to every sum, so that permutations keep entries that are exactly one.
     """
     n = a.size
     upper = np.triu_indices(n)

@@ -11,7 +11,7 @@ from isospan.moments import Moments, check_moments, varies
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
 from isospan.subspaces._latent_space import LatentSpace
-from isospan.subspaces._solve import bases_from_moments, needs_target_covariance
+from isospan.subspaces._solve import bases_from_moments, checked_separation, needs_target_covariance
 
 
 def solve_subspaces(
@@ -82,7 +82,8 @@ def solve_subspaces(
     """
     z = check_latents(z, finite=False)
     if separation is None:
-        separation = default_separation(method, orthogonal, len(y))
+        separation = default_separation(method, orthogonal, len(y) if isinstance(y, Mapping) else 0)
+    separation = checked_separation(method, orthogonal, separation)
     moments = Moments.of(
         z, y, target_covariance=needs_target_covariance(method, separation), precision=working_dtype(z)
     )

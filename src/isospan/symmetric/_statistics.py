@@ -8,8 +8,7 @@ from torch import Tensor
 from isospan._core.checks import check_number
 from isospan.errors import DegenerateDataError, MissingArgumentError
 from isospan.linalg import power_of_two
-from isospan.representations import HomBasis, Representation
-from isospan.representations.blocks import Block
+from isospan.representations import Block, HomBasis, Representation
 from isospan.symmetric._constants import Constants, constants
 from isospan.symmetric._inputs import paired_samples, samples
 from isospan.symmetric._projections import equivariant_maps

@@ -12,7 +12,7 @@ from isospan.moments import Moments
 from isospan.subspaces import Method
 from isospan.subspaces._bases import leading_targets, unit_rows
 from isospan.subspaces._decoders import least_squares, projected_cross
-from isospan.subspaces._solve import bases_from_moments, check_informative, needs_target_covariance
+from isospan.subspaces._solve import bases_from_moments, check_informative, checked_separation, needs_target_covariance
 
 
 @torch.no_grad()
@@ -107,6 +107,7 @@ def solve_subspaces(
         >>> {name: tuple(W.shape) for name, (W, A, V) in space.items()}
         {'a': (2, 6), 'b': (1, 6)}
     """
+    separation = checked_separation(method, orthogonal, separation)
     Z = check_latents(Z, finite=False)
     moments = Moments.of(
         Z, Y, target_covariance=needs_target_covariance(method, separation), precision=working_dtype(Z)

@@ -10,7 +10,7 @@ from isospan.models._regular.linear import quotients
 from isospan.nn._base.constants import Constants
 from isospan.nn._base.cost import MOVE_IN_CHAIN
 from isospan.representations import IsotypicComponent, Representation
-from isospan.representations.division_algebras import endomorphisms, left_multiplication
+from isospan.representations._endomorphisms import endomorphisms, left_multiplication
 
 
 class IsotypicBlocks(Constants):

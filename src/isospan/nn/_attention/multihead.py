@@ -12,9 +12,7 @@ from isospan.nn._attention.dot_product import DotProductAttention
 from isospan.nn._base.cached_weight import Freezes
 from isospan.nn._base.constants import Device
 from isospan.nn._linear import Linear
-from isospan.representations import Representation, directsum
-from isospan.representations.blocks import Block
-from isospan.representations.representation import check_representation
+from isospan.representations import Block, Representation, check_representation, direct_sum
 
 
 class MultiheadAttention(Freezes, DotProductAttention):
@@ -149,7 +147,7 @@ def head_representation(rep: Representation, num_heads: int) -> Representation:
             f"{uneven}. Use a num_heads that divides {gcd(*(copies for copies, _ in parts))}, more copies of the "
             "representation, or pass head_rep, the representation of one head."
         )
-    return directsum([copies // num_heads * part for copies, part in parts], name=f"1/{num_heads} of {rep.name}")
+    return direct_sum([copies // num_heads * part for copies, part in parts], name=f"1/{num_heads} of {rep.name}")
 
 
 def _one_copy(rep: Representation, block: Block) -> Representation:

@@ -7,8 +7,7 @@ from isospan._core.autocast import full_precision
 from isospan.errors import RepresentationError, ShapeError
 from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.inputs import check_features
-from isospan.representations import Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation
 
 WAVELENGTH = 10_000
 """Longest wavelength over 2π, in tokens."""

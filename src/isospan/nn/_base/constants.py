@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.representations import HomBasis, Representation
-from isospan.representations.representation import check_representation
+from isospan.representations import HomBasis, Representation, check_representation
 
 SHORT = np.uint8, np.int16, np.int32
 """Types of stored indices, which are cast where they are used: in int64 they would outweigh what they index."""

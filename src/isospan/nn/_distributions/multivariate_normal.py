@@ -13,8 +13,7 @@ from isospan.nn._base.copies import copy_numbers
 from isospan.nn._base.inputs import check_features
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._distributions.log_covariance_normal import LogCovarianceNormal, cholesky_of_root, graded_root
-from isospan.representations import Representation, sym2
-from isospan.representations.representation import check_representation
+from isospan.representations import Representation, check_representation, symmetric_square
 
 Covariance = Literal["diagonal", "full"]
 
@@ -27,10 +26,10 @@ class MultivariateNormal(torch.nn.Module):
     .. math:: \Sigma = Q \operatorname{diag}(e^{w}) \, Q^\top
               \qquad \text{or} \qquad \Sigma = \exp(M), \quad M = M^\top .
 
-    ``"diagonal"`` takes a log-variance w, an invariant, for every copy of every irrep, so Σ is diagonal in the spectral
-    basis Q. ``"full"`` takes the symmetric matrix M, which transforms as ``sym2(rep_y)``: any positive Σ, and its
-    distribution, a ``LogCovarianceNormal``, says up to which spread of variances there are how many digits. Both are
-    computed in the user's basis as a whole, in float32 or float64, also under autocast.
+    ``"diagonal"`` takes an invariant log-variance w for every copy of every irrep: Σ is diagonal in the irrep basis Q.
+    ``"full"`` takes the symmetric matrix M, which transforms as ``symmetric_square(rep_y)``, and gives any positive Σ.
+    Its distribution is a ``LogCovarianceNormal``, which says how many digits hold at which spread of variances. Both are
+    computed in the user's basis, in float32 or float64, also under autocast.
 
     Args:
         rep_y: how the group acts on y.
@@ -39,7 +38,7 @@ class MultivariateNormal(torch.nn.Module):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in: how the group acts on the input: rep_y plus the log-variances, or plus ``sym2(rep_y)``.
+        rep_in: how the group acts on the input: rep_y plus the log-variances, or plus ``symmetric_square(rep_y)``.
         rep_out: rep_y.
 
     Shapes:
@@ -129,7 +128,7 @@ class DiagonalRoot(Constants):
 
 
 class LogCovariance(Constants):
-    """The symmetric matrix M (..., D, D) of coordinates in sym2(rep).
+    """The symmetric matrix M (..., D, D) of coordinates in symmetric_square(rep).
 
     Example:
         >>> from isospan.groups import SO2
@@ -143,7 +142,7 @@ class LogCovariance(Constants):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        self.rep_in = sym2(rep)
+        self.rep_in = symmetric_square(rep)
         upper, places = np.triu_indices(rep.size), np.zeros((rep.size, rep.size), dtype=np.int64)
         places[upper] = places.T[upper] = np.arange(len(upper[0]))
         self.register_constant("places", places)

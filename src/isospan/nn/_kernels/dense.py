@@ -11,7 +11,7 @@ from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._kernels.kernel import Kernel, Shape, basis_of_maps
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import HomBasis, Representation
-from isospan.representations.hom_basis import spectral_map
+from isospan.representations._hom_basis import irrep_basis_map
 
 
 class SpectralMaps(Constants):
@@ -33,7 +33,7 @@ class SpectralMaps(Constants):
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
         with full_precision(coefficients):
-            spectral = spectral_map(coefficients, self._bands)
+            spectral = irrep_basis_map(coefficients, self._bands)
         return self._target.inverse(self.source.inverse(spectral).mT).mT
 
     def invariant(self, coefficients: Tensor) -> Tensor:

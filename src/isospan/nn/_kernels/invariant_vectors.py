@@ -5,8 +5,7 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.nn._base.constants import Constants, joined
-from isospan.representations import Representation
-from isospan.representations.blocks import Block
+from isospan.representations import Block, Representation
 
 
 class InvariantVectors(Constants):

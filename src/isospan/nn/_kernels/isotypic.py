@@ -12,10 +12,8 @@ from isospan._core.autocast import full_precision
 from isospan.nn._base.constants import Constants, basis_key, joined, ordered
 from isospan.nn._base.cost import MOVE
 from isospan.nn._kernels.kernel import Kernel, Product, Shape
-from isospan.representations import Representation
-from isospan.representations.division_algebras import left_multiplication
-from isospan.representations.hom_basis import HomBlock
-from isospan.representations.isotypic import Source
+from isospan.representations import HomBlock, Representation, Source
+from isospan.representations._endomorphisms import left_multiplication
 
 
 class Rows(NamedTuple):

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.nn._base.constants import Constants, joined
-from isospan.representations import HomBasis, Representation
-from isospan.representations.blocks import Block
-from isospan.representations.hom_basis import HomBlock
+from isospan.representations import Block, HomBasis, HomBlock, Representation
 
 
 class Orbit(NamedTuple):

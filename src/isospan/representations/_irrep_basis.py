@@ -1,4 +1,4 @@
-"""The change to the spectral basis as a fast linear map on tensors."""
+"""The change to the irrep basis as a fast linear map on tensors."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ import torch
 from torch import Tensor
 
 from isospan.errors import ShapeError
-from isospan.representations.representation import Representation
+from isospan.representations._representation import Representation
 
 
-class SpectralArrays(NamedTuple):
-    """What the change of basis multiplies by and reorders with; numpy arrays, or the same as tensors.
+class IrrepBasisArrays(NamedTuple):
+    """Factors and orders of the change of basis, as numpy arrays or as tensors.
 
     Attributes:
         bases: orthogonal (n, n) of every block; None for neighbouring blocks whose bases are the identity, as one.
         block_order: coordinates (D,) in the order of the blocks, copy after copy.
-        from_block: the inverse of that order.
-        spectral_order: the blocks' transformed coordinates (D,) in the order of the spectral basis.
-        from_spectral: the inverse of that order.
-        sizes: number of coordinates that belong to each of the bases, all copies together.
+        from_block: its inverse.
+        irrep_order: the blocks' transformed coordinates (D,) in the order of the irrep basis.
+        from_irrep_basis: its inverse.
+        sizes: number of coordinates of all copies together, for each of the bases.
 
-    As tensors, an order may be None where it leaves all as it is.
+    Among tensors, None replaces an order that is the identity.
     """
 
     bases: tuple[Any, ...]
     block_order: Any
     from_block: Any
-    spectral_order: Any
-    from_spectral: Any
+    irrep_order: Any
+    from_irrep_basis: Any
     sizes: tuple[int, ...]
 
     @classmethod
-    def of(cls, rep: Representation) -> SpectralArrays:
+    def of(cls, rep: Representation) -> IrrepBasisArrays:
         """The arrays of a representation, in float64 and int64."""
         bases, sizes = zip(*_pieces(rep), strict=True)
         return cls(
             bases,
             rep.block_order,
             np.argsort(rep.block_order),
-            rep.spectral_order,
-            np.argsort(rep.spectral_order),
+            rep.irrep_order,
+            np.argsort(rep.irrep_order),
             sizes,
         )
 
-    def to(self, dtype: torch.dtype, device: torch.device) -> SpectralArrays:
+    def to(self, dtype: torch.dtype, device: torch.device) -> IrrepBasisArrays:
         """Tensors of one precision on one device."""
         bases = tuple(None if Q is None else torch.tensor(Q, dtype=dtype, device=device) for Q in self.bases)
-        orders = self.block_order, self.from_block, self.spectral_order, self.from_spectral
+        orders = self.block_order, self.from_block, self.irrep_order, self.from_irrep_basis
         to_b, from_b, to_s, from_s = (torch.tensor(order, device=device) for order in orders)
-        return SpectralArrays(bases, to_b, from_b, to_s, from_s, self.sizes)
+        return IrrepBasisArrays(bases, to_b, from_b, to_s, from_s, self.sizes)
 
 
 def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:
-    """Bases, and how many coordinates belong to each."""
+    """Each basis with its number of coordinates."""
     pieces: list[tuple[np.ndarray | None, int]] = []
     for block in rep.blocks:
         basis = None if np.array_equal(block.basis, np.eye(block.size)) else block.basis
@@ -65,19 +65,19 @@ def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:
     return pieces
 
 
-def to_spectral(x: Tensor, tensors: SpectralArrays) -> Tensor:
-    """Spectral coordinates x Q of vectors x (..., D): plain operations on tensors."""
+def to_irrep_basis(x: Tensor, tensors: IrrepBasisArrays) -> Tensor:
+    """Coordinates x Q in the irrep basis of vectors x (..., D): plain operations on tensors."""
     pieces = _split(_ordered(x, tensors.block_order), tensors.sizes)
-    moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
-    return _ordered(_joined(moved), tensors.spectral_order)
+    products = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
+    return _ordered(_joined(products), tensors.irrep_order)
 
 
-def from_spectral(z: Tensor, tensors: SpectralArrays) -> Tensor:
-    """Vectors z Qᵀ with spectral coordinates z (..., D): plain operations on tensors."""
-    pieces = _split(_ordered(z, tensors.from_spectral), tensors.sizes)
+def from_irrep_basis(z: Tensor, tensors: IrrepBasisArrays) -> Tensor:
+    """Vectors z Qᵀ with coordinates z (..., D) in the irrep basis: plain operations on tensors."""
+    pieces = _split(_ordered(z, tensors.from_irrep_basis), tensors.sizes)
     bases = [None if basis is None else basis.mT for basis in tensors.bases]
-    moved = [_each_copy(piece, basis) for piece, basis in zip(pieces, bases, strict=True)]
-    return _ordered(_joined(moved), tensors.from_block)
+    products = [_each_copy(piece, basis) for piece, basis in zip(pieces, bases, strict=True)]
+    return _ordered(_joined(products), tensors.from_block)
 
 
 def _ordered(x: Tensor, order: Tensor | None) -> Tensor:
@@ -99,32 +99,32 @@ def _each_copy(x: Tensor, basis: Tensor | None) -> Tensor:
     return x if basis is None else (x.unflatten(-1, (-1, basis.shape[0])) @ basis).flatten(-2)
 
 
-class SpectralTransform:
-    """Coordinates of vectors (..., D) in the spectral basis of a representation, and back.
+class IrrepBasisTransform:
+    """The change of basis from vectors (..., D) to coordinates in the irrep basis of a representation, and back.
 
-    It computes x Q and z Qᵀ with Q = ``rep.change_of_basis`` from one small product a block. Tensors that it needs are
-    made once for every dtype and device. Gradients flow; dtype and device are kept.
+    It computes x Q and z Qᵀ with Q = ``rep.change_of_basis`` from one small product for each block. Its tensors are
+    made once for every dtype and device. It is differentiable, and keeps dtype and device.
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> transform = SpectralTransform(CyclicGroup(2).regular_representation)
+        >>> transform = IrrepBasisTransform(CyclicGroup(2).regular_representation)
         >>> transform(torch.tensor([1.0, 1.0]))
         tensor([1.4142, 0.0000])
     """
 
     def __init__(self, rep: Representation) -> None:
         self.rep = rep
-        self._cast: dict[tuple[torch.dtype, torch.device], SpectralArrays] = {}
+        self._cast: dict[tuple[torch.dtype, torch.device], IrrepBasisArrays] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Spectral coordinates x Q of vectors x (..., D)."""
-        return to_spectral(x, self.tensors(x))
+        """Coordinates x Q in the irrep basis of vectors x (..., D)."""
+        return to_irrep_basis(x, self.tensors(x))
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Vectors z Qᵀ with spectral coordinates z (..., D)."""
-        return from_spectral(z, self.tensors(z))
+        """Vectors z Qᵀ with coordinates z (..., D) in the irrep basis."""
+        return from_irrep_basis(z, self.tensors(z))
 
-    def tensors(self, x: Tensor) -> SpectralArrays:
+    def tensors(self, x: Tensor) -> IrrepBasisArrays:
         """The arrays in the precision and on the device of vectors (..., D).
 
         Raises:
@@ -134,12 +134,15 @@ class SpectralTransform:
             raise ShapeError(
                 f"The last axis must have the size {self.rep.size} of {self.rep.name}, got shape {tuple(x.shape)}."
             )
-        place = x.dtype, x.device
-        if place not in self._cast:
-            # under inference_mode they could not take part in training later
+        key = x.dtype, x.device
+        if key not in self._cast:
+            # tensors made under inference_mode cannot take part in training later
             with torch.inference_mode(False):
-                self._cast[place] = SpectralArrays.of(self.rep).to(*place)
-        return self._cast[place]
+                self._cast[key] = IrrepBasisArrays.of(self.rep).to(*key)
+        return self._cast[key]
+
+    def __repr__(self) -> str:
+        return f"IrrepBasisTransform({self.rep.name!r}, group={self.rep.group.name}, size={self.rep.size})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {"rep": self.rep, "_cast": {}}

@@ -1,4 +1,4 @@
-"""Matrices as users have them: arrays, tensors, nested lists; by generator, in a dict or from a function."""
+"""The matrices of a representation: read from arrays, tensors, dicts or functions, and checked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from isospan.errors import DtypeError, GroupError, NonFiniteError, RepresentationError, ShapeError
-from isospan.representations.symmetry import SymmetryGroup
+from isospan.representations._symmetry import SymmetryGroup
 
 Matrices = Mapping[Any, Any] | Callable[[Any], Any] | Sequence[Any] | np.ndarray
 """One matrix for every generator: in their order, by element, or as a function of an element."""
@@ -14,12 +14,18 @@ ROUNDING = 1e-9
 """Largest difference of entries that counts as rounding.
 
 Products, exponentials and factorisations in float64 err by 1e-16 to 1e-12; orthogonality and relations may fail by ten
-times as much (``checks.TOLERANCE``), so that replacing entries within it keeps every matrix that was accepted one.
+times as much (``TOLERANCE``), so that replacing entries within it keeps every matrix that was accepted one.
 """
+TOLERANCE = 1e-8
+"""Largest violation of orthogonality or of a relation that counts as rounding."""
+SINGLE_ROUNDING = 1e-5
+"""Violation up to which matrices look like orthogonal ones in float32."""
+ALL_TESTED = 64
+"""Order up to which a function is compared on every element; on half as many random ones above it."""
 STEP = 1.0 / 64
-"""Length of the step along the algebra from which a function's derivative is read."""
+"""Step along the Lie algebra in the derivative of a function."""
 HIGHEST_FREQUENCY = 100
-"""Frequency of a function up to which this step is a quarter turn at most."""
+"""Largest frequency of a function that is differentiated: ``STEP`` then rotates by less than π/2."""
 
 
 def square_matrix(value: Any, *, what: str) -> np.ndarray:
@@ -45,9 +51,10 @@ def square_matrix(value: Any, *, what: str) -> np.ndarray:
 
 
 def snapped(matrices: np.ndarray) -> np.ndarray:
-    """Matrices (k, n, n) with those exact that consist of integers up to rounding; -0.0 becomes 0.0.
+    """Round the matrices of (k, n, n) that consist of integers up to rounding; -0.0 becomes 0.0.
 
-    Orthogonal ones are then signed permutations. Others do not change: entries near an integer belong to a rotation.
+    Orthogonal integer matrices are signed permutations. Other matrices do not change: there an entry near an integer
+    may belong to a rotation.
     """
     integers = np.round(matrices)
     is_integer = (abs(matrices - integers) <= ROUNDING).all((-2, -1), keepdims=True)
@@ -68,7 +75,7 @@ def stack_matrices(values: Sequence[Any], *, labels: Sequence[str]) -> np.ndarra
 def read_matrices(
     group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices (a, n, n) of the Lie algebra's basis and (k, n, n) of the generators, from whatever was given."""
+    """Matrices (a, n, n) of the Lie algebra's basis and (k, n, n) of the generators, from all forms of input."""
     if isinstance(group, type) or not hasattr(group, "worst_relation"):
         raise GroupError(f"A representation is one of a group, such as CyclicGroup(4), got {group!r}.")
     given = [*_algebra_matrices(group, matrices, algebra), *_generator_matrices(group, matrices)]
@@ -77,7 +84,7 @@ def read_matrices(
 
 
 def labels(group: SymmetryGroup) -> list[str]:
-    """What messages call the matrices: those of the algebra first, then those of the generators."""
+    """Names of the matrices in messages: of the Lie algebra first, then of the generators."""
     return [f"algebra element {i}" for i in range(group.algebra_dim)] + [f"generator {g}" for g in group.generators]
 
 
@@ -140,15 +147,15 @@ def _algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequenc
 
 
 def _logarithm(R: np.ndarray) -> np.ndarray:
-    """Logarithm of a matrix whose eigenvalues turn by less than π/2, ∫₀¹ (R - 1) (1 + t (R - 1))⁻¹ dt by Gauss' rule.
+    """Logarithm of a matrix with eigenvalues exp(iφ), |φ| < π/2: ∫₀¹ (R - 1) (1 + t (R - 1))⁻¹ dt by Gauss' rule.
 
     Source: Dieci, Morini and Papini, Computational Techniques for Real Logarithms of Matrices, 1996.
     """
-    turn = abs(np.angle(np.linalg.eigvals(R))).max()
-    if turn > HIGHEST_FREQUENCY * STEP * (1 + 1e-9):
+    angle = abs(np.angle(np.linalg.eigvals(R))).max()
+    if angle > HIGHEST_FREQUENCY * STEP * (1 + 1e-9):
         raise RepresentationError(
-            f"A function on a Lie group is differentiated up to the frequency {HIGHEST_FREQUENCY}, got one that turns "
-            f"by {turn:.3g} over a step of {STEP:.3g}. Pass the matrices of the Lie algebra as algebra=[...]."
+            f"A function on a Lie group is differentiated up to the frequency {HIGHEST_FREQUENCY}, got one that "
+            f"rotates by {angle:.3g} over a step of {STEP:.3g}. Pass the matrices of the Lie algebra as algebra=[...]."
         )
     nodes, weights = np.polynomial.legendre.leggauss(24)
     D, t = R - np.eye(len(R)), (nodes[:, None, None] + 1) / 2
@@ -159,3 +166,60 @@ def exponential(X: np.ndarray) -> np.ndarray:
     """Exponential of an antisymmetric matrix, orthogonal to rounding, from the eigenvectors of the Hermitian -iX."""
     angles, V = np.linalg.eigh(-1j * X)
     return np.real((V * np.exp(1j * angles)) @ V.conj().T)
+
+
+def check_orthogonal(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
+    """Require antisymmetric algebra elements and orthogonal generators."""
+    size = (generators if len(generators) else algebra).shape[-1]
+    defects = [abs(X + X.T).max() for X in algebra] + [abs(M @ M.T - np.eye(size)).max() for M in generators]
+    for label, defect in zip(labels(group), defects, strict=True):
+        if defect > TOLERANCE:
+            kind = "orthogonal (M Mᵀ = I)" if label.startswith("generator") else "antisymmetric (X + Xᵀ = 0)"
+            remedy = (
+                "This is rounding, as of float32: compute it in float64."
+                if defect < SINGLE_ROUNDING
+                else "Use isospan.representations.orthogonalize for an equivalent representation that is orthogonal."
+            )
+            raise RepresentationError(f"The matrix of {label} must be {kind}, got a defect of {defect:.3g}. {remedy}")
+
+
+def check_relations(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
+    """Require that the matrices satisfy the relations of the group."""
+    relation, defect = group.worst_relation(algebra, generators)
+    if not defect <= TOLERANCE * max(1.0, abs(algebra).max(initial=0.0)):
+        basis = ", ".join(f"X{i}" for i in range(len(algebra)))
+        kinds = [f"the algebra's basis is {basis}"] if len(algebra) else []
+        kinds += [f"the generators are {list(group.generators)}"] if len(generators) else []
+        raise RepresentationError(
+            f"The matrices are not a representation of {group.name}: {relation} fails by {defect:.3g}. Check them, "
+            f"their order ({', '.join(kinds)}), and that they are computed in float64."
+        )
+
+
+def check_given(group: SymmetryGroup, matrices: Matrices, implied: Callable[[Any], np.ndarray]) -> None:
+    """Require that a dict or a function agrees with the matrices that the generators imply for other elements."""
+    if isinstance(matrices, Mapping):
+        elements, given = list(matrices), matrices.__getitem__
+    elif callable(matrices):
+        elements, given = _test_elements(group), matrices
+    else:
+        return
+    for g in elements:
+        M, expected = square_matrix(given(g), what=f"The matrix of {g}"), implied(g)
+        if M.shape != expected.shape:
+            raise ShapeError(f"The matrix of {g} must be {expected.shape} as those of the generators, got {M.shape}.")
+        defect = abs(M - expected).max()
+        if defect > TOLERANCE * max(1.0, abs(expected).max()):
+            raise RepresentationError(
+                f"The matrix given for {g} differs from the one that the generators {list(group.generators)} imply by "
+                f"{defect:.3g}. Matrices multiply as elements do, M(g h) = M(g) M(h): that of a permutation p has "
+                "M[p[i], i] = 1, and a transposed one is that of the inverse."
+            )
+
+
+def _test_elements(group: Any) -> Sequence[Any]:
+    order = group.order()
+    if order is not None and order <= ALL_TESTED:
+        return group.elements
+    rng = np.random.default_rng(0)
+    return [group.sample(generator=rng) for _ in range(ALL_TESTED // 2)]

@@ -1,4 +1,4 @@
-"""Blocks: coordinates that the group mixes, and the matrices by which it does."""
+"""Blocks: coordinates that the group mixes, and the matrices that mix them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from isospan._core.immutable import Immutable
-from isospan.representations.decomposition import Part, decompose
-from isospan.representations.entries import Entries, neighbours
-from isospan.representations.matrices import ROUNDING, exponential, snapped
-from isospan.representations.symmetry import SymmetryGroup
+from isospan.representations._decomposition import Part, decompose
+from isospan.representations._entries import Entries, neighbours
+from isospan.representations._matrices import ROUNDING, exponential, snapped
+from isospan.representations._symmetry import SymmetryGroup
 
 
 class Action(Immutable):
-    """The matrices of one block, decomposed once however many copies there are.
+    """The matrices of one block, decomposed once for all copies.
 
     Attributes:
         group: the group that acts.
         algebra: (a, n, n), antisymmetric; a = 0 for finite groups.
-        generators: (k, n, n), orthogonal; exact where they permute the coordinates, up to sign.
+        generators: (k, n, n), orthogonal; exact where they permute the coordinates up to sign.
     """
 
     group: SymmetryGroup
@@ -40,30 +40,30 @@ class Action(Immutable):
 
     @cached_property
     def key(self) -> tuple[int, bytes, bytes]:
-        """What two actions of one group share if they are equal to rounding; few such pairs have two keys.
+        """A key that actions of one group share if they are equal to rounding.
 
-        Those are the ones with an entry at the edge of two cells of width :data:`ROUNDING`.
+        Two such actions have different keys only if an entry is at the edge of two cells of width :data:`ROUNDING`.
         """
         algebra, generators = (np.round(matrices / ROUNDING) + 0.0 for matrices in (self.algebra, self.generators))
         return self.size, algebra.tobytes(), generators.tobytes()
 
     @cached_property
-    def decomposition(self) -> tuple[np.ndarray, tuple[Part, ...]]:
-        """Orthogonal basis (n, n), a column a vector, and the irreps that its columns carry."""
+    def decomposition(self) -> tuple[np.ndarray, tuple[Part[Any], ...]]:
+        """Orthogonal basis (n, n), whose columns are vectors, and the irreps of its columns."""
         return decompose(self.group, self.algebra, self.generators)
 
     @property
     def basis(self) -> np.ndarray:
-        """Columns of :attr:`decomposition`."""
+        """The irrep basis (n, n): the columns of :attr:`decomposition`."""
         return self.decomposition[0]
 
     @cached_property
     def basis_key(self) -> bytes:
-        """What two equal actions share exactly if their bases are equal too."""
+        """A key that equal actions share exactly if their irrep bases are equal."""
         return self.basis.tobytes()
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[Part[Any], ...]:
         """Irreps of :attr:`decomposition`, each with its multiplicity and columns."""
         return self.decomposition[1]
 
@@ -72,6 +72,9 @@ class Action(Immutable):
         """Whether every generator permutes the coordinates."""
         binary = ((self.generators == 0) | (self.generators == 1)).all()
         return not self.algebra.any() and bool(binary)
+
+    def __repr__(self) -> str:
+        return f"Action(group={self.group.name}, size={self.size})"
 
     def __call__(self, element: Any) -> np.ndarray:
         """Matrix (n, n) of an element."""
@@ -86,14 +89,16 @@ class Action(Immutable):
 
 @dataclass(frozen=True, eq=False)
 class Block(Immutable):
-    """Copies of one action: coordinates ``indices[c]`` are moved by the same matrices for every c.
+    """Copies of one action: the same matrices act on the coordinates ``indices[c]`` for every c.
 
     For data x (..., D), ``x[..., indices] @ basis`` has shape (..., copies, n): the coordinates of every copy in the
-    basis in which the action is a direct sum of irreps, whose columns :attr:`parts` describes.
+    irrep basis, in which the action is a direct sum of irreps. :attr:`parts` describes its columns.
 
     Example:
         >>> from isospan.groups import CyclicGroup
         >>> (block,) = (3 * CyclicGroup(4).regular_representation).blocks
+        >>> block
+        Block(copies=3, size=4, group=CyclicGroup(4))
         >>> block.indices
         array([[ 0,  1,  2,  3],
                [ 4,  5,  6,  7],
@@ -117,22 +122,25 @@ class Block(Immutable):
 
     @property
     def basis(self) -> np.ndarray:
-        """Orthogonal change of basis (n, n)."""
+        """The irrep basis (n, n), orthogonal."""
         return self.action.basis
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[Part[Any], ...]:
         """Irreps in one copy."""
         return self.action.parts
 
+    def __repr__(self) -> str:
+        return f"Block(copies={self.copies}, size={self.size}, group={self.action.group.name})"
+
 
 def split(group: SymmetryGroup, algebra: Sequence[Entries], generators: Sequence[Entries]) -> tuple[Block, ...]:
-    """Split the coordinates into the connected components of the joint sparsity pattern; equal ones share a block.
+    """Split coordinates into the connected components of the joint sparsity pattern; equal components share a block.
 
     Args:
         group: the group that acts.
-        algebra: matrices of one size.
-        generators: the same.
+        algebra: matrices (n, n) of the basis of the Lie algebra.
+        generators: matrices (n, n) of the generators.
     """
     components = _components(neighbours([*generators, *algebra]))
     parts = zip(components, _within(algebra, components), _within(generators, components), strict=True)
@@ -149,9 +157,9 @@ def _within(matrices: Sequence[Entries], components: Sequence[np.ndarray]) -> li
 def _components(neighbours: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Components in the order of their first coordinate, each in the order in which the generators reach them.
 
-    This order depends on the action alone where the generators permute coordinates up to sign, so that orbits of one
-    kind become equal however the user has numbered them. Matrices are invertible and of finite order or the closure of
-    such, so that following columns alone reaches the whole component.
+    Where the generators permute coordinates up to sign, this order depends on the action only: isomorphic orbits become
+    equal however the user has numbered them. The matrices generate a compact group, so that columns alone lead to the
+    whole component.
     """
     size = len(neighbours)
     seen, components = np.zeros(size, dtype=bool), []

@@ -1,4 +1,4 @@
-"""Representations from others: sums, products, other bases."""
+"""Representations from others: direct sums, tensor products, symmetric squares, changes of basis."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -8,15 +8,14 @@ import numpy as np
 
 from isospan.errors import RepresentationError, ShapeError
 from isospan.representations import _products
-from isospan.representations.checks import TOLERANCE
-from isospan.representations.matrices import square_matrix
-from isospan.representations.representation import Representation, check_representation, check_same_group
+from isospan.representations._matrices import TOLERANCE, square_matrix
+from isospan.representations._representation import Representation, check_representation, check_same_group
 
 
-def directsum(reps: Sequence[Representation], *, name: str | None = None) -> Representation:
+def direct_sum(reps: Sequence[Representation], *, name: str | None = None) -> Representation:
     """Direct sum of representations of one group: block-diagonal matrices, in the order given.
 
-    Decompositions of the parts are reused, and equal blocks are decomposed once.
+    The decompositions of the summands are reused, and equal blocks are decomposed once.
 
     Raises:
         RepresentationError: the sequence is empty.
@@ -25,7 +24,7 @@ def directsum(reps: Sequence[Representation], *, name: str | None = None) -> Rep
     Example:
         >>> from isospan.groups import CyclicGroup
         >>> G = CyclicGroup(3)
-        >>> directsum([G.trivial_representation, G.regular_representation]).size
+        >>> direct_sum([G.trivial_representation, G.regular_representation]).size
         4
     """
     if not reps:
@@ -37,13 +36,17 @@ def directsum(reps: Sequence[Representation], *, name: str | None = None) -> Rep
     return Representation.from_blocks(reps[0].group, blocks, name=name)
 
 
-def tensor(*reps: Representation, name: str | None = None) -> Representation:
+def tensor_product(*reps: Representation, name: str | None = None) -> Representation:
     """Tensor product of representations of one group: ρ(g) ⊗ σ(g), as ``numpy.kron`` orders it.
+
+    Raises:
+        RepresentationError: there is no representation.
+        GroupMismatchError: the groups differ.
 
     Example:
         >>> from isospan.groups import CyclicGroup
         >>> regular = CyclicGroup(3).regular_representation
-        >>> tensor(regular, regular).isotypic[0]
+        >>> tensor_product(regular, regular).isotypic[0]
         IsotypicComponent(3 x psi_0, dimension 1, 0:3)
     """
     if not reps:
@@ -53,37 +56,42 @@ def tensor(*reps: Representation, name: str | None = None) -> Representation:
     return product.renamed(name) if name else product
 
 
-def sym2(rep: Representation, *, name: str | None = None) -> Representation:
-    """Symmetric square: how symmetric matrices M ↦ ρ(g) M ρ(g)ᵀ transform.
+def symmetric_square(rep: Representation, *, name: str | None = None) -> Representation:
+    """Symmetric square: the action M ↦ ρ(g) M ρ(g)ᵀ on symmetric matrices M (n, n).
 
-    The coordinates of M, n (n + 1) / 2 of them, are its upper triangle row by row with off-diagonal entries times √2,
-    so that their norm is the Frobenius norm and the representation is orthogonal.
+    The n (n + 1) / 2 coordinates of M are its upper triangle, row by row, with off-diagonal entries times √2. Their
+    norm is the Frobenius norm, so that the representation is orthogonal.
+
+    Raises:
+        RepresentationError: the argument is not a representation.
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> sym2(CyclicGroup(4).irrep(2)).isotypic
+        >>> symmetric_square(CyclicGroup(4).irrep(2)).isotypic
         (IsotypicComponent(1 x psi_0, dimension 1, 0:1), IsotypicComponent(2 x psi_1, dimension 1, 1:3))
     """
     check_representation(rep)
     blocks = _products.symmetric_square(rep.group, (rep.blocks, rep.size))
-    return Representation.from_blocks(rep.group, blocks, name=name or f"sym2({rep.name})")
+    return Representation.from_blocks(rep.group, blocks, name=name or f"symmetric_square({rep.name})")
 
 
-def conjugate_by(rep: Representation, Q: Any, *, name: str | None = None) -> Representation:
+def change_of_basis(rep: Representation, Q: Any, *, name: str | None = None) -> Representation:
     """The representation in another orthonormal basis: g ↦ Q ρ(g) Qᵀ.
 
     Args:
         rep: representation of size n.
         Q: orthogonal matrix (n, n).
-        name: what to call it.
+        name: name of the result.
 
     Raises:
-        ShapeError: Q has another size.
+        ShapeError: Q is not a square matrix of size n.
+        DtypeError: Q is complex.
+        NonFiniteError: Q contains NaN or infinity.
         RepresentationError: Q is not orthogonal.
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> swapped = conjugate_by(CyclicGroup(3).irrep(1), [[0, 1], [1, 0]])
+        >>> swapped = change_of_basis(CyclicGroup(3).irrep(1), [[0, 1], [1, 0]])
         >>> swapped(CyclicGroup(3).generators[0]).round(3)
         array([[-0.5  ,  0.866],
                [-0.866, -0.5  ]])

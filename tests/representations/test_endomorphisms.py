@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from isospan.representations.division_algebras import endomorphisms, left_multiplication, left_multiplication_adjoint
+from isospan.representations._endomorphisms import endomorphisms, left_multiplication, left_multiplication_adjoint
 
 
 def hamilton(p, q):

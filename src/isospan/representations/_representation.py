@@ -1,35 +1,48 @@
-"""Representations: how a group acts on a space of vectors."""
+"""Representations of groups on vectors, and irreps: those without a proper invariant subspace."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from isospan._core.immutable import Immutable, read_only
-from isospan.errors import GroupMismatchError, RepresentationError
-from isospan.representations import _products, _text
-from isospan.representations.blocks import Block, split
-from isospan.representations.checks import check_given, check_orthogonal, check_relations
-from isospan.representations.entries import Entries
-from isospan.representations.isotypic import IsotypicComponent, isotypic_components, spectral_order
-from isospan.representations.matrices import ROUNDING, Matrices, read_matrices
-from isospan.representations.symmetry import SymmetryGroup
+from isospan.errors import GroupError, GroupMismatchError, RepresentationError
+from isospan.representations import _products
+from isospan.representations._blocks import Action, Block, split
+from isospan.representations._decomposition import Part
+from isospan.representations._entries import Entries
+from isospan.representations._isotypic import (
+    IsotypicComponent,
+    describe,
+    irrep_order,
+    isotypic_components,
+    plot_components,
+)
+from isospan.representations._matrices import (
+    ROUNDING,
+    Matrices,
+    check_given,
+    check_orthogonal,
+    check_relations,
+    read_matrices,
+)
+from isospan.representations._symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from isospan.representations.irrep import Irrep
+TYPES: dict[int, Literal["real", "complex", "quaternionic"]] = {1: "real", 2: "complex", 4: "quaternionic"}
 
 
 class Representation(Immutable):
     r"""An orthogonal representation: a matrix ρ(g) for every element, with ρ(g) ρ(h) = ρ(gh).
 
-    It is defined by the matrices of the group's generators. Coordinates that the group does not mix are told apart by
-    the zeros that these matrices share; each kind of block is decomposed once, when this is first asked for. Entries
-    up to 1e-9 are such zeros, and a block of matrices that permute coordinates, up to sign and to 1e-9, is made exact:
+    The matrices of the group's generators define it. Their common zeros split the coordinates into blocks, and each
+    kind of block is decomposed once, on first use. Entries up to 1e-9 count as zeros. Matrices that permute the
+    coordinates of a block, up to sign and to 1e-9, are rounded to exact ones. In the irrep basis Q,
 
     .. math:: \rho(g) = Q \Bigl( \bigoplus_i \sigma_i(g) \Bigr) Q^\top
 
@@ -37,31 +50,31 @@ class Representation(Immutable):
         group: the group.
         matrices: one orthogonal matrix (n, n) for every generator, as a sequence in the order of ``group.generators``,
             as a dict of element: matrix, or as a function of an element. Arrays, tensors or nested lists. The matrix
-            of a permutation p that moves coordinate i to p[i] has M[p[i], i] = 1.
-        algebra: for Lie groups, one antisymmetric matrix for each element of the basis of the Lie algebra. Where it is
-            left out, ``matrices`` has to be a function of frequencies up to 100, and is differentiated.
-        name: what to call it.
+            of a permutation p that sends coordinate i to p[i] has M[p[i], i] = 1.
+        algebra: for Lie groups, one antisymmetric matrix for each element of the basis of the Lie algebra. By default
+            ``matrices`` must be a function of frequencies up to 100, which is differentiated.
+        name: name in messages and pictures.
 
     Raises:
         RepresentationError: a matrix is missing or not orthogonal, a relation of the group fails, or a dict or
-            function gives an element another matrix than the generators imply; a function is tested on all elements
-            of a small group, on some of a large one.
+            function gives an element another matrix than the generators imply. A function is tested on all elements
+            of a group of order up to 64, on 32 random ones of others.
         ShapeError: the matrices are not square, or not of one size.
         DtypeError: a matrix is complex.
         NonFiniteError: a matrix contains NaN or infinity.
-        GroupError: what is given as a group is none.
+        GroupError: ``group`` is not a group.
 
     Example:
-        A mirror that swaps two coordinates:
+        A reflection that swaps two coordinates:
 
         >>> from isospan.groups import CyclicGroup
-        >>> mirror = Representation(CyclicGroup(2), [[[0, 1], [1, 0]]], name="swap")
-        >>> print(mirror)
+        >>> swap = Representation(CyclicGroup(2), [[[0, 1], [1, 0]]], name="swap")
+        >>> print(swap)
         Representation 'swap' of CyclicGroup(2), size 2, a permutation
           blocks   1: one of 2 coordinates
           irreps   1 x psi_0   dimension 1, real   0:1
                    1 x psi_1   dimension 1, real   1:2
-        >>> mirror.change_of_basis.round(3)
+        >>> swap.change_of_basis.round(3)
         array([[ 0.707,  0.707],
                [ 0.707, -0.707]])
     """
@@ -70,7 +83,7 @@ class Representation(Immutable):
     name: str
     size: int
     blocks: tuple[Block, ...]
-    _transient = frozenset({"isotypic", "block_order", "spectral_order", "change_of_basis", "table"})
+    _transient = frozenset({"isotypic", "block_order", "irrep_order", "change_of_basis", "table"})
 
     def __init__(
         self,
@@ -89,7 +102,7 @@ class Representation(Immutable):
 
     @classmethod
     def from_blocks(cls, group: SymmetryGroup, blocks: Sequence[Block], *, name: str) -> Representation:
-        """A representation of blocks that are known to be representations, whose indices number all coordinates."""
+        """A representation of blocks, whose indices must cover all coordinates once; nothing is checked."""
         rep = Representation.__new__(Representation)
         rep._set(group=group, name=name, size=sum(b.indices.size for b in blocks), blocks=tuple(blocks))
         return rep
@@ -121,17 +134,17 @@ class Representation(Immutable):
 
     @property
     def is_orthogonal(self) -> bool:
-        """Whether every matrix is orthogonal; a representation that is not cannot be built."""
+        """Always true: :func:`orthogonalize` makes other representations orthogonal."""
         return True
 
     @cached_property
-    def isotypic(self) -> tuple[IsotypicComponent, ...]:
-        """The decomposition: all copies of one irrep an entry, in the order of the spectral basis, trivial first."""
+    def isotypic(self) -> tuple[IsotypicComponent[Irrep], ...]:
+        """The isotypic components in the order of the irrep basis; that of the trivial irrep comes first."""
         return isotypic_components(self.blocks)
 
     @property
     def irreps(self) -> list[Irrep]:
-        """The irreps in the order of the spectral basis, each as often as it occurs."""
+        """The irreps in the order of the irrep basis, each as often as its multiplicity."""
         return [component.irrep for component in self.isotypic for _ in range(component.multiplicity)]
 
     @cached_property
@@ -140,18 +153,18 @@ class Representation(Immutable):
         return read_only(np.concatenate([block.indices.ravel() for block in self.blocks]))
 
     @cached_property
-    def spectral_order(self) -> np.ndarray:
-        """Where each spectral coordinate stands among the transformed coordinates of the blocks, (D,).
+    def irrep_order(self) -> np.ndarray:
+        """Positions (D,) of the irrep-basis coordinates among the transformed coordinates of the blocks.
 
-        Data x reach the spectral basis by ``x[..., block_order]``, one product with ``block.basis`` for every copy of
-        every block, and ``[..., spectral_order]``.
+        The coordinates of data x in the irrep basis are ``x[..., block_order]``, multiplied by ``block.basis`` for
+        every copy of every block, then ``[..., irrep_order]``.
         """
-        return read_only(spectral_order(self.blocks, self.isotypic))
+        return read_only(irrep_order(self.blocks, self.isotypic))
 
     @cached_property
     def change_of_basis(self) -> np.ndarray:
-        """Q (D, D), orthogonal, with rep(g) = Q (⊕ irreps)(g) Qᵀ; its columns are the spectral basis."""
-        Q, columns, start = np.zeros((self.size, self.size)), np.argsort(self.spectral_order), 0
+        """Q (D, D), orthogonal, with rep(g) = Q (⊕ irreps)(g) Qᵀ; its columns are the irrep basis."""
+        Q, columns, start = np.zeros((self.size, self.size)), np.argsort(self.irrep_order), 0
         for block in self.blocks:
             for rows in block.indices:
                 Q[rows[:, None], columns[start : start + block.size]] = block.basis
@@ -159,13 +172,13 @@ class Representation(Immutable):
         return read_only(Q)
 
     def restrict(self, subgroup: Any) -> Representation:
-        """The same matrices for the elements of a subgroup only.
+        """The restriction to a finite subgroup: the same matrices, for its elements.
 
         Args:
-            subgroup: what ``group.subgroup(elements)`` returns.
+            subgroup: result of ``group.subgroup(elements)``.
 
         Raises:
-            GroupMismatchError: it is a subgroup of another group, or not finite.
+            GroupMismatchError: it is not a finite subgroup of this group.
         """
         if getattr(subgroup, "parent", None) != self.group:
             raise GroupMismatchError(
@@ -176,14 +189,12 @@ class Representation(Immutable):
         return Representation(subgroup, matrices, name=f"{self.name} on {subgroup.name}")
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the decomposition: ρ in the spectral basis, where each irrep is a square on the diagonal.
+        """Draw the decomposition: ρ in the irrep basis, where each copy of an irrep is a square on the diagonal.
 
         Args:
             ax: matplotlib axes to draw on; new ones where None.
         """
-        from isospan.representations._plot import plot_decomposition
-
-        return plot_decomposition(self, ax)
+        return plot_components(self.isotypic, ax, title=f"{self.name} of {self.group.name}")
 
     def renamed(self, name: str) -> Representation:
         """The same representation under another name."""
@@ -207,7 +218,7 @@ class Representation(Immutable):
 
     def __and__(self, other: Representation) -> Representation:
         check_same_group(self, other)
-        blocks = _products.tensor(self.group, (self.blocks, self.size), (other.blocks, other.size))
+        blocks = _products.tensor_product(self.group, (self.blocks, self.size), (other.blocks, other.size))
         return Representation.from_blocks(self.group, blocks, name=f"({self.name} & {other.name})")
 
     def __eq__(self, other: object) -> bool:
@@ -229,10 +240,12 @@ class Representation(Immutable):
         return f"Representation({self.name!r}, group={self.group.name}, size={self.size})"
 
     def __str__(self) -> str:
-        return _text.describe(self)
+        kind = ", a permutation" if self.is_permutation else ""
+        head = f"Representation {self.name!r} of {self.group.name}, size {self.size}{kind}"
+        return f"{head}\n{describe(self.blocks, self.isotypic)}"
 
     def _spread(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
-        """Block matrices (..., n, n) at their coordinates, (..., D, D)."""
+        """Matrices (..., D, D) with those of the blocks (..., n, n) at their coordinates."""
         whole = np.zeros((*matrices[0].shape[:-2], self.size, self.size))
         for block, matrix in zip(self.blocks, matrices, strict=True):
             whole[..., block.indices[:, :, None], block.indices[:, None, :]] = matrix[..., None, :, :]
@@ -245,8 +258,105 @@ class Representation(Immutable):
             )
 
 
+def _same_blocks(first: Sequence[Block], second: Sequence[Block]) -> bool:
+    return len(first) == len(second) and all(
+        a.action.key == b.action.key and np.array_equal(a.indices, b.indices)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+class Irrep(Representation):
+    r"""A representation without a proper invariant subspace, with the matrices that commute with it.
+
+    These matrices form an endomorphism algebra 𝔽, which is ℝ, ℂ or ℍ (Schur, Frobenius). ``endomorphism_basis`` spans
+    it: s = 1, 2 or 4 orthogonal matrices (d, d) that are orthogonal to each other, the identity first. The coordinates
+    are those of :math:`\mathbb{F}^{d/s}`, s real coordinates for each scalar, so that the basis is
+    :math:`E_n = 1 \otimes L_n` with the matrices L_n (s, s) of left multiplication by 1, i, j and k. Groups build their
+    irreps; users get them from ``group.irreps()``.
+
+    Attributes:
+        key: identifies the irrep among those of its group, and sorts them in the order of ``group.irreps()``.
+        endomorphism_basis: (s, d, d).
+        type: the endomorphism algebra, "real", "complex" or "quaternionic".
+
+    Example:
+        >>> from isospan.groups import CyclicGroup
+        >>> CyclicGroup(3).irreps()[1]
+        Irrep(psi_1, group=CyclicGroup(3), dimension=2, complex)
+        >>> CyclicGroup(3).irreps()[1].endomorphism_basis[1]
+        array([[ 0., -1.],
+               [ 1.,  0.]])
+    """
+
+    key: tuple[int, ...]
+    endomorphism_basis: np.ndarray
+
+    def __init__(
+        self,
+        group: SymmetryGroup,
+        *,
+        algebra: np.ndarray,
+        generators: np.ndarray,
+        endomorphism_basis: np.ndarray,
+        key: tuple[int, ...],
+        name: str,
+    ) -> None:
+        action = Action(group, algebra, generators)
+        blocks = (Block(action, np.arange(action.size)[None]),)
+        action._set(decomposition=(np.eye(action.size), (Part(self, 1, slice(0, action.size)),)))
+        self._set(group=group, name=name, size=action.size, blocks=blocks, key=key)
+        self._set(endomorphism_basis=endomorphism_basis)
+
+    @property
+    def action(self) -> Action:
+        """The matrices of its single block."""
+        return self.blocks[0].action
+
+    @property
+    def type(self) -> Literal["real", "complex", "quaternionic"]:
+        """The endomorphism algebra."""
+        return TYPES[len(self.endomorphism_basis)]
+
+    @cached_property
+    def is_trivial(self) -> bool:
+        """Whether every element acts as 1."""
+        return self.size == 1 and bool((self.action.generators == 1).all()) and not self.action.algebra.any()
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """Matrices (order, d, d) of all elements of a finite group.
+
+        Raises:
+            GroupError: the group is infinite.
+        """
+        tree = self.group.tree
+        if tree is None:
+            raise GroupError(f"{self.group.name} has infinitely many elements. Call the irrep on those you need.")
+        return read_only(tree.evaluate(self.action.generators))
+
+    def __repr__(self) -> str:
+        return f"Irrep({self.name}, group={self.group.name}, dimension={self.size}, {self.type})"
+
+
+def trivial_irrep(group: Any, *, key: tuple[int, ...], name: str) -> Irrep:
+    """The trivial irrep, in which every element acts as 1."""
+    return Irrep(
+        group,
+        algebra=np.zeros((group.algebra_dim, 1, 1)),
+        generators=np.ones((len(group.generators), 1, 1)),
+        endomorphism_basis=np.ones((1, 1, 1)),
+        key=key,
+        name=name,
+    )
+
+
 def check_same_group(first: Any, second: Any) -> None:
-    """Require two representations of one group."""
+    """Require two representations of one group.
+
+    Raises:
+        RepresentationError: an argument is not a representation.
+        GroupMismatchError: the groups differ.
+    """
     check_representation(first)
     check_representation(second)
     if second.group != first.group:
@@ -260,17 +370,10 @@ def check_representation(rep: Any) -> None:
     """Require a representation.
 
     Raises:
-        RepresentationError: it is something else; the message says how to get one.
+        RepresentationError: it is of another type.
     """
     if not isinstance(rep, Representation):
         raise RepresentationError(
             f"Expected a Representation, got {type(rep).__name__}. Build one of a group and the matrices of its "
             "generators, Representation(group, matrices), or take one of the group's, as group.regular_representation."
         )
-
-
-def _same_blocks(first: Sequence[Block], second: Sequence[Block]) -> bool:
-    return len(first) == len(second) and all(
-        a.action.key == b.action.key and np.array_equal(a.indices, b.indices)
-        for a, b in zip(first, second, strict=True)
-    )

@@ -1,31 +1,90 @@
-"""Lie groups: rotations and reflections, and their products with each other and with finite groups."""
+"""Lie groups: SO(n), O(n) and their products with each other and with finite groups, and their elements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from isospan._core.immutable import Immutable
+from isospan._core.immutable import Immutable, read_only
 from isospan.errors import GroupError, GroupMismatchError
-from isospan.groups.closure import close_matrices
-from isospan.groups.element import GroupElement
-from isospan.groups.finite import FiniteGroup
-from isospan.groups.lie_element import LieElement
-from isospan.groups.lie_factors import LieFactor
-from isospan.groups.lie_irreps import Factor, largest_weight, product_irreps_up_to
-from isospan.groups.lie_relations import commuting_relations, factor_relations
-from isospan.groups.subgroups import check_generators
+from isospan.groups._closure import close_matrices
+from isospan.groups._element import Element, check_generators
+from isospan.groups._finite import FiniteGroup, GroupElement
+from isospan.groups._lie_factors import SAME, LieFactor
+from isospan.groups._outer_products import FactorIrrep, outer_irreps
 from isospan.representations import Irrep
-from isospan.representations.matrices import exponential
+
+Factor = LieFactor | FiniteGroup
+
+
+class LieElement(Element["LieGroup"]):
+    """Element of a Lie group: an orthogonal matrix for every SO(n) or O(n), an element for every finite factor.
+
+    ``g @ h`` or ``g * h`` is the product, ``~g`` the inverse, ``g**n`` a power; elements are equal up to rounding.
+
+    Example:
+        >>> from isospan.groups import SO2
+        >>> g = SO2().exp([np.pi / 3])
+        >>> g @ g @ g == SO2().exp([np.pi]), ~g == SO2().exp([-np.pi / 3])
+        (True, True)
+    """
+
+    parts: tuple[Any, ...]
+
+    def __init__(self, group: LieGroup, parts: tuple[Any, ...]) -> None:
+        self._set(group=group, parts=tuple(read_only(part) for part in parts))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The matrix (d, d) of an element of a group of one factor.
+
+        Raises:
+            GroupMismatchError: the group is a product; see ``parts``.
+        """
+        if len(self.parts) != 1:
+            raise GroupMismatchError(
+                f"An element of {self.group.name} has several parts, one for each of its {len(self.parts)} factors. "
+                "Use g.parts."
+            )
+        return self.parts[0]
+
+    def _times(self, other: LieElement) -> LieElement:
+        return LieElement(self.group, tuple(a @ b for a, b in zip(self.parts, other.parts, strict=True)))
+
+    def __invert__(self) -> LieElement:
+        return LieElement(self.group, tuple(p.T if isinstance(p, np.ndarray) else ~p for p in self.parts))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LieElement) or other.group != self.group:
+            return False
+        return all(_same(a, b) for a, b in zip(self.parts, other.parts, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(self.group)
+
+    def __repr__(self) -> str:
+        texts = [_text(part) for part in self.parts]
+        return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(abs(a - b).max() < SAME) if isinstance(a, np.ndarray) else a == b
+
+
+def _text(part: Any) -> str:
+    if not isinstance(part, np.ndarray):
+        return repr(part)
+    return "1" if (part == np.eye(len(part))).all() else str((part.round(3) + 0.0).tolist())
 
 
 class LieGroup(Immutable):
-    """A product of SO(2), O(2), SO(3), O(3) and finite groups; ``SO2()`` and ``SO2() * CyclicGroup(4)`` make one.
+    """A product of SO(2), O(2), SO(3), O(3) and finite groups, such as ``SO2()`` and ``SO2() * CyclicGroup(4)``.
 
-    The identity's component is the exponential of the Lie algebra. ``generators`` represent the other components: a
+    The identity component is the exponential of the Lie algebra. ``generators`` reach the other components: they are a
     reflection for each O(n), and the generators of the finite factors. Groups are equal if their factors are.
 
     Example:
@@ -50,35 +109,35 @@ class LieGroup(Immutable):
 
     @property
     def tree(self) -> None:
-        """None: there are no words for all elements."""
+        """None: only a finite group has words for all elements."""
         return
 
     @property
     def algebra_dim(self) -> int:
         """Dimension of the Lie algebra."""
-        return sum(len(_algebra(factor)) for factor in self.factors)
+        return sum(factor.algebra_dim for factor in self.factors)
 
     @property
     def identity(self) -> LieElement:
         """The neutral element."""
-        return LieElement(self, tuple(_identity(factor) for factor in self.factors))
+        return LieElement(self, tuple(factor.identity for factor in self.factors))
 
     @property
     def generators(self) -> tuple[LieElement, ...]:
-        """Representatives of the components: reflections, and generators of finite factors."""
+        """Generators of the components: reflections, and generators of finite factors."""
         neutral = self.identity.parts
         return tuple(
             LieElement(self, (*neutral[:i], part, *neutral[i + 1 :]))
             for i, factor in enumerate(self.factors)
-            for part in (factor.reflections if isinstance(factor, LieFactor) else factor.generators)
+            for part in factor.generators
         )
 
     @property
     def elements(self) -> Any:
-        """There is no list of infinitely many elements.
+        """The list of elements does not exist.
 
         Raises:
-            GroupError: always; see :meth:`sample`.
+            GroupError: always; :meth:`sample` draws elements.
         """
         raise GroupError(f"{self.name} has infinitely many elements. Draw some with group.sample().")
 
@@ -92,7 +151,7 @@ class LieGroup(Immutable):
 
         Raises:
             GroupError: a matrix is not in its group.
-            GroupMismatchError: the parts are not as many as the factors, or an element is of another group.
+            GroupMismatchError: the number of parts differs from that of factors, or an element is of another group.
         """
         if len(parts) != len(self.factors):
             raise GroupMismatchError(f"{self.name} has {len(self.factors)} factors, got {len(parts)} parts.")
@@ -102,31 +161,27 @@ class LieGroup(Immutable):
         """The exponential of Σ xᵢ Xᵢ, for coordinates (algebra_dim,): angles, or rotation vectors.
 
         Raises:
-            GroupError: there are more or fewer coordinates.
+            GroupError: there are not ``algebra_dim`` coordinates.
         """
         x = np.asarray(coordinates, dtype=np.float64)
         if x.shape != (self.algebra_dim,):
             raise GroupError(f"An element of the Lie algebra has {self.algebra_dim} coordinates, got shape {x.shape}.")
-        parts = list(self.identity.parts)
-        for i, (factor, algebra, _) in enumerate(self._slices()):
-            if isinstance(factor, LieFactor):
-                parts[i] = exponential(np.tensordot(x[algebra], factor.algebra, axes=1))
-        return LieElement(self, tuple(parts))
+        return LieElement(self, tuple(factor.exp(x[algebra]) for factor, algebra, _ in self._slices()))
 
     def factor(self, element: LieElement) -> tuple[np.ndarray, list[tuple[int, int]]]:
         """Coordinates x and (generator, exponent) runs with g = exp(Σ xᵢ Xᵢ) times the product of the runs."""
         coordinates, runs = [], []
         for (factor, _, generators), part in zip(self._slices(), element.parts, strict=True):
-            x, word = factor.split(part) if isinstance(factor, LieFactor) else factor.factor(part)
+            x, word = factor.factor(part)
             coordinates.append(x)
             runs += [(generators.start + j, power) for j, power in word]
         return np.concatenate(coordinates), runs
 
     def irreps(self, max_frequency: int) -> tuple[Irrep, ...]:
-        """All irreps over the real numbers up to a frequency, sorted by it; those of products by dimension.
+        """All irreps over the real numbers up to a frequency, sorted by it; irreps of products by dimension.
 
-        The key of an irrep of a product is its dimension, the keys of the factors' irreps one after another, and for
-        every factor but the first the number of the irrep in the tensor product, 0 but for conjugates.
+        The key of an irrep of a product consists of its dimension and the keys of the factors' irreps. After each but
+        the first of them follows the index of the irrep in the tensor product: 1 for a conjugate, otherwise 0.
 
         Args:
             max_frequency: largest frequency k of SO(2) and O(2), or degree l of SO(3) and O(3), of every factor.
@@ -141,10 +196,10 @@ class LieGroup(Immutable):
     def irrep(self, *key: int) -> Irrep:
         """The irrep with this key: (k,) of SO2, (k, 0) and (0, 1) of O2, (l,) of SO3, (l, parity) of O3.
 
-        Zeros at the end may be left out. Irreps of products are picked from :meth:`irreps`.
+        Zeros at the end may be omitted. For irreps of products see :meth:`irreps`.
 
         Raises:
-            GroupError: there is none.
+            GroupError: no irrep has this key.
 
         Example:
             >>> from isospan.groups import O3
@@ -162,46 +217,46 @@ class LieGroup(Immutable):
         return self.irreps(0)[0]
 
     def irreps_in(self, algebra: np.ndarray, generators: np.ndarray) -> tuple[Irrep, ...]:
-        """Irreps up to the largest frequency, for each factor, that matrices of a representation contain."""
-        return self._irreps_up_to(
-            [largest_weight(algebra[at]) if at.stop > at.start else 0 for _, at, _ in self._slices()]
-        )
+        """Irreps up to the largest frequency of each factor in the matrices of a representation."""
+        return self._irreps_up_to([_largest_frequency(algebra[a]) for _, a, _ in self._slices()])
 
     def _irreps_up_to(self, frequencies: Sequence[int]) -> tuple[Irrep, ...]:
-        found = product_irreps_up_to(self.factors, frequencies)
+        lists = [_factor_irreps(factor, most) for factor, most in zip(self.factors, frequencies, strict=True)]
+        found = outer_irreps(lists)
+        if len(lists) > 1:
+            keyed = [replace(irrep, key=(irrep.endomorphism_basis.shape[-1], *irrep.key)) for irrep in found]
+            found = sorted(keyed, key=lambda irrep: irrep.key)
         return tuple(Irrep(self, **vars(irrep)) for irrep in found)
 
     def worst_relation(self, algebra: np.ndarray, generators: np.ndarray) -> tuple[str, float]:
-        """The relation that these matrices violate most, as text, and by how much."""
+        """The relation that these matrices violate most, as text, and the violation."""
         return max(self._relations(algebra, generators), key=lambda relation: relation[1])
 
     def _relations(self, algebra: np.ndarray, generators: np.ndarray) -> Iterator[tuple[str, float]]:
         slices = list(self._slices())
         for i, (factor, a, k) in enumerate(slices):
             if isinstance(factor, LieFactor):
-                yield from factor_relations(
-                    factor, algebra[a], generators[k], [f"X{n}" for n in range(a.start, a.stop)]
-                )
+                yield from factor.relations(algebra[a], generators[k], [f"X{n}" for n in range(a.start, a.stop)])
             else:
                 yield factor.worst_relation(algebra[a], generators[k])
             own = np.concatenate([algebra[a], generators[k]])
             for other, a2, k2 in slices[i + 1 :]:
-                others = np.concatenate([algebra[a2], generators[k2]])
-                yield from commuting_relations(own, others, factor.name, other.name)
+                defect = _commuting(own, np.concatenate([algebra[a2], generators[k2]]))
+                yield f"that {factor.name} commutes with {other.name}", defect
 
     def _slices(self) -> Iterator[tuple[Factor, slice, slice]]:
-        """Each factor with its place in the algebra and among the generators."""
+        """Each factor with its slices of the algebra and of the generators."""
         a = k = 0
         for factor in self.factors:
-            da, dk = len(_algebra(factor)), _count_generators(factor)
+            da, dk = factor.algebra_dim, len(factor.generators)
             yield factor, slice(a, a + da), slice(k, k + dk)
             a, k = a + da, k + dk
 
     def subgroup(self, generators: Sequence[LieElement], *, name: str | None = None) -> FiniteGroup:
-        """The finite subgroup that elements generate, so that representations restrict to it.
+        """The finite subgroup that elements generate, to which representations restrict.
 
         Raises:
-            GroupError: there is no element, or they generate too large a group.
+            GroupError: there is no element, or they generate a group of more than 25,000 elements.
             GroupMismatchError: an element is of another group.
 
         Example:
@@ -234,43 +289,37 @@ class LieGroup(Immutable):
         return self.name
 
 
-def _algebra(factor: Factor) -> np.ndarray:
-    return factor.algebra if isinstance(factor, LieFactor) else np.empty((0, 1, 1))
-
-
-def _identity(factor: Factor) -> Any:
-    return np.eye(factor.algebra.shape[-1]) if isinstance(factor, LieFactor) else factor.identity
-
-
-def _count_generators(factor: Factor) -> int:
-    return len(factor.reflections) if isinstance(factor, LieFactor) else len(factor.generators)
-
-
 def _as_factors(group: LieGroup | FiniteGroup) -> tuple[Factor, ...]:
     return group.factors if isinstance(group, LieGroup) else (group,)
 
 
+def _factor_irreps(factor: Factor, max_frequency: int) -> list[FactorIrrep]:
+    if isinstance(factor, LieFactor):
+        return factor.irreps(max_frequency)
+    return [FactorIrrep.of(irrep) for irrep in factor.irreps()]
+
+
+def _largest_frequency(algebra: np.ndarray) -> int:
+    """Largest frequency of the last element of the matrices (a, n, n) of a Lie algebra; 0 if it has none."""
+    return int(np.round(np.linalg.eigvalsh(-1j * algebra[-1])[-1])) if len(algebra) else 0
+
+
+def _commuting(A: np.ndarray, B: np.ndarray) -> float:
+    """Largest entry of the commutators of matrices (a, n, n) with others (b, n, n)."""
+    commutators = A[:, None] @ B - B @ A[:, None]
+    return float(abs(commutators).max(initial=0.0))
+
+
 def _checked(factor: Factor, part: Any) -> Any:
-    if not isinstance(factor, LieFactor):
-        if not isinstance(part, GroupElement) or part.group != factor:
-            raise GroupMismatchError(f"Expected an element of {factor.name}, got {part!r}.")
-        return part
-    M, d = np.array(part, dtype=np.float64), factor.algebra.shape[-1]
-    if M.shape != (d, d):
-        raise GroupError(f"An element of {factor.name} is an orthogonal matrix ({d}, {d}), got one of shape {M.shape}.")
-    defect = abs(M @ M.T - np.eye(d)).max()
-    if not defect < 1e-8:
-        raise GroupError(
-            f"An element of {factor.name} is an orthogonal matrix ({d}, {d}), got a defect of M Mᵀ = 1 of "
-            f"{defect:.3g}. Compute it in float64."
-        )
-    if np.linalg.det(M) < 0 and not len(factor.reflections):
-        raise GroupError(f"An element of {factor.name} has determinant 1, got -1. Use O{d}() for reflections.")
-    return M
+    if isinstance(factor, LieFactor):
+        return factor.element(part)
+    if not isinstance(part, GroupElement) or part.group != factor:
+        raise GroupMismatchError(f"Expected an element of {factor.name}, got {part!r}.")
+    return part
 
 
 def _faithful(element: LieElement) -> np.ndarray:
-    """One matrix that tells elements apart: matrices and regular permutations on the diagonal."""
+    """A faithful matrix of an element: block diagonal of its matrices and regular permutation matrices."""
     blocks = [
         part if isinstance(part, np.ndarray) else part.group.regular_representation(part) for part in element.parts
     ]

@@ -1,4 +1,4 @@
-"""Closure: all elements that faithful generators, permutations or matrices, produce."""
+"""Closure: all elements that permutations or matrices generate."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from isospan.errors import GroupError
-from isospan.representations.matrices import snapped
+from isospan.representations._matrices import snapped
 
 MAX_ORDER = 25_000
-"""Order at which a closure is given up."""
+"""Largest order of a closure."""
 CLOSE = 1e-5
-"""Largest entry of the difference of matrices that are one element."""
+"""Largest difference of entries at which matrices are the same element."""
 VOLUME = 1e-3
-"""Largest deviation of a determinant from 1 or -1 that counts as rounding, in float32 and up to some hundred rows."""
+"""Largest deviation of a determinant from ±1 that counts as rounding, in float32 and up to some hundred rows."""
 LARGEST_ENTRY = 1e9
-"""Entry of a product beyond which the powers of a matrix grow without end."""
+"""Largest entry of a product of matrices of finite order."""
 
 
 def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ def _require_generators(generators: Sequence[Any] | np.ndarray) -> None:
 
 
 class _MatrixIndex:
-    """Finds a matrix among those seen, up to rounding: cells of a random functional first, then the entries."""
+    """Finds a matrix among earlier ones up to rounding: first by cells of a random functional, then by entries."""
 
     def __init__(self, d: int) -> None:
         self.functional = np.random.default_rng(0).uniform(-1, 1, (d, d)) / d**2
@@ -103,7 +103,7 @@ def _close(
     *,
     remedy: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Breadth-first closure, a layer at a time; ``find`` returns ``count`` for an element that is new."""
+    """Breadth-first closure by layers; ``find`` returns ``count`` for a new element."""
     find(identity, 0)
     layers, right = [identity[None]], [[] for _ in range(generators)]
     count = 1

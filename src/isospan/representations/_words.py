@@ -15,9 +15,9 @@ class WordTree(Immutable):
 
     Attributes:
         root: index of the identity.
-        parent: (order,), the root's own index at the root.
-        step: (order,), the number of a generator; -1 at the root.
-        layers: (generator, children, parents) in an order in which parents come first.
+        parent: indices (order,); ``root`` at the root.
+        step: indices of generators (order,); -1 at the root.
+        layers: (generator, children, parents), parents before their children.
     """
 
     root: int
@@ -33,8 +33,11 @@ class WordTree(Immutable):
             depth[children] = depth[parents] + 1
         return depth
 
+    def __repr__(self) -> str:
+        return f"WordTree(order={len(self.parent)})"
+
     def word(self, x: int) -> list[int]:
-        """Numbers of the generators whose product is element x, from left to right."""
+        """Indices of the generators whose product is element x, from left to right."""
         letters = []
         while x != self.root:
             letters.append(int(self.step[x]))
@@ -50,7 +53,7 @@ class WordTree(Immutable):
         return matrices
 
     def pull_back(self, generators: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        """ρ(x)ᵀ v for all elements x, (order, n, r), without a matrix of any element but the generators."""
+        """ρ(x)ᵀ v for all elements x, (order, n, r), from the matrices of the generators only."""
         images = np.empty((len(self.parent), *vectors.shape))
         images[self.root] = vectors
         for j, children, parents in self.layers:

@@ -8,34 +8,33 @@ from typing import Any
 import numpy as np
 
 from isospan.errors import RepresentationError
-from isospan.representations.checks import check_given, check_relations
-from isospan.representations.matrices import Matrices, read_matrices
-from isospan.representations.representation import Representation
-from isospan.representations.symmetry import SymmetryGroup
-from isospan.representations.words import WordTree
+from isospan.representations._matrices import Matrices, check_given, check_relations, read_matrices
+from isospan.representations._representation import Representation
+from isospan.representations._symmetry import SymmetryGroup
+from isospan.representations._words import WordTree
 
 MAX_SWEEPS = 500
 CONVERGED = 1e-14
 ILL_CONDITIONED = 1e12
-"""Condition of eigenvectors from which on they are dependent to rounding."""
+"""Condition number above which eigenvectors are dependent to rounding."""
 
 
 def orthogonalize(
     group: SymmetryGroup, matrices: Matrices = (), *, algebra: Sequence[Any] | None = None, name: str | None = None
 ) -> tuple[Representation, np.ndarray]:
-    r"""An orthogonal representation equivalent to one that is not, and the map to it (Weyl's unitary trick).
+    r"""An orthogonal representation equivalent to another one, and the map to it (Weyl's unitary trick).
 
     .. math:: S = \operatorname{mean}_g \, \rho(g)^\top \rho(g), \qquad T = S^{1/2}, \qquad
               g \mapsto T \rho(g) T^{-1}
 
-    Vectors x of the given space are T x in the new one. T is symmetric and positive, and the identity where ρ is
-    orthogonal.
+    A vector x of the given space is T x in the new one. T is symmetric and positive definite; it is the identity if ρ
+    is orthogonal.
 
     Args:
         group: the group.
         matrices: invertible matrices (n, n) of the generators in float64, given as for :class:`Representation`.
-        algebra: matrices of the Lie algebra, for Lie groups; derivatives of the function ``matrices`` where left out.
-        name: what to call the result.
+        algebra: matrices of the Lie algebra, for Lie groups; by default the derivatives of the function ``matrices``.
+        name: name of the result.
 
     Returns:
         The representation and T (n, n).
@@ -62,14 +61,14 @@ def orthogonalize(
 
 
 def _finite_metric(group: SymmetryGroup, tree: WordTree, generators: np.ndarray) -> np.ndarray:
-    """The mean of ρ(g)ᵀ ρ(g) over a finite group, whose relations are checked first."""
+    """The group average of ρ(g)ᵀ ρ(g) for a finite group; the relations are checked first."""
     check_relations(group, np.empty((0, 1, 1)), generators)
     table = tree.evaluate(generators)
     return np.einsum("gki,gkj->ij", table, table) / len(table)
 
 
 def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:
-    """An invariant metric of a Lie group: averages over its one-parameter and cyclic subgroups in turn converge to it.
+    """An invariant metric of a Lie group: the limit of averages over its one-parameter and cyclic subgroups in turn.
 
     Source: von Neumann, Functional Operators II, 1950, theorem 13.7, on alternating projections.
     """
@@ -84,7 +83,7 @@ def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:
 
 
 def _mean_over(S: np.ndarray, M: np.ndarray) -> np.ndarray:
-    """Mean of AᵀSA over the A = exp(tM), or over the powers A of M: what couples equal eigenvalues of M stays."""
+    """Mean of AᵀSA over the A = exp(tM), or over the powers A of M: only couplings of equal eigenvalues of M remain."""
     values, V = np.linalg.eig(M)
     if np.linalg.cond(V) > ILL_CONDITIONED:
         raise RepresentationError(

@@ -1,4 +1,4 @@
-r"""The space of equivariant maps between two representations."""
+"""Bases of Hom_G, the space of equivariant maps between two representations."""
 
 from __future__ import annotations
 
@@ -13,37 +13,40 @@ from torch import Tensor
 
 from isospan._core.checks import check_floating
 from isospan.errors import OptionError, ShapeError
-from isospan.representations.division_algebras import left_multiplication, left_multiplication_adjoint
-from isospan.representations.irrep import Irrep
-from isospan.representations.isotypic import IsotypicComponent
-from isospan.representations.representation import Representation, check_same_group
-from isospan.representations.spectral import SpectralTransform
+from isospan.representations._endomorphisms import left_multiplication, left_multiplication_adjoint
+from isospan.representations._irrep_basis import IrrepBasisTransform
+from isospan.representations._isotypic import IsotypicComponent
+from isospan.representations._representation import Irrep, Representation, check_same_group
 
 
 @dataclass(frozen=True, eq=False)
 class HomBlock:
-    """The maps between the copies of one irrep: coefficients ``slice``, of shape (m_out, m_in, s)."""
+    """The equivariant maps between copies of one irrep: coefficients ``slice``, of shape (m_out, m_in, s)."""
 
     irrep: Irrep
-    source: IsotypicComponent
-    target: IsotypicComponent
+    source: IsotypicComponent[Irrep]
+    target: IsotypicComponent[Irrep]
     slice: slice
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Multiplicity out, multiplicity in, and the dimension s of the endomorphisms."""
+        """Multiplicity out, multiplicity in, and the dimension s of the endomorphism algebra."""
         return self.target.multiplicity, self.source.multiplicity, len(self.irrep.endomorphism_basis)
+
+    def __repr__(self) -> str:
+        m_out, m_in, s = self.shape
+        return f"HomBlock({self.irrep.name}, {m_out} x {m_in} x {s}, {self.slice.start}:{self.slice.stop})"
 
 
 class Band(NamedTuple):
-    """Rows of a map in the spectral bases that belong to one isotypic component of the output: plain numbers.
+    """The rows of one isotypic component of the output, for a map in the irrep bases, as plain integers.
 
     Attributes:
-        rows: how many.
-        left: columns of zeros before the irrep's.
-        right: columns of zeros after them.
-        start: first of the irrep's coefficients.
-        shape: of the coefficients (m_out, m_in, s); m_in = 0 where the input lacks the irrep.
+        rows: number of rows.
+        left: number of zero columns before those of the irrep.
+        right: number of zero columns after them.
+        start: index of the irrep's first coefficient.
+        shape: shape (m_out, m_in, s) of the irrep's coefficients; m_in = 0 where the input lacks the irrep.
     """
 
     rows: int
@@ -53,18 +56,18 @@ class Band(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def spectral_map(coefficients: Tensor, bands: Sequence[Band]) -> Tensor:
-    """The map in the spectral bases (..., n_out, n_in) of coefficients: plain operations on tensors.
+def irrep_basis_map(coefficients: Tensor, bands: Sequence[Band]) -> Tensor:
+    """The map (..., n_out, n_in) in the irrep bases from its coefficients: plain operations on tensors.
 
     Args:
         coefficients: (..., dimension).
-        bands: of every isotypic component of the output.
+        bands: one for every isotypic component of the output.
     """
     return torch.cat([_band(coefficients, band) for band in bands], dim=-2)
 
 
 def _band(coefficients: Tensor, band: Band) -> Tensor:
-    """Σ_s C_s ⊗ E_s / √d between zeros, (..., rows, n_in): d / s times the numbers that C stands for."""
+    """Σ_n C_n ⊗ E_n / √d between zeros, (..., rows, n_in), where E_n repeats left multiplication d / s times."""
     m_out, m_in, s = band.shape
     if not m_in:
         return coefficients.new_zeros((*coefficients.shape[:-1], band.rows, band.left + band.right))
@@ -79,17 +82,17 @@ def _band(coefficients: Tensor, band: Band) -> Tensor:
 
 
 class HomBasis:
-    r"""Orthonormal basis of the equivariant maps W, those with W ρ_in(g) = ρ_out(g) W for every g.
+    r"""Orthonormal basis of Hom_G, the equivariant maps W with W ρ_in(g) = ρ_out(g) W for every g.
 
-    By Schur's lemma they are, in the spectral bases, free between copies of one irrep up to its endomorphisms E_s, and
-    zero between different ones:
+    By Schur's lemma, in the irrep bases W is zero between different irreps σ, and an element of the endomorphism
+    algebra, with basis :math:`E_n`, between two copies of one:
 
-    .. math:: W = Q_{out} \Bigl( \bigoplus_\sigma \sum_s C^\sigma_s \otimes \frac{E_s}{\sqrt{d_\sigma}} \Bigr)
+    .. math:: W = Q_{out} \Bigl( \bigoplus_\sigma \sum_{n=1}^s C^\sigma_n \otimes \frac{E_n}{\sqrt{d_\sigma}} \Bigr)
               Q_{in}^\top
 
-    Coefficients (..., dimension) hold :math:`C^\sigma` (m_out, m_in, s) of every irrep that both share, flattened, one
-    irrep after another. Since the basis is orthonormal in the Frobenius inner product, :meth:`coefficients` is the
-    adjoint and the left inverse of :meth:`synthesize`. No array larger than (n_out, n_in) is built.
+    Coefficients (..., dimension) hold :math:`C^\sigma` (m_out, m_in, s) of every shared irrep, flattened, one irrep
+    after another. Since the basis is orthonormal in the Frobenius inner product, :meth:`coefficients` is the adjoint
+    and the left inverse of :meth:`synthesize`. No array larger than (n_out, n_in) is built.
 
     All methods take tensors, whose dtype, device and gradients they keep, or numpy arrays, and return the same kind.
 
@@ -99,6 +102,7 @@ class HomBasis:
 
     Raises:
         GroupMismatchError: the groups differ.
+        RepresentationError: an argument is not a representation.
 
     Source: Serre, Linear Representations of Finite Groups, 1977, section 2.2.
 
@@ -124,11 +128,11 @@ class HomBasis:
         self.rep_in, self.rep_out = rep_in, rep_out
         self.blocks = _shared(rep_in, rep_out)
         self.bands = _bands(self.blocks, rep_in, rep_out)
-        self._from_in, self._from_out = SpectralTransform(rep_in), SpectralTransform(rep_out)
+        self._from_in, self._from_out = IrrepBasisTransform(rep_in), IrrepBasisTransform(rep_out)
 
     @property
     def dimension(self) -> int:
-        """Number of coefficients, Σ m_out m_in s over the irreps that both share."""
+        """Number of coefficients, Σ m_out m_in s over the shared irreps."""
         return self.blocks[-1].slice.stop if self.blocks else 0
 
     def synthesize(self, coefficients: Tensor | np.ndarray) -> Any:
@@ -144,8 +148,8 @@ class HomBasis:
             raise ShapeError(
                 f"Coefficients must have {self.dimension} entries in the last axis, got {tuple(coefficients.shape)}."
             )
-        spectral = spectral_map(coefficients, self.bands)
-        return self._from_out.inverse(self._from_in.inverse(spectral).mT).mT
+        in_irrep_bases = irrep_basis_map(coefficients, self.bands)
+        return self._from_out.inverse(self._from_in.inverse(in_irrep_bases).mT).mT
 
     def coefficients(self, matrix: Tensor | np.ndarray) -> Any:
         """Inner products (..., dimension) of maps (..., n_out, n_in) with the basis.
@@ -160,14 +164,14 @@ class HomBasis:
             raise ShapeError(
                 f"The matrix must have shape (..., {self.rep_out.size}, {self.rep_in.size}), got {tuple(matrix.shape)}."
             )
-        spectral = self._from_out(self._from_in(matrix).mT).mT
-        parts = [self._inner_products(spectral, block) for block in self.blocks]
+        in_irrep_bases = self._from_out(self._from_in(matrix).mT).mT
+        parts = [self._inner_products(in_irrep_bases, block) for block in self.blocks]
         return torch.cat(parts, dim=-1) if parts else matrix.new_zeros((*matrix.shape[:-2], 0))
 
     def project(self, matrix: Tensor | np.ndarray) -> Any:
         """The equivariant map nearest to a matrix (..., n_out, n_in): its orthogonal projection.
 
-        For a finite group it is the mean of ρ_out(g) M ρ_in(g)ᵀ.
+        For a finite group it is the group average of ρ_out(g) M ρ_in(g)ᵀ.
         """
         return self.synthesize(self.coefficients(matrix))
 
@@ -179,15 +183,15 @@ class HomBasis:
         nonlinearity: str = "linear",
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Fill coefficients with random numbers for which maps preserve variance, in place.
+        """Fill coefficients in place with normal random numbers such that maps preserve variance.
 
-        Where x is white with variance 1, every coordinate of W x has variance gain², but for irreps that the input
-        lacks, whose coordinates are 0: the coefficients of an irrep have variance gain² d / (m_in s).
+        The coefficients of an irrep have variance gain² d / (m_in s). For white x of variance 1 every coordinate of W x
+        then has variance gain²; coordinates of irreps that the input lacks are 0.
 
         Args:
             coefficients: tensor (dimension,) to fill; it is returned.
-            gain: factor on the standard deviation; that of the nonlinearity where None.
-            nonlinearity: what follows the map, as for :func:`torch.nn.init.calculate_gain`.
+            gain: factor on the standard deviation; by default that of the nonlinearity.
+            nonlinearity: the function after the map, as for :func:`torch.nn.init.calculate_gain`.
             generator: source of the random numbers.
 
         Raises:
@@ -203,11 +207,11 @@ class HomBasis:
                 coefficients[block.slice].normal_(0, gain * sqrt(block.irrep.size / (m_in * s)), generator=generator)
         return coefficients
 
-    def _inner_products(self, spectral: Tensor, block: HomBlock) -> Tensor:
-        """Coefficients of one irrep from a map in the spectral bases: the adjoint of :func:`_band`."""
+    def _inner_products(self, in_irrep_bases: Tensor, block: HomBlock) -> Tensor:
+        """Coefficients of one irrep from a map in the irrep bases: the adjoint of :func:`_band`."""
         m_out, m_in, s = block.shape
         d = block.irrep.size
-        part = spectral[..., block.target.slice, block.source.slice]
+        part = in_irrep_bases[..., block.target.slice, block.source.slice]
         part = part.unflatten(-1, (m_in, d // s, s)).unflatten(-4, (m_out, d // s, s))
         sums = part.diagonal(dim1=-5, dim2=-2).sum(-1)  # (..., m_out, s, m_in, s)
         C = torch.stack(left_multiplication_adjoint(sums.movedim((-3, -1), (0, 1))), dim=-1)
@@ -218,7 +222,7 @@ class HomBasis:
 
 
 def _shared(rep_in: Representation, rep_out: Representation) -> tuple[HomBlock, ...]:
-    """The irreps that both representations contain, with their places among the coefficients."""
+    """The irreps that both representations contain, with their slices of the coefficients."""
     sources = {component.irrep.key: component for component in rep_in.isotypic}
     blocks, start = [], 0
     for target in rep_out.isotypic:
@@ -231,7 +235,7 @@ def _shared(rep_in: Representation, rep_out: Representation) -> tuple[HomBlock, 
 
 
 def _bands(blocks: Sequence[HomBlock], rep_in: Representation, rep_out: Representation) -> tuple[Band, ...]:
-    """The bands of all components of the output, in the order of its spectral basis."""
+    """The bands of all components of the output, in the order of its irrep basis."""
     shared = {block.irrep.key: block for block in blocks}
     bands = []
     for component in rep_out.isotypic:

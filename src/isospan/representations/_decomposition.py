@@ -11,46 +11,44 @@ were found are deflated, and the rest is averaged again until the dimensions add
 Source: Serre, Linear Representations of Finite Groups, 1977, sections 2.2, 2.7 and 13.2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from isospan._core.immutable import read_only
 from isospan.errors import RepresentationError
-from isospan.representations.matrices import snapped
-from isospan.representations.symmetry import SymmetryGroup
-from isospan.representations.words import WordTree
+from isospan.representations._matrices import snapped
+from isospan.representations._symmetry import SymmetryGroup
+from isospan.representations._words import WordTree
 
-if TYPE_CHECKING:
-    from isospan.representations.irrep import Irrep
+IrrepT = TypeVar("IrrepT", bound=Any)
+"""Type of irreps. They are representations, which are built from what is here, so that this file cannot name it."""
 
 ACCEPTED = 0.05
-"""Least norm of a random intertwiner, whose expectation is about 1, that is normalised: less would cost digits."""
+"""Least norm at which a random intertwiner is normalised: it is about 1 on average, and a small one costs digits."""
 PRESENT = 1e-6
-"""Norm above which an irrep is in the representation at all."""
+"""Norm of an intertwiner above which the representation contains the irrep."""
 MAX_ROUNDS = 40
 LARGEST_BATCH = 1 << 23
-"""Entries of the images of random vectors that are held at once."""
+"""Largest number of entries of the images of random vectors in memory."""
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """An irrep in a block: its copies lie side by side in ``columns`` of the block's basis."""
+class Part(Generic[IrrepT]):
+    """An irrep in a block: its copies take ``columns`` of the block's basis, one after another."""
 
-    irrep: Irrep
+    irrep: IrrepT
     multiplicity: int
     columns: slice
 
 
 def decompose(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> tuple[np.ndarray, tuple[Part, ...]]:
-    """Orthogonal basis (n, n) in which the matrices are a direct sum of irreps, and these in the order of its columns.
+    """Orthogonal basis (n, n) in which the matrices are a direct sum of irreps, and the irreps in the order of columns.
 
     Raises:
-        RepresentationError: the copies found do not add up to n, because the matrices are no representation.
+        RepresentationError: the dimensions found do not add up to n, because the matrices are not a representation.
     """
     irreps = list(group.irreps_in(algebra, generators))
     if group.tree is not None:
@@ -61,7 +59,7 @@ def decompose(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray)
 
 
 def _assemble(
-    irreps: list[Irrep], found: list[list[np.ndarray]], *, size: int, name: str
+    irreps: Sequence[Any], found: list[list[np.ndarray]], *, size: int, name: str
 ) -> tuple[np.ndarray, tuple[Part, ...]]:
     columns, parts, start = [], [], 0
     for irrep, copies in zip(irreps, found, strict=True):
@@ -77,11 +75,11 @@ def _assemble(
     return read_only(snapped(np.concatenate(columns, axis=1))), tuple(parts)
 
 
-def _by_averaging(tree: WordTree, generators: np.ndarray, irreps: list[Irrep]) -> list[list[np.ndarray]]:
+def _by_averaging(tree: WordTree, generators: np.ndarray, irreps: Sequence[Any]) -> list[list[np.ndarray]]:
     """Isometries (n, d) of every irrep, from averages over a finite group.
 
-    A random vector v gives an intertwiner for every row of σ, with T = v eᵢᵀ, so each round finds up to d/s copies
-    for every vector at the cost of moving the vector once through the group.
+    A random vector v gives an intertwiner for every row of σ, with T = v eᵢᵀ. A round finds up to d/s copies for every
+    vector, at the cost of the vector's images under the group.
     """
     size, order = generators.shape[-1], len(tree.parent)
     rng = np.random.default_rng(0)
@@ -121,7 +119,7 @@ def _outside(vectors: np.ndarray, frames: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def isometries(maps: np.ndarray, known: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
-    """Isometries with orthogonal images from intertwiners (r, n, d), the longest first, outside the images known."""
+    """Isometries with orthogonal images from intertwiners (r, n, d), orthogonal to ``known``, the longest first."""
     found: list[np.ndarray] = []
     while True:
         norms = np.sqrt((maps**2).sum((1, 2)) / maps.shape[-1])
@@ -133,15 +131,16 @@ def isometries(maps: np.ndarray, known: Sequence[np.ndarray] = ()) -> list[np.nd
         maps = maps - found[-1] @ (found[-1].T @ maps)
 
 
-def _by_null_spaces(algebra: np.ndarray, generators: np.ndarray, irreps: list[Irrep]) -> list[list[np.ndarray]]:
+def _by_null_spaces(algebra: np.ndarray, generators: np.ndarray, irreps: Sequence[Any]) -> list[list[np.ndarray]]:
     """Isometries (n, d) of every irrep of a Lie group, from the maps that commute with its generators.
 
-    The Casimir element -Σ dρ(Xᵢ)² is constant on the copies of an irrep, so each is sought in its eigenspace only.
+    The Casimir element -Σ dρ(Xᵢ)² is a multiple of the identity on the copies of an irrep, so each irrep is sought in
+    one eigenspace only.
     """
     eigenvalues, vectors = np.linalg.eigh(casimir(algebra))
     found = []
     for irrep in irreps:
-        value = casimir(irrep.action.algebra)[0, 0]
+        value = casimir(irrep.algebra)[0, 0]
         U = vectors[:, abs(eigenvalues - value) < 1e-6 * (1 + value)]
         maps = _commuting(U.T @ algebra @ U, U.T @ generators @ U, irrep)
         found.append(isometries(U @ maps) if len(maps) else [])
@@ -153,16 +152,13 @@ def casimir(algebra: np.ndarray) -> np.ndarray:
     return -(algebra @ algebra).sum(0)
 
 
-def _commuting(algebra: np.ndarray, generators: np.ndarray, irrep: Irrep) -> np.ndarray:
-    """Random maps T (r, p, d) with ρ T = T σ for every matrix: fixed Gaussian ones, projected on the null space.
+def _commuting(algebra: np.ndarray, generators: np.ndarray, irrep: Any) -> np.ndarray:
+    """Random maps T (r, p, d) with ρ T = T σ for every matrix: Gaussian ones of a fixed seed, projected.
 
-    Projections do not depend on which basis of the null space a library returns.
+    The projection on the null space does not depend on the basis of it that a library returns.
     """
     p, d = algebra.shape[-1], irrep.size
-    ours, theirs = (
-        np.concatenate([algebra, generators]),
-        np.concatenate([irrep.action.algebra, irrep.action.generators]),
-    )
+    ours, theirs = np.concatenate([algebra, generators]), np.concatenate([irrep.algebra, irrep.generators])
     defect = np.zeros((p * d, p * d))
     for M, N in zip(ours, theirs, strict=True):
         commutator = np.kron(M, np.eye(d)) - np.kron(np.eye(p), N.T)

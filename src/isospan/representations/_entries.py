@@ -1,4 +1,4 @@
-"""Matrices by their entries: products of permutations have few that are not zero."""
+"""Sparse matrices by their entries: Kronecker products of permutations have few that are not zero."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isospan.representations.matrices import ROUNDING
+from isospan.representations._matrices import ROUNDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +27,15 @@ class Entries:
 
     @classmethod
     def of(cls, matrix: np.ndarray) -> Entries:
-        """Those of a dense matrix (n, n)."""
+        """The entries of a dense matrix (n, n)."""
         rows, columns = np.nonzero(matrix)
         return cls(rows, columns, matrix[rows, columns], len(matrix))
 
     @classmethod
     def summed(cls, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, size: int) -> Entries:
-        """The sum of entries of which several may have one place."""
-        places, numbers = np.unique(rows * size + columns, return_inverse=True)
-        return cls(*np.divmod(places, size), np.bincount(numbers, values, len(places)), size)
+        """The sum of entries, of which several may be at one position."""
+        positions, inverse = np.unique(rows * size + columns, return_inverse=True)
+        return cls(*np.divmod(positions, size), np.bincount(inverse, values, len(positions)), size)
 
     def kron(self, other: Entries) -> Entries:
         """The Kronecker product, as ``numpy.kron`` orders it."""
@@ -49,11 +49,11 @@ class Entries:
         return Entries.summed(rows, columns, np.append(self.values, other.values), self.size)
 
     def within(self, components: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Dense matrices (n, n) of disjoint sets of coordinates, all together."""
-        owner, place = np.empty(self.size, dtype=np.int64), np.empty(self.size, dtype=np.int64)
+        """Dense submatrices (n, n) of disjoint sets of coordinates, in one pass."""
+        owner, position = np.empty(self.size, dtype=np.int64), np.empty(self.size, dtype=np.int64)
         for number, component in enumerate(components):
-            owner[component], place[component] = number, np.arange(len(component))
-        number, row, column = owner[self.columns], place[self.rows], place[self.columns]
+            owner[component], position[component] = number, np.arange(len(component))
+        number, row, column = owner[self.columns], position[self.rows], position[self.columns]
         sizes = np.array([len(component) for component in components])
         starts = np.cumsum(sizes**2) - sizes**2
         flat, inside = np.zeros((sizes**2).sum()), number == owner[self.rows]
@@ -62,7 +62,7 @@ class Entries:
 
 
 def neighbours(matrices: Sequence[Entries]) -> list[np.ndarray]:
-    """For each coordinate those that matrices couple it to: the rows of its column in one matrix after another."""
+    """The coordinates that matrices couple each one to: the rows of its column, one matrix after another."""
     coupled = [abs(M.values) > ROUNDING for M in matrices]
     rows = np.concatenate([M.rows[kept] for M, kept in zip(matrices, coupled, strict=True)])
     columns = np.concatenate([M.columns[kept] for M, kept in zip(matrices, coupled, strict=True)])

@@ -1,0 +1,66 @@
+"""Packages whose files import in one direction: no import hides in a function or behind TYPE_CHECKING."""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import isospan
+
+ROOT = Path(isospan.__file__).parent
+ONE_WAY = ("groups", "representations")
+"""Packages that keep the rule."""
+
+
+def hidden_imports(tree: ast.AST) -> Iterator[str]:
+    """Imports of isospan that are not statements of the module itself."""
+    top = {id(node) for node in getattr(tree, "body", ())}
+    for node in ast.walk(tree):
+        names = [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        relative = isinstance(node, ast.ImportFrom) and node.level > 0
+        if id(node) not in top and (relative or any(name.partition(".")[0] == "isospan" for name in names)):
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    from isospan.groups import SO3",
+        "def f():\n    import isospan.nn as nn",
+        "def f():\n    from . import g",
+        "if TYPE_CHECKING:\n    from isospan.groups import SO3",
+        "try:\n    from isospan.groups import SO3\nexcept ImportError:\n    pass",
+    ],
+)
+def test_a_hidden_import_is_found(source: str) -> None:
+    assert len(list(hidden_imports(ast.parse(source)))) == 1
+
+
+def test_an_import_of_the_module_or_of_others_is_not_hidden() -> None:
+    source = "from isospan.groups import SO3\ndef f():\n    import matplotlib\n    from isospanner import g"
+    assert not list(hidden_imports(ast.parse(source)))
+
+
+@pytest.mark.parametrize("package", ONE_WAY)
+def test_no_import_is_hidden(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    found = {file.name: list(hidden_imports(ast.parse(file.read_text()))) for file in files}
+    assert files
+    assert not {name: lines for name, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize("package", ONE_WAY)
+def test_completion_shows_the_api_only(package: str) -> None:
+    module = importlib.import_module(f"isospan.{package}")
+    assert sorted(name for name in dir(module) if not name.startswith("_")) == sorted(module.__all__)
+
+
+@pytest.mark.parametrize("package", ONE_WAY)
+def test_the_reference_lists_the_api(package: str) -> None:
+    page = (ROOT.parents[1] / "docs" / "api" / f"{package}.rst").read_text()
+    listed = re.findall(r"^\.\. auto\w+:: (\w+)$", page, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(importlib.import_module(f"isospan.{package}").__all__)
