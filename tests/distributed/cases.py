@@ -242,9 +242,9 @@ def solve_and_epochs(rank, world):
     obj = objective(schedule=EverySteps(1000))
     space = obj.solve(x[:, :D], y)
     obj.end_epoch()
-    kinds = {"W": space.W, "A": space.A, "V": space.V}
-    moved = {f"{kind}{name}": t for kind, held in kinds.items() for name, t in held.items()}
-    return {"whole": moved, "bits": obj.state_dict() | {k: v for k, v in moved.items() if k[0] != "V"}}
+    kinds = {"W": space.W, "A": space.A, "y_mean": space.y_mean, "y_scale": space.y_scale}
+    moved = {f"{kind}{name}": t for kind, tensors in kinds.items() for name, t in tensors.items()}
+    return {"whole": moved | {"z_mean": space.z_mean}, "bits": obj.state_dict() | moved}
 
 
 def resumed_from_the_first_rank(rank, world):

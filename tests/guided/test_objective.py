@@ -324,7 +324,8 @@ def test_what_solve_returns_stays_as_it_is():
         obj(*batch(i))
     for what in ("W", "A", "y_mean", "y_scale"):
         assert all(
-            torch.equal(new, old) for new, old in zip(getattr(space, what).values(), getattr(before, what).values())
+            torch.equal(new, old)
+            for new, old in zip(getattr(space, what).values(), getattr(before, what).values(), strict=True)
         )
     assert torch.equal(space.z_mean, before.z_mean)
 
