@@ -86,7 +86,7 @@ CALLS = {
     "erase by name": lambda z, y, k: SPACE.erase(normal(0, N, D), k),
     "free": lambda z, y, k: SPACE.free(z),
     "project": lambda z, y, k: SPACE.project(z, "a"),
-    "evaluate": lambda z, y, k: guided.evaluate(SPACE, z, {"a": y, "b": normal(2, N, 1)}).decode_r2,
+    "evaluate": lambda z, y, k: guided.evaluate(SPACE, z, {"a": y, "b": normal(2, N, 1)}).decoder_r2,
     "SpaceObjective": lambda z, y, k: objective(z, y),
     "SpaceObjective.solve": lambda z, y, k: guided.SpaceObjective({"a": 1}, D).solve(z, y_of(y)),
     "disentanglement_loss": lambda z, y, k: guided.disentanglement_loss(z, {"a": W, "b": W}),

@@ -80,9 +80,9 @@ class Ranks:
 
     def raise_first(self, error: IsospanError | None) -> None:
         """Raise on all processes the error of the first that has one."""
-        for rank, told in enumerate(self.gather(None if error is None else (type(error), str(error)))):
-            if told is not None:
-                kind, message = told
+        for rank, raised in enumerate(self.gather(None if error is None else (type(error), str(error)))):
+            if raised is not None:
+                kind, message = raised
                 raise kind(f"On rank {rank}: {message}") from error
 
     def for_average(self, x: Tensor) -> Tensor:

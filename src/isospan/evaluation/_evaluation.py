@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 Data = tuple[Tensor, dict[str, Tensor]]
 
+SCORES = ("subspace_r2", "rank_k_probe_r2", "linear_probe_r2", "decoder_r2")
+"""Attributes with one R² a quantity."""
+
 LEFT_OUT = 0.05
-"""R² by which the full linear probe is above the best probe of rank k where k directions are too few."""
+"""R² by which the full linear probe is above the best rank-k probe where k is too small."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,24 +42,24 @@ class Evaluation:
 
     Attributes:
         names: quantities, in the order of the matrices below.
-        own_r2: a linear probe on the quantity's own subspace.
-        ceiling_r2: the best linear probe of the same rank k on the whole latent.
-        probe_r2: a linear probe of any rank on the whole latent.
-        decode_r2: the space's own decoder, means and scales as stored.
+        subspace_r2: of a linear probe of the coordinates in the quantity's subspace.
+        rank_k_probe_r2: of the best rank-k probe of the whole latent.
+        linear_probe_r2: of the full linear probe of the whole latent.
+        decoder_r2: of the stored decoder, with the means and scales of the space.
         cross_r2: (Q, Q), [i, j]: quantity i from the subspace of j.
         target_r2: (Q, Q), [i, j]: quantity i from the true quantity j.
         angles: principal angles of each pair (i, j), degrees, ascending.
         variance_share: share of the latent variance inside each subspace, and outside all of them ("free").
         spectrum: standard deviations of the free part along its principal axes, descending.
         n_samples: how many samples were scored.
-        k: dimension of each subspace, the rank of ``ceiling_r2``.
+        k: dimension of each subspace, the rank of ``rank_k_probe_r2``.
     """
 
     names: tuple[str, ...]
-    own_r2: dict[str, float]
-    ceiling_r2: dict[str, float]
-    probe_r2: dict[str, float]
-    decode_r2: dict[str, float]
+    subspace_r2: dict[str, float]
+    rank_k_probe_r2: dict[str, float]
+    linear_probe_r2: dict[str, float]
+    decoder_r2: dict[str, float]
     cross_r2: Tensor
     target_r2: Tensor
     angles: dict[tuple[str, str], Tensor]
@@ -85,25 +88,25 @@ class Evaluation:
             >>> {name: round(gap, 2) for name, gap in evaluation.left_out.items()}
             {'all': 0.42}
             >>> evaluation.left_out_notes
-            ['all: k = 1 leaves out 0.42, since the best probe ... 0.58 and the full linear probe 1.00. Raise k.']
+            ['all: k = 1 leaves out 0.42, since the best rank-k probe has R² 0.58 and the full ... 1.00. Raise k.']
         """
-        gaps = {name: self.probe_r2[name] - self.ceiling_r2[name] for name in self.names}
+        gaps = {name: self.linear_probe_r2[name] - self.rank_k_probe_r2[name] for name in self.names}
         return {name: gap for name, gap in gaps.items() if gap > LEFT_OUT}
 
     @property
     def left_out_notes(self) -> list[str]:
         """A sentence for each quantity of :attr:`left_out`."""
         return [
-            f"{name}: k = {self.k.get(name, '?')} leaves out {gap:.2f}, since the best probe of rank k has R² "
-            f"{self.ceiling_r2[name]:.2f} and the full linear probe {self.probe_r2[name]:.2f}. Raise k."
+            f"{name}: k = {self.k.get(name, '?')} leaves out {gap:.2f}, since the best rank-k probe has R² "
+            f"{self.rank_k_probe_r2[name]:.2f} and the full linear probe {self.linear_probe_r2[name]:.2f}. Raise k."
             for name, gap in self.left_out.items()
         ]
 
     @property
     def excess_leakage(self) -> Tensor:
-        """(Q, Q), [i, j]: what the subspace of j tells of i beyond what the true j does; NaN on the diagonal.
+        """(Q, Q), [i, j]: R² of quantity i from the subspace of j, minus R² of i from the true j.
 
-        A held-out R2 below 0 is a probe that overfits where there is nothing to read; it tells nothing and counts as 0.
+        A held-out R² below 0 is of a probe that overfits, and counts as 0. The diagonal is NaN.
         """
         excess = self.cross_r2.clamp(min=0) - self.target_r2.clamp(min=0)
         return excess.masked_fill(torch.eye(len(self.names), dtype=torch.bool), float("nan"))
@@ -118,10 +121,7 @@ class Evaluation:
         return {
             "names": list(self.names),
             "n_samples": self.n_samples,
-            **{
-                key: dict(getattr(self, key))
-                for key in ("k", "own_r2", "ceiling_r2", "probe_r2", "decode_r2", "left_out", "variance_share")
-            },
+            **{key: dict(getattr(self, key)) for key in ("k", *SCORES, "left_out", "variance_share")},
             **{key: getattr(self, key).tolist() for key in ("cross_r2", "target_r2", "excess_leakage", "spectrum")},
             "angles_deg": {f"{i} | {j}": angles.tolist() for (i, j), angles in self.angles.items()},
         }
@@ -130,14 +130,14 @@ class Evaluation:
         """Return one row a quantity (needs pandas)."""
         from pandas import DataFrame
 
-        columns = {key: getattr(self, key) for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2")}
+        columns = {key: getattr(self, key) for key in SCORES}
         columns["variance_share"] = {name: self.variance_share[name] for name in self.names}
         worst = [_largest_known(row) for row in self.excess_leakage]
         columns["max_excess_leakage"] = dict(zip(self.names, worst, strict=True))
         return DataFrame(columns, index=list(self.names))
 
     def plot(self) -> "Figure":
-        """Draw the cross-decodability matrix beside what the quantities tell of each other (needs matplotlib)."""
+        """Draw ``cross_r2``, ``target_r2`` and the excess leakage (needs matplotlib)."""
         from isospan.plotting._figures import plot_cross_decodability
 
         return plot_cross_decodability(self)
@@ -159,7 +159,7 @@ def evaluate(
     do not fit in memory there is :func:`evaluate_moments`. Probes with too few samples are NaN; see
     :class:`Evaluation`.
 
-    The best probe of rank k (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
+    The best rank-k probe (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
     leading eigenvectors V_k of the fitted values' covariance :math:`B^\top C_{zz} B`.
 
     Args:
@@ -184,7 +184,7 @@ def evaluate(
         >>> y = {"sum": z[:, :2].sum(1, keepdim=True), "last": z[:, 5:]}
         >>> objective = SpaceObjective({"sum": 1, "last": 1}, latent_dim=6)
         >>> _ = objective.solve(z, y)
-        >>> round(evaluate(objective.space, z, y).own_r2["sum"], 3)
+        >>> round(evaluate(objective.space, z, y).subspace_r2["sum"], 3)
         1.0
 
     Source: Izenman, Reduced-rank regression for the multivariate linear model, 1975.
@@ -221,7 +221,7 @@ def evaluate_moments(
         >>> from isospan.guided import space_from_moments
         >>> parts = torch.randn(2, 100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         >>> fit, score = (Moments.of_batches((z, {"sum": z.sum(1)}) for z in part.split(10)) for part in parts)
-        >>> round(evaluate_moments(space_from_moments(fit, k=1), [(fit, score)]).decode_r2["sum"], 3)
+        >>> round(evaluate_moments(space_from_moments(fit, k=1), [(fit, score)]).decoder_r2["sum"], 3)
         1.0
     """
     names = tuple(space.names)
@@ -235,16 +235,16 @@ def evaluate_moments(
     subspace = {name: source(partial(Pair.of_latents, W=W)) for name, W in space.W.items()}
     quantity = {name: source(partial(Pair.of_targets, source=name)) for name in names}
     cross = [[subspace[j].r2(i) for j in names] for i in names]
-    told = [[1.0 if i == j else quantity[j].r2(i) for j in names] for i in names]
+    target = [[1.0 if i == j else quantity[j].r2(i) for j in names] for i in names]
     share, spectrum = _variance(space, whole.cov_zz)
     evaluation = Evaluation(
         names=names,
-        own_r2={name: cross[i][i] for i, name in enumerate(names)},
-        ceiling_r2={name: latents.r2(name, rank=len(W)) for name, W in space.W.items()},
-        probe_r2={name: latents.r2(name) for name in names},
-        decode_r2={name: stored_r2(space, whole, name) for name in names},
+        subspace_r2={name: cross[i][i] for i, name in enumerate(names)},
+        rank_k_probe_r2={name: latents.r2(name, rank=len(W)) for name, W in space.W.items()},
+        linear_probe_r2={name: latents.r2(name) for name in names},
+        decoder_r2={name: stored_r2(space, whole, name) for name in names},
         cross_r2=torch.tensor(cross, dtype=torch.float64),
-        target_r2=torch.tensor(told, dtype=torch.float64),
+        target_r2=torch.tensor(target, dtype=torch.float64),
         angles=_angles(space.W),
         variance_share=share,
         spectrum=spectrum,
@@ -309,10 +309,10 @@ def _check_moments(space: LatentSpace, moments: Moments) -> None:
 
 def _warn_of_unknown(evaluation: Evaluation, space: LatentSpace, *, fitted: int) -> None:
     """Say which probes had too few samples, and how many would be enough for all."""
-    k = {name: len(space.W[name]) for name, r2 in evaluation.own_r2.items() if isnan(r2)}
-    D = space.latent_dim if any(map(isnan, evaluation.probe_r2.values())) else 0
-    untold = evaluation.target_r2.isnan().any(0).tolist()
-    P = {name: len(space.y_mean[name]) for name, short in zip(evaluation.names, untold, strict=True) if short}
+    k = {name: len(space.W[name]) for name, r2 in evaluation.subspace_r2.items() if isnan(r2)}
+    D = space.latent_dim if any(map(isnan, evaluation.linear_probe_r2.values())) else 0
+    unknown = evaluation.target_r2.isnan().any(0).tolist()
+    P = {name: len(space.y_mean[name]) for name, short in zip(evaluation.names, unknown, strict=True) if short}
     if not (k or D or P):
         return
     enough = max(3, SAMPLES_A_DIRECTION * max([D, *k.values(), *P.values()]))

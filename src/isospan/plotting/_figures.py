@@ -83,19 +83,19 @@ def plot_cross_decodability(evaluation: Scores) -> Figure:
         if len(names) < 2:
             return empty_figure("A single quantity has no other to leak into.")
         figure = new_figure(min(3.4 + 2 * len(names), 11), min(2.1 + 0.5 * len(names), 4.5))
-        read, told, excess = figure.subplots(1, 3, sharey=True)
+        cross, target, excess = figure.subplots(1, 3, sharey=True)
         draw = partial(draw_matrix, rows=names, columns=names, size=8.5 if len(names) <= 5 else 7)
-        draw(read, evaluation.cross_r2.numpy(), negative=UNGUIDED)
-        draw(told, _without_diagonal(evaluation.target_r2.numpy()), negative=UNGUIDED)
+        draw(cross, evaluation.cross_r2.numpy(), negative=UNGUIDED)
+        draw(target, _without_diagonal(evaluation.target_r2.numpy()), negative=UNGUIDED)
         draw(excess, evaluation.excess_leakage.numpy(), full=EXCESS_AT_FULL_COLOUR, positive=ACCENT, negative=GUIDED)
-        read.set(title="from the subspace of j", xlabel="quantity j", ylabel="R² of quantity i", aspect="equal")
-        told.set(title="from the true j", xlabel="quantity j", aspect="equal")
+        cross.set(title="from the subspace of j", xlabel="quantity j", ylabel="R² of quantity i", aspect="equal")
+        target.set(title="from the true j", xlabel="quantity j", aspect="equal")
         excess.set(title="excess leakage", xlabel="quantity j", aspect="equal")
     return figure
 
 
 def _without_diagonal(matrix: np.ndarray) -> np.ndarray:
-    """A quantity tells all of itself, which is not worth a cell."""
+    """The diagonal is 1 by definition, and is not drawn."""
     return np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
 
 

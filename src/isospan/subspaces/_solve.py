@@ -126,8 +126,8 @@ def solve_subspaces(
         method: what the subspace maximises.
         orthogonal: make the subspaces of different quantities mutually orthogonal (a partition), found jointly so
             that their explained shares have the greatest sum, whatever the order of names.
-        separation: with ``orthogonal=True`` and ``"regression"``: subtract this times the excess leakage, the share of
-            the other quantities that a subspace tells beyond what its own quantity does (``leakage_forms``). It keeps
+        separation: with ``orthogonal=True`` and ``"regression"``: subtract this times the excess leakage, R² of the
+            other quantities from a subspace minus their R² from its own quantity (``leakage_forms``). It keeps
             a subspace from filling up with what belongs to others, at little cost to its own quantity: try 1.
         previous: a :class:`Space` or bases {name: (k, D)}; every new basis is turned within its subspace onto the
             previous one (Procrustes), so coordinates keep their meaning between solves.
