@@ -139,6 +139,27 @@ def test_exports(case):
     assert frame.loc["a", "subspace_r2"] == e.subspace_r2["a"]
 
 
+def test_repr_is_a_table_of_one_line_a_quantity():
+    nan, names = float("nan"), ("a", "a name\nof many letters", "c")
+    scores = [
+        dict(zip(names, values, strict=True)) for values in ([0.8, -1.9e14, nan], [1, 2, 3], [0, 1, 2], [0.1] * 3)
+    ]
+    cross = torch.tensor([[0.8, 0.3, 0.1], [0.0, nan, 0.5], [nan, nan, nan]])
+    target = torch.tensor([[1, 0.1, 0.2], [0.0, 1.0, 0.5004], [0.0, 0.0, 1.0]])
+    share = {"a": 0.25, "c": 0.5, "free": 0.25}
+    e = evaluation.Evaluation(names, *scores, cross, target, {}, share, torch.ones(900), 300, {"a": 12, "c": 1})
+    first, header, *lines = repr(e).split("\n")
+    assert first == "Evaluation of 300 samples"
+    assert header.split() == ["quantity", "k", *evaluation.SCORES, "variance_share", "max_excess_leakage"]
+    assert [line.split() for line in lines] == [
+        ["a", "12", "0.800", "1.000", "0.000", "0.100", "0.250", "0.200"],
+        ["a", "name", "of", "many", "le…", "?", "-1.9e+14", "2.000", "1.000", "0.100", "nan", "0.000"],
+        ["c", "1", "nan", "3.000", "2.000", "0.100", "0.500", "nan"],
+    ]
+    assert len({len(line) for line in (header, *lines)}) == 1
+    assert len(header) <= 120
+
+
 def test_bad_input(case):
     space, z, y = case
     with pytest.raises(NameMismatchError, match="missing"):

@@ -28,6 +28,9 @@ Data = tuple[Tensor, dict[str, Tensor]]
 SCORES = ("subspace_r2", "rank_k_probe_r2", "linear_probe_r2", "decoder_r2")
 """Attributes with one R² a quantity."""
 
+LONGEST_NAME = 18
+"""Letters of a name in a printed evaluation, so that a line fits into 120 columns."""
+
 LEFT_OUT = 0.05
 """R² by which the full linear probe is above the best rank-k probe where k is too small."""
 
@@ -130,11 +133,42 @@ class Evaluation:
         """Return one row a quantity (needs pandas)."""
         from pandas import DataFrame
 
-        columns = {key: getattr(self, key) for key in SCORES}
-        columns["variance_share"] = {name: self.variance_share[name] for name in self.names}
+        return DataFrame(self._columns(), index=list(self.names))
+
+    def __repr__(self) -> str:
+        """Return a table with a line for each quantity, at most 120 columns wide.
+
+        Example:
+            >>> import torch
+            >>> from isospan.guided import space_from_moments
+            >>> z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            >>> y = {"sum": z.sum(1), "first": z[:, 0]}
+            >>> evaluate(space_from_moments(Moments.of(z, y), k=1), z, y)
+            Evaluation of 200 samples
+            quantity  k  subspace_r2  rank_k_probe_r2  linear_probe_r2  decoder_r2  variance_share  max_excess_leakage
+            sum       1        1.000            1.000            1.000       1.000           0.324               0.000
+            first     1        1.000            1.000            1.000       1.000           0.332               0.000
+        """
+        columns = {
+            heading: [_short(values[name]) for name in self.names] for heading, values in self._columns().items()
+        }
+        columns = {"k": [str(self.k.get(name, "?")) for name in self.names]} | columns
+        cells = [["quantity", *map(_cut, self.names)], *([heading, *values] for heading, values in columns.items())]
+        widths = [max(map(len, column)) for column in cells]
+        lines = [
+            "  ".join([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])])
+            for name, *values in zip(*cells, strict=True)
+        ]
+        return "\n".join([f"Evaluation of {self.n_samples} samples", *lines])
+
+    def _columns(self) -> dict[str, dict[str, float]]:
+        """Scores, share of the latent variance and largest excess leakage, by quantity."""
         worst = [_largest_known(row) for row in self.excess_leakage]
-        columns["max_excess_leakage"] = dict(zip(self.names, worst, strict=True))
-        return DataFrame(columns, index=list(self.names))
+        return {
+            **{key: getattr(self, key) for key in SCORES},
+            "variance_share": {name: self.variance_share.get(name, float("nan")) for name in self.names},
+            "max_excess_leakage": dict(zip(self.names, worst, strict=True)),
+        }
 
     def plot(self) -> "Figure":
         """Draw ``cross_r2``, ``target_r2`` and the excess leakage (needs matplotlib)."""
@@ -327,6 +361,16 @@ def _warn_of_unknown(evaluation: Evaluation, space: LatentSpace, *, fitted: int)
 
 def _sized(symbol: str, sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{name!r} ({symbol} = {size})" for name, size in sizes.items())
+
+
+def _short(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 1000 else f"{value:.3g}"  # + 0.0: no negative zero
+
+
+def _cut(name: str) -> str:
+    """A name on one line, of at most ``LONGEST_NAME`` letters."""
+    line = " ".join(name.split())
+    return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
 
 
 def _largest_known(values: Tensor) -> float:

@@ -66,6 +66,8 @@ class Moments(KeepsPrecision):
         True
     """
 
+    target_dims: dict[str, int]
+    target_covariance: bool
     count: Tensor
     z_mean: Tensor
     scatter_zz: Tensor
