@@ -56,12 +56,12 @@ def shared_components(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Repres
     ]
 
 
-def turned(X: Tensor, E: Tensor) -> list[Tensor]:
-    """E_s x of all samples and copies as matrices (m, d·N), one for every s; E_0 is the identity."""
+def apply_endomorphisms(X: Tensor, E: Tensor) -> list[Tensor]:
+    """Return :math:`E_s x` of all samples and copies as matrices (m, d·N), one for every s; E_0 is the identity."""
     return [X.flatten(1), *((E_s @ X).flatten(1) for E_s in E[1:])]
 
 
 def cross_moments(X: Tensor, Y: Tensor, E: Tensor) -> Tensor:
     r"""Return :math:`M_{sji} = \sum_n \langle y_j, E_s x_i \rangle` (s, m_y, m_x)."""
     rows = Y.flatten(1)
-    return torch.stack([rows @ Ex.mT for Ex in turned(X, E)])
+    return torch.stack([rows @ Ex.mT for Ex in apply_endomorphisms(X, E)])

@@ -101,12 +101,14 @@ def _squares(x: Tensor, made: Constants, i: int, block: Block) -> Tensor:
 @overload
 def cov(x: Tensor, y: Representation, *, correction: int = 1) -> Tensor: ...
 @overload
+def cov(x: Tensor, *, rep_x: Representation, correction: int = 1) -> Tensor: ...
+@overload
 def cov(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Representation, *, correction: int = 1) -> Tensor: ...
 
 
 def cov(
     x: Tensor,
-    y: Tensor | Representation,
+    y: Tensor | Representation | None = None,
     rep_x: Representation | None = None,
     rep_y: Representation | None = None,
     *,
@@ -128,13 +130,14 @@ def cov(
 
     Args:
         x: samples (N, D_x) or (N, D_x, T).
-        y: samples of y; or, as ``cov(x, rep_x)``, the representation of x for its covariance with itself.
-        rep_x: how the group acts on x.
-        rep_y: how it acts on y.
+        y: samples (N, D_y) or (N, D_y, T). Without y, as ``cov(x, rep_x=rep)`` or ``cov(x, rep)``, the result is the
+            covariance of x with itself.
+        rep_x: representation of x.
+        rep_y: representation of y.
         correction: c; as in :func:`torch.cov`, 1 by default. It must be at least 0 and less than N.
 
     Raises:
-        MissingArgumentError: one of both representations is missing.
+        MissingArgumentError: a representation is missing, or there is one of y but no y.
         GroupMismatchError: representations of two groups.
         DegenerateDataError: N is not above the correction.
         ShapeError, NonFiniteError, DtypeError, DeviceMismatchError, OptionError, RepresentationError: what the message
@@ -147,9 +150,11 @@ def cov(
         tensor([[10.,  6.],
                 [ 6., 10.]])
     """
-    if isinstance(y, Representation) and rep_x is None and rep_y is None:
-        y, rep_x, rep_y = x, y, y
-    if isinstance(y, Representation) or rep_x is None or rep_y is None:
+    if isinstance(y, Representation) and rep_x is None:
+        y, rep_x = None, y
+    if y is None and rep_y is None:
+        y, rep_y = x, rep_x
+    if y is None or isinstance(y, Representation) or rep_x is None or rep_y is None:
         raise MissingArgumentError(
             "cov takes (x, rep_x), or (x, y, rep_x, rep_y). Pass x again for y where they are the same."
         )
