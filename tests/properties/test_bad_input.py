@@ -108,7 +108,7 @@ CALLS = {
     "lstsq": lambda z, y, k: symmetric.lstsq(z, y, REP, REP),
     "lstsq of a ridge": lambda z, y, k: symmetric.lstsq(normal(0, N, 6), normal(1, N, 6), REP, REP, ridge=k),
     "orbit": lambda z, y, k: symmetric.orbit(z, REP),
-    "orbit_mean": lambda z, y, k: symmetric.orbit_mean(z, REP),
+    "group_average": lambda z, y, k: symmetric.group_average(z, REP),
     "equivariant_projection": lambda z, y, k: symmetric.equivariant_projection(z, REP, REP),
     "multiples": lambda z, y, k: (REP * k).size,
     "principal_angles": lambda z, y, k: linalg.principal_angles(z, W),
@@ -117,7 +117,7 @@ CALLS = {
     "orthogonal_complement": lambda z, y, k: linalg.orthogonal_complement(z),
     "gram_spectrum": lambda z, y, k: linalg.gram_spectrum(z),
 }
-OF_GROUPS = ("mean", "var", "cov", "lstsq", "orbit", "orbit_mean")
+OF_GROUPS = ("mean", "var", "cov", "lstsq", "orbit", "group_average")
 PASSES_NAN = {
     "disentanglement_loss",
     "isotropy_loss",

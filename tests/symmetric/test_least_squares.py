@@ -154,12 +154,12 @@ def test_rounding_counts_as_zero_in_single_precision():
     torch.testing.assert_close(lstsq(x, y, regular, regular).double(), exact, rtol=0, atol=1e-6)
 
 
-def test_a_part_that_counts_as_zero_is_told():
+def test_a_part_that_counts_as_zero_gives_a_warning():
     rep = 2 * CyclicGroup(1).regular_representation
     x = torch.randn(50, 2) * torch.tensor([1e5, 1e-3])
-    with pytest.warns(NumericalWarning, match=r"^Coordinates \[1\] of x, of norm .* lie below rcond") as told:
+    with pytest.warns(NumericalWarning, match=r"^Coordinates \[1\] of x, of norm .* lie below rcond") as caught:
         A = torch.no_grad()(lstsq)(x, x, rep, rep)  # which has a line of torch between
-    assert [warning.filename for warning in told] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
     torch.testing.assert_close(A, torch.diag(torch.tensor([1.0, 0.0])), rtol=0, atol=1e-5)
     torch.testing.assert_close(lstsq(x, x, rep, rep, rcond=0.0), torch.eye(2), rtol=0, atol=1e-5)
 

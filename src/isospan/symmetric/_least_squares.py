@@ -93,7 +93,7 @@ def lstsq(
 
 
 def _warn_of_small(x: Tensor, rep: Representation, cutoff: Tensor, unit_x: Tensor) -> None:
-    """Say which copies of a block lie below the cutoff as a whole and are not zero."""
+    """Warn of copies of a block whose norm is at most the cutoff and not zero."""
     for (columns, basis), block in zip(constants(rep, x.dtype, x.device).blocks, rep.blocks, strict=True):
         norms = torch.linalg.vector_norm(x.detach()[:, columns].unflatten(1, (-1, len(basis))), dim=(0, 2))
         small = ((norms > 0) & (norms <= cutoff)).nonzero().flatten().tolist()
@@ -111,9 +111,9 @@ class _Problem:
 
     Attributes:
         shared: the data.
-        ridge: weight of the norm of A, or None; the norm of the irrep's block is √d times that of its coefficients.
+        ridge: λ or None. The norm of a block of A is √d times that of its coefficients.
         G: Gram matrix (s·m_x, s·m_x) of the regressors, with the ridge.
-        H: their products (s·m_x, m_y) with y.
+        H: products (s·m_x, m_y) of the regressors with y.
         spectrum: eigenvalues of G, ascending.
     """
 
@@ -137,16 +137,16 @@ class _Problem:
 
     @property
     def largest(self) -> Tensor:
-        """Largest singular value of the regressors, per root of the dimension."""
+        """Largest singular value of the regressors over √d."""
         return (self.spectrum[-1].clamp(min=0) / self.shared.irrep.size).sqrt()
 
     def coefficients(self, cutoff: Tensor) -> Tensor:
-        """C (m_y, m_x, s) times √d, the norm of an endomorphism."""
+        """Return the coefficients (m_y, m_x, s) times √d, the norm of an endomorphism."""
         solution = self._solve(cutoff).to(self.G.dtype)
         return solution.unflatten(0, (-1, len(self.shared.X))).permute(2, 1, 0) * self.shared.irrep.size**0.5
 
     def _solve(self, cutoff: Tensor) -> Tensor:
-        """Solution (s·m_x, m_y) without singular values up to the cutoff, which is per root of the dimension."""
+        """Return the solution (s·m_x, m_y) without singular values of at most √d times the cutoff."""
         if not hidden(self.spectrum) and self.is_well_conditioned(cutoff):
             return torch.cholesky_solve(self.H, torch.linalg.cholesky(self.G))
         if self.G.dtype == torch.float32:
@@ -154,7 +154,7 @@ class _Problem:
         return self._by_svd(cutoff)
 
     def is_well_conditioned(self, cutoff: Tensor) -> bool:
-        """Whether no singular value is cut, and the normal equations lose at most a third of the digits."""
+        """Whether no singular value is cut off, and the normal equations lose at most a third of the digits."""
         smallest, largest = float(self.spectrum[0]), float(self.spectrum[-1])
         lost = torch.finfo(self.G.dtype).eps ** (1 / 3) * largest
         return smallest > max(self.shared.irrep.size * float(cutoff) ** 2, lost)
