@@ -184,7 +184,7 @@ def test_sizes_are_those_of_the_space_also_where_probes_are_fitted(case):
                 evaluate(space, z, y, fit=bad) if fit else evaluate(space, *bad)
 
 
-def test_a_probe_that_overfits_tells_nothing():
+def test_a_probe_that_overfits_is_no_leakage():
     """Independent quantities: held-out R2 from the wide target is well below 0, and must not count as leakage."""
     g = torch.Generator().manual_seed(0)
     z, wide = torch.randn(200, 2, generator=g).double(), torch.randn(200, 40, generator=g).double()
@@ -224,7 +224,7 @@ def test_moments_of_a_stream_are_scored_as_the_data_at_once(case, cross_fitted):
     torch.testing.assert_close(got.spectrum, expected.spectrum, rtol=1e-9, atol=0)
 
 
-def test_moments_must_be_of_the_space_and_tell_of_the_targets(case):
+def test_moments_must_be_of_the_space_with_the_covariance_of_the_targets(case):
     space, z, y = case
     plain, whole = Moments.of(z, y), Moments.of(z, y, target_covariance=True)
     with pytest.raises(OptionError, match="covariance of the targets"):

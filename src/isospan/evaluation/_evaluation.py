@@ -1,4 +1,4 @@
-"""How well a latent space holds its quantities, on held-out data."""
+"""Scores of a latent space on held-out data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from torch import Tensor
 from isospan._core.checks import check_latents, check_names, check_ridge, check_targets
 from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, ShapeError
-from isospan.evaluation._probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
+from isospan.evaluation._probes import SAMPLES_PER_INPUT, Pair, Probe, determined
 from isospan.evaluation._scores import squared_deviation, stored_r2
 from isospan.linalg import orthonormal_rows, principal_angles, symmetric_spectrum
 from isospan.moments import Moments, merged
@@ -37,14 +37,15 @@ LEFT_OUT = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    r"""What a latent space holds, as coefficients of determination on data that no probe has seen.
+    r"""Scores of a latent space on data to which no probe was fitted.
 
-    :math:`R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2`, over all entries of a quantity together. A score is NaN
-    where its probe was fitted on fewer than two samples for each entry of what it reads from (entries that are constant
-    or repeat others do not count): such a probe explains noise, and what it scores says nothing of the data.
+    .. math:: R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2
+
+    over all entries of a quantity together. A score is NaN if its probe was fitted to fewer than two samples for each
+    input, since such a probe fits noise. Inputs that are constant or repeat others do not count.
 
     Attributes:
-        names: quantities, in the order of the matrices below.
+        names: names of the quantities, in the order of the matrices below.
         subspace_r2: of a linear probe of the coordinates in the quantity's subspace.
         rank_k_probe_r2: of the best rank-k probe of the whole latent.
         linear_probe_r2: of the full linear probe of the whole latent.
@@ -73,11 +74,9 @@ class Evaluation:
 
     @property
     def left_out(self) -> dict[str, float]:
-        r"""Quantities of which k directions leave out much that the latent holds: {name: how much R²}.
+        r"""R² that k leaves out, {name: difference}, of the quantities whose k is too small for any subspace.
 
         .. math:: R^2_\text{full linear probe} - R^2_\text{best rank-k probe} > 0.05
-
-        Where a quantity is here, its k is too small, whatever the subspace.
 
         Example:
             >>> import torch
@@ -116,7 +115,7 @@ class Evaluation:
 
     @property
     def max_excess_leakage(self) -> float:
-        """The largest off-diagonal excess leakage; NaN for a single quantity, or where none is known."""
+        """The largest off-diagonal excess leakage; NaN for a single quantity, or if all are NaN."""
         return _largest_known(self.excess_leakage.flatten())
 
     def to_dict(self) -> dict[str, Any]:
@@ -188,10 +187,9 @@ def evaluate(
 ) -> Evaluation:
     r"""Score a latent space on held-out latents and targets.
 
-    All probes are linear least squares with means, fitted on ``fit`` and scored on (z, y). Without ``fit``, each half
-    of the data is scored by probes fitted on the other half. Computed in float64, from second moments: for data that
-    do not fit in memory there is :func:`evaluate_moments`. Probes with too few samples are NaN; see
-    :class:`Evaluation`.
+    All probes are linear least squares with means, fitted to ``fit`` and scored on (z, y). Without ``fit``, each half
+    of the data is scored by probes fitted to the other half. Scores are computed in float64 from second moments;
+    :func:`evaluate_moments` is for data that do not fit in memory. Probes with too few samples have the score NaN.
 
     The best rank-k probe (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
     leading eigenvectors V_k of the fitted values' covariance :math:`B^\top C_{zz} B`.
@@ -200,15 +198,15 @@ def evaluate(
         space: the latent space.
         z: latents (B, D).
         y: true quantities {name: (B, ...)}, in their units.
-        fit: (z, y) of the data that probes are fitted on.
-        ridge: relative to the mean variance of what a probe reads from.
+        fit: (z, y) of the data to which the probes are fitted.
+        ridge: relative to the mean variance of the inputs of a probe.
 
     Raises:
-        ShapeError: z or y, or those of ``fit``, have other sizes than the space.
+        ShapeError: the sizes of z, y or ``fit`` differ from those of the space.
         DegenerateDataError: fewer than two samples to fit or score, or a quantity that is constant where it is scored.
 
     Warns:
-        NumericalWarning: probes have too few samples to be fitted, so their scores are NaN.
+        NumericalWarning: there are too few samples to fit some probes, so their scores are NaN.
 
     Example:
         >>> import torch
@@ -234,21 +232,22 @@ def evaluate(
 def evaluate_moments(
     space: LatentSpace, folds: Sequence[tuple[Moments, Moments]], *, ridge: float = 1e-6
 ) -> Evaluation:
-    """Return the :func:`evaluate` of data that are known by their second moments.
+    """Score a latent space from second moments; see :func:`evaluate`.
 
     Args:
         space: the latent space.
-        folds: (moments that probes are fitted on, moments that they are scored on) of each fold; the folds are scored
-            together. With more than one quantity all hold the covariance of the targets.
-        ridge: relative to the mean variance of what a probe reads from.
+        folds: (moments to fit, moments to score) of each fold; a score is over all folds together. Moments of more than
+            one quantity need ``target_covariance=True``.
+        ridge: relative to the mean variance of the inputs of a probe.
 
     Raises:
         DegenerateDataError: a quantity is constant where it is scored.
-        NameMismatchError, ShapeError: the moments are of other quantities or sizes than the space.
-        OptionError: of several quantities, without ``target_covariance=True``.
+        NameMismatchError: the moments are of other quantities than the space.
+        ShapeError: the moments have other sizes than the space.
+        OptionError: the moments of several quantities lack ``target_covariance=True``.
 
     Warns:
-        NumericalWarning: probes have too few samples to be fitted, so their scores are NaN.
+        NumericalWarning: there are too few samples to fit some probes, so their scores are NaN.
 
     Example:
         >>> import torch
@@ -290,7 +289,7 @@ def evaluate_moments(
 
 
 class _Source:
-    """What probes read from, which are fitted on one part of each fold and scored on the other."""
+    """Probes with one input, fitted to one part of each fold and scored on the other."""
 
     def __init__(
         self,
@@ -304,12 +303,12 @@ class _Source:
 
     @cached_property
     def determined(self) -> bool:
-        """Whether every fold has enough samples, which is the same for all quantities."""
+        """Whether every fold has enough samples; this does not depend on the quantity."""
         pairs = [self.pair_of(fit, next(iter(self.total))) for fit, _ in self.folds]
         return all(determined(pair.count, pair.cov_xx, ridge=self.ridge) for pair in pairs)
 
     def r2(self, target: str, rank: int | None = None) -> float:
-        """R² of a quantity over all folds together, by probes of a rank; NaN where they are not determined."""
+        """Return R² of a quantity over all folds together, by probes of a rank; NaN if there are too few samples."""
         if not self.determined:
             return float("nan")
         pairs = [(self.pair_of(fit, target), self.pair_of(score, target)) for fit, score in self.folds]
@@ -342,14 +341,14 @@ def _check_moments(space: LatentSpace, moments: Moments) -> None:
 
 
 def _warn_of_unknown(evaluation: Evaluation, space: LatentSpace, *, fitted: int) -> None:
-    """Say which probes had too few samples, and how many would be enough for all."""
+    """Warn of probes with too few samples, with the number that is enough for all."""
     k = {name: len(space.W[name]) for name, r2 in evaluation.subspace_r2.items() if isnan(r2)}
     D = space.latent_dim if any(map(isnan, evaluation.linear_probe_r2.values())) else 0
     unknown = evaluation.target_r2.isnan().any(0).tolist()
     P = {name: len(space.y_mean[name]) for name, short in zip(evaluation.names, unknown, strict=True) if short}
     if not (k or D or P):
         return
-    enough = max(3, SAMPLES_A_DIRECTION * max([D, *k.values(), *P.values()]))
+    enough = max(3, SAMPLES_PER_INPUT * max([D, *k.values(), *P.values()]))
     short = [f"the subspaces of {_sized('k', k)}"] * bool(k) + [f"the whole latent of D = {D}"] * bool(D)
     short += [f"the true {_sized('P', P)}"] * bool(P)
     warn(
@@ -374,7 +373,7 @@ def _cut(name: str) -> str:
 
 
 def _largest_known(values: Tensor) -> float:
-    """The largest that is not NaN; NaN where all are."""
+    """Return the largest value that is not NaN, or NaN if all are."""
     return max((value for value in values.tolist() if value == value), default=float("nan"))
 
 
@@ -393,7 +392,7 @@ def _angles(W: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
 
 
 def _variance(space: LatentSpace, C: Tensor) -> tuple[dict[str, float], Tensor]:
-    """Shares of the latent variance, and the spectrum of the part outside all subspaces."""
+    """Return the shares of the latent variance, and the spectrum outside all subspaces."""
     total = C.trace().clamp(min=torch.finfo(C.dtype).tiny)
     basis = orthonormal_rows(torch.cat(list(space.W.values())))
     outside = torch.eye(len(C), dtype=C.dtype, device=C.device) - basis.mT @ basis
