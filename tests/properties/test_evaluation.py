@@ -53,8 +53,8 @@ def test_scores_are_those_of_a_naive_cross_fit(batch, layout):
 def test_scores_have_no_unit(batch, seed, unit):
     Q, space = orthogonal(seed, batch.z.shape[1]), space_of(batch)
     scaled = {part: {q: unit * t for q, t in getattr(space, part).items()} for part in ("A", "y_mean", "y_scale")}
-    turned = {q: W @ Q.mT for q, W in space.W.items()}
-    moved = LatentSpace(W=turned, z_mean=Q @ space.z_mean, shapes=space.shapes, **scaled)
+    rotated = {q: W @ Q.mT for q, W in space.W.items()}
+    moved = LatentSpace(W=rotated, z_mean=Q @ space.z_mean, shapes=space.shapes, **scaled)
     before = evaluate(space, batch.z, batch.y)
     after = evaluate(moved, batch.z @ Q.mT, {q: unit * y for q, y in batch.y.items()})
     for part in ("subspace_r2", "linear_probe_r2", "rank_k_probe_r2", "decoder_r2", "variance_share"):

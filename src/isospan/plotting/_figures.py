@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EXCESS_AT_FULL_COLOUR = 0.3
 NO_R2 = """R² is not known:
 the running moments held too few
-samples for so many latents.
+samples for this latent dimension.
 Train on more samples,
 or with a larger memory."""
 
