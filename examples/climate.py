@@ -30,7 +30,7 @@ result = train(config)
 
 scores = result.guided.evaluation
 for name in scores.names:
-    print(f"{name}: R2 {scores.own_r2[name]:.2f}, best probe of the same rank {scores.ceiling_r2[name]:.2f}")
+    print(f"{name}: R2 {scores.subspace_r2[name]:.2f}, best rank-k probe {scores.rank_k_probe_r2[name]:.2f}")
 print(f"The report is {result.report}")
 
 temperature = decode("climate", file)["temperature"]

@@ -61,7 +61,7 @@ def fit(strength, epochs, **options):
 def score(model):
     z_train, z_test = model.encoder(train.tensors[0]).detach(), model.encoder(test.tensors[0]).detach()
     y_train, y_test = {"energy": train.tensors[1]}, {"energy": test.tensors[1]}
-    return evaluate(model.guide.objective.space, z_test, y_test, fit=(z_train, y_train)).own_r2["energy"]
+    return evaluate(model.guide.objective.space, z_test, y_test, fit=(z_train, y_train)).subspace_r2["energy"]
 
 
 trainer, _, _ = fit(0.3, epochs=4)

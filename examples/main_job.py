@@ -23,8 +23,8 @@ result = train(
     )
 )
 print(result.space.summary())
-for name, r2 in result.guided.evaluation.own_r2.items():
-    print(f"{name}: R2 {r2:.3f}, without guidance {result.unguided.evaluation.ceiling_r2[name]:.3f}")
+for name, r2 in result.guided.evaluation.subspace_r2.items():
+    print(f"{name}: R2 {r2:.3f}, without guidance {result.unguided.evaluation.rank_k_probe_r2[name]:.3f}")
 print(f"reconstruction error {result.guided.nmse:.4f}, without guidance {result.unguided.nmse:.4f}")
 print(f"the report is {result.report}")
 

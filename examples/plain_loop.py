@@ -47,9 +47,7 @@ for epoch in range(first, 20):
 with torch.no_grad():
     score = evaluate(objective.space, encoder(test), quantities(test), fit=(encoder(train), quantities(train)))
     loss = nn.functional.mse_loss(decoder(encoder(test)), test) / test.var()
-print(f"held out: energy R2 {score.own_r2['energy']:.3f} from its {len(objective.space.W['energy'])} directions,")
-print(
-    f"          {score.ceiling_r2['energy']:.3f} by the best probe of the whole latent, reconstruction error {loss:.4f}"
-)
+print(f"held out: energy R2 {score.subspace_r2['energy']:.3f} from its {len(objective.space.W['energy'])} directions,")
+print(f"          {score.rank_k_probe_r2['energy']:.3f} by the best rank-k probe, reconstruction error {loss:.4f}")
 
 objective.space.save("energy.safetensors")

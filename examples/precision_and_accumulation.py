@@ -38,7 +38,7 @@ def fit(*, strength=0.3, bfloat16=False, accumulate=1):
     with torch.no_grad():
         latents = encoder(x)
         fitted = latents[train], {"energy": energy[train]}
-        return evaluate(objective.space, latents[test], {"energy": energy[test]}, fit=fitted).own_r2["energy"]
+        return evaluate(objective.space, latents[test], {"energy": energy[test]}, fit=fitted).subspace_r2["energy"]
 
 
 unguided, whole = fit(strength=0.0), fit()

@@ -61,7 +61,7 @@ def score(trainer):
     with torch.no_grad():
         z = trainer.model.eval()(words, output_hidden_states=True).hidden_states[-1][:, 0]
     fit = z[:1024], {"counts": counts[:1024]}
-    return evaluate(trainer.objective.space, z[1024:], {"counts": counts[1024:]}, fit=fit).own_r2["counts"]
+    return evaluate(trainer.objective.space, z[1024:], {"counts": counts[1024:]}, fit=fit).subspace_r2["counts"]
 
 
 trainer(1.0, epochs=2, monitor=SubspaceMonitor()).train()

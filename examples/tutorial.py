@@ -87,7 +87,7 @@ print({name: tuple(y.shape) for name, y in space.decode(encoder(x)).items()})
 # [evaluation]
 result = evaluate(space, encoder(test), quantities(omega=test), fit=(encoder(train), quantities(omega=train)))
 for name in result.names:
-    print(f"{name}: R2 {result.own_r2[name]:.2f}, best probe of the same rank {result.ceiling_r2[name]:.2f}")
+    print(f"{name}: R2 {result.subspace_r2[name]:.2f}, best rank-k probe {result.rank_k_probe_r2[name]:.2f}")
 result.plot().savefig("evaluation.png")
 
 # [editing]

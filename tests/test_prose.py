@@ -8,42 +8,42 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 REFUSED = {
+    "best probe": "best rank-k probe",
+    "ceiling": "R² of the best rank-k probe",
+    "displace": "shift",
+    "displaced": "shifted",
     "goes on": "continues",
+    "headline": "summary",
     "in the place of": "instead of",
     "is told": "gets, is given, knows",
     "orbit mean": "group average",
     "past that fades": "exponential moving average",
     "pull at": "gradient norm",
     "stand at": "are at",
+    "verdict": "summary",
 }
 """Phrases that occur nowhere, and what to say."""
 
 NOT_YET = (
     ("at first", "at initialisation, early in training", 9),
-    ("best probe", "best rank-k probe", 19),
-    ("ceiling", "R² of the best rank-k probe", 25),
     ("conjugate_by", "change_of_basis", 60),
-    ("dealt", "sharded", 6),
+    ("dealt", "sharded", 1),
     ("directsum", "direct_sum", 84),
     ("disentanglement_loss_original", "a name of isospan.compat", 12),
-    ("displace", "shift", 5),
-    ("displaced", "shifted", 23),
-    ("headline", "summary", 18),
-    ("leaves as it is", "does not change, is invariant under", 2),
+    ("leaves as it is", "does not change, is invariant under", 1),
     ("lengthen", "upsample", 8),
     ("of late", "recently", 1),
     ("re-solve", "solve", 10),
     ("re-solves", "solves", 9),
-    ("settle", "synchronize", 10),
-    ("so many", "n, as many", 20),
+    ("settle", "synchronize", 8),
+    ("so many", "n, as many", 14),
     ("stands at", "is at", 3),
     ("sym2", "symmetric_square", 20),
     ("tap", "kernel position", 5),
-    ("taps", "kernel positions, kernel size", 86),
-    ("tile", "summary", 24),
-    ("turned", "rotated, transformed", 136),
-    ("verdict", "summary", 18),
-    ("what the message says", "the condition itself", 38),
+    ("taps", "kernel positions, kernel size", 85),
+    ("tile", "summary", 3),
+    ("turned", "rotated, transformed", 116),
+    ("what the message says", "the condition itself", 27),
 )
 """Phrases that still occur, what to say, and how often at most they may occur. A number only ever gets smaller."""
 
@@ -95,7 +95,9 @@ def test_phrases_that_remain_do_not_spread(phrase, instead, most):
 def test_a_phrase_is_found_as_whole_words_and_across_lines():
     text = "it\n# goes\n    # on; goes on. It foregoes on, goes on-line, goes_on, goes over"
     assert occurrences("goes on", [("a.py", text)]) == ["a.py:2", "a.py:3"]
-    assert occurrences("tile", [("src/a.py", "tile"), ("tests/datasets/test_damage.py", "tile")]) == ["src/a.py:1"]
+    assert occurrences("tile", [("src/a.py", "tile"), ("tests/experiment/readers/test_damage.py", "tile")]) == [
+        "src/a.py:1"
+    ]
 
 
 def test_the_words_that_codespell_refuses_have_a_replacement():

@@ -49,7 +49,7 @@ def test_latents_of_any_model(tmp_path, monkeypatch):
     names = {"model": model, "x": x, "y_energy": x[:, :2].square().sum(1), "y_speed": x[:, 3]}
     exec(BLOCKS[1], names)
     assert (tmp_path / "audit" / "report.html").is_file()
-    assert names["result"].evaluation.own_r2["speed"] == pytest.approx(1, abs=1e-4)  # a coordinate of the latents
+    assert names["result"].evaluation.subspace_r2["speed"] == pytest.approx(1, abs=1e-4)  # a coordinate of the latents
 
 
 def test_symmetry():

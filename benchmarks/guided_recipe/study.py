@@ -73,9 +73,9 @@ def scores(evaluation: Evaluation) -> dict[str, Any]:
     """What the table shows of an evaluation."""
     excess = evaluation.excess_leakage
     return {
-        "own": evaluation.own_r2,
-        "ceiling": evaluation.ceiling_r2,
-        "gap": max(evaluation.ceiling_r2[name] - own for name, own in evaluation.own_r2.items()),
+        "subspace_r2": evaluation.subspace_r2,
+        "rank_k_probe_r2": evaluation.rank_k_probe_r2,
+        "gap": max(evaluation.rank_k_probe_r2[name] - r2 for name, r2 in evaluation.subspace_r2.items()),
         "excess": float(excess[~torch.isnan(excess)].max()),
         "target": evaluation.target_r2.tolist(),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 Runs = list[Mapping[str, Any]]
 
-HEAD = """| fields | recipe | seeds | diverged | NMSE | of unguided | own R² | ceiling R² | gap | excess |
+HEAD = """| fields | recipe | seeds | diverged | NMSE | of unguided | subspace R² | rank-k probe R² | gap | excess |
 |---|---|---|---|---|---|---|---|---|---|"""
 
 
@@ -25,7 +25,7 @@ def _row(kind: str, label: str, runs: Runs, unguided: Runs) -> str:
     cells = [kind, label, str(len(runs)), str(len(runs) - len(done))]
     if done:
         cells += [f"{_median(done, 'nmse'):.4f}", _ratio(done, unguided)]
-        cells += [_by_name(done, "own"), _by_name(done, "ceiling")]
+        cells += [_by_name(done, "subspace_r2"), _by_name(done, "rank_k_probe_r2")]
         cells += [f"{_median(done, 'gap'):.3f}", f"{_median(done, 'excess'):+.3f}"]
     return "| " + " | ".join(cells) + " |"
 

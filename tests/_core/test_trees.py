@@ -48,7 +48,7 @@ def test_the_state_of_an_optimizer_and_of_generators_comes_back_exactly(tmp_path
 
 def test_tensors_that_share_memory_or_are_strided_are_kept(tmp_path):
     x = torch.randn(4, 6)
-    tree = {"whole": x, "part": x[1:3, ::2], "turned": x.T}
+    tree = {"whole": x, "part": x[1:3, ::2], "changed": x.T}
     save_tree(tmp_path / "state", tree, kind="state")
     assert_equal_trees(load_tree(tmp_path / "state", kind="state"), tree)
 

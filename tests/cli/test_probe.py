@@ -18,7 +18,7 @@ def latents(tmp_path_factory):
 
 
 def scores(out):
-    return json.loads((out / "metrics.json").read_text())["guided"]["own_r2"]
+    return json.loads((out / "metrics.json").read_text())["guided"]["subspace_r2"]
 
 
 def test_latents_are_judged_and_the_report_written(latents, isospan, tmp_path):

@@ -107,9 +107,11 @@ def test_the_stored_decoder_comes_first_and_probes_that_were_left_out_have_no_co
     assert len(evaluation_table(evaluation(0.8, 0.7)).columns) == 5
 
 
-@pytest.mark.parametrize(("own", "best", "said"), [(0.8, 0.7, True), (0.7, 0.8, False), (float("nan"), 0.7, False)])
-def test_a_best_probe_below_the_own_subspace_is_explained(own, best, said):
-    assert bool(probe_note(evaluation(own, best))) == said
+@pytest.mark.parametrize(
+    ("subspace", "probe", "said"), [(0.8, 0.7, True), (0.7, 0.8, False), (float("nan"), 0.7, False)]
+)
+def test_a_probe_below_the_subspace_is_explained(subspace, probe, said):
+    assert bool(probe_note(evaluation(subspace, probe))) == said
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_a_best_probe_below_the_own_subspace_is_explained(own, best, said):
             0.84,
             0.97,
             [
-                "Warning: a: k = 10 leaves out 0.13, since the best probe of rank k has R² 0.84 and the full linear "
+                "Warning: a: k = 10 leaves out 0.13, since the best rank-k probe has R² 0.84 and the full linear "
                 "probe 0.97. Raise it with --k-threshold, or for latents with -k NAME=K."
             ],
         ),
@@ -129,7 +131,7 @@ def test_a_best_probe_below_the_own_subspace_is_explained(own, best, said):
     ],
 )
 def test_a_k_that_is_too_small_is_said(best, probe, said):
-    scored = replace(evaluation(0.8, best), probe_r2={"a": probe}, k={"a": 10})
+    scored = replace(evaluation(0.8, best), linear_probe_r2={"a": probe}, k={"a": 10})
     assert [note for note in notes(scored) if "leaves out" in note] == said
 
 

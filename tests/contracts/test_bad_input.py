@@ -505,13 +505,13 @@ CASES = {
         lambda: {"A": Z[:D], "rep_x": REP, "rep_y": REP},
         {"A": MATRIX | {"oblong": torch.ones(2, 3)}, "rep_x": REPRESENTATION, "rep_y": REPRESENTATION},
     ),
-    "symmetric.invariant_orthogonal_projector": (
-        symmetric.invariant_orthogonal_projector,
-        lambda: {"rep_x": REP, "dtype": torch.float64, "device": "cpu"},
-        {"rep_x": REPRESENTATION, "dtype": DTYPE, "device": DEVICE},
+    "symmetric.invariant_projector": (
+        symmetric.invariant_projector,
+        lambda: {"rep": REP, "dtype": torch.float64, "device": "cpu"},
+        {"rep": REPRESENTATION, "dtype": DTYPE, "device": DEVICE},
     ),
-    "symmetric.isotypic_signal2irreducible_subspaces": (
-        symmetric.isotypic_signal2irreducible_subspaces,
+    "symmetric.irrep_coordinates": (
+        symmetric.irrep_coordinates,
         lambda: {"x": Z, "rep_x": 4 * CyclicGroup(4).trivial_representation},
         {"x": SAMPLES, "rep_x": REPRESENTATION},
     ),
@@ -533,8 +533,8 @@ CASES = {
         lambda: {"x": Z, "rep": REP},
         {"x": NO_TENSOR | {"NaN": filled(NAN, D), "wide": torch.ones(N, 9)}, "rep": REPRESENTATION},
     ),
-    "symmetric.orbit_mean": (
-        symmetric.orbit_mean,
+    "symmetric.group_average": (
+        symmetric.group_average,
         lambda: {"x": Z, "rep": REP},
         {"x": NO_TENSOR | {"NaN": filled(NAN, D), "wide": torch.ones(N, 9)}, "rep": REPRESENTATION},
     ),

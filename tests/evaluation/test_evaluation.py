@@ -72,14 +72,16 @@ def test_every_number_against_scikit_learn(case):
             )
             expected = sklearn_r2(y[other][fit], y[name][fit], y[other][held], y[name][held])
             assert float(e.target_r2[i, j]) == pytest.approx(1.0 if i == j else expected, abs=1e-9)
-        assert e.own_r2[name] == float(e.cross_r2[i, i])
-        assert e.probe_r2[name] == pytest.approx(sklearn_r2(z[fit], y[name][fit], z[held], y[name][held]), abs=1e-9)
+        assert e.subspace_r2[name] == float(e.cross_r2[i, i])
+        assert e.linear_probe_r2[name] == pytest.approx(
+            sklearn_r2(z[fit], y[name][fit], z[held], y[name][held]), abs=1e-9
+        )
         decoded = space.decode(z[held])[name].reshape(100, -1)
         expected = r2_score(y[name][held].reshape(100, -1), decoded, multioutput="variance_weighted")
-        assert e.decode_r2[name] == pytest.approx(expected, abs=1e-9)
+        assert e.decoder_r2[name] == pytest.approx(expected, abs=1e-9)
 
 
-def test_ceiling_is_reduced_rank_regression(case):
+def test_rank_k_probe_is_reduced_rank_regression(case):
     space, z, y = case
     fit, held = slice(0, 200), slice(200, 300)
     e = evaluate(space, z[held], rows(y, held), fit=(z[fit], rows(y, fit)), ridge=0.0)
@@ -87,10 +89,10 @@ def test_ceiling_is_reduced_rank_regression(case):
     linear = LinearRegression().fit(z[fit].numpy(), target[fit])
     pca = PCA(2).fit(linear.predict(z[fit].numpy()))
     low_rank = pca.inverse_transform(pca.transform(linear.predict(z[held].numpy())))
-    assert e.ceiling_r2["a"] == pytest.approx(
+    assert e.rank_k_probe_r2["a"] == pytest.approx(
         r2_score(target[held], low_rank, multioutput="variance_weighted"), abs=1e-9
     )
-    assert e.own_r2["a"] < e.ceiling_r2["a"] < e.probe_r2["a"]
+    assert e.subspace_r2["a"] < e.rank_k_probe_r2["a"] < e.linear_probe_r2["a"]
 
 
 def test_without_fit_each_half_is_scored_by_the_other(case):
@@ -100,7 +102,7 @@ def test_without_fit_each_half_is_scored_by_the_other(case):
     model = lambda s: LinearRegression().fit(z[s].numpy(), y["c"][s].numpy())  # noqa: E731
     predicted = np.concatenate([model(second).predict(z[first].numpy()), model(first).predict(z[second].numpy())])
     expected = r2_score(y["c"].numpy(), predicted, multioutput="variance_weighted")
-    assert e.probe_r2["c"] == pytest.approx(expected, abs=1e-9)
+    assert e.linear_probe_r2["c"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_variance_and_spectrum(case):
@@ -122,8 +124,8 @@ def test_exact_structure_scores_one_and_no_excess_leakage():
         shapes={"a": (1,), "b": (1,)},
     )  # fmt: skip
     e = evaluate(space, z, {"a": z[:, 0], "b": z[:, 1]})
-    assert e.own_r2["a"] == pytest.approx(1, abs=1e-6)
-    assert e.decode_r2["b"] == pytest.approx(1, abs=1e-12)
+    assert e.subspace_r2["a"] == pytest.approx(1, abs=1e-6)
+    assert e.decoder_r2["b"] == pytest.approx(1, abs=1e-12)
     assert abs(e.max_excess_leakage) < 1e-9
     assert float(e.angles["a", "b"]) == pytest.approx(90)
 
@@ -134,7 +136,28 @@ def test_exports(case):
     json.dumps(e.to_dict())
     frame = e.to_frame()
     assert list(frame.index) == ["a", "b", "c"]
-    assert frame.loc["a", "own_r2"] == e.own_r2["a"]
+    assert frame.loc["a", "subspace_r2"] == e.subspace_r2["a"]
+
+
+def test_repr_is_a_table_of_one_line_a_quantity():
+    nan, names = float("nan"), ("a", "a name\nof many letters", "c")
+    scores = [
+        dict(zip(names, values, strict=True)) for values in ([0.8, -1.9e14, nan], [1, 2, 3], [0, 1, 2], [0.1] * 3)
+    ]
+    cross = torch.tensor([[0.8, 0.3, 0.1], [0.0, nan, 0.5], [nan, nan, nan]])
+    target = torch.tensor([[1, 0.1, 0.2], [0.0, 1.0, 0.5004], [0.0, 0.0, 1.0]])
+    share = {"a": 0.25, "c": 0.5, "free": 0.25}
+    e = evaluation.Evaluation(names, *scores, cross, target, {}, share, torch.ones(900), 300, {"a": 12, "c": 1})
+    first, header, *lines = repr(e).split("\n")
+    assert first == "Evaluation of 300 samples"
+    assert header.split() == ["quantity", "k", *evaluation.SCORES, "variance_share", "max_excess_leakage"]
+    assert [line.split() for line in lines] == [
+        ["a", "12", "0.800", "1.000", "0.000", "0.100", "0.250", "0.200"],
+        ["a", "name", "of", "many", "le…", "?", "-1.9e+14", "2.000", "1.000", "0.100", "nan", "0.000"],
+        ["c", "1", "nan", "3.000", "2.000", "0.100", "0.500", "nan"],
+    ]
+    assert len({len(line) for line in (header, *lines)}) == 1
+    assert len(header) <= 120
 
 
 def test_bad_input(case):
@@ -161,7 +184,7 @@ def test_sizes_are_those_of_the_space_also_where_probes_are_fitted(case):
                 evaluate(space, z, y, fit=bad) if fit else evaluate(space, *bad)
 
 
-def test_a_probe_that_overfits_tells_nothing():
+def test_a_probe_that_overfits_is_no_leakage():
     """Independent quantities: held-out R2 from the wide target is well below 0, and must not count as leakage."""
     g = torch.Generator().manual_seed(0)
     z, wide = torch.randn(200, 2, generator=g).double(), torch.randn(200, 40, generator=g).double()
@@ -194,14 +217,14 @@ def test_moments_of_a_stream_are_scored_as_the_data_at_once(case, cross_fitted):
         folds = [(streamed(first), streamed(second))]
     got = evaluate_moments(space, folds)
     assert got.n_samples == expected.n_samples
-    for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2", "variance_share"):
+    for key in ("subspace_r2", "rank_k_probe_r2", "linear_probe_r2", "decoder_r2", "variance_share"):
         assert getattr(got, key) == pytest.approx(getattr(expected, key), abs=1e-12)  # sums in another order
     torch.testing.assert_close(got.cross_r2, expected.cross_r2, rtol=0, atol=1e-12)
     torch.testing.assert_close(got.target_r2, expected.target_r2, rtol=0, atol=1e-12)
     torch.testing.assert_close(got.spectrum, expected.spectrum, rtol=1e-9, atol=0)
 
 
-def test_moments_must_be_of_the_space_and_tell_of_the_targets(case):
+def test_moments_must_be_of_the_space_with_the_covariance_of_the_targets(case):
     space, z, y = case
     plain, whole = Moments.of(z, y), Moments.of(z, y, target_covariance=True)
     with pytest.raises(OptionError, match="covariance of the targets"):
@@ -267,7 +290,7 @@ def test_a_long_quantity_on_few_samples_is_not_said_to_tell_too_little(n):
     assert [w.filename for w in caught] == [__file__]
     assert math.isnan(e.target_r2[0, 1])
     assert math.isnan(e.excess_leakage[0, 1])
-    assert all(map(math.isfinite, [*e.own_r2.values(), *e.ceiling_r2.values(), *e.probe_r2.values()]))
+    assert all(map(math.isfinite, [*e.subspace_r2.values(), *e.rank_k_probe_r2.values(), *e.linear_probe_r2.values()]))
 
 
 def test_entries_that_repeat_others_need_no_samples():
@@ -291,16 +314,18 @@ def test_every_probe_is_left_out_where_its_samples_are_too_few(case):
         score = lambda n=n: evaluate(space, z[held], rows(y, held), fit=(z[:n], rows(y, slice(n))))  # noqa: E731
         if not words:
             e = score()
-            assert all(map(math.isfinite, [*e.own_r2.values(), *e.ceiling_r2.values(), *e.probe_r2.values()]))
+            assert all(
+                map(math.isfinite, [*e.subspace_r2.values(), *e.rank_k_probe_r2.values(), *e.linear_probe_r2.values()])
+            )
             continue
         with pytest.warns(NumericalWarning) as caught:
             e = score()
         assert all(word.strip() in str(caught[0].message) for word in words)
-        assert all(map(math.isnan, [*e.ceiling_r2.values(), *e.probe_r2.values()]))
-        assert [math.isnan(r2) for r2 in e.own_r2.values()] == [n < 4, n < 3, n < 4]
+        assert all(map(math.isnan, [*e.rank_k_probe_r2.values(), *e.linear_probe_r2.values()]))
+        assert [math.isnan(r2) for r2 in e.subspace_r2.values()] == [n < 4, n < 3, n < 4]
         assert [math.isnan(r2) for r2 in e.cross_r2[1].tolist()] == [n < 4, n < 3, n < 4]
         assert [math.isnan(r2) for r2 in e.target_r2[1].tolist()] == [n < 8, False, n < 4]
-        assert all(map(math.isfinite, e.decode_r2.values()))
+        assert all(map(math.isfinite, e.decoder_r2.values()))
 
 
 def test_each_fold_and_source_is_asked_once_whether_it_determines_probes(case, monkeypatch):

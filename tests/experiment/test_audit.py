@@ -38,7 +38,10 @@ def data():
 
 def numbers(result):
     e = result.evaluation
-    return {name: [e.own_r2[name], e.ceiling_r2[name], e.probe_r2[name], e.decode_r2[name]] for name in e.names}
+    return {
+        name: [e.subspace_r2[name], e.rank_k_probe_r2[name], e.linear_probe_r2[name], e.decoder_r2[name]]
+        for name in e.names
+    }
 
 
 def test_probes_are_those_of_scikit_learn_on_the_rows_held_out(data):
@@ -50,11 +53,11 @@ def test_probes_are_those_of_scikit_learn_on_the_rows_held_out(data):
         model = LinearRegression().fit(z[:300], target[:300])
         expected = r2_score(target[300:], model.predict(z[300:]), multioutput="variance_weighted")
         # a ridge of 1e-6 of the mean variance
-        assert result.evaluation.probe_r2[name] == pytest.approx(expected, abs=1e-4)
+        assert result.evaluation.linear_probe_r2[name] == pytest.approx(expected, abs=1e-4)
         S = z @ result.space.W[name].numpy().T
         own = LinearRegression().fit(S[:300], target[:300])
         expected = r2_score(target[300:], own.predict(S[300:]), multioutput="variance_weighted")
-        assert result.evaluation.own_r2[name] == pytest.approx(expected, abs=1e-4)
+        assert result.evaluation.subspace_r2[name] == pytest.approx(expected, abs=1e-4)
     assert result.evaluation.n_samples == 100
     assert result.report is None
 
@@ -130,7 +133,7 @@ def test_it_writes_the_report_of_a_run_without_what_only_training_has(data, tmp_
     result = audit(z, y, AuditConfig(out=tmp_path, title="Somebody's <latents>"))
     assert {p.name for p in tmp_path.iterdir()} == {"report.html", "metrics.json", "space.safetensors", "figures"}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["guided"]["own_r2"] == pytest.approx(result.evaluation.own_r2)
+    assert metrics["guided"]["subspace_r2"] == pytest.approx(result.evaluation.subspace_r2)
     assert metrics["nmse"] == {}
     assert metrics["history"] is None
     html = result.report.read_text()
@@ -143,7 +146,7 @@ def test_it_writes_the_report_of_a_run_without_what_only_training_has(data, tmp_
     halves = [hold_out(Samples(only["energy"]), 0.2, blocks=5)[i].fields for i in (0, 1)]
     single = audit(z, {"energy": y["energy"]})
     e = evaluate(single.space, test, {"energy": halves[1]}, fit=(train, {"energy": halves[0]}))
-    assert single.evaluation.own_r2["energy"] == pytest.approx(e.own_r2["energy"], abs=1e-12)
+    assert single.evaluation.subspace_r2["energy"] == pytest.approx(e.subspace_r2["energy"], abs=1e-12)
     assert space.names == list(y)
 
 
@@ -153,8 +156,8 @@ def test_too_few_rows_for_a_probe_are_said_and_leave_it_out(data):
         NumericalWarning, match="on 16 samples, .* the whole latent of D = 10: .* 20 are enough for all, 1.25 times"
     ):
         result = audit(z[:20], {"energy": y["energy"][:20]})
-    assert np.isnan(result.evaluation.probe_r2["energy"])
-    assert np.isfinite(result.evaluation.own_r2["energy"])
+    assert np.isnan(result.evaluation.linear_probe_r2["energy"])
+    assert np.isfinite(result.evaluation.subspace_r2["energy"])
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_latents_and_sizes_are_those_in_memory(data, client):
     expected = audit(data["z"].values, data[quantities]).evaluation
     got = audit(chunked["z"], chunked[quantities]).evaluation
     assert all(count > 0 for count in tasks_done(client))
-    assert got.own_r2 == pytest.approx(expected.own_r2, rel=1e-12)
+    assert got.subspace_r2 == pytest.approx(expected.subspace_r2, rel=1e-12)
     torch.testing.assert_close(got.cross_r2, expected.cross_r2, rtol=1e-12, atol=0)
     config = TrainConfig(quantities={"gradient_x": ""}, max_bins=4)
     sizes = size(config, samples=Samples(as_array("flow", chunked["flow"])))

@@ -98,7 +98,7 @@ def test_training(flow, tmp_path, monkeypatch):
     expected = train(config, samples=Samples(OnDisk(x)))
     metrics = json.loads((tmp_path / "large" / "metrics.json").read_text())
     # threads of the libraries may sum in another order
-    assert metrics["guided"]["own_r2"] == pytest.approx(expected.guided.evaluation.own_r2, rel=1e-4)
+    assert metrics["guided"]["subspace_r2"] == pytest.approx(expected.guided.evaluation.subspace_r2, rel=1e-4)
     assert metrics["nmse"] == pytest.approx({"guided": expected.guided.nmse}, rel=1e-4)
 
 
@@ -121,5 +121,5 @@ def test_latents(tmp_path):
     expected = audit(z, y).evaluation
     metrics = json.loads((tmp_path / "large" / "metrics.json").read_text())["guided"]
     assert metrics["n_samples"] == expected.n_samples == 40_000
-    for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2"):
+    for key in ("subspace_r2", "rank_k_probe_r2", "linear_probe_r2", "decoder_r2"):
         assert metrics[key] == pytest.approx(getattr(expected, key), rel=1e-9)

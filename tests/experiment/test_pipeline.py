@@ -59,7 +59,7 @@ def test_it_writes_all_that_was_promised(config, fields, tmp_path):
     names = {path.name for path in out.iterdir()}
     assert {"space.safetensors", "model.safetensors", "metrics.json", "report.html", "figures", "checkpoints"} <= names
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["guided"]["own_r2"] == pytest.approx(result.guided.evaluation.own_r2)
+    assert metrics["guided"]["subspace_r2"] == pytest.approx(result.guided.evaluation.subspace_r2)
     assert metrics["nmse"] == pytest.approx({"guided": result.guided.nmse, "unguided": result.unguided.nmse})
     assert metrics["settings"]["samples"] == {"to train": 32, "held out": 8}
     assert LatentSpace.load(out / "space.safetensors").names == ["local_mean", "gradient_x"]
@@ -110,9 +110,9 @@ def test_guidance_makes_a_nonlinear_quantity_readable(config):
     """The power of a field is quadratic in it: hard to read linearly from an autoencoder, easy from a guided one."""
     settings = {"epochs": 12, "batch_size": 32, "lr": 4e-3, "width": 8, "latent": 12}
     result = train(config(quantities={"power": lambda x: x**2}, **settings), samples=waves(640))
-    own, ceiling = result.guided.evaluation.own_r2["power"], result.guided.evaluation.ceiling_r2["power"]
-    assert own > result.unguided.evaluation.ceiling_r2["power"] + 0.1
-    assert own > ceiling - 0.01
+    subspace, probe = result.guided.evaluation.subspace_r2["power"], result.guided.evaluation.rank_k_probe_r2["power"]
+    assert subspace > result.unguided.evaluation.rank_k_probe_r2["power"] + 0.1
+    assert subspace > probe - 0.01
     assert result.guided.nmse < 0.1
 
 
@@ -258,7 +258,7 @@ def test_an_offset_of_1e8_deviations_changes_nothing(config, fields, tmp_path):
     assert result.sizes.dims == plain.sizes.dims
     assert result.guided.nmse == pytest.approx(plain.guided.nmse, rel=1e-3)
     assert result.unguided.nmse == pytest.approx(plain.unguided.nmse, rel=1e-3)
-    assert result.guided.evaluation.decode_r2 == pytest.approx(plain.guided.evaluation.decode_r2, abs=1e-3)
+    assert result.guided.evaluation.decoder_r2 == pytest.approx(plain.guided.evaluation.decoder_r2, abs=1e-3)
     for term in ("task", "guidance"):
         assert result.guided.history.losses[term] == pytest.approx(
             plain.guided.history.losses[term], rel=1e-3, nan_ok=True

@@ -83,7 +83,7 @@ def test_two_processes_train_the_network_of_one(one, two):
     check_close(weights(two[0] / "whole"), weights(directory / "whole"))
     metrics = json.loads((two[0] / "whole" / "metrics.json").read_text())
     assert metrics["nmse"] == pytest.approx({"guided": result.guided.nmse, "unguided": result.unguided.nmse}, rel=1e-4)
-    assert metrics["guided"]["own_r2"] == pytest.approx(result.guided.evaluation.own_r2, abs=1e-3)
+    assert metrics["guided"]["subspace_r2"] == pytest.approx(result.guided.evaluation.subspace_r2, abs=1e-3)
 
 
 def test_one_of_them_speaks_and_writes(two):

@@ -113,7 +113,7 @@ def test_probing_scores_the_function_that_was_trained_on(flow, tmp_path):
     y = {"laplacian": pool(fields**2, result.sizes.bins["laplacian"])}
     # float32 convolutions, in batches of another size
     scored = probe(tmp_path, flow, quantities={"laplacian": laplacian})
-    assert scored.own_r2 == pytest.approx(evaluate(result.space, z, y).own_r2, abs=1e-4)
+    assert scored.subspace_r2 == pytest.approx(evaluate(result.space, z, y).subspace_r2, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -262,8 +262,16 @@ def test_probes_that_have_too_few_samples_are_left_out(run, flow, tmp_path):
     np.savez(few, u=np.load(flow)["u"][:8])
     with pytest.warns(NumericalWarning, match="on 4 samples, too few to read from the subspaces of 'local_mean'"):
         evaluation = probe(run, few)
-    assert all(np.isnan([*evaluation.own_r2.values(), *evaluation.ceiling_r2.values(), *evaluation.probe_r2.values()]))
-    assert np.isfinite(list(evaluation.decode_r2.values())).all()
+    assert all(
+        np.isnan(
+            [
+                *evaluation.subspace_r2.values(),
+                *evaluation.rank_k_probe_r2.values(),
+                *evaluation.linear_probe_r2.values(),
+            ]
+        )
+    )
+    assert np.isfinite(list(evaluation.decoder_r2.values())).all()
 
 
 def test_quantities_of_npz_files_are_written_as_netcdf(run, flow, tmp_path):
@@ -337,7 +345,7 @@ def test_without_trust_what_can_be_computed_is_scored(own, flow, tmp_path):
     assert sum("not computed" in str(warning.message) for warning in caught) == 2
     everything = probe(own, flow, quantities={"own": lambda x: 2 * x, "mine": lambda x: 2 * x})
     assert everything.names == ("mean", "own", "mine")
-    assert evaluation.own_r2["mean"] == pytest.approx(everything.own_r2["mean"], abs=1e-9, nan_ok=True)
+    assert evaluation.subspace_r2["mean"] == pytest.approx(everything.subspace_r2["mean"], abs=1e-9, nan_ok=True)
     only_own = rewritten(own, tmp_path / "run", lambda run: run["quantities"].update(mean="isospan_test_own:doubled"))
     with pytest.warns(NumericalWarning, match="not computed"), pytest.raises(OptionError, match="nothing to score"):
         probe(only_own, flow)

@@ -22,9 +22,9 @@ def test_equals_scipy(k1, k2):
 @pytest.mark.parametrize("angle", [1e-12, 1e-8, 1e-3, 0.5, np.pi / 4, 1.2, np.pi / 2 - 1e-9])
 def test_tiny_and_nearly_right_angles_keep_their_digits(angle):
     e = torch.eye(4, dtype=torch.float64)
-    turned = torch.stack([np.cos(angle) * e[0] + np.sin(angle) * e[2], e[1]])
+    rotated = torch.stack([np.cos(angle) * e[0] + np.sin(angle) * e[2], e[1]])
     # relative precision at small angles, where the cosine alone would leave 1e-8
-    assert principal_angles(e[:2], turned)[-1].item() == pytest.approx(angle, rel=1e-6, abs=1e-16)
+    assert principal_angles(e[:2], rotated)[-1].item() == pytest.approx(angle, rel=1e-6, abs=1e-16)
 
 
 def test_depends_on_the_spans_only():

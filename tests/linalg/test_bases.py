@@ -100,10 +100,10 @@ def test_nearest_frame_is_the_polar_factor():
 
 def test_procrustes_turns_within_the_span_as_close_as_can_be():
     W, old = (torch.linalg.qr(randn(6, 3))[0].T for _ in range(2))
-    turned = procrustes_rotation(W, old)
-    torch.testing.assert_close(turned.T @ turned, W.T @ W, rtol=0, atol=1e-13)
+    rotated = procrustes_rotation(W, old)
+    torch.testing.assert_close(rotated.T @ rotated, W.T @ W, rtol=0, atol=1e-13)
     R, _ = orthogonal_procrustes(W.T.numpy(), old.T.numpy())
-    torch.testing.assert_close(turned, torch.from_numpy(R.T) @ W, rtol=0, atol=1e-12)
+    torch.testing.assert_close(rotated, torch.from_numpy(R.T) @ W, rtol=0, atol=1e-12)
     for _ in range(20):
         other = torch.linalg.qr(randn(3, 3))[0] @ W
-        assert (turned - old).norm() <= (other - old).norm() + 1e-12
+        assert (rotated - old).norm() <= (other - old).norm() + 1e-12

@@ -41,10 +41,10 @@ def test_float32_products(data):
 
 @pytest.mark.parametrize("target_covariance", [False, True])
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64])
-@pytest.mark.parametrize("room", [1, 100, 6 * 500, 2**30])
-def test_whatever_there_is_room_for(data, room, precision, target_covariance, monkeypatch):
+@pytest.mark.parametrize("cached", [1, 100, 6 * 500, 2**30])
+def test_any_number_of_entries_at_a_time(data, cached, precision, target_covariance, monkeypatch):
     """Blocks of one sample and of all, quantities one at a time and together."""
-    monkeypatch.setattr("isospan.moments._batch.ROOM", room)
+    monkeypatch.setattr("isospan.moments._batch.CACHED", cached)
     z, y = data[0], data[1] | {"c": torch.randn(500, 3, 2).double() * 8}
     m = Moments.of(z, y, precision=precision, target_covariance=target_covariance)
     # rounding of 500 float32 products of size 8, and of the mean of what is 30 at most

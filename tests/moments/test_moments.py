@@ -179,3 +179,11 @@ def test_numpy_arrays(data):
     z, y = data
     of_arrays = Moments.of(z.numpy()[::-1], {name: t.numpy()[::-1] for name, t in y.items()})
     assert_matches(of_arrays, z, y)
+
+
+def test_repr_is_one_line_of_the_sizes_and_the_count():
+    moments = Moments(3, {"a": 2, "b": 1}, target_covariance=True)
+    assert repr(moments) == "Moments(latent_dim=3, target_dims={'a': 2, 'b': 1}, count=0)"
+    z = torch.ones(1000, 3)
+    moments.update(z, {"a": z[:, :2], "b": z[:, 0]}).decay_(0.5)
+    assert repr(moments) == "Moments(latent_dim=3, target_dims={'a': 2, 'b': 1}, count=500)"

@@ -21,10 +21,10 @@ def _evaluation(count: int) -> Evaluation:
     zeros = dict.fromkeys(names, 0.0)
     return Evaluation(
         names=names,
-        own_r2=zeros,
-        ceiling_r2=zeros,
-        probe_r2=zeros,
-        decode_r2=zeros,
+        subspace_r2=zeros,
+        rank_k_probe_r2=zeros,
+        linear_probe_r2=zeros,
+        decoder_r2=zeros,
         cross_r2=torch.arange(count * count).reshape(count, count).double() / 100,
         target_r2=torch.full((count, count), 0.05, dtype=torch.float64),
         angles={},
@@ -39,9 +39,9 @@ def _texts(ax) -> list[str]:
 
 
 def test_cross_decodability_writes_the_three_matrices_row_by_row():
-    read, told, excess = plot_cross_decodability(_evaluation(2)).axes
-    assert _texts(read) == ["0.00", "0.01", "0.02", "0.03"]
-    assert _texts(told) == ["–", "0.05", "0.05", "–"]
+    cross, target, excess = plot_cross_decodability(_evaluation(2)).axes
+    assert _texts(cross) == ["0.00", "0.01", "0.02", "0.03"]
+    assert _texts(target) == ["–", "0.05", "0.05", "–"]
     assert _texts(excess) == ["–", "−0.04", "−0.03", "–"]
 
 

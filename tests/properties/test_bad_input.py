@@ -89,7 +89,7 @@ CALLS = {
     "erase by name": lambda z, y, k: SPACE.erase(normal(0, N, D), k),
     "free": lambda z, y, k: SPACE.free(z),
     "project": lambda z, y, k: SPACE.project(z, "a"),
-    "evaluate": lambda z, y, k: evaluation.evaluate(SPACE, z, {"a": y, "b": normal(2, N, 1)}).decode_r2,
+    "evaluate": lambda z, y, k: evaluation.evaluate(SPACE, z, {"a": y, "b": normal(2, N, 1)}).decoder_r2,
     "SpaceObjective": lambda z, y, k: objective(z, y),
     "SpaceObjective.solve": lambda z, y, k: guided.SpaceObjective({"a": 1}, D).solve(z, y_of(y)),
     "disentanglement_loss": lambda z, y, k: guided.losses.disentanglement_loss(z, {"a": W, "b": W}),
@@ -111,7 +111,7 @@ CALLS = {
     "lstsq": lambda z, y, k: symmetric.lstsq(z, y, REP, REP),
     "lstsq of a ridge": lambda z, y, k: symmetric.lstsq(normal(0, N, 6), normal(1, N, 6), REP, REP, ridge=k),
     "orbit": lambda z, y, k: symmetric.orbit(z, REP),
-    "orbit_mean": lambda z, y, k: symmetric.orbit_mean(z, REP),
+    "group_average": lambda z, y, k: symmetric.group_average(z, REP),
     "equivariant_projection": lambda z, y, k: symmetric.equivariant_projection(z, REP, REP),
     "multiples": lambda z, y, k: (REP * k).size,
     "principal_angles": lambda z, y, k: linalg.principal_angles(z, W),
@@ -120,7 +120,7 @@ CALLS = {
     "orthogonal_complement": lambda z, y, k: linalg.orthogonal_complement(z),
     "gram_spectrum": lambda z, y, k: linalg.gram_spectrum(z),
 }
-OF_GROUPS = ("mean", "var", "cov", "lstsq", "orbit", "orbit_mean")
+OF_GROUPS = ("mean", "var", "cov", "lstsq", "orbit", "group_average")
 PASSES_NAN = {
     "disentanglement_loss",
     "isotropy_loss",

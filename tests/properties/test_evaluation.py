@@ -41,12 +41,12 @@ def test_scores_are_those_of_a_naive_cross_fit(batch, layout):
             near(evaluation.cross_r2[i, j], score(z @ space.W[b].double().numpy().T, y[a]), 1e-6, unit=1.0)
             if i != j:
                 near(evaluation.target_r2[i, j], score(y[b], y[a]), 1e-6, unit=1.0)
-        near(evaluation.probe_r2[a], score(z, y[a]), 1e-5, unit=1.0)
-        assert evaluation.own_r2[a] <= 1 + 1e-9
-        assert evaluation.decode_r2[a] <= 1 + 1e-9
+        near(evaluation.linear_probe_r2[a], score(z, y[a]), 1e-5, unit=1.0)
+        assert evaluation.subspace_r2[a] <= 1 + 1e-9
+        assert evaluation.decoder_r2[a] <= 1 + 1e-9
         decoded = space.decode(batch.z.double())[a].reshape(len(z), -1).numpy()
         r2 = 1 - ((decoded - y[a]) ** 2).sum() / ((y[a] - y[a].mean(0)) ** 2).sum()
-        near(evaluation.decode_r2[a], r2, 1e-6, unit=1.0)
+        near(evaluation.decoder_r2[a], r2, 1e-6, unit=1.0)
     assert same()
 
 
@@ -54,22 +54,22 @@ def test_scores_are_those_of_a_naive_cross_fit(batch, layout):
 def test_scores_have_no_unit(batch, seed, unit):
     Q, space = orthogonal(seed, batch.z.shape[1]), space_of(batch)
     scaled = {part: {q: unit * t for q, t in getattr(space, part).items()} for part in ("A", "y_mean", "y_scale")}
-    turned = {q: W @ Q.mT for q, W in space.W.items()}
-    moved = LatentSpace(W=turned, z_mean=Q @ space.z_mean, shapes=space.shapes, **scaled)
+    rotated = {q: W @ Q.mT for q, W in space.W.items()}
+    moved = LatentSpace(W=rotated, z_mean=Q @ space.z_mean, shapes=space.shapes, **scaled)
     before = evaluate(space, batch.z, batch.y)
     after = evaluate(moved, batch.z @ Q.mT, {q: unit * y for q, y in batch.y.items()})
-    for part in ("own_r2", "probe_r2", "ceiling_r2", "decode_r2", "variance_share"):
+    for part in ("subspace_r2", "linear_probe_r2", "rank_k_probe_r2", "decoder_r2", "variance_share"):
         ours, theirs = getattr(before, part), getattr(after, part)
         near(list(ours.values()), list(theirs.values()), 1e-7, unit=1.0)
     near(after.cross_r2, before.cross_r2, 1e-7, unit=1.0)
 
 
 @given(plain)
-def test_shares_of_variance_add_up_and_the_best_probe_bounds_the_others(batch):
+def test_shares_of_variance_add_up_and_the_full_probe_bounds_the_others(batch):
     assume(len(batch.y) <= batch.z.shape[1])
     space = space_of(batch, orthogonal=True, separation=0.0)
     evaluation = evaluate(space, batch.z, batch.y, fit=(batch.z, batch.y), ridge=0.0)
     near(sum(evaluation.variance_share.values()), 1.0, 1e-9)
     for q in space.names:  # on the data that they are fitted on
-        assert evaluation.decode_r2[q] <= evaluation.own_r2[q] + 1e-9
-        assert evaluation.own_r2[q] <= evaluation.ceiling_r2[q] + 1e-9 <= evaluation.probe_r2[q] + 2e-9
+        assert evaluation.decoder_r2[q] <= evaluation.subspace_r2[q] + 1e-9
+        assert evaluation.subspace_r2[q] <= evaluation.rank_k_probe_r2[q] + 1e-9 <= evaluation.linear_probe_r2[q] + 2e-9

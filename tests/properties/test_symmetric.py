@@ -71,7 +71,7 @@ def test_least_squares_of_the_augmented_data(case, ridge):
     (rep_x, rep_y), (x, y) = case
     unit_x, unit_y = (float(abs(s).max()) for s in (x, y))
     assume(1e-35 < unit_y / unit_x < 1e35)  # float32 holds A
-    A = symmetric.lstsq(x, y, rep_x, rep_y, ridge=ridge * unit_x**2 * len(x))
+    A = symmetric.lstsq(x, y, rep_x, rep_y, ridge=ridge)
     ax, ay = augmented(x, rep_x) / unit_x, augmented(y, rep_y) / unit_y
     assert A.dtype == x.dtype
     if not ridge:  # residuals, since directions near the cutoff are free
@@ -79,7 +79,8 @@ def test_least_squares_of_the_augmented_data(case, ridge):
         residual, least = (np.linalg.norm(ax @ M - ay) for M in (A.double().numpy().T * (unit_x / unit_y), best))
         assert residual <= least + tolerance(x) * np.linalg.norm(ay)
     else:
-        G = ax.T @ ax + ridge * len(x) * rep_x.group.order() * np.eye(rep_x.size)
+        G = ax.T @ ax
+        G += ridge * np.trace(G) / len(G) * np.eye(len(G))
         unit_A = unit_y / unit_x
         near(A, np.linalg.solve(G, ax.T @ ay).T * unit_A, 1e-9 if x.dtype == torch.float64 else 1e-3, unit=unit_A)
 
@@ -108,8 +109,8 @@ def test_projections_are_the_group_averages(case, seed):
     M = matrix(seed, rep_y.size, rep_x.size)
     average = np.mean([rep_y(g).T @ M.numpy() @ rep_x(g) for g in rep_x.group.elements], 0)
     near(symmetric.equivariant_projection(M, rep_x, rep_y), average, 1e-12, unit=1.0)
-    P = symmetric.invariant_orthogonal_projector(rep_x)
+    P = symmetric.invariant_projector(rep_x)
     near(P, np.mean([rep_x(g) for g in rep_x.group.elements], 0), 1e-12, unit=1.0)
     orbit, unit = symmetric.orbit(x, rep_x), float(x.abs().max())
     near(torch.cat(list(orbit)), augmented(x, rep_x), tolerance(x), unit=unit)
-    near(symmetric.orbit_mean(x, rep_x), orbit.double().mean(0), tolerance(x), unit=unit)
+    near(symmetric.group_average(x, rep_x), orbit.double().mean(0), tolerance(x), unit=unit)

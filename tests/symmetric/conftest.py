@@ -22,20 +22,20 @@ def orthogonal(n, seed):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
 
 
-def mixed(group, seed, *, turned=True):
+def mixed(group, seed, *, rotated=True):
     """One to three copies of every irrep (of at most four), in a random basis."""
     rng = np.random.default_rng(seed)
     irreps = group.irreps()[:4]
     rep = direct_sum([int(rng.integers(1, 4)) * irrep for irrep in irreps])
-    return change_of_basis(rep, orthogonal(rep.size, seed)) if turned else rep
+    return change_of_basis(rep, orthogonal(rep.size, seed)) if rotated else rep
 
 
 def pairs(group):
-    """Two representations: both turned at random; one of regular copies and one of irreps side by side."""
+    """Two representations: both in a random basis; one of regular copies and one of irreps side by side."""
     regular = group.regular_representation
     return {
-        "turned": (mixed(group, 0), mixed(group, 1)),
-        "regular": (2 * regular if group.order() < 20 else regular, mixed(group, 2, turned=False) + regular),
+        "rotated": (mixed(group, 0), mixed(group, 1)),
+        "regular": (2 * regular if group.order() < 20 else regular, mixed(group, 2, rotated=False) + regular),
     }
 
 
@@ -49,5 +49,5 @@ def matrices(rep, dtype=torch.float64):
 
 
 def augmented(x, rep):
-    """All samples moved by all elements, (|G| N, D), element by element."""
+    """All samples transformed by all elements, (|G| N, D), element by element."""
     return torch.cat([x @ M.T for M in matrices(rep, x.dtype)])

@@ -20,7 +20,7 @@ def oracle(x, y, rep_x, rep_y, *, ridge=0.0, rcond=1e-12):
     """Ordinary least squares on the augmented data by numpy's SVD; of minimum norm."""
     gx, gy = augmented(x, rep_x), augmented(y, rep_y)
     if ridge:
-        weight = (ridge * rep_x.group.order()) ** 0.5
+        weight = (ridge * gx.square().sum() / rep_x.size) ** 0.5
         gx = torch.cat([gx, weight * torch.eye(rep_x.size, dtype=x.dtype)])
         gy = torch.cat([gy, torch.zeros(rep_x.size, rep_y.size, dtype=x.dtype)])
     return (torch.linalg.pinv(gx, rtol=rcond) @ gy).T
@@ -62,7 +62,7 @@ def test_the_units_of_the_data_do_not_matter(N, ridge):
     x, y = data(regular, regular, N)
     expected = oracle(x, y, regular, regular, ridge=ridge)
     for a, b in UNITS:
-        A = lstsq((a * x).float(), (b * y).float(), regular, regular, ridge=ridge * a * a).double()
+        A = lstsq((a * x).float(), (b * y).float(), regular, regular, ridge=ridge).double()
         # float32 rounds at 6e-8; the condition of the data is about 10
         torch.testing.assert_close(a * A / b, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
@@ -82,10 +82,17 @@ def test_a_ridge_that_outweighs_the_data():
     regular = CyclicGroup(3).regular_representation
     x = torch.randn(20, 3)
     gy = augmented(x.double(), regular)
-    for scale, ridge in [(1e-21, 1.0), (1.0, 1e30), (1.0, 1e100), (1e-30, 1e-59)]:
-        A = lstsq(scale * x, x, regular, regular, ridge=ridge)
-        gx = scale * gy
-        expected = torch.linalg.solve(gx.T @ gx + 3 * ridge * torch.eye(3, dtype=gx.dtype), gx.T @ gy).T
+    G = gy.T @ gy
+    for a, b, ridge in [
+        (1e-21, 1, 1.0),
+        (1, 1, 1e30),
+        (1, 1, 1e100),
+        (1, 1, 1e300),
+        (1e30, 1e30, 1e30),
+        (1e-30, 1, 1e20),
+    ]:
+        A = lstsq(a * x, b * x, regular, regular, ridge=ridge)
+        expected = torch.linalg.solve(G + ridge * G.trace() / 3 * torch.eye(3, dtype=G.dtype), G).T * b / a
         torch.testing.assert_close(A.double(), expected, rtol=1e-5, atol=1e-37)
 
 
@@ -147,12 +154,12 @@ def test_rounding_counts_as_zero_in_single_precision():
     torch.testing.assert_close(lstsq(x, y, regular, regular).double(), exact, rtol=0, atol=1e-6)
 
 
-def test_a_part_that_counts_as_zero_is_told():
+def test_a_part_that_counts_as_zero_gives_a_warning():
     rep = 2 * CyclicGroup(1).regular_representation
     x = torch.randn(50, 2) * torch.tensor([1e5, 1e-3])
-    with pytest.warns(NumericalWarning, match=r"^Coordinates \[1\] of x, of norm .* lie below rcond") as told:
+    with pytest.warns(NumericalWarning, match=r"^Coordinates \[1\] of x, of norm .* lie below rcond") as caught:
         A = torch.no_grad()(lstsq)(x, x, rep, rep)  # which has a line of torch between
-    assert [warning.filename for warning in told] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
     torch.testing.assert_close(A, torch.diag(torch.tensor([1.0, 0.0])), rtol=0, atol=1e-5)
     torch.testing.assert_close(lstsq(x, x, rep, rep, rcond=0.0), torch.eye(2), rtol=0, atol=1e-5)
 

@@ -7,10 +7,10 @@ from isospan.errors import DtypeError, GroupError, GroupMismatchError, Represent
 from isospan.groups import SO2, CyclicGroup
 from isospan.symmetric import (
     equivariant_projection,
-    invariant_orthogonal_projector,
-    isotypic_signal2irreducible_subspaces,
+    group_average,
+    invariant_projector,
+    irrep_coordinates,
     orbit,
-    orbit_mean,
 )
 from isospan.symmetric._isotypic_data import isotypic_data
 
@@ -28,48 +28,48 @@ def close(got, expected):
 
 def test_the_invariant_projector_is_the_mean_of_all_matrices(rep_x, rep_y):
     for rep in (rep_x, rep_y):
-        P = invariant_orthogonal_projector(rep)
+        P = invariant_projector(rep)
         close(P, torch.stack(matrices(rep)).mean(0))
         close(P @ P, P)
-        assert invariant_orthogonal_projector(rep, dtype=torch.float32).dtype == torch.float32
+        assert invariant_projector(rep, dtype=torch.float32).dtype == torch.float32
 
 
 def test_the_equivariant_projection_is_the_mean_over_the_group(rep_x, rep_y):
     A = torch.randn(rep_y.size, rep_x.size, dtype=torch.float64)
-    turned = [My.T @ A @ Mx for Mx, My in zip(matrices(rep_x), matrices(rep_y), strict=True)]
-    close(equivariant_projection(A, rep_x, rep_y), torch.stack(turned).mean(0))
+    transformed = [My.T @ A @ Mx for Mx, My in zip(matrices(rep_x), matrices(rep_y), strict=True)]
+    close(equivariant_projection(A, rep_x, rep_y), torch.stack(transformed).mean(0))
 
 
 def test_orbits(rep_x, rep_y):
     x = torch.randn(2, 3, rep_x.size, dtype=torch.float64)
     expected = torch.stack([x @ M.T for M in matrices(rep_x)])
     close(orbit(x, rep_x), expected)
-    close(orbit_mean(x, rep_x), expected.mean(0))
+    close(group_average(x, rep_x), expected.mean(0))
     close(orbit(x[0, 0], rep_x), expected[:, 0, 0])
 
 
-def test_isotypic_data_are_spectral_coordinates(rep_x, rep_y):
+def test_isotypic_data_are_irrep_coordinates(rep_x, rep_y):
     x = torch.randn(4, rep_x.size, dtype=torch.float64)
-    spectral = x @ torch.tensor(rep_x.change_of_basis)
+    coordinates = x @ torch.tensor(rep_x.change_of_basis)
     for component, data in zip(rep_x.isotypic, isotypic_data(x, rep_x), strict=True):
         assert data.shape == (component.multiplicity, component.irrep.size, 4)
-        close(data.permute(2, 0, 1).flatten(1), spectral[:, component.slice])
+        close(data.permute(2, 0, 1).flatten(1), coordinates[:, component.slice])
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_irreducible_subspaces(turned):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_irrep_coordinates(rotated):
     from isospan.representations import change_of_basis
 
     group = CyclicGroup(5)
     rep = 3 * group.irreps()[1]
-    rep = change_of_basis(rep, orthogonal(6, 0)) if turned else rep
+    rep = change_of_basis(rep, orthogonal(6, 0)) if rotated else rep
     x = torch.randn(7, 6, dtype=torch.float64)
-    pieces = isotypic_signal2irreducible_subspaces(x, rep)
-    assert pieces.shape == (14, 3)
+    columns = irrep_coordinates(x, rep)
+    assert columns.shape == (14, 3)
     coordinates = x @ torch.tensor(rep.change_of_basis)
-    close(pieces.reshape(7, 2, 3), coordinates.reshape(7, 3, 2).mT)
+    close(columns.reshape(7, 2, 3), coordinates.reshape(7, 3, 2).mT)
     with pytest.raises(RepresentationError, match="copies of one irrep, got 'regular' with 3"):
-        isotypic_signal2irreducible_subspaces(torch.zeros(2, 5), group.regular_representation)
+        irrep_coordinates(torch.zeros(2, 5), group.regular_representation)
 
 
 def test_bad_input():
@@ -78,11 +78,11 @@ def test_bad_input():
         orbit(torch.zeros(2, 4), regular)
     with pytest.raises(GroupError, match="infinitely many elements"):
         orbit(torch.zeros(2), plane)
-    assert orbit_mean(torch.ones(2), plane).abs().max() == 0
+    assert group_average(torch.ones(2), plane).abs().max() == 0
     with pytest.raises(DtypeError, match=r"floating point, got torch.int64"):
-        invariant_orthogonal_projector(regular, dtype=torch.int64)
+        invariant_projector(regular, dtype=torch.int64)
     with pytest.raises(RepresentationError, match="got CyclicGroup"):
-        invariant_orthogonal_projector(CyclicGroup(3))
+        invariant_projector(CyclicGroup(3))
     with pytest.raises(GroupMismatchError):
         equivariant_projection(torch.zeros(2, 3), regular, plane)
     with pytest.raises(ShapeError):

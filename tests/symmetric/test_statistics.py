@@ -5,6 +5,7 @@ import torch
 
 from isospan.errors import (
     DegenerateDataError,
+    DtypeError,
     GroupMismatchError,
     NonFiniteError,
     OptionError,
@@ -12,7 +13,7 @@ from isospan.errors import (
     ShapeError,
 )
 from isospan.groups import SO3, CyclicGroup
-from isospan.symmetric import cov, mean, statistics, var, var_mean
+from isospan.symmetric import _statistics, cov, mean, var, var_mean
 
 from .conftest import CASES, augmented, matrices
 
@@ -41,11 +42,24 @@ def test_covariance_is_that_of_the_augmented_data(rep_x, rep_y, N):
         torch.testing.assert_close(My @ C, C @ Mx, rtol=0, atol=1e-10 * float(C.abs().max()))
 
 
+@pytest.mark.parametrize("correction", [0, 1])
+def test_the_covariance_of_one_signal_takes_its_representation_by_keyword(rep_x, rep_y, correction):
+    x, _ = data(rep_x, rep_y, 9)
+    gx = augmented(x, rep_x)
+    expected = (gx - gx.mean(0)).T @ (gx - gx.mean(0)) / (rep_x.group.order() * (9 - correction))
+    C = cov(x, rep_x=rep_x, correction=correction)
+    torch.testing.assert_close(C, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
+    assert torch.equal(C, cov(x, rep_x, correction=correction))
+    single = cov(x.float(), rep_x=rep_x, correction=correction)
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
 def test_both_ways_to_the_covariance_agree(rep_x, rep_y, monkeypatch):
     x, y = data(rep_x, rep_y, 20)
     results = []
     for pay in (True, False):
-        monkeypatch.setattr(statistics, "_blocks_pay", lambda *args, pay=pay: pay)
+        monkeypatch.setattr(_statistics, "_blocks_pay", lambda *args, pay=pay: pay)
         results.append((cov(x, y, rep_x, rep_y), cov(x, rep_x)))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12 * float(b.abs().max()))
@@ -149,7 +163,7 @@ class TestBadInput:
         with pytest.raises(GroupMismatchError, match="of one group"):
             cov(torch.zeros(5, 3), torch.zeros(5, 4), self.rep, other)
 
-    @pytest.mark.parametrize("correction", ["a", -100, float("nan")])
+    @pytest.mark.parametrize("correction", ["a", -100, float("nan"), True])
     def test_correction(self, correction):
         for f in (var, cov):
             with pytest.raises(OptionError, match="correction must be a number of at least 0, got"):
@@ -166,3 +180,11 @@ class TestBadInput:
     def test_missing_representation(self):
         with pytest.raises(TypeError, match=r"cov takes \(x, rep_x\), or"):
             cov(torch.zeros(5, 3), torch.zeros(5, 3))
+        with pytest.raises(TypeError, match=r"cov takes \(x, rep_x\), or"):
+            cov(torch.zeros(5, 3), rep_x=self.rep, rep_y=self.rep)
+
+    @pytest.mark.parametrize("x", [torch.ones(5, 3, dtype=torch.bool), torch.ones(5, 3, dtype=torch.int64)])
+    def test_samples_that_are_no_real_numbers(self, x):
+        for f in (mean, var, cov):
+            with pytest.raises(DtypeError, match=r"^x must be floating point, got torch\.(bool|int64)"):
+                f(x, rep_x=self.rep)

@@ -9,7 +9,7 @@ from torch.autograd import forward_ad, gradcheck
 from isospan.errors import NonFiniteError
 from isospan.groups import DihedralGroup
 from isospan.representations import change_of_basis
-from isospan.symmetric import cov, equivariant_projection, lstsq, mean, orbit, orbit_mean, var
+from isospan.symmetric import cov, equivariant_projection, group_average, lstsq, mean, orbit, var
 from isospan.symmetric._constants import constants
 
 from .conftest import orthogonal
@@ -24,7 +24,7 @@ FUNCTIONS = {
     "lstsq with a ridge": lambda x, y, R, V: lstsq(x, y, R, V, ridge=0.3),
     "equivariant_projection": lambda x, y, R, V: equivariant_projection(x, R, R),
     "orbit": lambda x, y, R, V: orbit(x, R),
-    "orbit_mean": lambda x, y, R, V: orbit_mean(x, R),
+    "group_average": lambda x, y, R, V: group_average(x, R),
 }
 
 

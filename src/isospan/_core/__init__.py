@@ -1,1 +1,1 @@
-"""What every package builds on: checks, warnings, autocast, processes, files."""
+"""Internal functions for all packages: checks, warnings, autocast, processes, files."""

@@ -1,4 +1,4 @@
-"""Autocast, where it must not lower the precision."""
+"""Computation without autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
-    """Context in which autocast is off: constants, statistics and losses keep the precision that they are held in.
+    """Return a context without autocast, for constants, statistics and losses in the precision of their tensors.
 
     Example:
         >>> x = torch.ones(2, 2)

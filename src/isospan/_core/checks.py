@@ -1,4 +1,4 @@
-"""Validation at the public boundary: each check says what holds, what arrived and what to do."""
+"""Validation at the public boundary: each error states the condition, what arrived and the remedy."""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,10 +24,10 @@ from isospan.errors import (
 )
 
 LARGEST = 1e140
-"""Magnitude of which 1e28 squares can be added in float64."""
+"""Largest magnitude of the data: 1e28 of its squares can be added in float64."""
 
 KEEP_FLOAT64 = "Values that vary by less than 6e-8 of their mean are constant in float32: read or keep them as float64."
-"""A remedy for a constant: half a unit in the last place of float32 is 6e-8."""
+"""Remedy for a constant quantity: half a unit in the last place of float32 is 6e-8."""
 
 
 def check_choice(value: str, choices: Iterable[str], *, what: str) -> str:
@@ -59,7 +59,7 @@ def check_floating(x: Tensor, *, what: str) -> None:
 
 
 def as_tensor(x: Tensor | np.ndarray) -> Tensor:
-    """Return a NumPy array as a tensor, without a copy where torch can share its memory; all else as it is.
+    """Return a NumPy array as a tensor, without a copy if torch can share its memory, and any other value unchanged.
 
     Example:
         >>> as_tensor(np.arange(3.0)[::-1])
@@ -72,14 +72,14 @@ def as_tensor(x: Tensor | np.ndarray) -> Tensor:
 
 
 def as_floating(x: Tensor | np.ndarray, *, what: str) -> Tensor:
-    """Return a dense real floating-point tensor; a NumPy array becomes one."""
+    """Return a dense real floating-point tensor, also from a NumPy array."""
     x = as_tensor(x)
     check_floating(x, what=what)
     return x
 
 
 def as_matrix(x: Tensor | np.ndarray, *, what: str, finite: bool = True) -> Tensor:
-    """Return a matrix in float32 or float64, whichever holds it."""
+    """Return a matrix in float64 if it is float64, else in float32."""
     x = as_floating(x, what=what)
     if x.dim() != 2:
         raise ShapeError(f"{what} must have two dimensions, got shape {tuple(x.shape)}.")
@@ -89,7 +89,7 @@ def as_matrix(x: Tensor | np.ndarray, *, what: str, finite: bool = True) -> Tens
 
 
 def as_matrices(x: Tensor | np.ndarray, *, what: str, square: bool = False, finite: bool = True) -> Tensor:
-    """Return a matrix, or a batch of them (..., m, n), in float32 or float64, whichever holds it."""
+    """Return a matrix, or a batch of them (..., m, n), in float64 if it is float64, else in float32."""
     x = as_floating(x, what=what)
     if x.dim() < 2 or (square and x.shape[-1] != x.shape[-2]):
         shape = "(..., n, n)" if square else "(..., m, n)"
@@ -100,7 +100,7 @@ def as_matrices(x: Tensor | np.ndarray, *, what: str, square: bool = False, fini
 
 
 def check_finite(x: Tensor, *, what: str, most: float = inf) -> None:
-    """Require that no entry is NaN or infinite, nor larger than ``most``."""
+    """Require that all entries are finite and at most ``most`` in magnitude."""
     x = _physical(x)
     if x.is_meta or not x.numel():
         return
@@ -118,7 +118,7 @@ def check_finite(x: Tensor, *, what: str, most: float = inf) -> None:
 
 
 def _physical(x: Tensor) -> Tensor:
-    """The entries behind a tensor that ``torch.func`` transforms: those of all samples of a ``vmap``."""
+    """Return the tensor inside the wrappers of ``torch.func``, with all samples of a ``vmap``."""
     while not torch.compiler.is_compiling() and is_functorch_wrapped_tensor(x):
         x = get_unwrapped(x)
     return x
@@ -128,7 +128,7 @@ def check_count(value: int, *, what: str, error: type[IsospanError] = OptionErro
     """Return a whole number of at least ``least`` as an int."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
-    except (TypeError, RuntimeError):  # as a tensor of several numbers
+    except (TypeError, RuntimeError):  # such as from a tensor of several numbers
         number = None
     if number is None:
         raise error(f"{what} must be a whole number, got {value!r:.80}. Pass an int.")
@@ -138,7 +138,7 @@ def check_count(value: int, *, what: str, error: type[IsospanError] = OptionErro
 
 
 def as_number(value: Any) -> float:
-    """Return a real number, or the one entry of a tensor or array without dimensions, as a float; NaN for all else.
+    """Return a real number, or a tensor or array of shape (), as a float; NaN for any other value.
 
     Example:
         >>> as_number(np.float32(0.5)), as_number(torch.tensor(2)), as_number("1"), as_number(True)
@@ -147,11 +147,11 @@ def as_number(value: Any) -> float:
     if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
         try:
             value = value.item()
-        except RuntimeError:  # as of a tensor without data
+        except RuntimeError:  # such as from a meta tensor
             return nan
     try:
         return float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
-    except OverflowError:  # as of 10**400
+    except OverflowError:  # such as from 10**400
         return nan
 
 
@@ -166,7 +166,7 @@ def check_number(
     must: str | None = None,
     remedy: str = "",
 ) -> float:
-    """Return a finite number within bounds as a float; ``must`` says of them more than their numbers do."""
+    """Return a finite number within bounds as a float; ``must`` replaces the bounds in the message."""
     number = as_number(value)
     if not (least <= number <= most and above < number < below):
         lower = f"above {above:g}" if above >= least else f"of at least {least:g}"
@@ -179,7 +179,7 @@ def check_number(
 
 
 def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> Tensor:
-    """Return latents of shape (B, D), floating point, with enough samples; a NumPy array becomes a tensor."""
+    """Return floating-point latents (B, D) with enough samples, also from a NumPy array."""
     z = as_tensor(z)
     check_floating(z, what="Latents z")
     if z.dim() != 2:
@@ -199,7 +199,7 @@ def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> Te
 
 
 def check_not_empty(named: Mapping[str, object], *, what: str) -> None:
-    """Require at least one named quantity."""
+    """Require a dict with at least one quantity, by name."""
     if not isinstance(named, Mapping):
         raise NameMismatchError(
             f"{what} must be a dict of name: value, got {type(named).__name__}. Name each quantity."
@@ -212,7 +212,7 @@ def check_not_empty(named: Mapping[str, object], *, what: str) -> None:
 
 
 def check_not_reserved(names: Iterable[str]) -> None:
-    """Require that no quantity bears the name of what is outside all subspaces."""
+    """Require that no quantity has the name "free", which is the part outside all subspaces."""
     if "free" in names:
         raise NameMismatchError(
             "A quantity may not be called 'free', which names the part of the latent outside all subspaces. Rename it."
@@ -237,7 +237,7 @@ def check_named(expected: Iterable[str], got: Mapping[str, object], *, what: str
 
 
 def as_device(device: torch.device | str, *, what: str = "device") -> torch.device:
-    """Return the device of a name."""
+    """Return a device, also from its name."""
     try:
         return torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -251,7 +251,7 @@ def check_dtype(dtype: torch.dtype, *, what: str) -> None:
 
 
 def check_device(x: Tensor, device: torch.device, *, what: str, against: str = "the latents") -> None:
-    """Require a tensor on the device of the others."""
+    """Require a tensor on a device."""
     if x.device != device:
         raise DeviceMismatchError(
             f"{what} is on {x.device} but {against} are on {device}. Move it with .to({str(device)!r})."
@@ -266,7 +266,7 @@ def flatten_targets(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def check_targets(
     targets: Mapping[str, Tensor], *, batch: int, device: torch.device, finite: bool = True, what: str = "Targets"
 ) -> dict[str, Tensor]:
-    """Return targets that fit the latents, flattened to {name: (B, P)}; NumPy arrays become tensors."""
+    """Return targets with the batch and device of the latents, flattened to {name: (B, P)}, as tensors."""
     check_not_empty(targets, what=what)
     targets = {name: as_tensor(y) for name, y in targets.items()}
     for name, y in targets.items():
@@ -294,7 +294,7 @@ def check_k(k: int | Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
 
 
 def check_partition(k: Mapping[str, int], latent_dim: int) -> None:
-    """Require that mutually orthogonal subspaces of these dimensions fit into the latent space."""
+    """Require that the sum of k is at most D, so that mutually orthogonal subspaces exist."""
     total = sum(k.values())
     if total > latent_dim:
         raise DimensionError(
@@ -306,7 +306,7 @@ def check_partition(k: Mapping[str, int], latent_dim: int) -> None:
 def check_bases(
     W: Mapping[str, Tensor], *, latent_dim: int, device: torch.device, what: str = "W", finite: bool = True
 ) -> dict[str, Tensor]:
-    """Return bases (k, D) of subspaces of the latent space, on the device of the latents, all as tensors."""
+    """Return bases (k, D) of subspaces as tensors on the device of the latents."""
     check_not_empty(W, what=what)
     bases = {name: as_floating(basis, what=f"{what} of quantity {name!r}") for name, basis in W.items()}
     for name, basis in bases.items():
@@ -335,5 +335,5 @@ def check_shape(shape: Sequence[int], *, what: str) -> tuple[int, ...]:
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:
-    """Return the dtype that results are computed in: float64 if any is, else float32 (also for half precision)."""
+    """Return the dtype of a computation: float64 if a tensor is float64, else float32."""
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32

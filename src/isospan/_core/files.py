@@ -1,4 +1,4 @@
-"""Reading files that may be damaged, and writing files so that a reader never sees half of one."""
+"""Reading of files that may be damaged, and atomic writing."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from isospan.errors import FileFormatError, FileWriteError
 
 
 def _host() -> str:
-    """Where a process number names one process: this host, and the PID namespace (container) where that is known."""
+    """Return a name within which process numbers are unique: of the host, and of the PID namespace if known."""
     host = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "localhost"
     try:
         return f"{host}-{os.stat('/proc/self/ns/pid').st_ino}"
@@ -29,9 +29,9 @@ WRITERS_DIRECTORY = re.compile(r"\..+\.(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)
 def explained(
     path: str | os.PathLike[str], *, what: str = "cannot be read", remedy: str | Callable[[Exception], str]
 ) -> Iterator[None]:
-    """Raise whatever a reader raises inside the block as a FileFormatError that names the file.
+    """Raise every exception inside the block as a FileFormatError that names the file.
 
-    Damage makes the libraries of file formats raise nearly anything: zlib.error, KeyError, RecursionError, MemoryError.
+    For damaged files, libraries raise exceptions of many types: zlib.error, KeyError, RecursionError, MemoryError.
 
     Example:
         >>> with explained("x.npy", remedy="Write it again."):
@@ -52,9 +52,9 @@ def explained(
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is flushed to disk and renamed onto ``path``.
 
-    After an error what was written is removed, and what stood at ``path`` before is untouched. The temporary path is in
-    a directory of its own, so that whatever else a writer makes beside it is found and removed too. After a kill the
-    next writer to the same directory removes it. Whoever writes the file, it has the permissions of a new one.
+    After an error the temporary path is removed, and ``path`` is unchanged. The temporary path is in a directory of
+    its own, so that other files of a writer beside it are removed too. If the process is killed, the next writer to the
+    same directory removes it. The file has the permissions of a new file.
 
     Raises:
         FileWriteError: the file cannot be written, such as on a full disk.
@@ -83,7 +83,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
-    except FileWriteError:  # of another file, written inside the block
+    except FileWriteError:  # from another file that is written inside the block
         raise
     except OSError as error:
         raise FileWriteError(
@@ -95,14 +95,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_unfinished(directory: str | os.PathLike[str]) -> None:
-    """Remove what killed writers left in a directory to which nobody is writing now."""
+    """Remove the temporary directories of killed writers; nobody may be writing to the directory."""
     for left in Path(directory).glob(".*.tmp"):
         if WRITERS_DIRECTORY.fullmatch(left.name) and left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
 
 
 def _remove_those_of_dead_writers(directory: Path) -> None:
-    """Remove temporary directories of processes of this host that have ended; those of other hosts stay."""
+    """Remove the temporary directories of processes of this host that have ended."""
     for left in directory.glob(".*.tmp"):
         found = WRITERS_DIRECTORY.fullmatch(left.name)
         if found and found["host"] == HOST and not _is_alive(int(found["process"])) and left.is_dir():
@@ -110,8 +110,8 @@ def _remove_those_of_dead_writers(directory: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether a process of this host runs; True where that is unknown."""
-    if os.name == "nt":  # where os.kill ends the process
+    """Whether a process of this host runs; True if that is unknown."""
+    if os.name == "nt":  # os.kill would end the process
         return True
     with suppress(PermissionError, OverflowError):
         try:
@@ -122,10 +122,10 @@ def _is_alive(process: int) -> bool:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file, or the names in a directory, to the disk; Windows does the latter by itself."""
+    """Flush a file, or the names in a directory, to the disk; on Windows, directories need no flush."""
     if path.is_dir() and os.name == "nt":
         return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes no file that is read-only
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows cannot flush a read-only file
     try:
         os.fsync(descriptor)
     finally:

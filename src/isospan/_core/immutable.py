@@ -1,4 +1,4 @@
-"""Objects that do not change: values are computed from their fields on demand and never written by others."""
+"""Immutable objects."""
 
 from typing import Any, ClassVar, Self
 
@@ -8,8 +8,8 @@ import numpy as np
 class Immutable:
     """Base of classes whose fields are set once, by :meth:`_set`, and whose arrays are read-only.
 
-    ``functools.cached_property`` works on them. A copy is the object itself; a pickle holds the fields, without the
-    values named in ``_transient``, which are computed again. Frozen dataclasses may derive from it.
+    ``functools.cached_property`` works on them. A copy is the object itself. A pickle has the fields without the values
+    named in ``_transient``, which are computed again. Frozen dataclasses may derive from this class.
     """
 
     _transient: ClassVar[frozenset[str]] = frozenset()
@@ -40,7 +40,7 @@ class Immutable:
 
 
 def read_only(value: Any) -> Any:
-    """Return the value, with its data locked where it is an array or a tuple of them."""
+    """Return the value; an array, or each array of a tuple, becomes read-only."""
     if isinstance(value, np.ndarray):
         value.setflags(write=False)
     elif isinstance(value, tuple):

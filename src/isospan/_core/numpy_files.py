@@ -1,4 +1,4 @@
-"""Arrays in ``.npy`` and ``.npz`` files, read when they are asked for, and mapped where the file allows it."""
+"""Arrays in ``.npy`` and ``.npz`` files, read at their first use, and memory-mapped if not compressed."""
 
 import os
 import struct
@@ -16,10 +16,10 @@ from isospan._core.files import explained
 from isospan.errors import FileFormatError
 
 LOCAL_HEADER = struct.Struct("<26xHH")
-"""The part of a zip member's local header that tells the lengths of its name and of its extra field."""
+"""The lengths of the name and of the extra field in the local header of a zip member."""
 
 MOST_DEFLATED = 1032
-"""Bytes that one byte of a deflated stream can stand for: two bits for 258 bytes."""
+"""Largest compression ratio of deflate: two bits for 258 bytes."""
 
 REMEDY = "The file may be damaged or cut short; write or copy it again."
 PIECE = 2**20
@@ -27,14 +27,14 @@ PIECE = 2**20
 
 @dataclass(frozen=True, eq=False)
 class FileArray:
-    """An array of a NumPy file, of which only the header has been read; its samples are along ``axis``.
+    """An array of a NumPy file with samples along ``axis``. Only its header is read at construction.
 
     Attributes:
         path: of the file.
-        header: shape, whether Fortran's order, and type, as the file declares them.
-        offset: where the entries begin: in a ``.npy`` file, or in a member of a ``.npz`` file.
+        header: shape, whether in Fortran order, and dtype, from the header of the file.
+        offset: of the first entry in the ``.npy`` file, or in the member of a ``.npz`` file.
         member: of the ``.npz`` file.
-        axis: the dimension that comes first when slices are read.
+        axis: dimension of the samples, first in slices.
     """
 
     path: Path
@@ -69,10 +69,10 @@ class FileArray:
 
     @cached_property
     def values(self) -> np.ndarray:
-        """All entries: mapped where the file is not compressed, else in memory; a ``.npz`` file's checksum is verified.
+        """All entries: memory-mapped, or in memory if compressed. The checksum of a ``.npz`` file is verified.
 
         Raises:
-            FileFormatError: the entries are damaged, or are not as many as the header declares.
+            FileFormatError: the entries are damaged, or their number differs from the header.
         """
         with explained(self.path, remedy=REMEDY):
             if self.dtype.hasobject:
@@ -101,7 +101,7 @@ class FileArray:
         return np.memmap(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
 
     def _check_size(self, size: int) -> None:
-        """Require as many bytes as the header declares, no more than compression can make, and than memory can hold."""
+        """Require the size in the header, at most that of the best compression and, if compressed, of the memory."""
         declared = prod(self.header[0]) * self.dtype.itemsize
         if declared != size:
             raise ValueError(
@@ -120,13 +120,13 @@ class FileArray:
 
 
 def open_npy(path: Path, name: str) -> dict[str, FileArray]:
-    """The array of a ``.npy`` file, under the given name."""
+    """Return the array of a ``.npy`` file under a name."""
     with explained(path, remedy=REMEDY), path.open("rb") as stream:
         return {name: FileArray(path, _read_header(stream), stream.tell())}
 
 
 def open_npz(path: Path) -> dict[str, FileArray]:
-    """The arrays of a ``.npz`` file."""
+    """Return the arrays of a ``.npz`` file by name."""
     arrays: dict[str, FileArray] = {}
     with explained(path, remedy=REMEDY), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -150,7 +150,7 @@ def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def _content_offset(path: Path, member: zipfile.ZipInfo) -> int:
-    """Where the bytes of a zip member begin: behind its local header, whose extra field may differ from the central."""
+    """Return the offset of a zip member's content. The extra fields of its local and central header may differ."""
     with path.open("rb") as file:
         file.seek(member.header_offset)
         name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
@@ -158,7 +158,7 @@ def _content_offset(path: Path, member: zipfile.ZipInfo) -> int:
 
 
 def _checksum(path: Path, start: int, size: int) -> int:
-    """CRC-32 of a stretch of a file."""
+    """Return the CRC-32 of ``size`` bytes of a file from ``start``."""
     checksum = 0
     with path.open("rb") as file:
         file.seek(start)
@@ -168,7 +168,7 @@ def _checksum(path: Path, start: int, size: int) -> int:
 
 
 def physical_memory() -> int:
-    """Bytes of memory of the machine; 0 where the operating system does not tell."""
+    """Return the bytes of memory of the machine, or 0 if unknown."""
     names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
     known = getattr(os, "sysconf_names", {})  # Windows has none
     return prod(max(0, os.sysconf(name)) for name in names) if all(name in known for name in names) else 0

@@ -1,4 +1,4 @@
-"""What the processes that share a batch tell each other, through ``torch.distributed``."""
+"""Communication between the processes of a global batch, through ``torch.distributed``."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -11,15 +11,15 @@ from isospan.errors import IsospanError, OptionError, ShapeError
 
 
 class Ranks:
-    """The processes of a group; one alone where ``torch.distributed`` is not initialised.
+    """The processes of a group; a single one if ``torch.distributed`` is not initialised.
 
     Every method but ``size`` and ``rank`` is a collective: all processes of the group must call it, in the same order.
 
     Args:
-        group: by default that of all processes.
+        group: process group; by default all processes.
 
     Raises:
-        OptionError: it is no group, or this process is not in it.
+        OptionError: ``group`` is not a process group, or this process is not in it.
 
     Example:
         >>> Ranks().size
@@ -40,12 +40,12 @@ class Ranks:
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         return dist.get_world_size(self.group) if dist.is_available() and dist.is_initialized() else 1
 
     @property
     def rank(self) -> int:
-        """Number of this process among them, from 0."""
+        """Rank of this process, from 0."""
         return dist.get_rank(self.group) if self.size > 1 else 0
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
@@ -61,7 +61,7 @@ class Ranks:
         _unpack_(flat, tensors)
 
     def gather(self, item: Any) -> list[Any]:
-        """Return a small object of every process, by rank."""
+        """Return the item of every process, by rank."""
         if self.size == 1:
             return [item]
         items = [None] * self.size
@@ -69,7 +69,7 @@ class Ranks:
         return items
 
     def check_equal(self, item: object, *, what: str) -> None:
-        """Raise a ShapeError on all processes unless all of them hold the same."""
+        """Raise a ShapeError on all processes unless their items are equal."""
         held = self.gather(item)
         different = [rank for rank, other in enumerate(held) if other != held[0]]
         if different:
@@ -79,27 +79,26 @@ class Ranks:
             )
 
     def raise_first(self, error: IsospanError | None) -> None:
-        """Raise on all processes the error of the first that has one."""
-        for rank, told in enumerate(self.gather(None if error is None else (type(error), str(error)))):
-            if told is not None:
-                kind, message = told
+        """Raise on all processes the error of the lowest rank that has one."""
+        for rank, raised in enumerate(self.gather(None if error is None else (type(error), str(error)))):
+            if raised is not None:
+                kind, message = raised
                 raise kind(f"On rank {rank}: {message}") from error
 
     def for_average(self, x: Tensor) -> Tensor:
-        """Return X, the gradient of which is multiplied by the number of processes.
+        """Return x with its gradient multiplied by the number of processes.
 
-        DDP and FSDP average gradients over the processes. Where each process holds its part of the gradient of one
-        loss of all, it is the sum that is wanted.
+        DDP and FSDP average gradients over the processes. The gradient of a loss of the global batch is their sum.
         """
         return _MultipliedGradient.apply(x, self.size)  # type: ignore[return-value]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy talks to the same processes; a group cannot be copied."""
+        """Return this object, since a process group cannot be copied."""
         return self
 
 
 def _is_group(group: Any) -> bool:
-    """Whether it is a process group, or what stands for one in a process outside."""
+    """Whether this is a process group, or the placeholder of torch for a group without this process."""
     if not dist.is_available():
         return False
     return isinstance(group, dist.ProcessGroup) or group is dist.GroupMember.NON_GROUP_MEMBER

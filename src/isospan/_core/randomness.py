@@ -1,4 +1,4 @@
-"""Randomness that depends on a seed and disturbs nobody else's."""
+"""Random numbers from a seed, without a change of the global state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Seed torch's global generators inside the block and leave them as they were; on the CPU, that of the CPU alone.
+    """Seed torch's global generators inside the block, and restore them; for the CPU, only that of the CPU.
 
     Example:
         >>> with seeded(0):
@@ -26,7 +26,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 
 
 def generator_of(*seeds: int) -> torch.Generator:
-    """Return a generator that any number of seeds decide together, so that parts of a whole can be drawn in any order.
+    """Return a generator from any number of seeds, such as a seed and an index, so that indices have any order.
 
     Example:
         >>> bool(torch.rand(1, generator=generator_of(0, 1)) == torch.rand(1, generator=generator_of(1, 0)))

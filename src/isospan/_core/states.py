@@ -1,4 +1,4 @@
-"""Modules of statistics, whose buffers keep their precision and take in a state as a whole or not at all."""
+"""Modules of statistics, which keep their precision, and load a whole state or nothing."""
 
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -11,13 +11,13 @@ from isospan._core.checks import check_finite
 from isospan.errors import FileFormatError, ShapeError
 
 EXTRA = "_extra_state"
-"""Under which name torch keeps the extra state of a module."""
+"""Name of the extra state of a module in torch."""
 
 
 class KeepsPrecision(nn.Module):
     """An ``nn.Module`` that ignores the dtype in ``.to``, ``.half()``, ``.float()``: statistics stay float64.
 
-    A state that does not fit is refused before any of it is taken in.
+    A state that does not fit is refused before any entry is loaded.
 
     Example:
         >>> import torch
@@ -34,7 +34,7 @@ class KeepsPrecision(nn.Module):
         return super()._apply(lambda t: t.to(fn(t.flatten()[:0]).device), recurse)
 
     def check_state(self, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
-        """Require a state that this module and those in it can take in; called before any of it is.
+        """Require a state that fits this module and its submodules; called before any entry is loaded.
 
         Raises:
             FileFormatError: ``strict``, and entries are missing or unknown.
@@ -44,21 +44,21 @@ class KeepsPrecision(nn.Module):
         check_entries(dict(self.named_buffers()), state, strict=strict)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take in a state, or raise what :meth:`check_state` does and change nothing."""
+        """Load a state, or raise the error of :meth:`check_state` without a change."""
         if not isinstance(state_dict, Mapping):
             raise FileFormatError(f"A state must be what state_dict() gave, got {type(state_dict).__name__}.")
         self.check_state(state_dict, strict=strict)
         return super().load_state_dict(state_dict, strict, assign)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
-        """Also where a module that holds this one loads; what is missing then is for that one to say."""
+        """Check the state when a parent module loads it; the parent reports missing entries."""
         own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
         self.check_state(own, strict=False)
         super()._load_from_state_dict(state_dict, prefix, *others)
 
 
 def check_entries(expected: Mapping[str, Tensor], state: Mapping[str, Any], *, strict: bool) -> None:
-    """Require finite tensors of the expected shapes in a state; where strict, all of them and no others."""
+    """Require finite tensors of the expected shapes in a state; with ``strict``, exactly these."""
     given = {name for name in state if name.rpartition(".")[2] != EXTRA}
     missing, extra = sorted(expected.keys() - given), sorted(given - expected.keys())
     if strict and (missing or extra):
@@ -81,7 +81,7 @@ def check_entries(expected: Mapping[str, Tensor], state: Mapping[str, Any], *, s
 
 
 def as_bytes(record: dict[str, Any]) -> Tensor:
-    """Return what JSON can hold as a tensor, for the extra state of a module.
+    """Return a JSON record as a tensor, for the extra state of a module.
 
     Example:
         >>> from_bytes(as_bytes({"b": 2, "a": 1}), ("a", "b"), what="an example")
@@ -91,10 +91,10 @@ def as_bytes(record: dict[str, Any]) -> Tensor:
 
 
 def from_bytes(state: Tensor | None, keys: Collection[str], *, what: str) -> dict[str, Any]:
-    """Return what :func:`as_bytes` was given, with these keys.
+    """Return the record of :func:`as_bytes`, and require these keys.
 
     Raises:
-        FileFormatError: it is damaged, or has other keys.
+        FileFormatError: the state is damaged, or has other keys.
     """
     try:
         record = json.loads(bytes(state.tolist()) if isinstance(state, Tensor) else "nothing")

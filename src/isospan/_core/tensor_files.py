@@ -1,4 +1,4 @@
-"""Tensors in one safetensors file with a JSON header that says what they are; nothing is pickled."""
+"""Tensors in a safetensors file with a JSON header; nothing is pickled."""
 
 import json
 import os
@@ -20,15 +20,15 @@ T = TypeVar("T")
 def save_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], *, kind: str, schema: int, **record: Any
 ) -> None:
-    """Write tensors and a record of what JSON can hold; the file appears whole or not at all.
+    """Write tensors and a JSON record atomically.
 
-    Tensors are copied to the CPU, since safetensors refuses those that share memory. A checksum of the record and of
-    the names, types, shapes and values of the tensors is written beside the record.
+    Tensors are copied to the CPU, since safetensors refuses those that share memory. The file also has a
+    checksum of the record and of the names, dtypes, shapes and values of the tensors.
 
     Args:
         path: of the file.
         tensors: by name.
-        kind: what the file holds, asked for again when it is read.
+        kind: kind of the content, which must be the same when the file is read.
         schema: version of its layout.
         record: further entries of the header.
 
@@ -41,7 +41,7 @@ def save_tensors(
     with atomic_path(path) as temporary:
         try:
             save_file(copies, temporary, metadata)
-        except SafetensorError as error:  # in which safetensors wraps those of the operating system
+        except SafetensorError as error:  # safetensors wraps an OSError in its own
             raise OSError(str(error)) from error
 
 
@@ -54,17 +54,17 @@ def load_tensors(
     what: str,
     remedy: str,
 ) -> T:
-    """Read what :func:`save_tensors` wrote, tensors on the CPU, and return ``parse(header, tensors)``.
+    """Read a file of :func:`save_tensors` and return ``parse(header, tensors)``, with tensors on the CPU.
 
-    The checksum is verified. A file without one, from before there were checksums, is read without.
+    The checksum is verified. A file of an earlier version, without a checksum, is read too.
 
     Args:
         path: of the file.
-        parse: makes the result; whatever it raises makes the file unreadable.
-        kind: that the file must hold.
-        schema: that it must have.
-        what: the file should be, and
-        remedy: what to do where it is not, for the error.
+        parse: makes the result; an exception counts as a damaged file.
+        kind: required kind of the content.
+        schema: required version of the layout.
+        what: name of the content in the error.
+        remedy: last sentence of the error.
 
     Raises:
         FileFormatError: the file is missing, damaged, of another program, or of another kind or schema.

@@ -13,15 +13,15 @@ SCHEMA_VERSION = 1
 
 
 def save_tree(path: str | os.PathLike[str], tree: Any, *, kind: str) -> None:
-    """Write a nested state; the file appears whole or not at all.
+    """Write a nested state atomically.
 
     Args:
         path: of the file.
         tree: dicts, lists and tuples of tensors, numbers, strings, booleans and None.
-        kind: what the file holds, asked for again when it is read.
+        kind: kind of the content, which must be the same when the file is read.
 
     Raises:
-        DtypeError: something else is in the tree.
+        DtypeError: the tree contains something else.
         FileWriteError: the file cannot be written.
 
     Example:
@@ -37,7 +37,7 @@ def save_tree(path: str | os.PathLike[str], tree: Any, *, kind: str) -> None:
 
 
 def load_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
-    """Read what :func:`save_tree` wrote, tensors on the CPU; its checksum is verified where the file has one.
+    """Read a file of :func:`save_tree`, with tensors on the CPU; the checksum is verified.
 
     Raises:
         FileFormatError: the file is missing, damaged, or holds something else.
@@ -53,7 +53,7 @@ def load_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
 
 
 def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
-    """Replace tensors by their key in ``tensors``, and everything by what JSON can hold."""
+    """Return a tree that JSON can hold, with keys of ``tensors`` instead of tensors."""
     if isinstance(node, Tensor):
         key = str(len(tensors))
         tensors[key] = node

@@ -1,4 +1,4 @@
-"""Warnings that name the line of the user."""
+"""Warnings at the line of the user."""
 
 import sys
 import warnings
@@ -9,7 +9,7 @@ _PASSED_THROUGH = ("isospan", "torch", "contextlib")
 
 
 def warn(message: str) -> None:
-    """Give a :class:`NumericalWarning` whose line is the nearest one outside of isospan and torch.
+    """Issue a :class:`NumericalWarning` at the nearest line outside of isospan and torch.
 
     Example:
         >>> with warnings.catch_warnings(record=True) as caught:

@@ -23,11 +23,15 @@ def sizes_table(sizes: Any) -> Table:
 
 
 def results_table(result: Any) -> Table:
-    """R² of each quantity from its own subspace beside the best probes, and the reconstruction error."""
+    """R² of each quantity from its subspace and of the best rank-k probe, and the reconstruction error."""
     guided, unguided = result.guided.evaluation, result.unguided.evaluation if result.unguided else None
-    table = _table("held-out R²", "own subspace", "best probe", *(["without guidance"] if unguided else []))
+    table = _table("held-out R²", "subspace", "best rank-k probe", *(["without guidance"] if unguided else []))
     for name in guided.names:
-        row = [guided.own_r2[name], guided.ceiling_r2[name], *([unguided.ceiling_r2[name]] if unguided else [])]
+        row = [
+            guided.subspace_r2[name],
+            guided.rank_k_probe_r2[name],
+            *([unguided.rank_k_probe_r2[name]] if unguided else []),
+        ]
         table.add_row(Text(name), *map(_score, row))
     error = [_error(result.guided.nmse), "", *([_error(result.unguided.nmse)] if result.unguided else [])]
     table.add_section()
@@ -36,12 +40,12 @@ def results_table(result: Any) -> Table:
 
 
 def evaluation_table(evaluation: Any) -> Table:
-    """R² of each quantity by the stored decoder, beside the probes that could be fitted."""
+    """R² of each quantity by the stored decoder, and by the probes with enough samples."""
     columns = {
-        "stored decoder": evaluation.decode_r2,
-        "own subspace": evaluation.own_r2,
-        "best probe of rank k": evaluation.ceiling_r2,
-        "best probe": evaluation.probe_r2,
+        "stored decoder": evaluation.decoder_r2,
+        "subspace": evaluation.subspace_r2,
+        "best rank-k probe": evaluation.rank_k_probe_r2,
+        "full linear probe": evaluation.linear_probe_r2,
     }
     known = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
     table = _table(f"R² on {evaluation.n_samples} samples", *known)
@@ -58,10 +62,10 @@ def notes(evaluation: Any) -> list[str]:
 
 def probe_note(evaluation: Any) -> str:
     """What it means where a probe that sees more scores less; empty where none does."""
-    best = (evaluation.ceiling_r2, evaluation.probe_r2)
-    if not any(r2[name] < evaluation.own_r2[name] - SHOWN_DIGITS for r2 in best for name in evaluation.names):
+    probes = (evaluation.rank_k_probe_r2, evaluation.linear_probe_r2)
+    if not any(r2[name] < evaluation.subspace_r2[name] - SHOWN_DIGITS for r2 in probes for name in evaluation.names):
         return ""
-    return "A best probe below the own subspace overfits: it has more to fit, and is scored on samples it has not seen."
+    return "A probe of the whole latent with a lower R² than the subspace overfits: it has more coefficients to fit."
 
 
 def _score(value: float) -> str:

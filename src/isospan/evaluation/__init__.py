@@ -1,4 +1,4 @@
-"""How well a latent space holds its quantities: R², linear probes, leakage."""
+"""Evaluation of a latent space on held-out data: R², linear probes, leakage."""
 
 from isospan.evaluation._evaluation import Evaluation, evaluate, evaluate_moments
 

@@ -1,4 +1,4 @@
-"""How well a latent space holds its quantities, on held-out data."""
+"""Scores of a latent space on held-out data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from torch import Tensor
 from isospan._core.checks import check_latents, check_names, check_ridge, check_targets
 from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, ShapeError
-from isospan.evaluation._probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
+from isospan.evaluation._probes import SAMPLES_PER_INPUT, Pair, Probe, determined
 from isospan.evaluation._scores import squared_deviation, stored_r2
 from isospan.linalg import orthonormal_rows, principal_angles, symmetric_spectrum
 from isospan.moments import Moments, merged
@@ -25,38 +25,45 @@ if TYPE_CHECKING:
 
 Data = tuple[Tensor, dict[str, Tensor]]
 
+SCORES = ("subspace_r2", "rank_k_probe_r2", "linear_probe_r2", "decoder_r2")
+"""Attributes with one R² a quantity."""
+
+LONGEST_NAME = 18
+"""Letters of a name in a printed evaluation, so that a line fits into 120 columns."""
+
 LEFT_OUT = 0.05
-"""R² by which the full linear probe is above the best probe of rank k where k directions are too few."""
+"""R² by which the full linear probe is above the best rank-k probe where k is too small."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    r"""What a latent space holds, as coefficients of determination on data that no probe has seen.
+    r"""Scores of a latent space on data to which no probe was fitted.
 
-    :math:`R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2`, over all entries of a quantity together. A score is NaN
-    where its probe was fitted on fewer than two samples for each entry of what it reads from (entries that are constant
-    or repeat others do not count): such a probe explains noise, and what it scores says nothing of the data.
+    .. math:: R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2
+
+    over all entries of a quantity together. A score is NaN if its probe was fitted to fewer than two samples for each
+    input, since such a probe fits noise. Inputs that are constant or repeat others do not count.
 
     Attributes:
-        names: quantities, in the order of the matrices below.
-        own_r2: a linear probe on the quantity's own subspace.
-        ceiling_r2: the best linear probe of the same rank k on the whole latent.
-        probe_r2: a linear probe of any rank on the whole latent.
-        decode_r2: the space's own decoder, means and scales as stored.
+        names: names of the quantities, in the order of the matrices below.
+        subspace_r2: of a linear probe of the coordinates in the quantity's subspace.
+        rank_k_probe_r2: of the best rank-k probe of the whole latent.
+        linear_probe_r2: of the full linear probe of the whole latent.
+        decoder_r2: of the stored decoder, with the means and scales of the space.
         cross_r2: (Q, Q), [i, j]: quantity i from the subspace of j.
         target_r2: (Q, Q), [i, j]: quantity i from the true quantity j.
         angles: principal angles of each pair (i, j), degrees, ascending.
         variance_share: share of the latent variance inside each subspace, and outside all of them ("free").
         spectrum: standard deviations of the free part along its principal axes, descending.
         n_samples: how many samples were scored.
-        k: dimension of each subspace, the rank of ``ceiling_r2``.
+        k: dimension of each subspace, the rank of ``rank_k_probe_r2``.
     """
 
     names: tuple[str, ...]
-    own_r2: dict[str, float]
-    ceiling_r2: dict[str, float]
-    probe_r2: dict[str, float]
-    decode_r2: dict[str, float]
+    subspace_r2: dict[str, float]
+    rank_k_probe_r2: dict[str, float]
+    linear_probe_r2: dict[str, float]
+    decoder_r2: dict[str, float]
     cross_r2: Tensor
     target_r2: Tensor
     angles: dict[tuple[str, str], Tensor]
@@ -67,11 +74,9 @@ class Evaluation:
 
     @property
     def left_out(self) -> dict[str, float]:
-        r"""Quantities of which k directions leave out much that the latent holds: {name: how much R²}.
+        r"""R² that k leaves out, {name: difference}, of the quantities whose k is too small for any subspace.
 
         .. math:: R^2_\text{full linear probe} - R^2_\text{best rank-k probe} > 0.05
-
-        Where a quantity is here, its k is too small, whatever the subspace.
 
         Example:
             >>> import torch
@@ -85,32 +90,32 @@ class Evaluation:
             >>> {name: round(gap, 2) for name, gap in evaluation.left_out.items()}
             {'all': 0.42}
             >>> evaluation.left_out_notes
-            ['all: k = 1 leaves out 0.42, since the best probe ... 0.58 and the full linear probe 1.00. Raise k.']
+            ['all: k = 1 leaves out 0.42, since the best rank-k probe has R² 0.58 and the full ... 1.00. Raise k.']
         """
-        gaps = {name: self.probe_r2[name] - self.ceiling_r2[name] for name in self.names}
+        gaps = {name: self.linear_probe_r2[name] - self.rank_k_probe_r2[name] for name in self.names}
         return {name: gap for name, gap in gaps.items() if gap > LEFT_OUT}
 
     @property
     def left_out_notes(self) -> list[str]:
         """A sentence for each quantity of :attr:`left_out`."""
         return [
-            f"{name}: k = {self.k.get(name, '?')} leaves out {gap:.2f}, since the best probe of rank k has R² "
-            f"{self.ceiling_r2[name]:.2f} and the full linear probe {self.probe_r2[name]:.2f}. Raise k."
+            f"{name}: k = {self.k.get(name, '?')} leaves out {gap:.2f}, since the best rank-k probe has R² "
+            f"{self.rank_k_probe_r2[name]:.2f} and the full linear probe {self.linear_probe_r2[name]:.2f}. Raise k."
             for name, gap in self.left_out.items()
         ]
 
     @property
     def excess_leakage(self) -> Tensor:
-        """(Q, Q), [i, j]: what the subspace of j tells of i beyond what the true j does; NaN on the diagonal.
+        """(Q, Q), [i, j]: R² of quantity i from the subspace of j, minus R² of i from the true j.
 
-        A held-out R2 below 0 is a probe that overfits where there is nothing to read; it tells nothing and counts as 0.
+        A held-out R² below 0 is of a probe that overfits, and counts as 0. The diagonal is NaN.
         """
         excess = self.cross_r2.clamp(min=0) - self.target_r2.clamp(min=0)
         return excess.masked_fill(torch.eye(len(self.names), dtype=torch.bool), float("nan"))
 
     @property
     def max_excess_leakage(self) -> float:
-        """The largest off-diagonal excess leakage; NaN for a single quantity, or where none is known."""
+        """The largest off-diagonal excess leakage; NaN for a single quantity, or if all are NaN."""
         return _largest_known(self.excess_leakage.flatten())
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,10 +123,7 @@ class Evaluation:
         return {
             "names": list(self.names),
             "n_samples": self.n_samples,
-            **{
-                key: dict(getattr(self, key))
-                for key in ("k", "own_r2", "ceiling_r2", "probe_r2", "decode_r2", "left_out", "variance_share")
-            },
+            **{key: dict(getattr(self, key)) for key in ("k", *SCORES, "left_out", "variance_share")},
             **{key: getattr(self, key).tolist() for key in ("cross_r2", "target_r2", "excess_leakage", "spectrum")},
             "angles_deg": {f"{i} | {j}": angles.tolist() for (i, j), angles in self.angles.items()},
         }
@@ -130,14 +132,45 @@ class Evaluation:
         """Return one row a quantity (needs pandas)."""
         from pandas import DataFrame
 
-        columns = {key: getattr(self, key) for key in ("own_r2", "ceiling_r2", "probe_r2", "decode_r2")}
-        columns["variance_share"] = {name: self.variance_share[name] for name in self.names}
+        return DataFrame(self._columns(), index=list(self.names))
+
+    def __repr__(self) -> str:
+        """Return a table with a line for each quantity, at most 120 columns wide.
+
+        Example:
+            >>> import torch
+            >>> from isospan.guided import space_from_moments
+            >>> z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            >>> y = {"sum": z.sum(1), "first": z[:, 0]}
+            >>> evaluate(space_from_moments(Moments.of(z, y), k=1), z, y)
+            Evaluation of 200 samples
+            quantity  k  subspace_r2  rank_k_probe_r2  linear_probe_r2  decoder_r2  variance_share  max_excess_leakage
+            sum       1        1.000            1.000            1.000       1.000           0.324               0.000
+            first     1        1.000            1.000            1.000       1.000           0.332               0.000
+        """
+        columns = {
+            heading: [_short(values[name]) for name in self.names] for heading, values in self._columns().items()
+        }
+        columns = {"k": [str(self.k.get(name, "?")) for name in self.names]} | columns
+        cells = [["quantity", *map(_cut, self.names)], *([heading, *values] for heading, values in columns.items())]
+        widths = [max(map(len, column)) for column in cells]
+        lines = [
+            "  ".join([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])])
+            for name, *values in zip(*cells, strict=True)
+        ]
+        return "\n".join([f"Evaluation of {self.n_samples} samples", *lines])
+
+    def _columns(self) -> dict[str, dict[str, float]]:
+        """Scores, share of the latent variance and largest excess leakage, by quantity."""
         worst = [_largest_known(row) for row in self.excess_leakage]
-        columns["max_excess_leakage"] = dict(zip(self.names, worst, strict=True))
-        return DataFrame(columns, index=list(self.names))
+        return {
+            **{key: getattr(self, key) for key in SCORES},
+            "variance_share": {name: self.variance_share.get(name, float("nan")) for name in self.names},
+            "max_excess_leakage": dict(zip(self.names, worst, strict=True)),
+        }
 
     def plot(self) -> "Figure":
-        """Draw the cross-decodability matrix beside what the quantities tell of each other (needs matplotlib)."""
+        """Draw ``cross_r2``, ``target_r2`` and the excess leakage (needs matplotlib)."""
         from isospan.plotting._figures import plot_cross_decodability
 
         return plot_cross_decodability(self)
@@ -154,27 +187,26 @@ def evaluate(
 ) -> Evaluation:
     r"""Score a latent space on held-out latents and targets.
 
-    All probes are linear least squares with means, fitted on ``fit`` and scored on (z, y). Without ``fit``, each half
-    of the data is scored by probes fitted on the other half. Computed in float64, from second moments: for data that
-    do not fit in memory there is :func:`evaluate_moments`. Probes with too few samples are NaN; see
-    :class:`Evaluation`.
+    All probes are linear least squares with means, fitted to ``fit`` and scored on (z, y). Without ``fit``, each half
+    of the data is scored by probes fitted to the other half. Scores are computed in float64 from second moments;
+    :func:`evaluate_moments` is for data that do not fit in memory. Probes with too few samples have the score NaN.
 
-    The best probe of rank k (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
+    The best rank-k probe (reduced-rank regression) is :math:`B V_k V_k^\top` with the full-rank solution B and the k
     leading eigenvectors V_k of the fitted values' covariance :math:`B^\top C_{zz} B`.
 
     Args:
         space: the latent space.
         z: latents (B, D).
         y: true quantities {name: (B, ...)}, in their units.
-        fit: (z, y) of the data that probes are fitted on.
-        ridge: relative to the mean variance of what a probe reads from.
+        fit: (z, y) of the data to which the probes are fitted.
+        ridge: relative to the mean variance of the inputs of a probe.
 
     Raises:
-        ShapeError: z or y, or those of ``fit``, have other sizes than the space.
+        ShapeError: the sizes of z, y or ``fit`` differ from those of the space.
         DegenerateDataError: fewer than two samples to fit or score, or a quantity that is constant where it is scored.
 
     Warns:
-        NumericalWarning: probes have too few samples to be fitted, so their scores are NaN.
+        NumericalWarning: there are too few samples to fit some probes, so their scores are NaN.
 
     Example:
         >>> import torch
@@ -184,7 +216,7 @@ def evaluate(
         >>> y = {"sum": z[:, :2].sum(1, keepdim=True), "last": z[:, 5:]}
         >>> objective = SpaceObjective({"sum": 1, "last": 1}, latent_dim=6)
         >>> _ = objective.solve(z, y)
-        >>> round(evaluate(objective.space, z, y).own_r2["sum"], 3)
+        >>> round(evaluate(objective.space, z, y).subspace_r2["sum"], 3)
         1.0
 
     Source: Izenman, Reduced-rank regression for the multivariate linear model, 1975.
@@ -200,28 +232,29 @@ def evaluate(
 def evaluate_moments(
     space: LatentSpace, folds: Sequence[tuple[Moments, Moments]], *, ridge: float = 1e-6
 ) -> Evaluation:
-    """Return the :func:`evaluate` of data that are known by their second moments.
+    """Score a latent space from second moments; see :func:`evaluate`.
 
     Args:
         space: the latent space.
-        folds: (moments that probes are fitted on, moments that they are scored on) of each fold; the folds are scored
-            together. With more than one quantity all hold the covariance of the targets.
-        ridge: relative to the mean variance of what a probe reads from.
+        folds: (moments to fit, moments to score) of each fold; a score is over all folds together. Moments of more than
+            one quantity need ``target_covariance=True``.
+        ridge: relative to the mean variance of the inputs of a probe.
 
     Raises:
         DegenerateDataError: a quantity is constant where it is scored.
-        NameMismatchError, ShapeError: the moments are of other quantities or sizes than the space.
-        OptionError: of several quantities, without ``target_covariance=True``.
+        NameMismatchError: the moments are of other quantities than the space.
+        ShapeError: the moments have other sizes than the space.
+        OptionError: the moments of several quantities lack ``target_covariance=True``.
 
     Warns:
-        NumericalWarning: probes have too few samples to be fitted, so their scores are NaN.
+        NumericalWarning: there are too few samples to fit some probes, so their scores are NaN.
 
     Example:
         >>> import torch
         >>> from isospan.subspaces import solve_from_moments
         >>> parts = torch.randn(2, 100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         >>> fit, score = (Moments.of_batches((z, {"sum": z.sum(1)}) for z in part.split(10)) for part in parts)
-        >>> round(evaluate_moments(solve_from_moments(fit, k=1), [(fit, score)]).decode_r2["sum"], 3)
+        >>> round(evaluate_moments(solve_from_moments(fit, k=1), [(fit, score)]).decoder_r2["sum"], 3)
         1.0
     """
     names = tuple(space.names)
@@ -235,16 +268,16 @@ def evaluate_moments(
     subspace = {name: source(partial(Pair.of_latents, W=W)) for name, W in space.W.items()}
     quantity = {name: source(partial(Pair.of_targets, source=name)) for name in names}
     cross = [[subspace[j].r2(i) for j in names] for i in names]
-    told = [[1.0 if i == j else quantity[j].r2(i) for j in names] for i in names]
+    target = [[1.0 if i == j else quantity[j].r2(i) for j in names] for i in names]
     share, spectrum = _variance(space, whole.cov_zz)
     evaluation = Evaluation(
         names=names,
-        own_r2={name: cross[i][i] for i, name in enumerate(names)},
-        ceiling_r2={name: latents.r2(name, rank=len(W)) for name, W in space.W.items()},
-        probe_r2={name: latents.r2(name) for name in names},
-        decode_r2={name: stored_r2(space, whole, name) for name in names},
+        subspace_r2={name: cross[i][i] for i, name in enumerate(names)},
+        rank_k_probe_r2={name: latents.r2(name, rank=len(W)) for name, W in space.W.items()},
+        linear_probe_r2={name: latents.r2(name) for name in names},
+        decoder_r2={name: stored_r2(space, whole, name) for name in names},
         cross_r2=torch.tensor(cross, dtype=torch.float64),
-        target_r2=torch.tensor(told, dtype=torch.float64),
+        target_r2=torch.tensor(target, dtype=torch.float64),
         angles=_angles(space.W),
         variance_share=share,
         spectrum=spectrum,
@@ -256,7 +289,7 @@ def evaluate_moments(
 
 
 class _Source:
-    """What probes read from, which are fitted on one part of each fold and scored on the other."""
+    """Probes with one input, fitted to one part of each fold and scored on the other."""
 
     def __init__(
         self,
@@ -270,12 +303,12 @@ class _Source:
 
     @cached_property
     def determined(self) -> bool:
-        """Whether every fold has enough samples, which is the same for all quantities."""
+        """Whether every fold has enough samples; this does not depend on the quantity."""
         pairs = [self.pair_of(fit, next(iter(self.total))) for fit, _ in self.folds]
         return all(determined(pair.count, pair.cov_xx, ridge=self.ridge) for pair in pairs)
 
     def r2(self, target: str, rank: int | None = None) -> float:
-        """R² of a quantity over all folds together, by probes of a rank; NaN where they are not determined."""
+        """Return R² of a quantity over all folds together, by probes of a rank; NaN if there are too few samples."""
         if not self.determined:
             return float("nan")
         pairs = [(self.pair_of(fit, target), self.pair_of(score, target)) for fit, score in self.folds]
@@ -308,14 +341,14 @@ def _check_moments(space: LatentSpace, moments: Moments) -> None:
 
 
 def _warn_of_unknown(evaluation: Evaluation, space: LatentSpace, *, fitted: int) -> None:
-    """Say which probes had too few samples, and how many would be enough for all."""
-    k = {name: len(space.W[name]) for name, r2 in evaluation.own_r2.items() if isnan(r2)}
-    D = space.latent_dim if any(map(isnan, evaluation.probe_r2.values())) else 0
-    untold = evaluation.target_r2.isnan().any(0).tolist()
-    P = {name: len(space.y_mean[name]) for name, short in zip(evaluation.names, untold, strict=True) if short}
+    """Warn of probes with too few samples, with the number that is enough for all."""
+    k = {name: len(space.W[name]) for name, r2 in evaluation.subspace_r2.items() if isnan(r2)}
+    D = space.latent_dim if any(map(isnan, evaluation.linear_probe_r2.values())) else 0
+    unknown = evaluation.target_r2.isnan().any(0).tolist()
+    P = {name: len(space.y_mean[name]) for name, short in zip(evaluation.names, unknown, strict=True) if short}
     if not (k or D or P):
         return
-    enough = max(3, SAMPLES_A_DIRECTION * max([D, *k.values(), *P.values()]))
+    enough = max(3, SAMPLES_PER_INPUT * max([D, *k.values(), *P.values()]))
     short = [f"the subspaces of {_sized('k', k)}"] * bool(k) + [f"the whole latent of D = {D}"] * bool(D)
     short += [f"the true {_sized('P', P)}"] * bool(P)
     warn(
@@ -329,8 +362,18 @@ def _sized(symbol: str, sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{name!r} ({symbol} = {size})" for name, size in sizes.items())
 
 
+def _short(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 1000 else f"{value:.3g}"  # + 0.0: no negative zero
+
+
+def _cut(name: str) -> str:
+    """A name on one line, of at most ``LONGEST_NAME`` letters."""
+    line = " ".join(name.split())
+    return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
+
+
 def _largest_known(values: Tensor) -> float:
-    """The largest that is not NaN; NaN where all are."""
+    """Return the largest value that is not NaN, or NaN if all are."""
     return max((value for value in values.tolist() if value == value), default=float("nan"))
 
 
@@ -349,7 +392,7 @@ def _angles(W: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
 
 
 def _variance(space: LatentSpace, C: Tensor) -> tuple[dict[str, float], Tensor]:
-    """Shares of the latent variance, and the spectrum of the part outside all subspaces."""
+    """Return the shares of the latent variance, and the spectrum outside all subspaces."""
     total = C.trace().clamp(min=torch.finfo(C.dtype).tiny)
     basis = orthonormal_rows(torch.cat(list(space.W.values())))
     outside = torch.eye(len(C), dtype=C.dtype, device=C.device) - basis.mT @ basis

@@ -1,4 +1,4 @@
-"""Linear probes from second moments: fitted on those of some data, scored on those of others."""
+"""Linear probes, fitted to the second moments of some data and scored on those of other data."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from isospan.linalg import eigh, solve_gram, symmetric_spectrum
 from isospan.moments import Moments
 from isospan.subspaces._latent_space import LatentSpace
 
-SAMPLES_A_DIRECTION = 2
-"""A probe with as many coefficients as samples explains the noise; it is not determined below twice as many."""
+SAMPLES_PER_INPUT = 2
+"""Least number of samples for each input of a probe; with one, a probe fits noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    r"""Second moments of what a probe reads from, x (K,), and of what it shall give, y (P,).
+    r"""Second moments of the inputs x (K,) and the target y (P,) of a probe.
 
     Attributes:
         count: number of samples n.
@@ -35,7 +35,7 @@ class Pair:
 
     @classmethod
     def of_latents(cls, moments: Moments, target: str, W: Tensor | None = None) -> "Pair":
-        """Latents, or their coordinates in the rows of W (k, D), and a quantity."""
+        """Return the pair of latents, or of their coordinates in the rows of W (k, D), and a quantity."""
         z_mean, C_zz, C_zy = moments.z_mean, moments.cov_zz, moments.cov_zy[target]
         if W is not None:
             z_mean, C_zz, C_zy = W @ z_mean, W @ C_zz @ W.mT, W @ C_zy
@@ -43,7 +43,7 @@ class Pair:
 
     @classmethod
     def of_targets(cls, moments: Moments, target: str, source: str) -> "Pair":
-        """One quantity to read from and one to give; the moments hold the covariance of the targets."""
+        """Return the pair of two quantities; the moments must have the covariance of the targets."""
         C, mean = moments.cov_yy, moments.y_mean
         return cls(
             float(moments.count),
@@ -73,7 +73,7 @@ class Probe:
 
     @classmethod
     def fitted(cls, pair: Pair, *, ridge: float, rank: int | None = None) -> "Probe":
-        r"""Least squares with means; reduced-rank regression where a rank is given.
+        r"""Return least squares with means, or reduced-rank regression if a rank is given.
 
         .. math:: B = (C_{xx} + \lambda I)^{+} C_{xy}, \qquad B \leftarrow B V_k V_k^\top
 
@@ -89,11 +89,11 @@ class Probe:
 
     @classmethod
     def stored(cls, space: LatentSpace, name: str) -> "Probe":
-        """The decoder of a latent space, on whole latents."""
+        """Return the stored decoder of a latent space as a probe of the whole latent."""
         return cls(space.z_mean, space.y_mean[name], space.W[name].mT @ space.A[name])
 
     def squared_error(self, pair: Pair) -> float:
-        r"""Sum of squared errors over the samples and entries of other data.
+        r"""Return the sum of squared errors over the samples and entries of other data.
 
         .. math:: \sum \|y - \hat y\|^2 = n \bigl[ \operatorname{tr} C_{yy} - 2 \langle C_{xy}, B \rangle
                   + \langle B, C_{xx} B \rangle + \|\bar y - \hat y(\bar x)\|^2 \bigr]
@@ -104,14 +104,14 @@ class Probe:
 
 
 def determined(count: float, C: Tensor, *, ridge: float) -> bool:
-    r"""Whether there are enough samples to fit a probe on regressors of covariance C (K, K).
+    r"""Whether there are enough samples to fit a probe with inputs of covariance C (K, K).
 
-    Three, and two for each of its degrees of freedom:
+    There must be three, and two for each degree of freedom d:
 
     .. math:: n \ge \max(3,\, 2 d), \qquad d = \sum_i \frac{\lambda_i}{\lambda_i + \lambda}
 
-    with the eigenvalues :math:`\lambda_i` of C. At most K, they are fewer where regressors are constant, repeat each
-    other, or are far below the ridge. What the probe shall give does not matter.
+    with the eigenvalues :math:`\lambda_i` of C, and λ the ridge times their mean. d is at most K. It is less if inputs
+    are constant, repeat each other, or are far below the ridge. It does not depend on the target.
 
     Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, equation 3.50.
 
@@ -123,11 +123,11 @@ def determined(count: float, C: Tensor, *, ridge: float) -> bool:
     """
     if count < 3:
         return False
-    return count >= SAMPLES_A_DIRECTION * len(C) or count >= SAMPLES_A_DIRECTION * _degrees_of_freedom(C, ridge)
+    return count >= SAMPLES_PER_INPUT * len(C) or count >= SAMPLES_PER_INPUT * _degrees_of_freedom(C, ridge)
 
 
 def _degrees_of_freedom(C: Tensor, ridge: float) -> float:
-    """Of a fit on regressors of covariance C, without eigenvalues that are rounding."""
+    """Return the degrees of freedom of a fit with inputs of covariance C, without eigenvalues from rounding."""
     eigenvalues = symmetric_spectrum(C)
     significant = eigenvalues[eigenvalues > len(C) * torch.finfo(C.dtype).eps * eigenvalues[0]]
     return float((significant / (significant + ridge * eigenvalues.mean())).sum())

@@ -11,14 +11,14 @@ from isospan.subspaces._latent_space import LatentSpace
 
 @torch.no_grad()
 def stored_r2(space: LatentSpace, moments: Moments, name: str) -> float:
-    r"""Return R² of a quantity by the space's own decoder, over the data that the moments have seen.
+    r"""Return R² of a quantity by the stored decoder of a space, over the data of the moments.
 
     .. math:: R^2 = 1 - \sum \|y-\hat y\|^2 / \sum \|y-\bar y\|^2
 
     over all entries together, in float64.
 
     Raises:
-        DegenerateDataError: the quantity is constant, to rounding.
+        DegenerateDataError: the quantity is constant up to rounding.
 
     Example:
         >>> from isospan.subspaces import solve_from_moments
@@ -36,7 +36,7 @@ def squared_deviation(name: str, moments: Moments) -> float:
     """Return the sum of squared deviations of a quantity from its mean.
 
     Raises:
-        DegenerateDataError: the quantity is constant, to rounding.
+        DegenerateDataError: the quantity is constant up to rounding.
     """
     variance = moments.var_y[name]
     if not varies(variance, moments.y_mean[name]):

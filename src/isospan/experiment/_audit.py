@@ -114,13 +114,13 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
     Example:
         >>> import torch
         >>> z = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
-        >>> audit(z, {"sum": z.sum(1), "first": z[:, :2]}).evaluation.own_r2["sum"] > 0.999
+        >>> audit(z, {"sum": z.sum(1), "first": z[:, :2]}).evaluation.subspace_r2["sum"] > 0.999
         True
     """
     started, config, reporter = time.perf_counter(), config or AuditConfig(), reporter or LoggingReporter()
     samples, quantities, source = _opened(latents, targets, config)
-    told = f"{len(samples)} latents of D = {source.dim} from {source.name}"
-    reporter.stage(f"Read {told}, and {', '.join(quantities.names)}")
+    read = f"{len(samples)} latents of D = {source.dim} from {source.name}"
+    reporter.stage(f"Read {read}, and {', '.join(quantities.names)}")
     train, test = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
     reporter.stage("Sizing the quantities")
     sizes = _sizes(train, quantities, source.dim, config)

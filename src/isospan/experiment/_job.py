@@ -129,12 +129,12 @@ class Job:
 
     def _progress(self, name: str, monitor: SubspaceMonitor) -> Progress:
         """Tell the reporter of every step, and of the subspaces when there is news of them."""
-        told = 0
+        reported = 0
 
         def progress(epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
-            nonlocal told
-            if len(monitor) > told:
-                told = len(monitor)
+            nonlocal reported
+            if len(monitor) > reported:
+                reported = len(monitor)
                 self.reporter.moved(name, monitor)
             self.reporter.stepped(name, epoch, step, total, losses)
 

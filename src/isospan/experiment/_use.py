@@ -328,10 +328,10 @@ def probe(
 ) -> Evaluation:
     """Score a run on the fields of files, for which its quantities can be computed; probes are cross-fitted on halves.
 
-    Probes that a half of the samples does not determine are NaN: where it has fewer than two samples for each degree of
-    freedom of what they read from. These are the k coordinates (``own_r2``, ``cross_r2``), all D (``ceiling_r2``,
-    ``probe_r2``), or the P entries of a quantity (``target_r2``); fewer where some are constant or repeat others.
-    ``decode_r2`` needs none.
+    A score is NaN where half of the samples are fewer than two for each degree of freedom of the probe's input. The
+    inputs are the k coordinates (``subspace_r2``, ``cross_r2``), the D latents (``rank_k_probe_r2``,
+    ``linear_probe_r2``) or the P entries of a quantity (``target_r2``). Constant or repeated inputs do not count.
+    ``decoder_r2`` needs no probe.
 
     Quantities whose functions were not passed and are not trusted have no score, and their subspaces count as free.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import FileFormatError, OptionError
-from isospan.evaluation._probes import SAMPLES_A_DIRECTION, Pair, Probe, determined
+from isospan.evaluation._probes import SAMPLES_PER_INPUT, Pair, Probe, determined
 from isospan.evaluation._scores import squared_deviation
 from isospan.guided._objective import BLOCKS, SpaceObjective
 from isospan.linalg import principal_angles
@@ -181,7 +181,7 @@ class SubspaceMonitor:
         moments, kept = objective.moments, 1 - 1 / BLOCKS
         if self._told or determined(kept * objective.memory, moments.cov_zz, ridge=objective.ridge):
             return
-        enough = max(3, SAMPLES_A_DIRECTION * objective.latent_dim)
+        enough = max(3, SAMPLES_PER_INPUT * objective.latent_dim)
         logger.warning(
             "R² of the quantities is not recorded: the running moments hold at most memory = %d samples, too few for "
             "D = %d latents. memory=%d is enough.",

@@ -1,4 +1,4 @@
-"""Decompositions, least squares and geometry of subspaces; one policy for how each is computed."""
+"""Decompositions, least squares and geometry of subspaces, computed as the settings say."""
 
 from isospan.linalg._angles import grassmann_distance, principal_angles
 from isospan.linalg._bases import (

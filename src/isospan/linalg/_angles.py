@@ -1,4 +1,4 @@
-"""Angles between subspaces, the same for every basis of a subspace."""
+"""Angles between subspaces."""
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ from isospan.linalg._decompositions import svdvals
 def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
     r"""Principal angles between the row spans of two bases.
 
-    With orthonormal bases Q1, Q2: :math:`\cos\theta = \sigma(Q_1 Q_2^\top)`. Small angles are taken from the sine,
-    :math:`\sin\theta = \sigma(Q_2 - Q_2 Q_1^\top Q_1)`, since the cosine loses half of the digits near 1.
+    With orthonormal bases Q1, Q2: :math:`\cos\theta = \sigma(Q_1 Q_2^\top)`. Small angles are computed from the sine,
+    :math:`\sin\theta = \sigma(Q_2 - Q_2 Q_1^\top Q_1)`, since the cosine loses half of the digits near 1. The angles
+    are the same for every basis of a subspace.
 
     Args:
         W1: basis (k1, D), rows linearly independent.

@@ -1,4 +1,4 @@
-"""Orthonormal bases: making them, fixing their signs, turning one onto another."""
+"""Orthonormal bases: construction, signs, rotation of one onto another."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from isospan.linalg._decompositions import decomposition, qr, svd
 
 
 def fix_signs(W: Tensor) -> Tensor:
-    """Flip the rows of W (k, D) so that the entry of largest magnitude in each is positive (the first, if several).
+    """Flip the signs of rows of W (k, D) so that the entry of largest magnitude in each row is positive.
 
-    Entries that differ by rounding count as equally large, so rounding cannot change the sign.
+    Entries that differ by rounding count as equal, and the first of them decides, so rounding cannot change a sign.
 
     Example:
         >>> import torch
@@ -46,7 +46,7 @@ def orthonormal_rows(W: Tensor) -> Tensor:
 
 @decomposition
 def orthogonal_complement(W: Tensor) -> Tensor:
-    """Return an orthonormal basis (D - r, D) of all that is orthogonal to the rows of W (k, D), r their numerical rank.
+    """Return an orthonormal basis (D - r, D) of the orthogonal complement of the rows of W (k, D), of numerical rank r.
 
     Example:
         >>> import torch
@@ -63,7 +63,9 @@ def orthogonal_complement(W: Tensor) -> Tensor:
 
 
 def nested_frame(W: Tensor) -> Tensor:
-    """Orthonormalise linearly independent rows in their order (k, D): the first j rows keep their span, for every j.
+    """Return orthonormal rows (k, D) such that the first j have the span of the first j rows of W, for every j.
+
+    The rows of W (k, D) must be linearly independent.
 
     Example:
         >>> import torch
@@ -78,10 +80,10 @@ def nested_frame(W: Tensor) -> Tensor:
 
 
 def complete_rows(W: Tensor, k: int) -> Tensor:
-    """Add orthonormal rows to W (r, D), orthonormal rows, until there are k; deterministic.
+    """Add rows to orthonormal rows W (r, D) until there are k orthonormal rows; deterministic.
 
-    Each new row is what W leaves of the coordinate axis of which it leaves most (the first, if several). More than D
-    are a DimensionError.
+    Each new row is the part of a coordinate axis that is orthogonal to W. The axis is the one with the largest such
+    part; of equal ones, the first. More than D rows are a DimensionError.
 
     Example:
         >>> import torch
@@ -139,16 +141,16 @@ def procrustes_rotation(W: Tensor, W_previous: Tensor) -> Tensor:
 
 
 def _check_wide(W: Tensor, *, what: str) -> None:
-    """Require no more rows than columns: more are never independent."""
+    """Require at most as many rows as columns: more are never linearly independent."""
     if W.shape[-2] > W.shape[-1]:
         raise ShapeError(f"{what} must have k rows of D ≥ k entries, got shape {tuple(W.shape)}.")
 
 
 def _independent(R: Tensor) -> bool:
-    """Whether no row of W = Rᵀ Qᵀ is, beyond doubt, a combination of those before it; then Q spans exactly the rows.
+    """Whether the rows of W = Rᵀ Qᵀ are linearly independent beyond doubt, so that Q spans exactly the rows.
 
-    What R leaves of a row is compared with the longest row, with a margin: R has no pivots, so near the cutoff of
-    :func:`_rank` it does not decide.
+    The diagonal of R, which is the part of a row orthogonal to the rows before it, is compared with the norm of the
+    longest row. The margin is a factor of 100: R has no pivots, so near the cutoff of :func:`_rank` it is not reliable.
     """
     if 0 in R.shape:
         return True

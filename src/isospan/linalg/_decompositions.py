@@ -1,9 +1,8 @@
-"""Decompositions where the settings want them: on the device of the matrix, or on the CPU with the result moved back.
+"""Decompositions on the device of the matrix, or with ``use_cpu_fallback`` on the CPU.
 
-The moments, the guided latent spaces and their training decompose by these alone, so ``use_cpu_fallback`` reaches all
-of it. They are exact whatever the ``solver_mode``. Each takes a matrix, or a batch of them
-(..., m, n), float32 for half precision. One that is not real, not finite, or not of such a shape is an error of
-:mod:`isospan.errors`.
+Moments, guided latent spaces and their training use only these decompositions, so the setting applies to all of them.
+They are exact for every ``solver_mode``. Each takes a matrix or a batch of them (..., m, n); half precision is computed
+in float32. A matrix that is not real, not finite or of another shape is an error of :mod:`isospan.errors`.
 
 Example:
     >>> import torch
@@ -28,7 +27,7 @@ R = TypeVar("R")
 
 
 def decomposition(routine: Callable[P, R]) -> Callable[P, R]:
-    """Make a routine of tensors run on the CPU under ``use_cpu_fallback``; its results return to the first's device."""
+    """Run a function of tensors on the CPU under ``use_cpu_fallback``; the results are on the device of the first."""
 
     @functools.wraps(routine)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -44,7 +43,7 @@ def decomposition(routine: Callable[P, R]) -> Callable[P, R]:
 
 @decomposition
 def eigh(G: Tensor, *, upper: bool = False) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric matrix, of which one triangle is read."""
+    """Return the ascending eigenvalues and the eigenvectors (columns) of a symmetric matrix; one triangle is read."""
     triangle = "U" if check_flag(upper, what="upper") else "L"
     eigenvalues, vectors = torch.linalg.eigh(as_matrices(G, what="The matrix", square=True), UPLO=triangle)
     return eigenvalues, vectors
@@ -52,7 +51,7 @@ def eigh(G: Tensor, *, upper: bool = False) -> tuple[Tensor, Tensor]:
 
 @decomposition
 def svd(A: Tensor, *, full_matrices: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """(U, S, Vh) with A = U diag(S) Vh."""
+    """Return (U, S, Vh) with A = U diag(S) Vh."""
     check_flag(full_matrices, what="full_matrices")
     U, S, Vh = torch.linalg.svd(as_matrices(A, what="The matrix"), full_matrices=full_matrices)
     return U, S, Vh
@@ -60,13 +59,13 @@ def svd(A: Tensor, *, full_matrices: bool = False) -> tuple[Tensor, Tensor, Tens
 
 @decomposition
 def svdvals(A: Tensor) -> Tensor:
-    """Singular values, descending."""
+    """Return the singular values, descending."""
     return torch.linalg.svdvals(as_matrices(A, what="The matrix"))
 
 
 @decomposition
 def qr(A: Tensor, *, complete: bool = False) -> tuple[Tensor, Tensor]:
-    """(Q, R) with A = Q R."""
+    """Return (Q, R) with A = Q R."""
     mode = "complete" if check_flag(complete, what="complete") else "reduced"
     Q, R = torch.linalg.qr(as_matrices(A, what="The matrix"), mode=mode)
     return Q, R
@@ -74,7 +73,7 @@ def qr(A: Tensor, *, complete: bool = False) -> tuple[Tensor, Tensor]:
 
 @decomposition
 def pinv(A: Tensor, *, atol: float | None = None, rtol: float | None = None, hermitian: bool = False) -> Tensor:
-    """Pseudo-inverse; singular values below rtol times the largest, or below atol, count as zero."""
+    """Return the pseudo-inverse; singular values below rtol times the largest, or below atol, count as zero."""
     A = as_matrices(A, what="The matrix", square=check_flag(hermitian, what="hermitian"))
     atol, rtol = (
         None if cutoff is None else check_number(cutoff, what=what) for what, cutoff in (("atol", atol), ("rtol", rtol))

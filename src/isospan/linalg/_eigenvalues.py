@@ -8,15 +8,15 @@ from isospan.errors import DtypeError, ShapeError
 from isospan.linalg._decompositions import decomposition
 
 BLOCK = 128
-"""Rows of a Gram matrix that are mirrored together."""
+"""Rows of a Gram matrix that are mirrored at a time."""
 
 
 def gram_spectrum(x_centred: Tensor) -> Tensor:
-    r"""Squared singular values of X (N, P), the eigenvalues of :math:`X X^\top` or :math:`X^\top X`, the smaller one.
+    r"""Return the squared singular values of X (N, P), the eigenvalues of the smaller of :math:`X X^\top, X^\top X`.
 
-    In float64 whatever the dtype of X and the solver mode of the settings. Their absolute error is about eps = 2e-16
-    times the largest, so sums of them are exact to rounding, while singular values below 1e-8 of the largest are lost;
-    take :func:`isospan.linalg.singular_values` where those matter.
+    They are computed in float64 for every dtype of X and every solver mode. Their absolute error is about eps = 2e-16
+    times the largest. So their sums are exact to rounding, but singular values below 1e-8 of the largest are lost; use
+    :func:`isospan.linalg.singular_values` if these matter.
 
     Args:
         x_centred: matrix (N, P). The name is a reminder: for variances the columns have mean 0.
@@ -36,7 +36,7 @@ def gram_spectrum(x_centred: Tensor) -> Tensor:
 
 @decomposition
 def symmetric_spectrum(G: Tensor) -> Tensor:
-    """Eigenvalues of a symmetric positive semi-definite matrix (n, n), descending, rounding below 0 removed.
+    """Return the eigenvalues of a positive semi-definite matrix (n, n), descending; negative rounding errors become 0.
 
     Only the upper triangle is read.
 
@@ -52,8 +52,8 @@ def symmetric_spectrum(G: Tensor) -> Tensor:
 def add_gram_(G: Tensor, x: Tensor) -> Tensor:
     r"""Add :math:`X^\top X` of X (N, P) to the upper triangle of G (P, P) in place.
 
-    On the CPU by BLAS's ``syrk``, in half the time of the product. What lies below the diagonal is not meaningful until
-    :func:`mirror_`.
+    On the CPU, ``syrk`` of BLAS takes half the time of the product. Entries below the diagonal are undefined until
+    :func:`mirror_` is called.
 
     Raises:
         DtypeError: X and G are not both float32 or both float64.
@@ -84,7 +84,7 @@ def add_gram_(G: Tensor, x: Tensor) -> Tensor:
         return G  # BLAS wrappers refuse an empty matrix
     from scipy.linalg import get_blas_funcs
 
-    columns = x.detach().numpy().T  # (P, N); column-major, as BLAS wants it, where x is contiguous
+    columns = x.detach().numpy().T  # (P, N), column-major for BLAS if x is contiguous
     a, trans = (columns, 0) if columns.flags.f_contiguous else (columns.T, 1)
     (syrk,) = get_blas_funcs(("syrk",), (a,))
     syrk(1.0, a, beta=1.0, c=G.detach().numpy().T, trans=trans, lower=1, overwrite_c=1)

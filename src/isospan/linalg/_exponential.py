@@ -1,4 +1,4 @@
-"""The matrix exponential, whose derivative keeps its digits however large a gradient is."""
+"""The matrix exponential, with a derivative that is accurate for gradients of any size."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from isospan._core.checks import as_matrices
 
 
 def matrix_exp(X: Tensor) -> Tensor:
-    r"""The exponential of square matrices X (..., n, n), with all derivatives; NaN is passed on.
+    r"""Return the exponential of square matrices X (..., n, n), with all derivatives; NaN gives NaN.
 
-    The derivative along T is the corner of an exponential (Mathias, 1996),
+    The derivative L(X, T) along T is a block of an exponential (Mathias, 1996),
 
     .. math:: \exp \begin{pmatrix} X & T \\ 0 & X \end{pmatrix}
               = \begin{pmatrix} e^X & L(X, T) \\ 0 & e^X \end{pmatrix} ,
 
-    and L is linear in T, so T is taken with norm 1 and the result multiplied. Else the norm of T decides how often the
-    exponential squares, and each squaring loses digits of X: gradients of a loss that is multiplied by 1e4 lose four.
+    L is linear in T, so it is computed for T of norm 1 and multiplied by the norm. Otherwise a large norm of T makes
+    the exponential square more often, and each squaring loses digits: a loss that is multiplied by 1e4 loses four.
 
     Example:
         >>> X = torch.zeros(2, 2, requires_grad=True)
@@ -30,45 +30,45 @@ def matrix_exp(X: Tensor) -> Tensor:
 
 
 def _exponential(X: Tensor) -> Tensor:
-    kind = MatrixExp if torch.compiler.is_compiling() else MatrixExpForwards  # which a tracer does not take
+    kind = MatrixExp if torch.compiler.is_compiling() else MatrixExpForwards  # torch.compile does not trace jvp
     return kind.apply(X)  # pyright: ignore[reportReturnType]
 
 
 class MatrixExp(torch.autograd.Function):
-    """The function of :func:`matrix_exp`, with its gradient."""
+    """The matrix exponential and its gradient."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(X: Tensor) -> Tensor:
-        """The value."""
+        """Return the exponential."""
         return torch.linalg.matrix_exp(X)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        """Keep X."""
+        """Save X."""
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The adjoint of the derivative, which is the derivative at Xᵀ."""
+        """Return the adjoint of the derivative, which is the derivative at Xᵀ."""
         (X,) = ctx.saved_tensors
         return _derivative(X.mT, gradient)
 
 
 class MatrixExpForwards(MatrixExp):
-    """The same with derivatives along directions, for ``torch.func.jvp``, ``jacfwd`` and ``hessian``."""
+    """The matrix exponential with forward-mode derivatives too, for ``torch.func.jvp``, ``jacfwd`` and ``hessian``."""
 
     @staticmethod
     def jvp(ctx: Any, T: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The derivative along T."""
+        """Return the derivative along T."""
         (X,) = ctx.saved_tensors
         return _derivative(X, T)
 
 
 def _derivative(X: Tensor, T: Tensor) -> Tensor:
-    """L(X, T)."""
+    """Return L(X, T)."""
     n = X.shape[-1]
     norm = torch.linalg.matrix_norm(T.detach(), 1, keepdim=True)
     norm = torch.where(norm > 0, norm, torch.ones_like(norm))

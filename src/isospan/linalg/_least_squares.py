@@ -12,23 +12,27 @@ from isospan.linalg._decompositions import decomposition, eigh
 
 @decomposition
 def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
-    r"""Minimum-norm solution A of the normal equations :math:`(G + \lambda I) A = C`.
+    r"""Return the minimum-norm solution A of the normal equations :math:`(G + \lambda I) A = C`.
 
-    The ridge is relative: :math:`\lambda = \text{ridge} \cdot \operatorname{tr}(G)/k`. Eigenvalues of G below
-    k·eps times the largest count as zero, so a rank-deficient G gives the minimum-norm least squares solution. Where a
-    Cholesky factor shows that none are, it solves the equations.
+    The ridge is relative to the mean variance: :math:`\lambda = \text{ridge} \cdot \operatorname{tr}(G)/k`, so A does
+    not depend on the unit or the number of samples. Eigenvalues of G below k·eps times the largest count as zero, so a
+    rank-deficient G gives the minimum-norm least squares solution. The equations are solved by a Cholesky factor if
+    that shows full rank, else by eigenvectors.
 
     Args:
         G: symmetric positive semi-definite (..., k, k).
         C: right-hand sides (..., k, P).
-        ridge: weight relative to the mean variance, at least 0.
+        ridge: relative to the mean variance tr(G)/k, at least 0.
 
     Returns:
         A (..., k, P), in the dtype of G (float32 for half precision).
 
     Raises:
-        ShapeError, DtypeError, NonFiniteError, DeviceMismatchError: of G and C.
-        OptionError: the ridge is no number of at least 0.
+        ShapeError: G or C has another shape.
+        DtypeError: G or C is not real floating point.
+        NonFiniteError: G or C contains NaN or infinity.
+        DeviceMismatchError: G and C are on two devices.
+        OptionError: the ridge is not a number of at least 0.
 
     Example:
         >>> import torch
@@ -61,13 +65,13 @@ def solve_gram(G: Tensor, C: Tensor, *, ridge: float = 0.0) -> Tensor:
 
 
 def power_of_two(x: Tensor, dim: tuple[int, ...] = ()) -> Tensor:
-    """The power of two that the largest entry of x, divided by it, is near 1; without gradient, by default of all axes.
+    """Return a power of two near the largest magnitude in x, over the given axes or all; it has no gradient.
 
-    Squares of such entries neither overflow nor vanish, and the division is exact.
+    Division by it is exact, and squares of the quotients neither overflow nor become zero.
 
     Raises:
         ShapeError: x is empty, or has no such axis.
-        DtypeError: x is no real tensor.
+        DtypeError: x is not real floating point.
 
     Example:
         >>> import torch
@@ -91,6 +95,6 @@ def _spectral_solution(G: Tensor, C: Tensor, ridge: float) -> Tensor:
 
 
 def _well_conditioned(L: Tensor) -> Tensor:
-    """Where the pivots of a Cholesky factor show full rank beyond doubt (NaN, after a failure, does not)."""
+    """Whether the pivots of a Cholesky factor show full rank beyond doubt; NaN, from a failure, does not."""
     smallest, largest = L.diagonal(dim1=-2, dim2=-1).aminmax(dim=-1)
     return smallest > torch.finfo(L.dtype).eps ** 0.375 * largest

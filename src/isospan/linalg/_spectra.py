@@ -1,7 +1,7 @@
-"""Singular value decompositions under the process-wide policy of :mod:`isospan.settings`.
+"""Singular value decompositions with the ``solver_mode`` of :mod:`isospan.settings`.
 
-The policy decides how, never how many: ``"auto"`` is exact at every size, and so is ``"lowrank"`` here, where all
-vectors are asked for. Results are descending, and float32 for half precision, which has no decompositions.
+The mode selects the algorithm; the number of singular values is always min(m, n). ``"auto"`` is exact at every size,
+and so is ``"lowrank"`` for all singular vectors. Results are descending. Half precision is computed in float32.
 
 Example:
     >>> import torch
@@ -27,7 +27,7 @@ logger = logging.getLogger("isospan")
 
 SVD = tuple[Tensor, Tensor, Tensor]
 OVERSAMPLING = 8
-"""Random vectors beyond the rank that is asked for."""
+"""Random vectors in addition to the requested rank."""
 
 
 def left(A: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,8 +58,8 @@ def singular_values(A: Tensor) -> Tensor:
 def randomised_svd(A: Tensor, rank: int) -> SVD:
     r"""Return ``rank`` leading singular vectors and values of A (m, n), approximately: (m, r), (r,), (r, n).
 
-    The range of :math:`(A A^\top)^i A` is found from ``rank`` + 8 random vectors, i being ``n_lowrank_iters``. The
-    vectors are the same on every call; torch's own random numbers are left alone.
+    The range of :math:`(A A^\top)^i A` is computed from ``rank`` + 8 random vectors, with i = ``n_lowrank_iters``. The
+    vectors are the same on every call, from a generator of their own.
 
     Source: Halko, Martinsson and Tropp, Finding structure with randomness, 2011, algorithm 4.4.
 
@@ -105,7 +105,7 @@ def _exact_or_gram(A: Tensor) -> SVD:
 
 
 def _from_gram(A: Tensor) -> SVD:
-    """A Aᵀ = U S² Uᵀ on the shorter side; the other vectors follow from Aᵀ U = V S, completed by QR where S = 0."""
+    """Solve A Aᵀ = U S² Uᵀ for the shorter side; the other vectors are those of Aᵀ U = V S, by QR also where S = 0."""
     m, n = A.shape[-2:]
     if m > n:
         U, S, Vh = _from_gram(A.mT)
@@ -117,7 +117,7 @@ def _from_gram(A: Tensor) -> SVD:
 
 
 def _orthonormal_completion(V_scaled: Tensor) -> Tensor:
-    """Orthonormal columns whose span and order are those of V diag(S), also where S = 0."""
+    """Return orthonormal columns V from V diag(S), completed where S = 0."""
     Q, R = qr(V_scaled, complete=config.use_full_matrix)
     signs = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(Q.dtype)
     r = signs.shape[-1]

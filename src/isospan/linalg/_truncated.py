@@ -1,4 +1,4 @@
-"""The leading singular subspace of a matrix, exactly, without the rest of the decomposition."""
+"""The leading left singular vectors of a matrix."""
 
 import numpy as np
 import torch
@@ -13,14 +13,13 @@ from isospan.settings import config
 SMALLEST_RATIO = 1e-3
 """Ratio of singular values below which squaring them costs too many digits."""
 LEAST_SQUARED = 0.65
-"""A sum of squares between this power of the least normal number (1e-200 in float64) and its inverse keeps its digits.
-"""
+"""Power of the least normal number (1e-200 in float64); sums of squares between it and its inverse lose no digits."""
 FEW = 4
-"""Part of all eigenvectors up to which LAPACK finds these alone in less time than all."""
+"""LAPACK computes k eigenvectors in less time than all n if k · FEW ≤ n."""
 PANEL = 64
-"""Columns that LAPACK reduces together: as many as it asks for on any machine."""
+"""Columns that LAPACK reduces at a time, at least its own block size."""
 BY_INDEX = 2
-"""What ``stemr`` calls a range of eigenvalues given by their numbers."""
+"""Code of ``stemr`` for a range of eigenvalues by index."""
 
 
 @decomposition
@@ -28,23 +27,24 @@ BY_INDEX = 2
 def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
     r"""Return the k leading left singular vectors of C as rows, and their singular values.
 
-    With ``solver_mode="auto"`` they come from the k leading eigenvectors of the Gram matrix of the shorter side, in
-    float64; on the CPU LAPACK finds these alone (``sytrd``, ``stemr``), which takes less than half of the time of
-    finding all. Where singular values spread too far for a Gram matrix, the full SVD decides. ``"lowrank"`` finds
-    them approximately (:func:`isospan.linalg.randomised_svd`); the other modes truncate :func:`isospan.linalg.left`.
+    With ``solver_mode="auto"`` they come from the k leading eigenvectors of the Gram matrix of the shorter side. On the
+    CPU, LAPACK computes only these (``sytrd``, ``stemr``) in less than half of the time of all. If the singular values
+    spread too far for a Gram matrix, the full SVD is used. ``"lowrank"`` is approximate
+    (:func:`isospan.linalg.randomised_svd`); the other modes truncate :func:`isospan.linalg.left`.
 
     Args:
         C: matrix (D, P), float64.
-        k: how many, at most min(D, P).
+        k: number of singular vectors, at most min(D, P).
 
     Returns:
-        W (k, D) with orthonormal rows, to eps (s_1/s_k)² where s_k is above a thousandth of s_1 and to eps elsewhere,
-        and s (k,), descending. Signs are not fixed. No gradient.
+        W (k, D) with orthonormal rows, and s (k,), descending. The error of W is eps (s_1/s_k)² if s_k is above a
+        thousandth of s_1, else eps. Signs are not fixed. There is no gradient.
 
     Raises:
         NonFiniteError: C contains NaN or infinity.
-        DimensionError: k is no whole number from 1 to min(D, P).
-        ShapeError, DtypeError: C is no real matrix.
+        DimensionError: k is not a whole number from 1 to min(D, P).
+        ShapeError: C is not a matrix.
+        DtypeError: C is not real floating point.
 
     Source: Dhillon and Parlett, Multiple representations to compute orthogonal eigenvectors of symmetric tridiagonal
     matrices, 2004.
@@ -68,7 +68,7 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
-    """Leading left singular vectors from the shorter side, or None where they would not be exact."""
+    """Return the leading left singular vectors from a Gram matrix, or None if they would not be exact."""
     wide = C.shape[0] <= C.shape[1]
     A = C if wide else C.mT
     few = A.device.type == "cpu" and k * FEW <= len(A)
@@ -84,7 +84,7 @@ def _from_gram(C: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
 
 
 def _by_torch(A: Tensor, k: int) -> Tensor | None:
-    """The k leading eigenvectors of A Aᵀ as rows, that of the largest first; None where squares lose digits."""
+    """Return the k leading eigenvectors of A Aᵀ as rows, the largest eigenvalue first; None if squares lose digits."""
     G = A @ A.mT
     if not _in_range(float(G.trace()), A.dtype):
         return None
@@ -97,15 +97,15 @@ def _in_range(squared: float, dtype: torch.dtype) -> bool:
 
 
 def _by_lapack(A: Tensor, k: int) -> Tensor | None:
-    """The same in half of the time; None also where it doesn't converge."""
+    """Return what :func:`_by_torch` does in half of the time; None also if LAPACK does not converge."""
     from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
     a, n = A.numpy(), len(A)
     (syrk,) = get_blas_funcs(("syrk",), (a,))
     sytrd, stemr, ormqr = get_lapack_funcs(("sytrd", "stemr", "ormqr"), (a,))
-    by_columns = a.strides[0] <= a.strides[1]  # a copy, where the wrapper needs one, is then made in order
+    by_columns = a.strides[0] <= a.strides[1]  # then a copy by the wrapper reads memory in order
     G = syrk(1.0, a, lower=1) if by_columns else syrk(1.0, a.T, trans=1, lower=1)
-    if not _in_range(G.trace(), A.dtype):  # stemr may not end where there is NaN
+    if not _in_range(G.trace(), A.dtype):  # with NaN, stemr may not return
         return None
     reflectors, diagonal, beside, factors, _ = sytrd(G, lower=1, lwork=PANEL * n, overwrite_a=1)
     _, _, v, failed = stemr(diagonal, np.append(beside, 0.0), BY_INDEX, 0.0, 0.0, n - k + 1, n)

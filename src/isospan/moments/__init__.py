@@ -1,4 +1,4 @@
-"""Second moments of latents and targets: streaming, mergeable, and all that the solvers need."""
+"""Second moments of latents and targets, from batches that need not fit in memory together; the input of solvers."""
 
 from isospan.moments._chunks import merged
 from isospan.moments._moments import Moments, check_moments

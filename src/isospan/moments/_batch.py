@@ -1,4 +1,4 @@
-"""Taking one batch, held in memory, into running moments."""
+"""Adding a batch to moments."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import frexp
@@ -10,8 +10,8 @@ from isospan._core.autocast import full_precision
 from isospan.linalg import add_gram_, mirror_
 
 SINGLE = torch.finfo(torch.float32)
-ROOM = 2**16
-"""Numbers of the latents, or of small quantities, that are centred at a time: so many stay near the processor."""
+CACHED = 2**16
+"""Entries of the latents, or of small quantities, that are centred at a time; as float64 they take 512 KiB."""
 
 
 def add_batch_(
@@ -19,9 +19,9 @@ def add_batch_(
 ) -> None:
     r"""Add latents z (B, D) and flattened quantities {name: (B, P)} to the buffers of :class:`Moments`, in place.
 
-    Sums are float64. The products of latents and quantities are taken in ``precision``, of centred data, each in a unit
-    in which float32 neither overflows nor underflows: since the latents are centred in float64, a rest r of the mean in
-    the quantities does no harm, :math:`Z_c^\top (Y_c + 1 r^\top) = Z_c^\top Y_c`.
+    Sums are float64. The products of latents and quantities are computed in ``precision`` from centred data, in units
+    in which float32 neither overflows nor underflows. The latents are centred in float64, so a remainder r of the mean
+    of the quantities cancels: :math:`Z_c^\top (Y_c + 1 r^\top) = Z_c^\top Y_c`.
     """
     rows = _rows(z)
     parts, unit = z.split(rows), _unit(z, precision)
@@ -40,7 +40,7 @@ def add_batch_(
 
 
 def _add_quantities_(cross: Tensor, squares: Tensor, zc: Tensor, unit_z: float, y: Sequence[Tensor]) -> Tensor:
-    """Add what some quantities (B, P) contribute to the scatters of their columns; returns their means (ΣP,)."""
+    """Add some quantities (B, P) to the columns of both scatters that are theirs; return their means (ΣP,)."""
     units, widths, count = [_unit(q, zc.dtype) for q in y], [q.shape[1] for q in y], len(zc)
     yc, shift = _centred([_in_units(q, unit) for q, unit in zip(y, units, strict=True)], zc.dtype)
     rest = yc.sum(0).double() / count
@@ -61,10 +61,12 @@ def _add_quantities_(cross: Tensor, squares: Tensor, zc: Tensor, unit_z: float, 
 
 
 def add_means_(state: Mapping[str, Tensor], z_mean: Tensor, y_mean: Tensor, count: float) -> None:
-    """Finish a sum of scatters by Chan's formula: that of a union is that of its parts plus that of their means.
+    r"""Complete a merge of scatters by Chan's formula, in place.
 
-    The scatter of the part, of which these are the means and the count, is in ``state`` already; of square matrices
-    the upper triangle is enough.
+    .. math:: S = S_a + S_b + \frac{n_a n_b}{n_a + n_b} (m_b - m_a)(m_b - m_a)^\top
+
+    The sum :math:`S_a + S_b` is in ``state`` already; of square matrices, its upper triangle. The arguments are the
+    means and the count of b.
     """
     before = float(state["count"])
     share = count / (before + count)
@@ -82,17 +84,17 @@ def add_means_(state: Mapping[str, Tensor], z_mean: Tensor, y_mean: Tensor, coun
 
 
 def _rows(x: Tensor) -> int:
-    """How many rows are centred at a time: so many that adding their products up does not count."""
-    return max(ROOM // x.shape[1], x.shape[1]) if x.device.type == "cpu" else len(x)
+    """Rows that are centred at a time: enough that the sum of their products takes a small part of the time."""
+    return max(CACHED // x.shape[1], x.shape[1]) if x.device.type == "cpu" else len(x)
 
 
 def _chunks(y: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Quantities in their order, as many at a time as fit into the room, and at least one."""
+    """Yield quantities in their order, with at most ``CACHED`` entries at a time, and at least one."""
     chunk: list[Tensor] = []
     size = 0
     for q in y:
         size += q.numel()
-        if chunk and size > ROOM:
+        if chunk and size > CACHED:
             yield chunk
             chunk, size = [], q.numel()
         chunk.append(q)
@@ -100,23 +102,24 @@ def _chunks(y: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _centred(y: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Quantities next to each other (B, ΣP) minus a shift, and the shift (ΣP,) in float64.
+    """Return quantities side by side (B, ΣP) minus a shift, and the shift (ΣP,) in float64.
 
-    It is their mean to rounding, so an offset costs no digits.
+    The shift is their mean up to rounding, so an offset in the data costs no digits.
     """
     widths, in_float64 = [q.shape[1] for q in y], dtype == torch.float64
     yc, shifts = y[0].new_empty(len(y[0]), sum(widths), dtype=dtype), []
     for q, out in zip(y, yc.split(widths, 1), strict=True):
-        shift = q.mean(0, dtype=dtype if in_float64 else None)  # a mean in float64 takes thrice the time
+        shift = q.mean(0, dtype=dtype if in_float64 else None)  # a mean in float64 takes three times as long
         torch.sub(q, shift.to(torch.promote_types(q.dtype, dtype)), out=out)
         shifts.append(shift)
     return yc, torch.cat(shifts).double()
 
 
 def _unit(x: Tensor, precision: torch.dtype) -> float:
-    """A power of two near the largest entry of X, where squares of what varies may leave the range of float32; else 1.
+    """Return 1, or a power of two near the largest entry of x if squares may leave the range of float32.
 
-    Dividing by it is exact. What varies is at least eps of the largest entry; sums of 2⁴⁰ squares of it shall fit.
+    Division by a power of two is exact. Deviations from the mean are at least eps times the largest entry; sums of 2⁴⁰
+    of their squares must fit.
     """
     if precision == torch.float64:
         return 1.0

@@ -1,4 +1,4 @@
-"""Moments of arrays that are larger than memory, chunk by chunk."""
+"""Moments of Dask arrays, which may be larger than memory."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from isospan._core.checks import check_not_empty
 from isospan.errors import DegenerateDataError, DtypeError, MissingPackageError, ShapeError
 
 FAN_IN = 8
-"""How many parts are merged at a time, so that a worker holds few of them."""
+"""Parts that are merged at a time; a worker has at most this many in memory."""
 
 
 @runtime_checkable
 class Mergeable(Protocol):
-    """What moments have to do: take in a batch, and take in others of their kind."""
+    """Moments to which a batch can be added, and which can be merged."""
 
     def update(self, z: Tensor, y: Mapping[str, Tensor]) -> Self:
-        """Take in a batch of latents (B, D) and quantities {name: (B, ...)}."""
+        """Add a batch of latents (B, D) and quantities {name: (B, ...)}."""
         ...
 
     def merge(self, other: Any) -> Self:
-        """Take in moments of other data."""
+        """Add the moments of other data."""
         ...
 
 
@@ -33,11 +33,11 @@ M = TypeVar("M", bound=Mergeable)
 
 
 def aligned_chunks(z: Any, y: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Dask arrays of latents (N, D) and quantities {name: (N, ...)}, cut at the same samples and nowhere else.
+    """Return Dask arrays of latents (N, D) and quantities {name: (N, ...)} with chunks of the same samples.
 
     Raises:
-        DtypeError: they are arrays of another kind.
-        ShapeError: the arrays have different numbers of samples; or these are unknown, and those of chunks differ.
+        DtypeError: one is not a Dask array.
+        ShapeError: the numbers of samples differ; or they are unknown, and the numbers of chunks differ.
     """
     check_not_empty(y, what="Targets")
     named = {"Latents z": z} | {f"Targets of quantity {name!r}": array for name, array in y.items()}
@@ -63,7 +63,7 @@ def aligned_chunks(z: Any, y: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def reduce_chunks(empty: M, z: Any, y: Mapping[str, Any]) -> M:
-    """Moments of aligned dask arrays: each chunk is taken in where it is, and the parts are merged in a tree."""
+    """Return the moments of aligned Dask arrays: one part for each chunk, on its worker, merged in a tree."""
     try:
         from dask import delayed
     except ImportError as error:
@@ -80,13 +80,13 @@ def reduce_chunks(empty: M, z: Any, y: Mapping[str, Any]) -> M:
 
 
 def _moments_of_chunk(empty: M, z: np.ndarray, y: Mapping[str, np.ndarray]) -> M:
-    """Moments of one chunk, which a filter may have left without samples."""
+    """Return the moments of one chunk, which may be empty after a filter."""
     moments = copy.deepcopy(empty)
     return moments.update(_tensor(z), {name: _tensor(block) for name, block in y.items()}) if len(z) else moments
 
 
 def merged(parts: Sequence[M]) -> M:
-    """Moments of the data of all parts, merged into a copy of the first: they stay as they are."""
+    """Return the moments of the data of all parts, which do not change."""
     if not isinstance(parts, Sequence) or not parts or not all(isinstance(part, Mergeable) for part in parts):
         raise DegenerateDataError(f"Moments to merge must be a list of at least one, got {parts!r:.80}.")
     whole = copy.deepcopy(parts[0])
@@ -96,5 +96,5 @@ def merged(parts: Sequence[M]) -> M:
 
 
 def _tensor(block: np.ndarray) -> Tensor:
-    """A copy in the byte order of the machine, since blocks may be read-only or come from a file of another order."""
+    """Return a copy in native byte order: a block may be read-only, or come from a file in another byte order."""
     return torch.from_numpy(np.array(block, dtype=block.dtype.newbyteorder("=")))

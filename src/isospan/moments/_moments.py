@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 SIZES = ("latent_dim", "target_covariance", "target_dims")
-"""What a state of moments says of itself."""
+"""Entries of the extra state of moments."""
 
 
 class Moments(KeepsPrecision):
@@ -43,18 +43,18 @@ class Moments(KeepsPrecision):
 
     .. math:: C_{zz} = \tfrac1n \sum (z-\bar z)(z-\bar z)^\top, \quad C_{zy} = \tfrac1n \sum (z-\bar z)(y-\bar y)^\top .
 
-    Batches are combined by Chan's formula, so the result depends neither on their order nor on their sizes, and an
-    offset in the data does no harm. The state is buffers: it moves with ``.to(device)``, is saved by ``state_dict``,
-    and stays float64 under ``.half()`` or ``.float()``.
+    Batches are combined by Chan's formula. The result does not depend on their order or sizes, and an offset in the
+    data costs no digits. The state is in buffers: it moves with ``.to(device)``, is saved by ``state_dict``, and stays
+    float64 under ``.half()`` or ``.float()``.
 
     Args:
-        latent_dim: D.
-        target_dims: entries P of each flattened quantity, by name.
-        target_covariance: also keep the covariance of all targets with each other, (ΣP, ΣP).
+        latent_dim: latent dimension D.
+        target_dims: number of entries P of each target, by name.
+        target_covariance: also collect the covariance (ΣP, ΣP) of all targets with each other.
         device: of the buffers.
 
     Raises:
-        ShapeError: a dimension is no whole number of at least 1.
+        ShapeError: a dimension is not a whole number of at least 1.
 
     Source: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979.
 
@@ -66,6 +66,8 @@ class Moments(KeepsPrecision):
         True
     """
 
+    target_dims: dict[str, int]
+    target_covariance: bool
     count: Tensor
     z_mean: Tensor
     scatter_zz: Tensor
@@ -112,12 +114,12 @@ class Moments(KeepsPrecision):
         target_covariance: bool = False,
         precision: torch.dtype = torch.float64,
     ) -> Self:
-        """Return the moments of one data set held in memory, on its device.
+        """Return the moments of one data set in memory, on its device.
 
-        ``precision`` is that of the products of latents and quantities, without ``target_covariance``. With
-        ``torch.float32`` they take less than half of the time, and a cross-covariance has an error of about 1e-7 of the
-        product of the standard deviations, as the rounding of float32 data has, and a mean of float64 quantities about
-        1e-8 of their standard deviation. All else is float64.
+        ``precision`` is the dtype of the products of latents and quantities, and is not used with
+        ``target_covariance``. ``torch.float32`` takes less than half of the time. The error of a cross-covariance is
+        then about 1e-7 times the product of the standard deviations, as from the rounding of float32 data, and the
+        error of a mean of float64 quantities about 1e-8 of their standard deviation. Everything else is float64.
         """
         z = check_latents(z, finite=False)
         flat = check_targets(y, batch=len(z), device=z.device, finite=False)
@@ -137,11 +139,11 @@ class Moments(KeepsPrecision):
     def of_batches(
         cls, batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]], *, target_covariance: bool = False
     ) -> Self:
-        """Return the moments of a stream of (z, y) batches; memory does not grow with their number.
+        """Return the moments of an iterable of (z, y) batches; the memory does not depend on their number.
 
         Raises:
-            OptionError: it is no stream of pairs.
-            DegenerateDataError: the stream or one of its batches is empty.
+            OptionError: ``batches`` is not an iterable of pairs.
+            DegenerateDataError: there is no batch, or an empty one.
             ShapeError, NonFiniteError, NameMismatchError: as in :meth:`update`.
         """
         moments: Self | None = None
@@ -158,17 +160,17 @@ class Moments(KeepsPrecision):
 
     @classmethod
     def from_dask(cls, z: Any, y: Mapping[str, Any], *, target_covariance: bool = False) -> Self:
-        """Return the moments of dask arrays z (N, D) and y {name: (N, ...)}, which may be larger than memory.
+        """Return the moments of Dask arrays z (N, D) and y {name: (N, ...)}, which may be larger than memory.
 
-        Every chunk of samples is taken in by the worker that holds it; only moments travel, merged in a tree. Where
-        the chunks of z and y end at different samples, those of y follow z. It runs on the scheduler that dask is set
-        to: threads, processes or a cluster.
+        The worker that holds a chunk of samples computes its moments. Only moments are sent between workers, and merged
+        in a tree. If the chunks of z and y differ, y is rechunked like z. The scheduler is that of Dask's settings:
+        threads, processes or a cluster.
 
         Raises:
             ShapeError: the arrays have different numbers of samples.
             DegenerateDataError: there are no samples.
-            DtypeError: they are not dask arrays.
-            NonFiniteError, DtypeError: as in :meth:`update`, from the chunk that it concerns.
+            DtypeError: they are not Dask arrays, or not of real floating point.
+            NonFiniteError: a chunk contains NaN or infinity.
             MissingPackageError: dask is not installed.
 
         Example:
@@ -186,7 +188,7 @@ class Moments(KeepsPrecision):
 
     @property
     def latent_dim(self) -> int:
-        """D."""
+        """Latent dimension D."""
         return len(self.z_mean)
 
     @property
@@ -196,7 +198,7 @@ class Moments(KeepsPrecision):
 
     @torch.no_grad()
     def update(self, z: Tensor, y: Mapping[str, Tensor]) -> Self:
-        """Add a batch of latents (B, D) and targets {name: (B, ...)}, B ≥ 1; one that fails a check changes nothing.
+        """Add a batch of latents (B, D) and targets {name: (B, ...)}, B ≥ 1; after an error, the moments are unchanged.
 
         Raises:
             ShapeError: sizes differ from those given at construction, or between z and y.
@@ -216,7 +218,7 @@ class Moments(KeepsPrecision):
 
         Raises:
             NameMismatchError, ShapeError: the quantities, their order or their sizes differ.
-            OptionError: one of the two holds the covariance of the targets and the other does not.
+            OptionError: only one of the two has the covariance of the targets.
         """
         check_moments(other, what="The other moments")
         check_names(self.names, other.names, what="The other moments", against="these moments")
@@ -240,13 +242,13 @@ class Moments(KeepsPrecision):
 
     @torch.no_grad()
     def all_reduce_(self, group: "ProcessGroup | None" = None) -> Self:
-        """Replace the moments of every process by those of the data of all processes of the group.
+        """Replace the moments on every process by those of the data of all processes of the group.
 
-        To be called by all of them; a process that has seen nothing takes part. Every process then holds the same.
-        Without ``torch.distributed`` it does nothing.
+        All processes of the group must call this, also those without samples. Afterwards all have the same moments.
+        Without ``torch.distributed``, nothing changes.
 
         Raises:
-            ShapeError: the processes hold moments of different quantities or sizes; on all of them.
+            ShapeError: on all processes, if their moments are of different quantities or sizes.
         """
         ranks = Ranks(group)
         if ranks.size > 1:
@@ -257,7 +259,7 @@ class Moments(KeepsPrecision):
 
     @torch.no_grad()
     def decay_(self, factor: float) -> Self:
-        """Multiply the weight of all that has been seen by a factor in [0, 1]."""
+        """Multiply the weight of all samples so far by a factor in [0, 1]."""
         factor = check_number(factor, what="The decay factor", most=1.0)
         for buffer in (self.count, self.scatter_zz, self.scatter_zy, self.scatter_yy):
             buffer.mul_(factor)
@@ -276,7 +278,7 @@ class Moments(KeepsPrecision):
 
     @property
     def cov_yy(self) -> dict[tuple[str, str], Tensor]:
-        """Covariance (P_i, P_j) of each quantity with each; only with ``target_covariance=True``."""
+        """Covariance (P_i, P_j) of each pair of quantities; needs ``target_covariance=True``."""
         if not self.target_covariance:
             raise OptionError(
                 "This needs the covariance of the targets, which these moments do not hold. Collect them with "
@@ -292,7 +294,7 @@ class Moments(KeepsPrecision):
 
     @property
     def target_variance(self) -> Tensor:
-        """Variance of each entry of all quantities (ΣP,), beside ``target_mean``."""
+        """Variance (ΣP,) of each entry of all quantities, in the order of ``target_mean``."""
         diagonal = self.scatter_yy.diagonal() if self.target_covariance else self.scatter_yy
         return diagonal / self._positive_count()
 
@@ -303,7 +305,7 @@ class Moments(KeepsPrecision):
 
     @torch.no_grad()
     def scaled(self, factors: Mapping[str, Tensor], *, shift: Mapping[str, Tensor] | None = None) -> Self:
-        """Return the moments of the same latents with each quantity as (y - shift) factor; both are () or (P,)."""
+        """Return the moments of the same latents and of (y - shift) · factor; both have shape () or (P,)."""
         check_named(self.names, factors, what="The factors", against="these moments")
         row = self._row(factors, what="The factor")
         scaled = copy.deepcopy(self)
@@ -316,7 +318,7 @@ class Moments(KeepsPrecision):
         return scaled
 
     def get_extra_state(self) -> Tensor:
-        """The sizes of the quantities by name, as JSON bytes: a state_dict holds nothing but tensors."""
+        """Return the sizes as JSON bytes in a tensor, since a state_dict holds only tensors."""
         return as_bytes(
             {
                 "latent_dim": self.latent_dim,
@@ -326,16 +328,16 @@ class Moments(KeepsPrecision):
         )
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take over the order in which a state holds the same quantities."""
+        """Set the order of the quantities to that of a state."""
         self.target_dims = self._checked_record(state)["target_dims"]
 
     def check_state(self, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
         """Require a state of the same quantities.
 
         Raises:
-            FileFormatError: it is no state of this version, or its count is negative.
+            FileFormatError: it is not a state of this version, or its count is negative.
             NameMismatchError: the state is of other quantities.
-            ShapeError: a quantity or the latents have another size there, or another covariance is held.
+            ShapeError: the state has another latent dimension, target dimension or ``target_covariance``.
             NonFiniteError: a tensor contains NaN or infinity.
         """
         if strict or EXTRA in state:
@@ -373,11 +375,11 @@ class Moments(KeepsPrecision):
         return {name: block.mT for name, block in self.split(stacked.mT).items()}
 
     def extra_repr(self) -> str:
-        """Show the dimensions and how many samples were seen."""
+        """Return the dimensions and the number of samples."""
         return f"latent_dim={self.latent_dim}, target_dims={self.target_dims}, count={float(self.count):g}"
 
     def _row(self, values: Mapping[str, Tensor], *, what: str) -> Tensor:
-        """Values () or (P,) of every quantity next to each other, (ΣP,)."""
+        """Return the values () or (P,) of all quantities side by side, (ΣP,)."""
         parts = []
         for name, P in self.target_dims.items():
             value = as_floating(values[name], what=f"{what} of quantity {name!r}")
@@ -407,7 +409,7 @@ def check_moments(moments: Moments, *, what: str = "moments") -> None:
     """Require moments.
 
     Raises:
-        DtypeError: it is something else.
+        DtypeError: ``moments`` is something else.
     """
     if not isinstance(moments, Moments):
         raise DtypeError(
@@ -416,7 +418,7 @@ def check_moments(moments: Moments, *, what: str = "moments") -> None:
 
 
 def _pairs(batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> Iterator[Sequence[Any]]:
-    """The batches of a stream, each checked to be a pair when it arrives."""
+    """Yield the batches, and require that each is a pair."""
     if not isinstance(batches, Iterable) or isinstance(batches, str | Tensor | Mapping):
         raise OptionError(f"batches must be an iterable of pairs (z, y), got {type(batches).__name__}.")
     for pair in batches:

@@ -1,4 +1,4 @@
-"""Taking together the moments that several processes hold."""
+"""The moments of several processes, merged."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,18 +9,18 @@ from isospan.linalg import mirror_
 
 
 def sum_over_ranks_(state: Mapping[str, Tensor], ranks: Ranks, *, also: Sequence[Tensor] = ()) -> None:
-    r"""Turn the buffers of :class:`Moments`, in place and on every process, into those of the data of all of them.
+    r"""Replace the buffers of :class:`Moments` on every process, in place, by those of the data of all processes.
 
     .. math:: n = \sum_r n_r, \qquad m = \tfrac1n \sum_r n_r m_r, \qquad
               S = \sum_r \bigl( S_r + n_r (m_r - m)(m_r - m)^\top \bigr)
 
-    Two messages: the counts and sums first, then the scatters about the common mean, so an offset does no harm. A
-    process that has seen nothing takes part with n = 0.
+    The first message sums the counts and weighted means, the second the scatters about the common mean, so an offset in
+    the data costs no digits. A process without samples takes part with n = 0.
 
     Args:
         state: count, means and scatters.
         ranks: the processes.
-        also: further float64 tensors to sum; they travel in the first message.
+        also: further float64 tensors to sum, in the first message.
     """
     count, z_mean, y_mean = state["count"], state["z_mean"], state["target_mean"]
     n, own_z, own_y = count.clone(), z_mean.clone(), y_mean.clone()

@@ -1,14 +1,14 @@
-"""What counts as constant."""
+"""Which entries vary by more than rounding."""
 
 import torch
 from torch import Tensor
 
 ROUNDING = 64 * torch.finfo(torch.float64).eps
-"""Standard deviation, relative to the mean, that the rounding of a float64 mean may leave of what is constant."""
+"""Largest standard deviation of a constant, relative to its mean, from the rounding of a float64 mean."""
 
 
 def varies(variance: Tensor, mean: Tensor) -> bool:
-    """Whether any entry varies by more than the rounding of its mean, both in float64.
+    """Whether any entry varies by more than rounding; see :func:`varying`.
 
     Example:
         >>> import torch
@@ -20,7 +20,9 @@ def varies(variance: Tensor, mean: Tensor) -> bool:
 
 
 def varying(variance: Tensor, mean: Tensor) -> Tensor:
-    """Where an entry varies by more than the rounding of its mean.
+    r"""Return which entries vary by more than the rounding of their mean, for a variance and a mean in float64.
+
+    .. math:: \sigma^2 > (64\, \epsilon)^2\, \mu^2
 
     Example:
         >>> varying(torch.tensor([1e-32, 1e-12], dtype=torch.float64), torch.ones(2, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""Figures of results, and the style that they share."""
+"""Figures of results."""
 
 from isospan.plotting._figures import plot_cross_decodability, plot_drift, plot_threshold_sweep
 

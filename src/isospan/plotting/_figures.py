@@ -1,4 +1,4 @@
-"""The figures that results draw of themselves: what a sweep of sizes, an evaluation and a monitor show."""
+"""Figures of an evaluation, of a sweep over sizes, and of a monitor."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 EXCESS_AT_FULL_COLOUR = 0.3
 NO_R2 = """R² is not known:
 the running moments held too few
-samples for so many latents.
+samples for this latent dimension.
 Train on more samples,
 or with a larger memory."""
 
 
 class Scores(Protocol):
-    """What the figure shows of an :class:`isospan.evaluation.Evaluation`."""
+    """The attributes of an :class:`isospan.evaluation.Evaluation` in the figure."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -49,7 +49,7 @@ class Scores(Protocol):
 
 
 class Sweep(Protocol):
-    """What the figure shows of an :class:`isospan.sizing.ThresholdSweep`."""
+    """The attributes of an :class:`isospan.sizing.ThresholdSweep` in the figure."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -66,36 +66,36 @@ class Sweep(Protocol):
 
 
 class Record(Protocol):
-    """What the figure shows of an :class:`isospan.guided.SubspaceMonitor`."""
+    """The attributes of an :class:`isospan.guided.SubspaceMonitor` in the figure."""
 
     @property
     def names(self) -> Sequence[str]: ...
     def __len__(self) -> int: ...
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as lists, by the name of what is recorded."""
+        """Return the record as lists by name."""
         ...
 
 
 def plot_cross_decodability(evaluation: Scores) -> Figure:
-    """Return three matrices: R² of i from the subspace of j, R² of i from the true j, and the first less the second."""
+    """Return three matrices: R² of i from the subspace of j, R² of i from the true j, and the excess leakage."""
     names = evaluation.names
     with style():
         if len(names) < 2:
             return empty_figure("A single quantity has no other to leak into.")
         figure = new_figure(min(3.4 + 2 * len(names), 11), min(2.1 + 0.5 * len(names), 4.5))
-        read, told, excess = figure.subplots(1, 3, sharey=True)
+        cross, target, excess = figure.subplots(1, 3, sharey=True)
         draw = partial(draw_matrix, rows=names, columns=names, size=8.5 if len(names) <= 5 else 7)
-        draw(read, evaluation.cross_r2.numpy(), negative=UNGUIDED)
-        draw(told, _without_diagonal(evaluation.target_r2.numpy()), negative=UNGUIDED)
+        draw(cross, evaluation.cross_r2.numpy(), negative=UNGUIDED)
+        draw(target, _without_diagonal(evaluation.target_r2.numpy()), negative=UNGUIDED)
         draw(excess, evaluation.excess_leakage.numpy(), full=EXCESS_AT_FULL_COLOUR, positive=ACCENT, negative=GUIDED)
-        read.set(title="from the subspace of j", xlabel="quantity j", ylabel="R² of quantity i", aspect="equal")
-        told.set(title="from the true j", xlabel="quantity j", aspect="equal")
+        cross.set(title="from the subspace of j", xlabel="quantity j", ylabel="R² of quantity i", aspect="equal")
+        target.set(title="from the true j", xlabel="quantity j", aspect="equal")
         excess.set(title="excess leakage", xlabel="quantity j", aspect="equal")
     return figure
 
 
 def _without_diagonal(matrix: np.ndarray) -> np.ndarray:
-    """A quantity tells all of itself, which is not worth a cell."""
+    """The diagonal is 1 by definition, and is not drawn."""
     return np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
 
 
@@ -117,13 +117,13 @@ def plot_threshold_sweep(sweep: Sweep) -> Figure:
 
 
 def _thresholds(values: Sequence[float]) -> list[str]:
-    """Write fractions with equally many digits, two or as many as they need."""
+    """Return fractions as text, with as many digits as the longest needs and at least two."""
     digits = max(2, *(len(f"{value:g}") - 2 for value in values))
     return [f"{value:.{digits}f}" for value in values]
 
 
 def _panels(count: int, rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many equal panels, as many side by side as fit on a page."""
+    """Return a figure of ``count`` equal panels, with as many in a row as fit on a page."""
     width, height = 0.64 + max(0.37 * columns, 1.5), 0.6 + 0.25 * rows
     across = min(count, max(1, int(PAGE / width)))
     down = -(-count // across)
@@ -135,7 +135,7 @@ def _panels(count: int, rows: int, columns: int) -> tuple[Figure, list[Axes]]:
 
 
 def plot_drift(monitor: Record) -> Figure:
-    """Return three panels over the steps: largest angle to the basis before, to the first and last, and R²."""
+    """Return three panels over the steps: largest angle to the previous basis, to the first and last one, and R²."""
     with style():
         if not len(monitor):
             return empty_figure(
@@ -165,7 +165,7 @@ def plot_drift(monitor: Record) -> Figure:
 
 
 def largest(rows: list[list[float]]) -> list[float]:
-    """Return the largest angle of each row, NaN where there is none.
+    """Return the largest angle of each row, or NaN for an empty row.
 
     Example:
         >>> largest([[1.0, 30.0], []])

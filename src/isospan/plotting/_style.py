@@ -1,4 +1,4 @@
-"""The look that all figures share: one palette, one type size, one way to draw a matrix of numbers."""
+"""The style of all figures: palette, type sizes, and how a matrix is drawn."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ GUIDED = "#0072b2"
 UNGUIDED = "#a3abb4"
 ACCENT = "#d55e00"
 QUANTITIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a5cc0")
-"""Okabe and Ito's colours, which colour-blind readers tell apart, with ochre and violet for yellow and black."""
+"""The colours of Okabe and Ito, which colour-blind readers can distinguish, without yellow and black."""
 
 PAGE = 10.0
 """Width of a page, inches."""
 
 MANY, WORD = 4, 12
-"""More columns than MANY, or words longer than WORD letters, are written slanted below a matrix."""
+"""Names of columns are slanted if there are more than MANY, or if a word has more than WORD letters."""
 
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -77,7 +77,7 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the project style whatever the user's settings are, and leave those as they were."""
+    """Draw in the style of the project, and restore the settings of the user."""
     from matplotlib import style as styles
 
     with styles.context(["default", STYLE]):
@@ -85,21 +85,21 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure (inches) that belongs to no window and no global state."""
+    """Return an empty figure (inches) without a window and without global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def label(name: str, *, longest: int = 22) -> str:
-    """Return a name as one literal line: dollars are no formulas, control characters are spaces, the end is cut."""
+    """Return a name as one line of at most ``longest`` letters, with escaped dollars and without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())
     cut = line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
     return cut.replace("$", r"\$")
 
 
 def stacked(name: str, width: int) -> str:
-    """Return a name on about three lines of so many letters, broken after words and underscores where there are any."""
+    """Return a name on about three lines of ``width`` letters, broken after words and underscores if possible."""
     parts = re.findall(r"[^_ ]*[_ ]*", label(name, longest=3 * width - 3).replace(r"\$", "$"))
     lines = [""]
     for part in chain.from_iterable(wrap(part, width, drop_whitespace=False) for part in parts):
@@ -112,7 +112,7 @@ def stacked(name: str, width: int) -> str:
 
 
 def number(value: float, *, digits: int = 2) -> str:
-    """Return a number with a true minus sign, no negative zero, and a dash where it is unknown."""
+    """Return a number with a true minus sign and no negative zero; NaN and infinity give a dash."""
     if not np.isfinite(value):
         return "–"
     text = f"{value:.{digits}f}"
@@ -120,13 +120,13 @@ def number(value: float, *, digits: int = 2) -> str:
 
 
 def note(ax: Axes, text: str) -> None:
-    """Replace what an axes would show by a sentence that says why there is nothing to show."""
+    """Show a text instead of data, such as the reason why there are none."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, transform=ax.transAxes)
 
 
 def empty_figure(text: str) -> Figure:
-    """Return a figure that only says why there is nothing to show."""
+    """Return a figure that shows only a text."""
     figure = new_figure(PAGE, 1)
     note(figure.subplots(), text)
     return figure
@@ -144,26 +144,26 @@ def draw_matrix(
     texts: Mapping[tuple[int, int], str] | None = None,
     size: float = 8.5,
 ) -> None:
-    """Draw a matrix as cells with their numbers: one colour for positive, one for negative, paler the closer to zero.
+    """Draw a matrix as cells with their numbers, in one colour for positive and one for negative values.
 
-    The shade is the opacity of one colour, so zero has the colour of the paper, also where the paper is dark.
+    The opacity is proportional to the magnitude, so zero has the colour of the background.
 
     Args:
         ax: where to draw.
         values: (rows, columns); NaN is left empty.
         rows: names from top to bottom.
         columns: names from left to right.
-        full: magnitude that has the full colour.
+        full: magnitude with full opacity.
         positive: colour of values above zero.
         negative: colour of values below zero.
-        texts: what to write into cells [i, j]; the number with two digits by default.
+        texts: text of each cell [i, j]; by default the number with two digits.
         size: type size of the numbers, points.
     """
     ax.pcolormesh(_shades(values, full, positive, negative), edgecolors=SURFACE, linewidth=1.6)
     for (i, j), value in np.ndenumerate(values):
         text = texts[i, j] if texts else number(value)
         colour = "white" if abs(value) > 0.55 * full else INK
-        # Numbers lie inside their cells, so the layout needs not measure them.
+        # a text is inside its cell, so the layout need not measure it
         ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", size=size, color=colour, in_layout=False)
     ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     ax.set_yticks(np.arange(len(rows)) + 0.5, [label(name) for name in rows])
@@ -181,7 +181,7 @@ def _shades(values: np.ndarray, full: float, positive: str, negative: str) -> np
 
 
 def _name_columns(ax: Axes, columns: Sequence[str]) -> None:
-    """Write the names below the columns, level and on up to three lines where they fit, else slanted."""
+    """Write names below the columns: horizontally on up to three lines if they fit, else slanted."""
     level = [stacked(name, WORD) for name in columns]
     fit = len(columns) <= MANY and all(len(line) <= WORD for text in level for line in text.split("\n"))
     texts = level if fit or _short(columns) else [label(name, longest=16) for name in columns]

@@ -1,4 +1,4 @@
-"""Quantities of a sample: functions that are called together, each with the arguments it names."""
+"""Combination of functions, each called with the arguments in its signature."""
 
 import contextlib
 import inspect
@@ -16,10 +16,9 @@ Function = Callable[..., Any]
 
 
 def combine(*functions: Function, **named_functions: Function) -> "CombinedQuantities":
-    """Combine functions into one that calls each with the arguments it names and returns {name: result}.
+    """Combine functions into one that calls each with the arguments in its signature and returns {name: result}.
 
-    Arguments that a function does not name are not passed to it; a function that takes ``**kwargs`` gets all of them.
-    An argument that several functions name goes to each of them.
+    A function with ``**kwargs`` gets all arguments. An argument in several signatures goes to each of the functions.
 
     Args:
         functions: registered under their ``__name__``.
@@ -29,9 +28,9 @@ def combine(*functions: Function, **named_functions: Function) -> "CombinedQuant
         ``quantities(**kwargs)`` → {name: result}, in the order of registration.
 
     Raises:
-        TypeError: two functions annotate one argument differently. Arguments without annotation fit any.
+        TypeError: two functions annotate one argument differently. No annotation fits every annotation.
         NameMismatchError: two functions have the same name, or a positional one has none.
-        OptionError: what was passed is no function, or its signature cannot be read.
+        OptionError: an argument is not a function, or its signature cannot be read.
         MissingArgumentError: no function was passed.
 
     Example:
@@ -50,7 +49,7 @@ def combine(*functions: Function, **named_functions: Function) -> "CombinedQuant
 
 @dataclass(frozen=True, repr=False)
 class CombinedQuantities:
-    """Functions that are called together; :func:`combine` makes one.
+    """The functions of :func:`combine`, called together.
 
     Example:
         >>> combine(energy=lambda field: field**2 / 2)
@@ -73,14 +72,14 @@ class CombinedQuantities:
         return {quantity.name: quantity(kwargs) for quantity in self.quantities}
 
     def __repr__(self) -> str:
-        """Name the quantities."""
+        """Return the names of the quantities."""
         return f"CombinedQuantities({', '.join(self.names)})"
 
     def pooled(self, n: int | Mapping[str, int], mode: PoolingMode = "avg") -> Callable[..., dict[str, Tensor]]:
-        """Return the function that also pools each result as :func:`~isospan.quantities.pool` does.
+        """Return a function that also pools each result by :func:`~isospan.quantities.pool`.
 
         Args:
-            n: pooled resolution along each spatial axis, the same for all or {name: n} with the names of all functions.
+            n: pooled resolution along each spatial axis, for all functions or by name.
             mode: ``"avg"`` or ``"max"``.
 
         Returns:
@@ -118,7 +117,7 @@ class _Quantity:
     parameters: tuple[inspect.Parameter, ...]
 
     def __call__(self, given: Mapping[str, Any]) -> Any:
-        """Call the function with the arguments it names; with all of them where it takes ``**kwargs``."""
+        """Call the function with the arguments in its signature, or with all if it has ``**kwargs``."""
         self._check_complete(given)
         positional = [p for p in self.parameters if p.kind is p.POSITIONAL_ONLY]
         takes_all = any(p.kind is p.VAR_KEYWORD for p in self.parameters)
@@ -128,7 +127,7 @@ class _Quantity:
 
     @property
     def arguments(self) -> list[inspect.Parameter]:
-        """The parameters that stand for one argument: all but ``*args`` and ``**kwargs``."""
+        """The parameters other than ``*args`` and ``**kwargs``."""
         return [p for p in self.parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
     def _check_complete(self, given: Mapping[str, Any]) -> None:
@@ -141,7 +140,7 @@ class _Quantity:
 
 
 def _named(functions: tuple[Function, ...], named_functions: Mapping[str, Function]) -> dict[str, Function]:
-    """All functions by name, each name once."""
+    """Return all functions by name, and require that no name occurs twice."""
     named: dict[str, Function] = {}
     for name, f in [*((getattr(f, "__name__", None), f) for f in functions), *named_functions.items()]:
         if not callable(f):
@@ -156,18 +155,18 @@ def _named(functions: tuple[Function, ...], named_functions: Mapping[str, Functi
 
 
 def _parameters(name: str, function: Function) -> tuple[inspect.Parameter, ...]:
-    """The signature's parameters, with annotations that are strings resolved where they can be."""
+    """Return the parameters of the signature, with annotations resolved from strings if possible."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
         raise OptionError(f"The signature of {name!r} cannot be read. Wrap it: {name}=lambda x: f(x).") from error
-    with contextlib.suppress(Exception):  # an annotation may name what exists only for a type checker
+    with contextlib.suppress(Exception):  # a name in an annotation may exist only for a type checker
         signature = inspect.signature(function, eval_str=True)
     return tuple(signature.parameters.values())
 
 
 def _check_annotations(registry: Sequence[_Quantity]) -> None:
-    """An argument that two functions share must mean one thing: equal annotations, where both have one."""
+    """Require equal annotations of an argument in two signatures, if both have one."""
     seen: dict[str, tuple[str, Any]] = {}
     for name, p in [(quantity.name, p) for quantity in registry for p in quantity.arguments]:
         if p.annotation is p.empty:

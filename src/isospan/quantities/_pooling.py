@@ -23,11 +23,11 @@ _POOLS: dict[tuple[str, int], Callable[..., Tensor]] = {
 
 
 def pool(x: Tensor, n: int, mode: PoolingMode = "avg") -> Tensor:
-    r"""Pool every spatial axis to n bins: the mean or the maximum over each bin.
+    r"""Pool every spatial axis to n cells, by the mean or the maximum of each cell.
 
-    Bin i of n on an axis of length L covers the points :math:`\lfloor iL/n \rfloor` to
-    :math:`\lceil (i+1)L/n \rceil - 1`: bins of equal length where n divides L, overlapping by one point elsewhere, and
-    repeated points where n > L.
+    Cell i of n on an axis of length L has the points :math:`\lfloor iL/n \rfloor` to
+    :math:`\lceil (i+1)L/n \rceil - 1`. If n divides L, the cells have equal length. Otherwise they may overlap by one
+    point, and if n > L, points are repeated.
 
     Args:
         x: series (B, S), fields (B, C, H, W) or volumes (B, C, D, H, W).
@@ -60,7 +60,7 @@ def pool(x: Tensor, n: int, mode: PoolingMode = "avg") -> Tensor:
 
 
 def pool_quantity(name: str, y: Tensor, n: int, mode: PoolingMode = "avg") -> Tensor:
-    """Pool as :func:`pool` does; its errors name the quantity."""
+    """Call :func:`pool`, with errors that name the quantity."""
     y = as_tensor(y)
     if not isinstance(y, Tensor):
         raise DtypeError(f"Quantity {name!r} must be a torch.Tensor to be pooled, got {type(y).__name__}.")

@@ -1,4 +1,4 @@
-"""What a subspace tells of the other quantities beyond what its own quantity does."""
+"""Excess leakage: R² of quantity i from the subspace of j, minus R² of i from the target of j."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What the functions of this room need of a representation as tensors, made once for each precision and device."""
+"""Bases and structure constants of a representation as tensors, cached for each precision and device."""
 
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from isospan.representations import Representation
 
 
 def constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
-    """Return what all functions share, one object for each representation, precision and device."""
-    if torch.compiler.is_compiling():  # a decomposition is no part of the caller's graph
-        apart: Any = torch._dynamo.disable(_complete)
-        return apart(rep, dtype, device)
+    """Return the cached tensors of a representation in a precision, on a device."""
+    if torch.compiler.is_compiling():  # so that the decomposition does not enter the graph of the caller
+        untraced: Any = torch._dynamo.disable(_complete)
+        return untraced(rep, dtype, device)
     return _constants(rep, dtype, device)
 
 
@@ -24,46 +24,47 @@ def _constants(rep: Representation, dtype: torch.dtype, device: torch.device) ->
 
 
 def _complete(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
-    made = _constants(rep, dtype, device)
-    _ = made.blocks, made.block_position, made.endomorphisms, made.structure, made.invariant
-    return made
+    """Return constants of which every tensor is computed."""
+    complete = _constants(rep, dtype, device)
+    _ = complete.blocks, complete.block_index, complete.endomorphisms, complete.structure, complete.invariant
+    return complete
 
 
-class Placed(NamedTuple):
-    """A block's coordinates in the data, all copies, and its basis (n, n) with rows in their order."""
+class BlockBasis(NamedTuple):
+    """The columns of the data that hold the copies of a block, and its basis (n, n), rows in the order of columns."""
 
     columns: slice | Tensor
     basis: Tensor
 
 
 class Constants:
-    """Tensors of a representation, each made when it is first asked for."""
+    """Tensors of a representation, each computed at its first use."""
 
     def __init__(self, rep: Representation, dtype: torch.dtype, device: torch.device) -> None:
         self.rep, self.dtype, self.device = rep, dtype, device
 
     @cached_property
-    def blocks(self) -> list[Placed]:
-        """One entry a block; its columns are a slice where the copies lie side by side, which needs no gather."""
-        return [Placed(self._columns(indices), self._tensor(basis)) for indices, basis in self._sorted]
+    def blocks(self) -> list[BlockBasis]:
+        """One entry a block. Its columns are a slice if the copies are side by side, since a slice needs no gather."""
+        return [BlockBasis(self._columns(indices), self._tensor(basis)) for indices, basis in self._sorted]
 
     @cached_property
-    def block_position(self) -> Tensor:
-        """Where each coordinate (D,) stands among those of the blocks, which follow one another copy by copy."""
+    def block_index(self) -> Tensor:
+        """Index (D,) of each coordinate among the coordinates of all blocks, block after block and copy after copy."""
         return self._index(np.argsort(np.concatenate([indices.ravel() for indices, _ in self._sorted])))
 
     @cached_property
     def endomorphisms(self) -> dict[tuple[int, ...], Tensor]:
-        """Endomorphism basis E (s, d, d), the identity first, by the key of the irrep."""
+        """Basis E (s, d, d) of the endomorphism algebra of each irrep, by its key; the identity is first."""
         return {c.irrep.key: self._tensor(c.irrep.endomorphism_basis) for c in self.rep.isotypic}
 
     @cached_property
     def structure(self) -> dict[tuple[int, ...], Tensor]:
-        r"""Structure constants γ (s, s, s) of the endomorphisms, :math:`E_s^\top E_t = \sum_u \gamma_{stu} E_u`."""
-        products = {c.irrep.key: c.irrep.endomorphism_basis for c in self.rep.isotypic}
+        r"""Structure constants γ (s, s, s) of each algebra, with :math:`E_s^\top E_t = \sum_u \gamma_{stu} E_u`."""
+        bases = {c.irrep.key: c.irrep.endomorphism_basis for c in self.rep.isotypic}
         return {
             key: self._tensor(np.einsum("sab,tac,ubc->stu", E, E, E, optimize=True) / E.shape[1])
-            for key, E in products.items()
+            for key, E in bases.items()
         }
 
     @cached_property
@@ -74,13 +75,13 @@ class Constants:
 
     @cached_property
     def elements(self) -> list[tuple[Tensor, Tensor]]:
-        """For every block, its coordinates (copies, n) and the matrices (order, n, n) of all elements."""
+        """The indices (copies, n) of every block, and its matrices (order, n, n) for all elements of the group."""
         tree = self.rep.group.tree
         return [(self._index(b.indices), self._tensor(tree.evaluate(b.action.generators))) for b in self.rep.blocks]
 
     @cached_property
     def _sorted(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Coordinates (copies, n) and basis (n, n) of every block, in ascending order where all copies share one."""
+        """Indices (copies, n) and basis (n, n) of every block, with ascending indices if one order sorts all copies."""
         pairs = []
         for block in self.rep.blocks:
             indices, basis, order = block.indices, block.basis, np.argsort(block.indices, axis=1)
@@ -95,7 +96,7 @@ class Constants:
         return slice(int(flat[0]), int(flat[-1]) + 1) if contiguous else self._index(flat)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        with torch.inference_mode(False):  # a tensor that outlives the caller's inference mode
+        with torch.inference_mode(False):  # the cache outlives the inference mode of the caller
             return torch.tensor(array, dtype=self.dtype, device=self.device)
 
     def _index(self, array: np.ndarray) -> Tensor:

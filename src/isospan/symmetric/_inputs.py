@@ -1,4 +1,4 @@
-"""What every function of this room checks first, and the precision it computes in."""
+"""Checks of data and representations, and the precision of a computation."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from isospan.representations import Representation
 
 
 def samples(x: Tensor, rep: Representation, *, what: str = "x") -> Tensor:
-    """Samples of one signal as rows (N, D), from (N, D) or (N, D, T), float32 or float64."""
+    """Return samples (N, D) or (N, D, T) as rows (N, D) or (N·T, D), in float32 or float64."""
     check_representation(rep, what=f"The representation of {what}")
     x = as_floating(x, what=what)
     if x.dim() not in (2, 3) or x.shape[1] != rep.size:
@@ -34,7 +34,7 @@ def samples(x: Tensor, rep: Representation, *, what: str = "x") -> Tensor:
 
 
 def paired_samples(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Representation) -> tuple[Tensor, Tensor]:
-    """Samples of two signals of one group, one precision and one device, as rows."""
+    """Return samples of x and y as rows, of one group, in one precision and on one device."""
     check_same_group(rep_x, rep_y)
     x, y = as_floating(x, what="x"), as_floating(y, what="y")
     rows_x, rows_y = samples(x, rep_x), samples(y, rep_y, what="y")
@@ -53,7 +53,7 @@ def check_representation(rep: Any, *, what: str) -> None:
     """Require a representation."""
     if not isinstance(rep, Representation):
         raise RepresentationError(
-            f"{what} must be an isospan.representations.Representation, got {type(rep).__name__}. Build one of the "
+            f"{what} must be an isospan.representations.Representation, got {type(rep).__name__}. Build one from the "
             "matrices of the group's generators."
         )
 
@@ -66,7 +66,7 @@ def check_same_group(rep_x: Representation, rep_y: Representation) -> None:
 
 
 def hidden(x: Tensor) -> bool:
-    """Whether no decision may be taken on a tensor's values: it has none, or is one of many in torch.func."""
+    """Whether the values of a tensor cannot decide a branch: it is on the meta device, or batched by torch.func."""
     if torch.compiler.is_compiling():
         return x.is_meta
     return x.is_meta or is_functorch_wrapped_tensor(x)

@@ -12,7 +12,7 @@ from isospan.representations import Representation
 from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import hidden, paired_samples
 from isospan.symmetric._projections import equivariant_maps
-from isospan.symmetric._second_moments import SharedComponent, cross_moments, shared_components, turned
+from isospan.symmetric._second_moments import SharedComponent, apply_endomorphisms, cross_moments, shared_components
 
 
 def lstsq(
@@ -24,35 +24,41 @@ def lstsq(
     ridge: float = 0.0,
     rcond: float | None = None,
 ) -> Tensor:
-    r"""Return the equivariant map A (D_y, D_x) with y ≈ A x that fits best; of several, the one of least norm.
+    r"""Return the equivariant map A (D_y, D_x) of least squared error in y ≈ A x; of several, the one of least norm.
 
-    .. math:: A = \arg\min_{A \rho_x(g) = \rho_y(g) A} \; \|Y - X A^\top\|_F^2 + \text{ridge} \, \|A\|_F^2
+    .. math:: A = \arg\min_{A \rho_x(g) = \rho_y(g) A} \; \|Y - X A^\top\|_F^2 + \lambda \|A\|_F^2,
+              \qquad \lambda = \text{ridge} \cdot \|X\|_F^2 / D_x
 
-    It is the solution of ordinary least squares on the augmented data set, where every g acts on x and y together. By
-    Schur's lemma the problem falls into one for every irrep that both share, with m_x s unknowns for each of the m_y
-    copies in y, and d N rows. Each is solved by its normal equations where these lose at most a third of the digits,
-    in float64 where they lose more, and by a singular value decomposition where that is not enough. Data are not
-    centred. They are divided by powers of two first, so that their units do not matter.
+    This A solves ordinary least squares on the augmented data set, where every g acts on x and y together. The data are
+    not centred. Their units do not matter.
+
+    By Schur's lemma there is one problem for every irrep that x and y share. It has m_x s unknowns for each of the m_y
+    copies in y, and d N rows. Its normal equations are solved in the precision of the data if they lose at most a third
+    of the digits, else in float64. If float64 loses too many digits as well, a singular value decomposition is used.
 
     Args:
         x: samples (N, D_x) or (N, D_x, T).
         y: samples (N, D_y) or (N, D_y, T).
-        rep_x: how the group acts on x.
-        rep_y: how it acts on y.
-        ridge: weight of the norm of A, at least 0, in the squared units of x.
-        rcond: singular values of the data below rcond times the largest, over all irreps that both share, count as
-            zero; at least 0 and below 1. By default eps · D_x with the eps of the data: what rounding of the data, and
-            of their change of basis, can make of zero, however many samples there are.
+        rep_x: representation of x.
+        rep_y: representation of y.
+        ridge: relative to the mean variance of x about 0, :math:`\|X\|_F^2 / (N D_x)`; at least 0.
+        rcond: singular values of the data below rcond times the largest count as zero, over all irreps that x and y
+            share; at least 0 and below 1. The default is eps · D_x with the eps of the data, a bound on the rounding of
+            the data and of their change of basis for any number of samples.
 
     Raises:
-        GroupMismatchError: representations of two groups.
+        GroupMismatchError: the representations are of two groups.
         OptionError: ridge or rcond is not a number of this range.
-        ShapeError, DegenerateDataError, NonFiniteError, DtypeError, DeviceMismatchError, RepresentationError: what the
-            message says.
+        ShapeError: x or y has another shape, or they have different numbers of samples.
+        DegenerateDataError: there are no samples.
+        NonFiniteError: x or y contains NaN or infinity.
+        DtypeError: x or y is not real floating point.
+        DeviceMismatchError: x and y are on two devices.
+        RepresentationError: ``rep_x`` or ``rep_y`` is something else.
 
     Warns:
-        NumericalWarning: coordinates of x that the group does not mix with the others are so much smaller than these
-            that the default of rcond counts them as zero.
+        NumericalWarning: the default of rcond counts as zero some coordinates of x that are not, but are much smaller
+            than the others, and that the group does not mix with the others.
 
     Example:
         >>> import torch
@@ -64,28 +70,30 @@ def lstsq(
                 [1., 0., 0.],
                 [0., 1., 0.]])
     """
-    ridge = check_number(ridge, what="ridge", remedy="It is the weight of ‖A‖², in the squared units of x.")
+    ridge = check_number(ridge, what="ridge", remedy="It is relative to the mean variance of x.")
     x, y = paired_samples(x, y, rep_x, rep_y)
     relative = torch.finfo(x.dtype).eps * rep_x.size if rcond is None else rcond
     relative = check_number(
         relative, what="rcond", below=1, remedy="It is relative to the largest singular value of the data."
     )
-    root = x.new_tensor(min(ridge**0.5, torch.finfo(x.dtype).max))
-    unit_x, unit_y = torch.maximum(power_of_two(x), power_of_two(root)), power_of_two(y)
+    unit_x, unit_y, unit, weight = power_of_two(x), power_of_two(y), x.new_ones(()), None
     x, y = x / unit_x, y / unit_y
-    weight = (root / unit_x).square() if ridge else None
+    if ridge:
+        mean_square, root = x.square().sum() / rep_x.size, min(ridge**0.5, torch.finfo(x.dtype).max)
+        unit = power_of_two(root * mean_square.sqrt()).clamp(min=1)  # a large ridge must not overflow
+        x, weight = x / unit, mean_square * (root / unit).square()
     problems = [_Problem.of(shared, weight) for shared in shared_components(x, y, rep_x, rep_y)]
     if not problems:
         return x.new_zeros(rep_y.size, rep_x.size)
     cutoff = relative * torch.stack([problem.largest for problem in problems]).max()
     if rcond is None and not hidden(x) and not all(problem.is_well_conditioned(cutoff) for problem in problems):
-        _warn_of_small(x, rep_x, cutoff, unit_x)
+        _warn_of_small(x, rep_x, cutoff, unit_x * unit)
     coefficients = [problem.coefficients(cutoff).flatten() for problem in problems]
-    return equivariant_maps(rep_x, rep_y).synthesize(torch.cat(coefficients)) / unit_x * unit_y
+    return equivariant_maps(rep_x, rep_y).synthesize(torch.cat(coefficients)) / unit * (unit_y / unit_x)
 
 
 def _warn_of_small(x: Tensor, rep: Representation, cutoff: Tensor, unit_x: Tensor) -> None:
-    """Say which copies of a block lie below the cutoff as a whole and are not zero."""
+    """Warn of copies of a block whose norm is at most the cutoff and not zero."""
     for (columns, basis), block in zip(constants(rep, x.dtype, x.device).blocks, rep.blocks, strict=True):
         norms = torch.linalg.vector_norm(x.detach()[:, columns].unflatten(1, (-1, len(basis))), dim=(0, 2))
         small = ((norms > 0) & (norms <= cutoff)).nonzero().flatten().tolist()
@@ -103,9 +111,9 @@ class _Problem:
 
     Attributes:
         shared: the data.
-        ridge: weight of the norm of A, or None; the norm of the irrep's block is √d times that of its coefficients.
+        ridge: λ or None. The norm of a block of A is √d times that of its coefficients.
         G: Gram matrix (s·m_x, s·m_x) of the regressors, with the ridge.
-        H: their products (s·m_x, m_y) with y.
+        H: products (s·m_x, m_y) of the regressors with y.
         spectrum: eigenvalues of G, ascending.
     """
 
@@ -129,16 +137,16 @@ class _Problem:
 
     @property
     def largest(self) -> Tensor:
-        """Largest singular value of the regressors, per root of the dimension."""
+        """Largest singular value of the regressors over √d."""
         return (self.spectrum[-1].clamp(min=0) / self.shared.irrep.size).sqrt()
 
     def coefficients(self, cutoff: Tensor) -> Tensor:
-        """C (m_y, m_x, s) times √d, the norm of an endomorphism."""
+        """Return the coefficients (m_y, m_x, s) times √d, the norm of an endomorphism."""
         solution = self._solve(cutoff).to(self.G.dtype)
         return solution.unflatten(0, (-1, len(self.shared.X))).permute(2, 1, 0) * self.shared.irrep.size**0.5
 
     def _solve(self, cutoff: Tensor) -> Tensor:
-        """Solution (s·m_x, m_y) without singular values up to the cutoff, which is per root of the dimension."""
+        """Return the solution (s·m_x, m_y) without singular values of at most √d times the cutoff."""
         if not hidden(self.spectrum) and self.is_well_conditioned(cutoff):
             return torch.cholesky_solve(self.H, torch.linalg.cholesky(self.G))
         if self.G.dtype == torch.float32:
@@ -146,13 +154,13 @@ class _Problem:
         return self._by_svd(cutoff)
 
     def is_well_conditioned(self, cutoff: Tensor) -> bool:
-        """Whether no singular value is cut, and the normal equations lose at most a third of the digits."""
+        """Whether no singular value is cut off, and the normal equations lose at most a third of the digits."""
         smallest, largest = float(self.spectrum[0]), float(self.spectrum[-1])
         lost = torch.finfo(self.G.dtype).eps ** (1 / 3) * largest
         return smallest > max(self.shared.irrep.size * float(cutoff) ** 2, lost)
 
     def _by_svd(self, cutoff: Tensor) -> Tensor:
-        design = torch.cat(turned(self.shared.X, self.shared.endomorphisms)).mT
+        design = torch.cat(apply_endomorphisms(self.shared.X, self.shared.endomorphisms)).mT
         target = self.shared.Y.flatten(1).mT
         if self.ridge is not None:
             n = design.shape[1]

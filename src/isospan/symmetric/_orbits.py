@@ -1,4 +1,4 @@
-"""Orbits: all that a group makes of a vector."""
+"""Orbits of vectors and their averages."""
 
 import torch
 from torch import Tensor
@@ -15,14 +15,17 @@ def orbit(x: Tensor, rep: Representation) -> Tensor:
 
     Args:
         x: vectors (..., D).
-        rep: how the group acts.
+        rep: representation of x.
 
     Returns:
         (order, ..., D).
 
     Raises:
         GroupError: the group is infinite.
-        ShapeError, NonFiniteError, DtypeError, RepresentationError: what the message says.
+        ShapeError: x has another last dimension.
+        NonFiniteError: x contains NaN or infinity.
+        DtypeError: x is not real floating point.
+        RepresentationError: ``rep`` is something else.
 
     Example:
         >>> import torch
@@ -34,27 +37,32 @@ def orbit(x: Tensor, rep: Representation) -> Tensor:
     """
     x = _vectors(x, rep)
     if rep.group.order() is None:
-        raise GroupError(f"{rep.group.name} has infinitely many elements, so its orbits have too. Use orbit_mean.")
+        raise GroupError(
+            f"{rep.group.name} has infinitely many elements, so an orbit cannot be listed. Use group_average."
+        )
     out = x.new_empty(rep.group.order(), *x.shape)
     for index, matrices in constants(rep, x.dtype, x.device).elements:
         out[..., index] = torch.einsum("gij,...cj->g...ci", matrices, x[..., index])
     return out
 
 
-def orbit_mean(x: Tensor, rep: Representation) -> Tensor:
-    r"""Return the mean of the orbit (..., D): the projection :math:`\int \rho(g) x \, dg` on the invariant vectors.
+def group_average(x: Tensor, rep: Representation) -> Tensor:
+    r"""Return the group average :math:`\int \rho(g) x \, dg` (..., D), the nearest invariant vector.
 
     Args:
         x: vectors (..., D).
-        rep: how the group acts.
+        rep: representation of x.
 
     Raises:
-        ShapeError, NonFiniteError, DtypeError, RepresentationError: what the message says.
+        ShapeError: x has another last dimension.
+        NonFiniteError: x contains NaN or infinity.
+        DtypeError: x is not real floating point.
+        RepresentationError: ``rep`` is something else.
 
     Example:
         >>> import torch
         >>> from isospan.groups import CyclicGroup
-        >>> orbit_mean(torch.tensor([1.0, 2.0, 3.0]), CyclicGroup(3).regular_representation).round(decimals=4)
+        >>> group_average(torch.tensor([1.0, 2.0, 3.0]), CyclicGroup(3).regular_representation).round(decimals=4)
         tensor([2., 2., 2.])
     """
     x = _vectors(x, rep)

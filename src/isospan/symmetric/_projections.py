@@ -1,4 +1,4 @@
-"""Projections on what is invariant or equivariant."""
+"""Projections on invariant vectors and on equivariant maps."""
 
 from functools import lru_cache
 
@@ -13,36 +13,36 @@ from isospan.symmetric._inputs import check_representation, check_same_group
 
 @lru_cache(maxsize=64)
 def equivariant_maps(rep_x: Representation, rep_y: Representation) -> HomBasis:
-    """The basis of the equivariant maps, which keeps what it needs in each precision and on each device."""
+    """Return the cached basis of the equivariant maps, which caches its tensors for each precision and device."""
     return HomBasis(rep_x, rep_y)
 
 
-def invariant_orthogonal_projector(
-    rep_x: Representation, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
+def invariant_projector(
+    rep: Representation, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
 ) -> Tensor:
-    r"""Return the orthogonal projector (D, D) on the vectors that the group leaves as they are.
+    r"""Return the orthogonal projector (D, D) on the invariant vectors.
 
     .. math:: P = \int \rho(g) \, dg
 
     Args:
-        rep_x: how the group acts.
+        rep: the representation.
         dtype: of the result, floating point.
         device: of the result.
 
     Raises:
-        RepresentationError: ``rep_x`` is something else.
+        RepresentationError: ``rep`` is something else.
         DtypeError: ``dtype`` is not floating point.
-        OptionError: ``device`` is none.
+        OptionError: ``device`` is no device.
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> invariant_orthogonal_projector(CyclicGroup(2).regular_representation)
+        >>> invariant_projector(CyclicGroup(2).regular_representation)
         tensor([[0.5000, 0.5000],
                 [0.5000, 0.5000]], dtype=torch.float64)
     """
-    check_representation(rep_x, what="rep_x")
+    check_representation(rep, what="rep")
     check_dtype(dtype, what="The projector's dtype")
-    basis = constants(rep_x, dtype, as_device(device)).invariant
+    basis = constants(rep, dtype, as_device(device)).invariant
     return basis @ basis.mT
 
 
@@ -53,12 +53,15 @@ def equivariant_projection(A: Tensor, rep_x: Representation, rep_y: Representati
 
     Args:
         A: matrix (D_y, D_x).
-        rep_x: how the group acts on what A maps.
-        rep_y: how it acts on what A maps to.
+        rep_x: representation of the inputs of A.
+        rep_y: representation of its outputs.
 
     Raises:
-        GroupMismatchError: representations of two groups.
-        ShapeError, NonFiniteError, DtypeError, RepresentationError: what the message says.
+        GroupMismatchError: the representations are of two groups.
+        ShapeError: A has another shape.
+        NonFiniteError: A contains NaN or infinity.
+        DtypeError: A is not real floating point.
+        RepresentationError: ``rep_x`` or ``rep_y`` is something else.
 
     Example:
         >>> import torch

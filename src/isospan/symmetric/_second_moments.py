@@ -12,16 +12,16 @@ from isospan.symmetric._isotypic_data import isotypic_data
 
 @dataclass(frozen=True)
 class SharedComponent:
-    r"""What two signals have in one isotypic component that both contain.
+    r"""The data of x and y in one isotypic component that both contain.
 
-    An equivariant map of copies x_i of the irrep to copies y_j is, by Schur's lemma, :math:`\sum_s c_{jis} E_s` with
-    the endomorphism basis E of the irrep.
+    By Schur's lemma, an equivariant map from copy x_i of the irrep to copy y_j is :math:`\sum_s c_{jis} E_s`, with a
+    basis E of the endomorphism algebra.
 
     Attributes:
         irrep: of dimension d.
-        rep: one that contains it.
+        rep: a representation that contains it.
         X: (m_x, d, N), see :func:`isotypic_data`.
-        Y: (m_y, d, N); X itself for a signal with itself.
+        Y: (m_y, d, N); the same tensor as X if y is x.
     """
 
     irrep: Irrep
@@ -31,21 +31,21 @@ class SharedComponent:
 
     @property
     def endomorphisms(self) -> Tensor:
-        """E (s, d, d), the identity first, in the precision of the data."""
+        """Basis E (s, d, d) of the endomorphism algebra in the precision of the data; the identity is first."""
         return constants(self.rep, self.X.dtype, self.X.device).endomorphisms[self.irrep.key]
 
     @property
     def structure(self) -> Tensor:
-        """Their structure constants (s, s, s)."""
+        """Structure constants (s, s, s) of the endomorphism algebra."""
         return constants(self.rep, self.X.dtype, self.X.device).structure[self.irrep.key]
 
     def double(self) -> "SharedComponent":
-        """The same in float64."""
+        """Return the same data in float64."""
         return replace(self, X=self.X.double(), Y=self.Y.double())
 
 
 def shared_components(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Representation) -> list[SharedComponent]:
-    """The isotypic components that both signals (N, D) contain, in the order of the group's irreps."""
+    """Return the isotypic components that x (N, D_x) and y (N, D_y) share, in the order of the group's irreps."""
     data_x = isotypic_data(x, rep_x)
     data_y = data_x if y is x and rep_y is rep_x else isotypic_data(y, rep_y)
     of_y = {component.irrep.key: Y for component, Y in zip(rep_y.isotypic, data_y, strict=True)}
@@ -56,12 +56,12 @@ def shared_components(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Repres
     ]
 
 
-def turned(X: Tensor, E: Tensor) -> list[Tensor]:
-    """E_s x of all samples and copies as matrices (m, d·N), one for every s; E_0 is the identity."""
+def apply_endomorphisms(X: Tensor, E: Tensor) -> list[Tensor]:
+    """Return :math:`E_s x` of all samples and copies as matrices (m, d·N), one for every s; E_0 is the identity."""
     return [X.flatten(1), *((E_s @ X).flatten(1) for E_s in E[1:])]
 
 
 def cross_moments(X: Tensor, Y: Tensor, E: Tensor) -> Tensor:
     r"""Return :math:`M_{sji} = \sum_n \langle y_j, E_s x_i \rangle` (s, m_y, m_x)."""
     rows = Y.flatten(1)
-    return torch.stack([rows @ Ex.mT for Ex in turned(X, E)])
+    return torch.stack([rows @ Ex.mT for Ex in apply_endomorphisms(X, E)])

@@ -1,4 +1,4 @@
-"""Mean, variance and covariance of signals on which a group acts."""
+"""Mean, variance and covariance over samples and group."""
 
 from typing import overload
 
@@ -15,7 +15,7 @@ from isospan.symmetric._projections import equivariant_maps
 from isospan.symmetric._second_moments import cross_moments, shared_components
 
 MEMORY = 32
-"""Multiplications that take as long as moving one number to memory and back."""
+"""Multiplications in the time in which one number goes to memory and back."""
 
 
 def mean(x: Tensor, rep_x: Representation) -> Tensor:
@@ -24,11 +24,15 @@ def mean(x: Tensor, rep_x: Representation) -> Tensor:
     .. math:: \mu = \frac1N \sum_n \int \rho(g) x_n \, dg
 
     Args:
-        x: samples (N, D), or (N, D, T) for T steps of N signals, all of which count.
-        rep_x: how the group acts on D.
+        x: samples (N, D), or (N, D, T) for N signals of T steps; every step counts as a sample.
+        rep_x: representation of x.
 
     Raises:
-        ShapeError, DegenerateDataError, NonFiniteError, DtypeError, RepresentationError: what the message says.
+        ShapeError: x has another shape.
+        DegenerateDataError: there are no samples.
+        NonFiniteError: x contains NaN or infinity.
+        DtypeError: x is not real floating point.
+        RepresentationError: ``rep_x`` is something else.
 
     Example:
         >>> import torch
@@ -54,17 +58,21 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
 
     .. math:: \sigma_i^2 = \frac{1}{N - c} \sum_n \int \bigl( \rho(g) x_n - \mu \bigr)_i^2 \, dg
 
-    the diagonal of :func:`cov`. For a finite group the integral is the mean over its elements, so this is the variance
-    of the augmented samples, normalised by the order times (N - c).
+    This is the diagonal of :func:`cov`. For a finite group the integral is the mean over its elements, so it is the
+    variance of the augmented samples, normalised by the order times (N - c).
 
     Args:
         x: samples (N, D) or (N, D, T).
-        rep_x: how the group acts on D.
-        correction: c; as in :func:`torch.var`, 1 by default. It must be at least 0 and less than N.
+        rep_x: representation of x.
+        correction: c, at least 0 and less than N; 1 by default, as in :func:`torch.var`.
 
     Raises:
+        ShapeError: x has another shape.
         DegenerateDataError: N is not above the correction.
-        ShapeError, NonFiniteError, DtypeError, OptionError, RepresentationError: what the message says.
+        NonFiniteError: x contains NaN or infinity.
+        DtypeError: x is not real floating point.
+        OptionError: the correction is not a number of at least 0.
+        RepresentationError: ``rep_x`` is something else.
 
     Example:
         >>> import torch
@@ -77,18 +85,18 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
     scale = power_of_two(rows)
     rows = rows / scale
     degrees, mu = _degrees(len(rows), correction), _mean(rows, rep_x)
-    centred, made = rows - mu, constants(rep_x, rows.dtype, rows.device)
-    sums = [_squares(centred, made, i, block).flatten() for i, block in enumerate(rep_x.blocks)]
-    return torch.cat(sums)[made.block_position] / degrees * scale * scale, mu * scale
+    centred, cached = rows - mu, constants(rep_x, rows.dtype, rows.device)
+    sums = [_squares(centred, cached, i, block).flatten() for i, block in enumerate(rep_x.blocks)]
+    return torch.cat(sums)[cached.block_index] / degrees * scale * scale, mu * scale
 
 
-def _squares(x: Tensor, made: Constants, i: int, block: Block) -> Tensor:
-    """Sum over samples of the squares of every coordinate (c, n) of a block's copies, averaged over the group."""
-    columns, basis = made.blocks[i]
+def _squares(x: Tensor, cached: Constants, i: int, block: Block) -> Tensor:
+    """Sum the squares of the coordinates (c, n) of c copies of a block over samples, and average over the group."""
+    columns, basis = cached.blocks[i]
     z = x[:, columns].unflatten(1, (-1, len(basis))) @ basis
     total = torch.zeros_like(z[0])
     for part in block.parts:
-        d, E = part.irrep.size, made.endomorphisms[part.irrep.key]
+        d, E = part.irrep.size, cached.endomorphisms[part.irrep.key]
         z_part, Q = z[..., part.columns].unflatten(-1, (part.multiplicity, d)), basis[:, part.columns]
         Ez = torch.einsum("sab,ncqb->ncsqa", E, z_part)
         K = torch.einsum("ncpa,ncsqa->cspq", z_part, Ez) / d
@@ -100,44 +108,50 @@ def _squares(x: Tensor, made: Constants, i: int, block: Block) -> Tensor:
 @overload
 def cov(x: Tensor, y: Representation, *, correction: int = 1) -> Tensor: ...
 @overload
+def cov(x: Tensor, *, rep_x: Representation, correction: int = 1) -> Tensor: ...
+@overload
 def cov(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Representation, *, correction: int = 1) -> Tensor: ...
 
 
 def cov(
     x: Tensor,
-    y: Tensor | Representation,
+    y: Tensor | Representation | None = None,
     rep_x: Representation | None = None,
     rep_y: Representation | None = None,
     *,
     correction: int = 1,
 ) -> Tensor:
-    r"""Return the covariance (D_y, D_x) over samples and group, with y on the rows; it commutes with the group.
+    r"""Return the covariance (D_y, D_x) over samples and group, an equivariant map with y on the rows.
 
     .. math:: C = \frac{1}{N - c} \sum_n \int
               \bigl( \rho_y(g) y_n - \mu_y \bigr) \bigl( \rho_x(g) x_n - \mu_x \bigr)^\top dg
 
-    For a finite group it is the covariance of the samples of the augmented data set, where each g acts on x and y
-    together, normalised by the order times (N - c). In isotypic coordinates it consists of one block for every irrep
-    that x and y share,
+    For a finite group it is the covariance of the augmented data set, where each g acts on x and y together, normalised
+    by the order times (N - c). In isotypic coordinates it has one block for every irrep that x and y share,
 
     .. math:: C_{ji} = \sum_s \Bigl( \frac{1}{d (N - c)} \sum_n \langle y_{nj}, E_s x_{ni} \rangle \Bigr) E_s ,
 
-    and only the trivial one has a mean. Where the blocks would take more operations than the plain product, that is
-    formed and projected on the equivariant matrices, with the same result.
+    and only the trivial irrep has a mean. If the blocks take more operations than the dense product of the data, that
+    product is projected on the equivariant maps, with the same result.
 
     Args:
         x: samples (N, D_x) or (N, D_x, T).
-        y: samples of y; or, as ``cov(x, rep_x)``, the representation of x for its covariance with itself.
-        rep_x: how the group acts on x.
-        rep_y: how it acts on y.
-        correction: c; as in :func:`torch.cov`, 1 by default. It must be at least 0 and less than N.
+        y: samples (N, D_y) or (N, D_y, T). Without y, as ``cov(x, rep_x=rep)`` or ``cov(x, rep)``, the result is the
+            covariance of x with itself.
+        rep_x: representation of x.
+        rep_y: representation of y.
+        correction: c, at least 0 and less than N; 1 by default, as in :func:`torch.cov`.
 
     Raises:
-        MissingArgumentError: one of both representations is missing.
-        GroupMismatchError: representations of two groups.
+        MissingArgumentError: a representation is missing, or there is one of y but no y.
+        GroupMismatchError: the representations are of two groups.
+        ShapeError: x or y has another shape, or they have different numbers of samples.
         DegenerateDataError: N is not above the correction.
-        ShapeError, NonFiniteError, DtypeError, DeviceMismatchError, OptionError, RepresentationError: what the message
-            says.
+        NonFiniteError: x or y contains NaN or infinity.
+        DtypeError: x or y is not real floating point.
+        DeviceMismatchError: x and y are on two devices.
+        OptionError: the correction is not a number of at least 0.
+        RepresentationError: ``rep_x`` or ``rep_y`` is something else.
 
     Example:
         >>> import torch
@@ -146,9 +160,11 @@ def cov(
         tensor([[10.,  6.],
                 [ 6., 10.]])
     """
-    if isinstance(y, Representation) and rep_x is None and rep_y is None:
-        y, rep_x, rep_y = x, y, y
-    if isinstance(y, Representation) or rep_x is None or rep_y is None:
+    if isinstance(y, Representation) and rep_x is None:
+        y, rep_x = None, y
+    if y is None and rep_y is None:
+        y, rep_y = x, rep_x
+    if y is None or isinstance(y, Representation) or rep_x is None or rep_y is None:
         raise MissingArgumentError(
             "cov takes (x, rep_x), or (x, y, rep_x, rep_y). Pass x again for y where they are the same."
         )
@@ -182,16 +198,16 @@ def _by_projection(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
 
 
 def _blocks_pay(N: int, rep_x: Representation, rep_y: Representation) -> bool:
-    """Whether changing the basis of the data and taking block products takes less time than the plain product.
+    """Whether the change of basis and the products of blocks take less time than the dense product.
 
-    Counted in multiplications; moving a number to memory and back takes the time of about ``MEMORY`` of them.
+    The unit is a multiplication; a number that goes to memory and back takes ``MEMORY`` of them.
     """
     m_y = {component.irrep.key: component.multiplicity for component in rep_y.isotypic}
     shared = [(c.size * m_y.get(c.irrep.key, 0), len(c.irrep.endomorphism_basis)) for c in rep_x.isotypic]
     change_x, change_y = (sum(b.indices.size * b.size for b in rep.blocks) for rep in (rep_x, rep_y))
-    plain, project = rep_x.size * rep_y.size, rep_y.size * change_x + rep_x.size * change_y
+    dense, project = rep_x.size * rep_y.size, rep_y.size * change_x + rep_x.size * change_y
     change = change_x + MEMORY * rep_x.size + (0 if rep_x is rep_y else change_y + MEMORY * rep_y.size)
-    return N * (sum(count * s for count, s in shared) + change) < N * plain + project
+    return N * (sum(count * s for count, s in shared) + change) < N * dense + project
 
 
 def _degrees(N: int, correction: float) -> float:

@@ -26,23 +26,23 @@ def make_evaluation(count: int, *, level: float = 0.85, spoilt: bool = False, se
     """Return an evaluation of the first ``count`` names; ``spoilt`` puts NaN into every kind of number."""
     rng = np.random.default_rng(seed)
     names = NAMES[:count]
-    own = {name: float(level + 0.1 * rng.uniform(-1, 1)) for name in names}
-    ceiling = {name: min(value + 0.03 * rng.uniform(), 0.99) for name, value in own.items()}
+    subspace = {name: float(level + 0.1 * rng.uniform(-1, 1)) for name in names}
+    probe = {name: min(value + 0.03 * rng.uniform(), 0.99) for name, value in subspace.items()}
     target = rng.uniform(0.1, 0.7, (count, count))
     cross = target + 0.12 * rng.uniform(-1, 1, (count, count))
     target[np.diag_indices(count)] = 1
-    cross[np.diag_indices(count)] = list(own.values())
+    cross[np.diag_indices(count)] = list(subspace.values())
     shares = rng.dirichlet(np.ones(count + 1))
     spectrum = np.sort(np.exp(rng.normal(0, 0.4, 20)))[::-1].copy()
     if spoilt:
-        own[names[0]] = ceiling[names[-1]] = shares[0] = spectrum[3] = float("nan")
+        subspace[names[0]] = probe[names[-1]] = shares[0] = spectrum[3] = float("nan")
         cross[0, -1] = float("nan")
     return Evaluation(
         names=names,
-        own_r2=own,
-        ceiling_r2=ceiling,
-        probe_r2={name: value + 0.01 for name, value in ceiling.items()},
-        decode_r2={name: value - 0.005 for name, value in own.items()},
+        subspace_r2=subspace,
+        rank_k_probe_r2=probe,
+        linear_probe_r2={name: value + 0.01 for name, value in probe.items()},
+        decoder_r2={name: value - 0.005 for name, value in subspace.items()},
         cross_r2=torch.tensor(cross),
         target_r2=torch.tensor(target),
         angles={

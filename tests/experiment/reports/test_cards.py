@@ -13,20 +13,20 @@ def test_the_three_numbers(summary):
     first, second = run.guided.names
     guided = replace(
         run.guided,
-        own_r2={first: 0.8, second: 0.9},
-        ceiling_r2={first: 0.85, second: 0.91},
+        subspace_r2={first: 0.8, second: 0.9},
+        rank_k_probe_r2={first: 0.85, second: 0.91},
         cross_r2=torch.tensor([[0.8, 0.35], [0.2, 0.9]], dtype=torch.float64),
         target_r2=torch.tensor([[1.0, 0.25], [0.25, 1.0]], dtype=torch.float64),
     )
-    unguided = replace(run.unguided, ceiling_r2={first: 0.5, second: 0.6})
+    unguided = replace(run.unguided, rank_k_probe_r2={first: 0.5, second: 0.6})
     run = replace(run, guided=guided, unguided=unguided, nmse={"guided": 0.045, "unguided": 0.05})
     reading, task, leakage = report_cards(run)
-    assert (reading.value, reading.detail) == ("0.85", "best probe of the same size 0.88, without guidance 0.55")
+    assert (reading.value, reading.detail) == ("0.85", "best rank-k probe 0.88, without guidance 0.55")
     assert (task.value, task.detail) == ("0.0450", "without guidance 0.0500, lowered by 10 %")
     assert (leakage.value, leakage.detail) == ("0.10", f"{first}, read from the subspace of {second}")
     assert in_words(run) == (
-        "Every quantity is read from its own subspace with R² 0.80 to 0.90, at most 0.05 below the best linear probe "
-        "of the same size on the whole latent. Without guidance, that best probe reaches 0.50 to 0.60. "
+        "Every quantity is read from its subspace with R² 0.80 to 0.90, at most 0.05 below the best rank-k probe "
+        "of the latent. Without guidance, the best rank-k probe of the latent reaches 0.50 to 0.60. "
         "Guidance lowered the reconstruction error by 10 %."
     )
 
@@ -44,8 +44,8 @@ def test_the_cost_is_said_as_it_is(summary, guided, sentence):
 
 def test_a_gap_too_small_to_see_is_none(summary):
     run = summary(1)
-    run = replace(run, guided=replace(run.guided, ceiling_r2=dict(run.guided.own_r2)))
-    assert "as well as by the best linear probe" in in_words(run)
+    run = replace(run, guided=replace(run.guided, rank_k_probe_r2=dict(run.guided.subspace_r2)))
+    assert "as well as by the best rank-k probe" in in_words(run)
 
 
 def test_without_an_unguided_network_nothing_is_compared(summary):
@@ -64,13 +64,13 @@ def test_leakage_that_no_probe_could_tell_is_not_said_to_be_of_a_single_quantity
 
 def test_unknown_numbers_are_left_out_of_means(summary):
     run = summary(3, spoilt=True)
-    known = [value for value in run.guided.own_r2.values() if value == value]
+    known = [value for value in run.guided.subspace_r2.values() if value == value]
     assert report_cards(run)[0].value == f"{sum(known) / len(known):.2f}"
 
 
 def test_nothing_known_at_all(summary):
     run = summary(1)
-    unknown = replace(run.guided, own_r2={"stream function": float("nan")})
+    unknown = replace(run.guided, subspace_r2={"stream function": float("nan")})
     assert report_cards(replace(run, guided=unknown, nmse={}))[0].value == "–"
     assert "R² –." in in_words(replace(run, guided=unknown, nmse={}))
 
@@ -78,16 +78,16 @@ def test_nothing_known_at_all(summary):
 def test_what_failed_is_said_first_and_plainly(summary):
     run = summary(2, unguided=False)
     first, second = run.guided.names
-    run = replace(run, guided=replace(run.guided, own_r2={first: -0.5, second: 0.9}), nmse={"guided": 1.9e14})
+    run = replace(run, guided=replace(run.guided, subspace_r2={first: -0.5, second: 0.9}), nmse={"guided": 1.9e14})
     assert report_cards(run)[1].value == "1.9e+14"
     text = in_words(run)
     assert text.startswith(
         f"Not readable from the latent: {first}, with R² −0.50, where 0 is no better than the mean. "
     )
     assert "The reconstruction failed: its error is 1.9e+14 of the variance, no better than the mean field." in text
-    assert "Every other quantity is read from its own subspace with R² 0.90" in text
-    run = replace(run, guided=replace(run.guided, own_r2=dict.fromkeys(run.guided.names, -0.5)))
-    assert "read from its own subspace" not in in_words(run)
+    assert "Every other quantity is read from its subspace with R² 0.90" in text
+    run = replace(run, guided=replace(run.guided, subspace_r2=dict.fromkeys(run.guided.names, -0.5)))
+    assert "read from its subspace" not in in_words(run)
 
 
 def test_nothing_failed(summary):
@@ -108,6 +108,6 @@ def test_a_quantity_is_not_read_below_five_percent(summary, r2, fails):
     """An R² of 0.4 is poor, and is shown as a number and not as a failure."""
     run = summary(2)
     first, second = run.guided.names
-    run = replace(run, guided=replace(run.guided, own_r2={first: r2, second: 0.9}))
+    run = replace(run, guided=replace(run.guided, subspace_r2={first: r2, second: 0.9}))
     assert any(first in sentence for sentence in failures(run)) == fails
     assert (f"Not readable from the latent: {first}, with R² 0.05" in in_words(run)) == fails

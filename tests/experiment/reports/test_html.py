@@ -70,7 +70,7 @@ def _renamed(run, names):
     new = dict(zip(run.guided.names, names, strict=True))
 
     def rename(evaluation):
-        fields = ("own_r2", "ceiling_r2", "probe_r2", "decode_r2", "variance_share")
+        fields = ("subspace_r2", "rank_k_probe_r2", "linear_probe_r2", "decoder_r2", "variance_share")
         changed = {key: {new.get(k, k): v for k, v in getattr(evaluation, key).items()} for key in fields}
         angles = {(new[a], new[b]): values for (a, b), values in evaluation.angles.items()}
         return replace(evaluation, names=tuple(names), angles=angles, **changed)
@@ -126,9 +126,9 @@ def test_angles_are_the_least_the_mean_and_the_greatest(summary):
 def test_a_k_that_is_too_small_is_said(summary):
     run = summary(2, unguided=False)
     first, second = run.guided.names
-    scores = {"ceiling_r2": {first: 0.84, second: 0.9}, "probe_r2": {first: 0.97, second: 0.94}}
+    scores = {"rank_k_probe_r2": {first: 0.84, second: 0.9}, "linear_probe_r2": {first: 0.97, second: 0.94}}
     text = Page(_render(replace(run, guided=replace(run.guided, k={first: 10, second: 3}, **scores)))).text
-    assert f"{first}: k = 10 leaves out 0.13, since the best probe of rank k has R² 0.84" in text
+    assert f"{first}: k = 10 leaves out 0.13, since the best rank-k probe has R² 0.84" in text
     assert "the full linear probe 0.97. Raise k." in text
     assert text.count("leaves out") == 1
 
@@ -137,7 +137,7 @@ def test_the_page_holds_the_numbers(written):
     out, run = written
     text = Page((out / "report.html").read_text()).text
     for evaluation in (run.guided, run.unguided):
-        for numbers in (evaluation.own_r2, evaluation.ceiling_r2, evaluation.probe_r2):
+        for numbers in (evaluation.subspace_r2, evaluation.rank_k_probe_r2, evaluation.linear_probe_r2):
             assert all(f"{value:.3f}" in text for value in numbers.values())
     assert all(f"{float(angles.min()):.1f}°" in text for angles in run.guided.angles.values())
     assert all(tile.value in text and tile.detail in text for tile in report_cards(run))
@@ -150,7 +150,7 @@ def test_the_page_holds_the_numbers(written):
 def test_metrics_and_figures_lie_beside_the_page(written):
     out, run = written
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["guided"]["own_r2"] == run.guided.own_r2
+    assert metrics["guided"]["subspace_r2"] == run.guided.subspace_r2
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (out / "figures").iterdir())
     assert {path.name for path in out.iterdir()} == {"report.html", "metrics.json", "figures"}
 

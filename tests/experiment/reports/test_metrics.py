@@ -26,8 +26,8 @@ def test_metrics_round_trip_through_strict_json(summary, count, unguided, spoilt
 def test_metrics_hold_what_was_measured(summary):
     run = summary(3)
     metrics = metrics_of(run)
-    assert metrics["guided"]["own_r2"] == run.guided.own_r2
-    assert metrics["unguided"]["ceiling_r2"] == run.unguided.ceiling_r2
+    assert metrics["guided"]["subspace_r2"] == run.guided.subspace_r2
+    assert metrics["unguided"]["rank_k_probe_r2"] == run.unguided.rank_k_probe_r2
     assert metrics["guided"]["cross_r2"] == run.guided.cross_r2.tolist()
     assert metrics["nmse"] == run.nmse
     assert metrics["history"]["terms"] == run.history.terms
@@ -46,7 +46,7 @@ def test_each_network_has_its_own_history(summary):
 
 def test_what_is_not_a_number_is_null(summary):
     metrics = metrics_of(summary(2, spoilt=True))
-    assert metrics["guided"]["own_r2"]["stream function"] is None
+    assert metrics["guided"]["subspace_r2"]["stream function"] is None
     assert metrics["guided"]["excess_leakage"][0][0] is None
 
 

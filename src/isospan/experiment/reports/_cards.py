@@ -14,7 +14,7 @@ NOTICEABLE = 0.005
 """A difference that two digits do not show is none."""
 
 
-BEST = "best linear probe of the same size on the whole latent"
+BEST = "best rank-k probe of the latent"
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,10 @@ def in_words(summary: RunSummary) -> str:
     )
     sentences = failures(summary)
     if read:
-        own = _range(guided.own_r2[name] for name in read)
-        sentences.append(f"{every} read from its own subspace with R² {own}{_gap(summary, read)}.")
-    best = "that best probe" if read else f"the {BEST}"
+        r2 = _range(guided.subspace_r2[name] for name in read)
+        sentences.append(f"{every} read from its subspace with R² {r2}{_gap(summary, read)}.")
     if summary.unguided is not None:
-        sentences.append(f"Without guidance, {best} reaches {_range(summary.unguided.ceiling_r2.values())}.")
+        sentences.append(f"Without guidance, the {BEST} reaches {_range(summary.unguided.rank_k_probe_r2.values())}.")
     change = _nmse_change(summary)
     if np.isfinite(change):
         sentences.append(f"Guidance {_changed(change)} the reconstruction error{_by(change)}.")
@@ -56,7 +55,7 @@ def failures(summary: RunSummary) -> list[str]:
     """Return a sentence for each thing that failed: quantities that are not read, fields that are not restored."""
     said, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
     if unread:
-        r2 = _range(summary.guided.own_r2[name] for name in unread)
+        r2 = _range(summary.guided.subspace_r2[name] for name in unread)
         said.append(
             f"Not readable from the latent: {', '.join(unread)}, with R² {r2}, where 0 is no better than the mean."
         )
@@ -68,7 +67,7 @@ def failures(summary: RunSummary) -> list[str]:
 
 
 def _unread(summary: RunSummary) -> list[str]:
-    return [name for name in summary.guided.names if summary.guided.own_r2[name] < UNREAD]
+    return [name for name in summary.guided.names if summary.guided.subspace_r2[name] < UNREAD]
 
 
 def _nmse(value: float) -> str:
@@ -76,10 +75,10 @@ def _nmse(value: float) -> str:
 
 
 def _reading(summary: RunSummary) -> Card:
-    detail = f"best probe of the same size {number(_mean(summary.guided.ceiling_r2.values()))}"
+    detail = f"best rank-k probe {number(_mean(summary.guided.rank_k_probe_r2.values()))}"
     if summary.unguided is not None:
-        detail += f", without guidance {number(_mean(summary.unguided.ceiling_r2.values()))}"
-    return Card("Read from the subspaces, mean R²", number(_mean(summary.guided.own_r2.values())), detail)
+        detail += f", without guidance {number(_mean(summary.unguided.rank_k_probe_r2.values()))}"
+    return Card("Read from the subspaces, mean R²", number(_mean(summary.guided.subspace_r2.values())), detail)
 
 
 def _task(summary: RunSummary) -> Card:
@@ -105,7 +104,7 @@ def _leakage(summary: RunSummary) -> Card:
 
 def _gap(summary: RunSummary, names: list[str]) -> str:
     guided = summary.guided
-    gap = _nan_max(guided.ceiling_r2[name] - guided.own_r2[name] for name in names)
+    gap = _nan_max(guided.rank_k_probe_r2[name] - guided.subspace_r2[name] for name in names)
     best = f"the {BEST}"
     if not np.isfinite(gap):
         return ""

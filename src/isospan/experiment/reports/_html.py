@@ -18,7 +18,7 @@ from isospan.experiment.reports._metrics import metrics_of, plain, to_json
 from isospan.plotting._style import number
 
 TITLES = {
-    "r2": "R² of each quantity from its own subspace, with the ceiling",
+    "r2": "R² of each quantity from its subspace, with the best rank-k probe",
     "decoded": "True and decoded fields side by side",
     "reconstructions": "Inputs, reconstructions and errors",
     "edit": "One edit of a quantity",

@@ -1,4 +1,4 @@
-"""Ready-made quantities of fields (..., H, W) on a uniform grid."""
+"""Built-in quantities of fields (..., H, W) on a uniform grid."""
 
 from isospan.quantities.fields._builtin import BUILTIN_QUANTITIES, large_scale_energy, small_scale_energy
 from isospan.quantities.fields._filters import band_filter, local_mean, local_variance, spectral_band_energy

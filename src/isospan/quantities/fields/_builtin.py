@@ -1,4 +1,4 @@
-"""The ready-made quantities by name, as ``--quantity NAME`` takes them."""
+"""The built-in quantities by name, for ``--quantity NAME``."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from isospan.quantities.fields._vortices import (
 
 
 def large_scale_energy(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    """Local energy of the wave lengths over 8 grid spacings, without the mean.
+    """Return the local energy of wavelengths above 8 grid spacings, without the mean.
 
     Example:
         >>> import torch
@@ -38,7 +38,7 @@ def large_scale_energy(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = Fal
 
 
 def small_scale_energy(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    """Local energy of the wave lengths up to 8 grid spacings.
+    """Return the local energy of wavelengths up to 8 grid spacings.
 
     Example:
         >>> import torch
@@ -50,11 +50,11 @@ def small_scale_energy(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = Fal
 
 
 _SMALLEST = 1e-300
-"""Below every wave number but 0."""
+"""A positive number below every wave number other than 0."""
 
 
 def _split(dx: Spacing) -> float:
-    """The wave number of 8 grid spacings, of the coarser axis."""
+    """Return the wave number of 8 grid spacings of the coarser axis."""
     return 2 * math.pi / (8 * max(spacings(dx)))
 
 

@@ -11,26 +11,26 @@ from isospan.errors import OptionError, ShapeError
 from isospan.quantities.fields._grid import Spacing, check_field, forward_transform, inverse_transform, wave_numbers
 
 _EDGE_TOLERANCE = 1e-9
-"""A wave number within this relative distance of a band's edge counts as on it, whatever its rounding."""
+"""A wave number within this relative distance of the edge of a band counts as on the edge, despite rounding."""
 
 
 def band_filter(field: Tensor, low: float, high: float, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r"""The part of a field with angular wave numbers in a band, :math:`\text{low} \le |\kappa| < \text{high}`.
+    r"""Return the part of a field with angular wave numbers in a band, :math:`\text{low} \le |\kappa| < \text{high}`.
 
-    A field that is not periodic is continued by its mirror images (a cosine transform), which adds no jump at the edge.
+    A field that is not periodic is extended by its mirror images (a cosine transform), which adds no jump at the edges.
 
     Args:
         field: (..., H, W).
-        low: least wave number, in radians per unit of dx: :math:`2\pi` over the longest wave length. 0 keeps the mean.
+        low: least wave number, in radians per unit of dx: :math:`2\pi` over the longest wavelength. 0 keeps the mean.
         high: upper limit, not included; ``math.inf`` keeps all small scales. Adjacent bands add up to the field.
         dx: distance of grid points, or (along H, along W).
-        periodic: whether the grid is.
+        periodic: whether the grid is periodic.
 
     Returns:
         (..., H, W), in the units of the field.
 
     Raises:
-        OptionError: not 0 ≤ low < high.
+        OptionError: 0 ≤ low < high does not hold.
 
     Example:
         >>> import torch
@@ -54,7 +54,7 @@ def band_filter(field: Tensor, low: float, high: float, *, dx: Spacing = 1.0, pe
 def spectral_band_energy(
     field: Tensor, low: float, high: float, *, dx: Spacing = 1.0, periodic: bool = False
 ) -> Tensor:
-    r"""Local energy in a band of scales: the square of :func:`band_filter`.
+    r"""Return the local energy in a band of scales, the square of :func:`band_filter`.
 
     Its mean over the box is the sum of the squared Fourier amplitudes in the band (Parseval), so the means over
     adjacent bands add up to that of the squared field.
@@ -70,12 +70,12 @@ def spectral_band_energy(
 
 
 def local_mean(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False, window: int = 5) -> Tensor:
-    """Mean over a square of window × window points around each point, or the part of it inside a grid with edges.
+    """Return the mean over window × window points around each point; at an edge, over those inside the grid.
 
     Args:
         field: (..., H, W), at least ``window`` points along each axis.
-        dx: unused, as the window is counted in points; there as in all quantities.
-        periodic: whether the grid is.
+        dx: not used, since the window is in points; every quantity has this argument.
+        periodic: whether the grid is periodic.
         window: odd number of points.
 
     Returns:
@@ -101,9 +101,10 @@ def local_mean(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False, wind
 
 
 def local_variance(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False, window: int = 5) -> Tensor:
-    r"""Variance :math:`\overline{f^2} - \bar f^2` over the square of :func:`local_mean`, with its arguments and errors.
+    r"""Return the variance :math:`\overline{f^2} - \bar f^2` over the window of :func:`local_mean`.
 
-    It is computed in float64 about the mean of each field, so an offset does no harm, and is never negative.
+    Arguments and errors are those of :func:`local_mean`. The variance is computed in float64 about the mean of each
+    field, so an offset costs no digits, and is never negative.
 
     Example:
         >>> import torch
@@ -118,7 +119,7 @@ def local_variance(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False, 
 
 
 def _mirrored(field: Tensor) -> Tensor:
-    """The field and its mirror images, (..., 2H, 2W), periodic."""
+    """Return the field and its mirror images as a periodic field (..., 2H, 2W)."""
     wide = torch.cat([field, field.flip(-1)], dim=-1)
     return torch.cat([wide, wide.flip(-2)], dim=-2)
 

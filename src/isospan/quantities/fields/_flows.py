@@ -1,7 +1,7 @@
 r"""Quantities of plane flows, from the velocity (..., 2, H, W) with components (u, v) along x (W) and y (H).
 
-The component axis stays, with length 1: results are (..., 1, H, W). Arguments and errors are those of
-:mod:`isospan.quantities.fields`; :class:`~isospan.errors.ShapeError` also where there are not two components.
+Results are (..., 1, H, W). Arguments and errors are those of :mod:`isospan.quantities.fields`;
+:class:`~isospan.errors.ShapeError` is also raised if there are not two components.
 """
 
 import math
@@ -45,7 +45,7 @@ def strain_rate(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) 
 
     .. math:: |S| = \sqrt{2 S_{ij} S_{ij}} = \sqrt{2 u_x^2 + 2 v_y^2 + (u_y + v_x)^2}
 
-    It is 0 in rigid rotation and the shear rate in plane shear; where it vanishes, its derivative is taken as 0.
+    It is 0 in rigid rotation, and the shear rate in plane shear. Where it is 0, its derivative is set to 0.
 
     Example:
         >>> import torch
@@ -61,7 +61,7 @@ def strain_rate(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) 
 
 
 def kinetic_energy(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`\tfrac12 (u^2 + v^2)`, per unit mass. It needs no grid; dx and periodic are there as in all quantities.
+    r""":math:`\tfrac12 (u^2 + v^2)`, per unit mass. dx and periodic are not used.
 
     Example:
         >>> import torch
@@ -73,7 +73,7 @@ def kinetic_energy(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = Fals
 
 
 def components(velocity: Tensor) -> tuple[Tensor, Tensor]:
-    """The components u and v, each (..., 1, H, W)."""
+    """Return the components u and v, each (..., 1, H, W)."""
     check_field(velocity)
     if velocity.dim() < 3 or velocity.shape[-3] != 2:
         raise ShapeError(

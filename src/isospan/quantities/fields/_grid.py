@@ -13,7 +13,7 @@ Spacing = float | tuple[float, float]
 
 
 def derivative(field: Tensor, axis: int, *, dx: Spacing, periodic: bool) -> Tensor:
-    r"""First derivative along axis -2 (y) or -1 (x): :math:`(f_{i+1} - f_{i-1}) / 2h`.
+    r"""Return the first derivative along axis -2 (y) or -1 (x): :math:`(f_{i+1} - f_{i-1}) / 2h`.
 
     At an edge that is not periodic, :math:`(-3 f_0 + 4 f_1 - f_2) / 2h`. Both are exact on quadratic polynomials.
 
@@ -21,7 +21,7 @@ def derivative(field: Tensor, axis: int, *, dx: Spacing, periodic: bool) -> Tens
         field: (..., H, W), at least 3 points along the axis.
         axis: -2 or -1.
         dx: distance h of grid points, or (along H, along W).
-        periodic: whether the last point has the first one for a neighbour.
+        periodic: whether the last point is next to the first.
 
     Returns:
         (..., H, W), in units of the field over those of dx.
@@ -40,7 +40,7 @@ def derivative(field: Tensor, axis: int, *, dx: Spacing, periodic: bool) -> Tens
 
 
 def second_derivative(field: Tensor, axis: int, *, dx: Spacing, periodic: bool) -> Tensor:
-    r"""Second derivative along axis -2 (y) or -1 (x): :math:`(f_{i+1} - 2 f_i + f_{i-1}) / h^2`.
+    r"""Return the second derivative along axis -2 (y) or -1 (x): :math:`(f_{i+1} - 2 f_i + f_{i-1}) / h^2`.
 
     At an edge that is not periodic, :math:`(2 f_0 - 5 f_1 + 4 f_2 - f_3) / h^2`, and the field needs 4 points along
     the axis. Arguments and result are those of :func:`derivative`. Both are exact on cubic polynomials.
@@ -77,9 +77,9 @@ def wave_numbers(field: Tensor, dx: Spacing) -> tuple[Tensor, Tensor]:
 
 
 def odd_wave_numbers(field: Tensor, dx: Spacing) -> tuple[Tensor, Tensor]:
-    """The wave numbers for odd derivatives: the highest of an even axis counts as 0.
+    """Return the wave numbers for odd derivatives, with 0 for the highest one of an axis of even length.
 
-    That mode alternates in sign from point to point, and the slope of its interpolant is 0 at every point.
+    This mode alternates in sign from point to point, so the slope of its interpolant is 0 at every point.
     """
     ky, kx = wave_numbers(field, dx)
     if field.shape[-2] % 2 == 0:
@@ -90,15 +90,15 @@ def odd_wave_numbers(field: Tensor, dx: Spacing) -> tuple[Tensor, Tensor]:
 
 
 def forward_transform(field: Tensor) -> Tensor:
-    """Fourier coefficients of a field (..., H, W); half precision is transformed in float32."""
-    return torch.fft.rfft2(field.to(working_dtype(field)).contiguous())  # MKL of torch 2.8 takes no expanded fields
+    """Return the Fourier coefficients of a field (..., H, W), for half precision in float32."""
+    return torch.fft.rfft2(field.to(working_dtype(field)).contiguous())  # MKL of torch 2.8 refuses expanded fields
 
 
 def inverse_transform(coefficients: Tensor, like: Tensor) -> Tensor:
-    """The field of these Fourier coefficients, with the grid and dtype of another."""
+    """Return the field of these Fourier coefficients, with the grid and dtype of ``like``."""
     H, W = like.shape[-2:]
     unscaled = torch.fft.irfft2(coefficients, s=(H, W), norm="forward")
-    return (unscaled / (H * W)).to(like.dtype)  # the division makes expanded gradients dense, for the same MKL
+    return (unscaled / (H * W)).to(like.dtype)  # the division makes expanded gradients dense, which MKL needs
 
 
 def check_field(field: Tensor) -> None:
@@ -109,7 +109,7 @@ def check_field(field: Tensor) -> None:
 
 
 def spacings(dx: Spacing) -> tuple[float, float]:
-    """Distance of grid points (along H, along W), both required to be positive."""
+    """Return the distances of grid points (along H, along W), which must be positive."""
     pair = tuple(dx) if isinstance(dx, tuple | list) else (dx, dx)
     if len(pair) != 2 or not all(0 < float(h) < math.inf for h in pair):
         raise OptionError(f"dx must be a positive number or two, (along H, along W), got {dx!r}.")
@@ -117,7 +117,7 @@ def spacings(dx: Spacing) -> tuple[float, float]:
 
 
 def _checked(field: Tensor, axis: int, dx: Spacing, *, least: int) -> float:
-    """The spacing along an axis, after checking that the field and its grid fit the stencil."""
+    """Return the spacing along an axis; the field must have enough points for the stencil."""
     check_field(field)
     points = field.shape[axis]
     if points < least:

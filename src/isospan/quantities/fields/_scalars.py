@@ -1,12 +1,12 @@
 """Quantities of scalar fields: derivatives, and the energy density of phase separation.
 
 Every quantity of :mod:`isospan.quantities.fields` takes a field (..., H, W), the distance ``dx`` of grid points (one
-number, or (along H, along W)) and whether the grid is ``periodic``. x runs along W and y along H. Channels are
+number, or (along H, along W)), and whether the grid is ``periodic``. x runs along W and y along H. Channels are
 treated one by one. Units follow from those of the field and of dx; dtype and device are kept.
 
-All of them raise :class:`~isospan.errors.ShapeError` where the field has fewer than two axes or too few points for the
-stencil (3, or 4 for second derivatives up to an edge), :class:`~isospan.errors.DtypeError` where it is not floating
-point, and :class:`~isospan.errors.OptionError` where dx is not positive.
+All of them raise :class:`~isospan.errors.ShapeError` if the field has fewer than two axes or too few points for the
+stencil (3, or 4 for second derivatives at an edge), :class:`~isospan.errors.DtypeError` if it is not floating point,
+and :class:`~isospan.errors.OptionError` if dx is not positive.
 """
 
 import torch
@@ -38,7 +38,7 @@ def gradient_y(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> T
 
 
 def gradient_magnitude(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`|\nabla f| = \sqrt{f_x^2 + f_y^2}`; where it vanishes, its derivative is taken as 0.
+    r""":math:`|\nabla f| = \sqrt{f_x^2 + f_y^2}`; where it is 0, its derivative is set to 0.
 
     Example:
         >>> import torch

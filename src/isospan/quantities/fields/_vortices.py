@@ -4,9 +4,9 @@ On a periodic box the vorticity determines the flow: with the stream function ψ
 
 .. math:: \nabla^2 \psi = -\omega, \qquad u = \psi_y, \quad v = -\psi_x,
 
-solved mode by mode, exactly for what the grid resolves. The mean vorticity of a periodic flow is 0; a mean in the data
-is dropped. Arguments and errors are those of :mod:`isospan.quantities.fields`, but the box has to be periodic:
-``periodic=False`` raises :class:`~isospan.errors.OptionError` where the flow has to be found.
+solved for each Fourier mode, so it is exact for the modes of the grid. The mean vorticity of a periodic flow is 0, so a
+mean in the data is ignored. Arguments and errors are those of :mod:`isospan.quantities.fields`. Functions that solve
+for the flow raise :class:`~isospan.errors.OptionError` for ``periodic=False``.
 """
 
 import torch
@@ -26,7 +26,7 @@ from isospan.quantities.fields._scalars import gradient_magnitude_squared
 
 
 def stream_function(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) -> Tensor:
-    r"""The periodic ψ of mean 0 with :math:`-\nabla^2 \psi = \omega`, from ω (..., H, W).
+    r"""Return the periodic ψ of mean 0 with :math:`-\nabla^2 \psi = \omega`, from ω (..., H, W).
 
     Example:
         >>> import torch
@@ -39,7 +39,7 @@ def stream_function(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = Tr
 
 
 def velocity_from_vorticity(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) -> Tensor:
-    r"""The velocity :math:`(\psi_y, -\psi_x)` of mean 0, (..., 2, H, W), from ω (..., 1, H, W) or (H, W).
+    r"""Return the velocity :math:`(\psi_y, -\psi_x)` of mean 0, (..., 2, H, W), from ω (..., 1, H, W) or (H, W).
 
     Example:
         >>> import torch
@@ -67,7 +67,7 @@ def kinetic_energy_from_vorticity(vorticity: Tensor, *, dx: Spacing = 1.0, perio
 
 
 def strain_rate_from_vorticity(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) -> Tensor:
-    """Magnitude of the rate of strain of the flow with this vorticity (..., 1, H, W).
+    """Return the magnitude of the rate of strain of the flow with this vorticity (..., 1, H, W).
 
     Example:
         >>> import torch
@@ -79,7 +79,7 @@ def strain_rate_from_vorticity(vorticity: Tensor, *, dx: Spacing = 1.0, periodic
 
 
 def enstrophy(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) -> Tensor:
-    r""":math:`\tfrac12 \omega^2`. It needs no grid; dx and periodic are there as in all quantities.
+    r""":math:`\tfrac12 \omega^2`. dx and periodic are not used.
 
     Example:
         >>> import torch
@@ -91,7 +91,7 @@ def enstrophy(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) ->
 
 
 def palinstrophy_density(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) -> Tensor:
-    r""":math:`\tfrac12 |\nabla \omega|^2`, what viscosity turns enstrophy into heat with; also on grids with edges.
+    r""":math:`\tfrac12 |\nabla \omega|^2`, proportional to the dissipation of enstrophy; also for grids with edges.
 
     Example:
         >>> import torch
@@ -102,7 +102,7 @@ def palinstrophy_density(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool
 
 
 def _stream_coefficients(vorticity: Tensor, dx: Spacing, periodic: bool) -> Tensor:
-    r"""Fourier coefficients :math:`\hat\psi = \hat\omega / \kappa^2`, 0 for the mean."""
+    r"""Return the Fourier coefficients :math:`\hat\psi = \hat\omega / \kappa^2`, 0 for the mean."""
     if not periodic:
         raise OptionError("The flow follows from its vorticity on a periodic box only, got periodic=False.")
     ky, kx = wave_numbers(vorticity, dx)

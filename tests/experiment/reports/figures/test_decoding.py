@@ -16,30 +16,30 @@ def _marks(figure) -> list[float]:
     return [segment[0][0] for segment in figure.axes[0].collections[0].get_segments()]
 
 
-def test_bars_and_marks_stand_at_their_values(evaluation):
+def test_bars_and_marks_are_at_their_values(evaluation):
     guided, unguided = evaluation(3), evaluation(3, level=0.5, seed=1)
     figure = r2_bars(guided, unguided)
-    np.testing.assert_allclose(_lengths(figure), [*guided.own_r2.values(), *unguided.ceiling_r2.values()])
-    np.testing.assert_allclose(_marks(figure), list(guided.ceiling_r2.values()))
+    np.testing.assert_allclose(_lengths(figure), [*guided.subspace_r2.values(), *unguided.rank_k_probe_r2.values()])
+    np.testing.assert_allclose(_marks(figure), list(guided.rank_k_probe_r2.values()))
 
 
 def test_unguided_bars_are_matched_by_name(evaluation):
     guided, unguided = evaluation(2), evaluation(2)
     first, second = guided.names
-    swapped = replace(unguided, names=(second, first), ceiling_r2={second: 0.2, first: 0.1})
+    swapped = replace(unguided, names=(second, first), rank_k_probe_r2={second: 0.2, first: 0.1})
     assert _lengths(r2_bars(guided, swapped))[2:] == [0.1, 0.2]
 
 
 def test_every_number_is_written_beside_its_bar(evaluation):
     guided = evaluation(3)
     written = [text.get_text() for text in r2_bars(guided).axes[0].texts]
-    assert written[0] == "own"
-    assert written[1:4] == [f"{value:.2f}" for value in guided.own_r2.values()]
+    assert written[0] == "subspace"
+    assert written[1:4] == [f"{value:.2f}" for value in guided.subspace_r2.values()]
 
 
 def test_a_value_far_below_zero_stays_on_the_axis_and_keeps_its_number(evaluation):
     guided = evaluation(1)
-    figure = r2_bars(replace(guided, own_r2=dict.fromkeys(guided.names, -7.0)))
+    figure = r2_bars(replace(guided, subspace_r2=dict.fromkeys(guided.names, -7.0)))
     ax = figure.axes[0]
     assert _lengths(figure) == [ax.get_xlim()[0]]
     assert "−7.00" in [text.get_text() for text in ax.texts]

@@ -17,16 +17,19 @@ LOWEST = -0.1
 
 
 def r2_bars(evaluation: Evaluation, unguided: Evaluation | None = None) -> Figure:
-    """Draw R² of each quantity from its own subspace, the ceiling, and the ceiling without guidance.
+    """Draw R² of each quantity from its subspace and of the best rank-k probe, with and without guidance.
 
     Args:
         evaluation: of the guided network.
         unguided: of the network trained without guidance; its quantities are matched by name.
     """
     names = evaluation.names
-    columns = {"own": _column(evaluation.own_r2, names), "ceiling": _column(evaluation.ceiling_r2, names)}
+    columns = {
+        "subspace": _column(evaluation.subspace_r2, names),
+        "rank-k probe": _column(evaluation.rank_k_probe_r2, names),
+    }
     if unguided is not None:
-        columns["unguided"] = _column(unguided.ceiling_r2, names)
+        columns["unguided"] = _column(unguided.rank_k_probe_r2, names)
     with style():
         figure = new_figure(PAGE, 1.15 + 0.5 * len(names))
         ax = figure.subplots()
@@ -43,11 +46,11 @@ def _column(r2: Mapping[str, float], names: Sequence[str]) -> np.ndarray:
 
 def _draw_bars(ax: Axes, columns: Mapping[str, np.ndarray]) -> None:
     shown = {heading: np.clip(values, LOWEST, 1) for heading, values in columns.items()}
-    rows = np.arange(len(shown["own"])) - (0.14 if "unguided" in shown else 0)
-    ax.barh(rows, shown["own"], height=0.36, color=GUIDED)
+    rows = np.arange(len(shown["subspace"])) - (0.14 if "unguided" in shown else 0)
+    ax.barh(rows, shown["subspace"], height=0.36, color=GUIDED)
     if "unguided" in shown:
         ax.barh(rows + 0.33, shown["unguided"], height=0.22, color=UNGUIDED)
-    ax.vlines(shown["ceiling"], rows - 0.25, rows + 0.25, color=INK, linewidth=1.8)
+    ax.vlines(shown["rank-k probe"], rows - 0.25, rows + 0.25, color=INK, linewidth=1.8)
 
 
 def _frame(ax: Axes, names: Sequence[str], *, lowest: float) -> None:
@@ -67,14 +70,16 @@ def _write_numbers(ax: Axes, columns: Mapping[str, np.ndarray]) -> None:
         )
         write(heading, (1, -0.62), va="bottom", color=MUTED, fontsize=8.5)
         for row, value in enumerate(values):
-            write(number(value), (1, row), va="center", weight="bold" if heading == "own" else "normal")
+            write(number(value), (1, row), va="center", weight="bold" if heading == "subspace" else "normal")
 
 
 def _add_legend(figure: Figure, *, with_unguided: bool) -> None:
     handles: list[Patch | Line2D] = [
-        Patch(color=GUIDED, label="from its own subspace"),
-        Line2D([], [], color=INK, linestyle="", marker="|", markersize=11, markeredgewidth=1.8, label="ceiling"),
+        Patch(color=GUIDED, label="from its subspace"),
+        Line2D(
+            [], [], color=INK, linestyle="", marker="|", markersize=11, markeredgewidth=1.8, label="best rank-k probe"
+        ),
     ]
     if with_unguided:
-        handles.append(Patch(color=UNGUIDED, label="ceiling without guidance"))
+        handles.append(Patch(color=UNGUIDED, label="best rank-k probe without guidance"))
     figure.legend(handles=handles, loc="outside lower left", ncols=3, handlelength=1.2)
