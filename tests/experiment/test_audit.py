@@ -43,7 +43,7 @@ def numbers(result):
 def test_probes_are_those_of_scikit_learn_on_the_rows_held_out(data):
     z, y = data
     result = audit(z, y, TAIL)
-    n = result.sizes.bins["flow"]
+    n = result.sizes.n["flow"]
     flow = pool(torch.from_numpy(y["flow"])[:, None], n).flatten(1).numpy()
     for name, target in {"energy": y["energy"][:, None], "force": y["force"], "flow": flow}.items():
         model = LinearRegression().fit(z[:300], target[:300])

@@ -239,7 +239,7 @@ def test_a_run_is_not_resumed_with_other_samples_of_the_same_mean_and_deviation(
 
 
 def test_an_array_asked_for_as_a_quantity_is_not_taken_for_the_fields(config, npz):
-    assert size(config(files=[npz], quantities={"T": ""})).bins["T"] is not None
+    assert size(config(files=[npz], quantities={"T": ""})).n["T"] is not None
 
 
 @few_samples

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from isospan.errors import OptionError
 from isospan.experiment import train
-from isospan.experiment._lock import only_run
+from isospan.experiment._lock import run_lock
 from isospan.experiment._processes import own_device
 
 PROGRAM = Path(__file__).with_name("together.py")
@@ -142,7 +142,7 @@ def test_a_gpu_that_all_processes_would_share_is_refused(tmp_path):
 
 
 def test_a_directory_in_which_another_run_writes_is_refused_once(tmp_path):
-    with only_run(tmp_path / "run"):
+    with run_lock(tmp_path / "run"):
         done = torchrun(2, "-m", "isospan", *together.command(tmp_path / "run"), directory=tmp_path)
     assert done.returncode != 0
     assert done.stderr.count("another is writing to") == 1, done.stderr

@@ -21,7 +21,7 @@ def test_they_are_those_of_solve_dims(fields, thresholds):
     expected = solve_dims(wanted.unpooled(samples), 6, *thresholds, pool_per_quantity=True, k_per_quantity=True)
     assert sizes.dims == expected
     assert sizes.latent_dim == minimal_latent_dim(sizes.k)
-    assert sizes.bins == {name: n for name, (n, _) in expected.items()}
+    assert sizes.n == {name: n for name, (n, _) in expected.items()}
 
 
 def test_numbers_and_short_series_are_not_pooled(fields):

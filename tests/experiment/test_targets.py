@@ -79,7 +79,7 @@ def samples(**known):
 
 def test_built_ins_know_the_grid():
     batch = samples()
-    targets = Targets(parse_quantities({"gradient_x": ""}), dx=0.5, periodic=True, bins={"gradient_x": 3})
+    targets = Targets(parse_quantities({"gradient_x": ""}), dx=0.5, periodic=True, n={"gradient_x": 3})
     assert torch.equal(targets(batch)["gradient_x"], pool(gradient_x(batch.fields, dx=0.5, periodic=True), 3))
     assert torch.equal(targets.unpooled(batch)["gradient_x"], gradient_x(batch.fields, dx=0.5, periodic=True))
 
@@ -112,7 +112,7 @@ def test_arrays_of_every_layout_become_targets():
         "field": torch.randn(5, 12, 10),
         "channels": torch.randn(5, 3, 12, 10),
     }
-    targets = Targets(parse_quantities(dict.fromkeys(known, ""), variables=list(known)), bins={"series": 2, "field": 4})
+    targets = Targets(parse_quantities(dict.fromkeys(known, ""), variables=list(known)), n={"series": 2, "field": 4})
     shapes = {name: tuple(y.shape) for name, y in targets(samples(**known)).items()}
     assert shapes == {"number": (5, 1), "series": (5, 2), "field": (5, 1, 4, 4), "channels": (5, 3, 12, 10)}
 

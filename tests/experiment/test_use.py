@@ -110,7 +110,7 @@ def test_probing_scores_the_function_that_was_trained_on(flow, tmp_path):
     fields = torch.from_numpy(np.load(flow)["u"])[:, None]
     with torch.no_grad():
         z = result.model.eval().encode(fields)
-    y = {"laplacian": pool(fields**2, result.sizes.bins["laplacian"])}
+    y = {"laplacian": pool(fields**2, result.sizes.n["laplacian"])}
     # float32 convolutions, in batches of another size
     scored = probe(tmp_path, flow, quantities={"laplacian": laplacian})
     assert scored.own_r2 == pytest.approx(evaluate(result.space, z, y).own_r2, abs=1e-4)
@@ -247,9 +247,9 @@ def test_what_an_edit_achieves_is_computed_from_the_fields(run, flow):
     assert torch.allclose(edited.computed_after["local_mean"], computed, atol=1e-6)  # float32, in batches
     asked = (edited.targets["local_mean"] - edited.read_before["local_mean"]).double()
     whole = replace(edited, computed_after={"local_mean": edited.computed_before["local_mean"] + asked})
-    assert whole.achieved("local_mean") == pytest.approx(1, abs=1e-5)
-    assert replace(edited, computed_after=edited.computed_before).achieved("local_mean") == 0
-    assert np.isnan(edited.achieved("gradient_x"))
+    assert whole.fidelity("local_mean") == pytest.approx(1, abs=1e-5)
+    assert replace(edited, computed_after=edited.computed_before).fidelity("local_mean") == 0
+    assert np.isnan(edited.fidelity("gradient_x"))
 
 
 def test_a_target_far_from_the_training_data_is_warned_of(run, flow):
@@ -322,10 +322,10 @@ def rewritten(run, out, change):
 
 def test_without_trust_everything_is_decoded_and_edited_and_nothing_imported(own, flow):
     assert set(decode(own, flow)) == {"mean", "own", "mine"}
-    assert edit(own, flow, {"mean": "*1.1"}).achieved("mean") == pytest.approx(0, abs=10)  # known, and no warning
+    assert edit(own, flow, {"mean": "*1.1"}).fidelity("mean") == pytest.approx(0, abs=10)  # known, and no warning
     with pytest.warns(NumericalWarning, match=r"'own' .* 'isospan_test_own:doubled'.* trust=True .*{'own': FUNCTION}"):
         edited = edit(own, flow, {"own": "*1.1"})
-    assert np.isnan(edited.achieved("own"))
+    assert np.isnan(edited.fidelity("own"))
     assert torch.allclose(edited.targets["own"], 1.1 * edited.read_before["own"])
 
 
@@ -345,11 +345,11 @@ def test_without_trust_what_can_be_computed_is_scored(own, flow, tmp_path):
 
 def test_a_function_is_passed_again_or_trusted(own, flow, installed):
     passed = edit(own, flow, {"own": "*1.1"}, quantities={"own": lambda x: 2 * x})
-    assert np.isfinite(passed.achieved("own"))
+    assert np.isfinite(passed.fidelity("own"))
     (installed / "isospan_test_own.py").write_text(OWN)
     importlib.invalidate_caches()
     trusted = edit(own, flow, {"own": "*1.1"}, trust=True)
-    assert trusted.achieved("own") == passed.achieved("own")
+    assert trusted.fidelity("own") == passed.fidelity("own")
     with pytest.warns(NumericalWarning, match=r"only module:name of installed modules is imported.*\{'mine': FUNC"):
         edit(own, flow, {"mine": "*1.1"}, trust=True)
     with pytest.raises(NameMismatchError, match=r"holds the quantities .*, got \['heat'\]"):

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
-from isospan import reports
+from isospan.experiment import reports
 from isospan.cli import app
 from isospan.experiment import TrainConfig, train
 

@@ -1,4 +1,4 @@
-"""The tables that commands end with."""
+"""The tables that the commands print at the end."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from rich.text import Text
 from isospan.cli._messages import in_options
 
 SHOWN_DIGITS = 5e-4
-"""A difference that three digits do not show is none."""
+"""Smaller differences round to 0.000 and count as none."""
 
 
 def sizes_table(sizes: Any) -> Table:
-    """Bins and directions of each quantity, and what is left free."""
+    """Resolution n and subspace dimension k of each quantity, the free dimensions, and D."""
     table = _table("quantity", "n", "k")
     for name, (n, k) in sizes.dims.items():
         table.add_row(Text(name), "–" if n is None else str(n), str(k))
@@ -36,28 +36,28 @@ def results_table(result: Any) -> Table:
 
 
 def evaluation_table(evaluation: Any) -> Table:
-    """R² of each quantity by the stored decoder, beside the probes that could be fitted."""
+    """R² of each quantity by the stored decoder, and by the probes with enough samples."""
     columns = {
         "stored decoder": evaluation.decode_r2,
         "own subspace": evaluation.own_r2,
         "best probe of rank k": evaluation.ceiling_r2,
         "best probe": evaluation.probe_r2,
     }
-    known = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
-    table = _table(f"R² on {evaluation.n_samples} samples", *known)
+    measured = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
+    table = _table(f"R² on {evaluation.n_samples} samples", *measured)
     for name in evaluation.names:
-        table.add_row(Text(name), *(_score(r2[name]) for r2 in known.values()))
+        table.add_row(Text(name), *(_score(r2[name]) for r2 in measured.values()))
     return table
 
 
 def notes(evaluation: Any) -> list[str]:
-    """Which k are too small, and what it means where a probe that sees more scores less."""
+    """Notes on subspaces with too small k, and on probes that overfit."""
     too_small = [f"Warning: {in_options(note)}" for note in evaluation.left_out_notes]
     return [*too_small, *filter(None, [probe_note(evaluation)])]
 
 
 def probe_note(evaluation: Any) -> str:
-    """What it means where a probe that sees more scores less; empty where none does."""
+    """A note where a probe overfits, that is, scores less than a probe of fewer inputs; else empty."""
     best = (evaluation.ceiling_r2, evaluation.probe_r2)
     if not any(r2[name] < evaluation.own_r2[name] - SHOWN_DIGITS for r2 in best for name in evaluation.names):
         return ""

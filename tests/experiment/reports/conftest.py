@@ -69,7 +69,7 @@ def make_history(*, steps: int = 400, seed: int = 0, spoilt: bool = False) -> Lo
     return LossHistory(
         step=step.tolist(),
         terms=terms,
-        resolve_steps=[int(5 * 1.5**i) for i in range(11)],
+        solve_steps=[int(5 * 1.5**i) for i in range(11)],
         validation_step=step[24::25].tolist(),
         validation={"task": (1.1 * np.exp(-step[24::25] / 80) + 0.06).tolist()},
     )

@@ -234,5 +234,5 @@ def test_an_edit_says_what_the_fields_made_of_it(summary):
     run = summary(1)
     assert "cannot be computed from it" in Page(_render(run)).text
     edit = run.edits[0]
-    edit = replace(edit, computed_before=edit.target, computed_after=edit.target, achieved=0.52)
+    edit = replace(edit, computed_before=edit.target, computed_after=edit.target, fidelity=0.52)
     assert "it made 0.52 of the change that was asked for" in Page(_render(replace(run, edits=[edit]))).text

@@ -31,7 +31,7 @@ def numbered(n, on_disk=False):
 
 def ids(samples, rows=slice(None)):
     part = samples[rows]
-    assert torch.equal(part.known["tens"], 10 * part.fields.flatten())
+    assert torch.equal(part.quantities["tens"], 10 * part.fields.flatten())
     return part.fields.flatten().int().tolist()
 
 
