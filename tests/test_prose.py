@@ -8,13 +8,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 REFUSED = {
+    "displace": "shift",
+    "displaced": "shifted",
     "goes on": "continues",
+    "headline": "summary",
     "in the place of": "instead of",
     "is told": "gets, is given, knows",
     "orbit mean": "group average",
     "past that fades": "exponential moving average",
     "pull at": "gradient norm",
     "stand at": "are at",
+    "verdict": "summary",
 }
 """Phrases that occur nowhere, and what to say."""
 
@@ -23,27 +27,23 @@ NOT_YET = (
     ("best probe", "best rank-k probe", 19),
     ("ceiling", "R² of the best rank-k probe", 25),
     ("conjugate_by", "change_of_basis", 60),
-    ("dealt", "sharded", 6),
+    ("dealt", "sharded", 1),
     ("directsum", "direct_sum", 84),
     ("disentanglement_loss_original", "a name of isospan.compat", 12),
-    ("displace", "shift", 5),
-    ("displaced", "shifted", 23),
-    ("headline", "summary", 18),
-    ("leaves as it is", "does not change, is invariant under", 2),
+    ("leaves as it is", "does not change, is invariant under", 1),
     ("lengthen", "upsample", 8),
     ("of late", "recently", 1),
-    ("re-solve", "solve", 10),
-    ("re-solves", "solves", 9),
-    ("settle", "synchronize", 10),
-    ("so many", "n, as many", 20),
+    ("re-solve", "solve", 9),
+    ("re-solves", "solves", 2),
+    ("settle", "synchronize", 8),
+    ("so many", "n, as many", 11),
     ("stands at", "is at", 3),
     ("sym2", "symmetric_square", 20),
     ("tap", "kernel position", 5),
-    ("taps", "kernel positions, kernel size", 86),
-    ("tile", "summary", 24),
+    ("taps", "kernel positions, kernel size", 85),
+    ("tile", "summary", 3),
     ("turned", "rotated, transformed", 136),
-    ("verdict", "summary", 18),
-    ("what the message says", "the condition itself", 38),
+    ("what the message says", "the condition itself", 32),
 )
 """Phrases that still occur, what to say, and how often at most they may occur. A number only ever gets smaller."""
 

@@ -17,7 +17,7 @@ class Encoder(nn.Module):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"latent": 0}, "'auto' or a whole number of at least 1, got 0"),
+        ({"latent": 0}, "'auto' or an integer of at least 1, got 0"),
         ({"latent": "many"}, "got 'many'"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"augment": True}, "Only periodic fields can be shifted"),

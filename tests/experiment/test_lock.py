@@ -47,14 +47,14 @@ def test_where_there_are_no_locks_the_run_goes_on(tmp_path, monkeypatch, caplog)
     monkeypatch.setattr("fcntl.flock", flock)
     with run_lock(tmp_path):
         pass
-    assert "cannot be locked ([Errno 38] Function not implemented): start no other run" in caplog.text
+    assert "cannot be locked ([Errno 38] Function not implemented). Do not start another run" in caplog.text
 
 
 def test_where_the_system_has_no_locks_the_run_goes_on(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("isospan.experiment._lock.fcntl", None)  # as on Windows
     with run_lock(tmp_path):
         pass
-    assert "cannot be locked (the operating system has no such locks): start no other run" in caplog.text
+    assert "cannot be locked (the operating system has no fcntl). Do not start another run" in caplog.text
 
 
 def test_data_that_cannot_be_used_leave_no_directory_behind(tmp_path):

@@ -88,5 +88,5 @@ def test_a_constant_quantity_is_named(fields):
 
 
 def test_a_latent_too_small_for_a_subspace_is_refused_before_training(fields):
-    with pytest.raises(DimensionError, match=r"got D = 2 with k = \{'local_mean': \d+\}. Take latent='auto', which is"):
+    with pytest.raises(DimensionError, match=r"got D = 2 with k = \{'local_mean': \d+\}. Pass latent='auto', which is"):
         solve_sizes(Samples(fields(30)), targets(local_mean=""), latent_dim=2)

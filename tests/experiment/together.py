@@ -10,9 +10,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
-from isospan.experiment import reports
 from isospan.cli import app
-from isospan.experiment import TrainConfig, train
+from isospan.experiment import TrainConfig, reports, train
 
 torch.set_num_threads(1)
 
@@ -43,11 +42,11 @@ def config(out, **changes):
 
 
 class Interrupted(Exception):
-    """Stands for whatever ends a run in the middle."""
+    """Any error in the middle of a run."""
 
 
 class Printing:
-    """A reporter that tells the stages, in every process."""
+    """A reporter that prints the stages, in every process."""
 
     def stage(self, text):
         print(text)

@@ -57,7 +57,7 @@ def make_evaluation(count: int, *, level: float = 0.85, spoilt: bool = False, se
 
 
 def make_history(*, steps: int = 400, seed: int = 0, spoilt: bool = False) -> LossHistory:
-    """Return falling, noisy losses with re-solves at 5·1.5^i."""
+    """Return falling, noisy losses with solves at 5·1.5^i."""
     rng = np.random.default_rng(seed)
     step = np.arange(steps)
     terms = {

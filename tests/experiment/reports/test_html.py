@@ -1,4 +1,4 @@
-"""The report: a page that stands alone."""
+"""The report: a self-contained page."""
 
 import json
 import re
@@ -232,7 +232,7 @@ def test_settings_read_well(value, text):
 
 def test_an_edit_says_what_the_fields_made_of_it(summary):
     run = summary(1)
-    assert "cannot be computed from it" in Page(_render(run)).text
+    assert "cannot be computed from the field" in Page(_render(run)).text
     edit = run.edits[0]
     edit = replace(edit, computed_before=edit.target, computed_after=edit.target, fidelity=0.52)
-    assert "it made 0.52 of the change that was asked for" in Page(_render(replace(run, edits=[edit]))).text
+    assert "The edit fidelity is 0.52, where 1 is the whole change" in Page(_render(replace(run, edits=[edit]))).text

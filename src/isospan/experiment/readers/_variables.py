@@ -50,7 +50,7 @@ def _check_variable(path: Path, arrays: Mapping[str, Any], name: str) -> None:
         by_lower_case = {other.lower(): other for other in arrays}
         near = [by_lower_case[match] for match in get_close_matches(name.lower(), by_lower_case, n=3)]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise FileFormatError(f"The variable must be one of {path}, which has {_contents(arrays)}, got {name!r}.{hint}")
+        raise FileFormatError(f"{path} has no variable {name!r}; it has {_contents(arrays)}.{hint}")
     array = arrays[name]
     if np.dtype(array.dtype).hasobject:
         raise FileFormatError(
@@ -85,4 +85,4 @@ def _explain(path: Path, arrays: Mapping[str, Any], candidates: list[str]) -> st
 
 def _contents(arrays: Mapping[str, Any]) -> str:
     described = [f"{name} {tuple(array.shape)} {array.dtype}" for name, array in arrays.items()]
-    return ", ".join(described) or "no variables"
+    return ", ".join(described) or "none at all"
