@@ -18,6 +18,7 @@ REFUSED = {
     "past that fades": "exponential moving average",
     "pull at": "gradient norm",
     "stand at": "are at",
+    "tile": "summary",
     "verdict": "summary",
 }
 """Phrases that occur nowhere, and what to say."""
@@ -41,7 +42,6 @@ NOT_YET = (
     ("sym2", "symmetric_square", 20),
     ("tap", "kernel position", 5),
     ("taps", "kernel positions, kernel size", 85),
-    ("tile", "summary", 3),
     ("turned", "rotated, transformed", 136),
     ("what the message says", "the condition itself", 32),
 )
@@ -95,7 +95,9 @@ def test_phrases_that_remain_do_not_spread(phrase, instead, most):
 def test_a_phrase_is_found_as_whole_words_and_across_lines():
     text = "it\n# goes\n    # on; goes on. It foregoes on, goes on-line, goes_on, goes over"
     assert occurrences("goes on", [("a.py", text)]) == ["a.py:2", "a.py:3"]
-    assert occurrences("tile", [("src/a.py", "tile"), ("tests/datasets/test_damage.py", "tile")]) == ["src/a.py:1"]
+    assert occurrences("tile", [("src/a.py", "tile"), ("tests/experiment/readers/test_damage.py", "tile")]) == [
+        "src/a.py:1"
+    ]
 
 
 def test_the_words_that_codespell_refuses_have_a_replacement():

@@ -140,7 +140,7 @@ def test_the_page_holds_the_numbers(written):
         for numbers in (evaluation.own_r2, evaluation.ceiling_r2, evaluation.probe_r2):
             assert all(f"{value:.3f}" in text for value in numbers.values())
     assert all(f"{float(angles.min()):.1f}°" in text for angles in run.guided.angles.values())
-    assert all(tile.value in text and tile.detail in text for tile in report_cards(run))
+    assert all(card.value in text and card.detail in text for card in report_cards(run))
     assert "0.0352" in text
     assert "Decaying turbulence <64 × 64>" in text
     assert "stream function, kinetic energy, strain rate" in text
