@@ -124,8 +124,8 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
     """
     started, config, reporter = time.perf_counter(), config or AuditConfig(), reporter or LoggingReporter()
     samples, quantities, source = _opened(latents, targets, config)
-    rows = f"{len(samples)} latents of D = {source.dim} from {source.name}"
-    reporter.stage(f"Read {rows}, and {', '.join(quantities.names)}")
+    read = f"{len(samples)} latents of D = {source.dim} from {source.name}"
+    reporter.stage(f"Read {read}, and {', '.join(quantities.names)}")
     train, test = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
     reporter.stage("Sizing the quantities")
     sizes = _sizes(train, quantities, source.dim, config)

@@ -145,7 +145,7 @@ class Targets:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one quantity, so that leakage between them is measured."""
+        """Whether there is more than one quantity, so that the covariance of the targets is needed."""
         return len(self.quantities) > 1
 
     def shapes(self, samples: Samples) -> dict[str, tuple[int, ...]]:

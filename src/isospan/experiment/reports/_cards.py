@@ -54,17 +54,17 @@ def in_words(summary: RunSummary) -> str:
 
 def failures(summary: RunSummary) -> list[str]:
     """Return a sentence on quantities that are not readable, and one on a failed reconstruction."""
-    sentences, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
+    said, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
     if unread:
         r2 = _range(summary.guided.own_r2[name] for name in unread)
-        sentences.append(
+        said.append(
             f"Not readable from the latent: {', '.join(unread)}, with R² {r2}, where 0 is no better than the mean."
         )
     if nmse >= 1:
-        sentences.append(
+        said.append(
             f"The reconstruction failed: its error is {_nmse(nmse)} of the variance, no better than the mean field."
         )
-    return sentences
+    return said
 
 
 def _unread(summary: RunSummary) -> list[str]:
