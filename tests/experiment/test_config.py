@@ -59,5 +59,5 @@ def test_an_encoder_that_could_not_be_loaded_is_refused_before_training():
         pass
 
     for encoder in (Local, lambda *size: Encoder(), partial(Encoder)):
-        with pytest.raises(OptionError, match=r"class at the top of a module, .* got "):
+        with pytest.raises(OptionError, match=r"class that can be imported .*, got "):
             TrainConfig(quantities={}, encoder=encoder)

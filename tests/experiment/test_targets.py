@@ -138,7 +138,7 @@ def test_an_error_in_a_function_names_the_quantity_and_the_line():
 
 def test_a_quantity_of_a_velocity_says_what_it_needs():
     fields = Samples(torch.zeros(3, 1, 8, 8))
-    with pytest.raises(ShapeError, match=r"'e': A velocity .* there is 'kinetic_energy_from_vorticity'"):
+    with pytest.raises(ShapeError, match=r"'e': A velocity .* use 'kinetic_energy_from_vorticity'"):
         Targets(parse_quantities({"e": "kinetic_energy"}))(fields)
 
 

@@ -166,7 +166,7 @@ def test_files_and_the_working_directory_are_not_searched_even_if_trusted(
     monkeypatch.syspath_prepend(str(tmp_path / "here") if entry == "absolute" else entry)
     before = list(sys.path)
     path = saved(tmp_path / "m.safetensors", reference)
-    with pytest.raises(OptionError, match=f"installed modules .*encoder=CLASS, such as encoder='{reference}'"):
+    with pytest.raises(OptionError, match=f"installed module.*encoder=CLASS, such as encoder='{reference}'"):
         load_network(path, trust=True)
     assert sys.path == before
 
