@@ -68,7 +68,7 @@ def test_data_that_cannot_be_used_leave_no_directory_behind(tmp_path):
 def test_a_directory_that_cannot_be_made_is_an_error_that_says_what_to_do(tmp_path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(OptionError, match=r"out must be a directory .* got .*file \(.*File exists.*\)\. Take another"),
+        pytest.raises(OptionError, match=r"out must be a directory .* got .*file \(.*File exists.*\)\. Choose another"),
         run_lock(tmp_path / "file"),
     ):
         pass
