@@ -57,8 +57,8 @@ def test_decode_and_edit_use_the_run(run, flow, isospan, tmp_path):
     isospan("decode", out, flow, "--out", tmp_path / "d.nc")
     assert (tmp_path / "d.nc").is_file()
     result = isospan("edit", out, flow, "--set", "local_mean=*1.5", "--set", "years=3", "--out", tmp_path)
-    assert "local_mean: computed from the decoded fields, it made " in result.output
-    assert "years: whether the decoded fields have it cannot be computed" in result.output
+    assert "local_mean: edit fidelity " in result.output
+    assert "years: the edit fidelity is not measured" in result.output
     assert np.load(tmp_path / "edited-flow.npz")["fields"].shape == (40, 1, 16, 16)
     assert (tmp_path / "edited-flow-local_mean.png").is_file()
     assert "Wrote" in result.output
@@ -103,8 +103,8 @@ def test_size_shows_the_table_and_writes_the_heat_map(flow, isospan, tmp_path):
     [
         (("train", "missing.npz", "-q", "local_mean"), "missing.npz does not exist"),
         (("train", "FLOW", "-q", "nothing"), "There is no quantity 'nothing'"),
-        (("train", "FLOW", "-q", "local_mean", "--latent", "many"), "'auto' or a whole number"),
-        (("train", "FLOW", "-q", "local_mean", "--dx", "wide"), "--dx takes one number, or two"),
+        (("train", "FLOW", "-q", "local_mean", "--latent", "many"), "'auto' or an integer"),
+        (("train", "FLOW", "-q", "local_mean", "--dx", "wide"), "--dx must be one number, or two"),
         (("train", "FLOW", "-q", "local_mean", "--test-fraction", "2"), "fraction held out must be between 0 and 1"),
         (("train", "FLOW", "-q", "stream_function"), "periodic"),
         (("train", "FLOW", "-q", "local_mean", "--fill", "nan"), "--fill must be a finite number"),
@@ -113,9 +113,9 @@ def test_size_shows_the_table_and_writes_the_heat_map(flow, isospan, tmp_path):
             ("train", "FLOW", "-q", "local_mean", "--encoder", "nowhere:Net"),
             "'nowhere' of 'nowhere:Net' cannot be imported",
         ),
-        (("size", "FLOW", "-q", "=x"), "A quantity is written NAME or NAME=how"),
-        (("decode", "nowhere", "FLOW"), "holds no finished run"),
-        (("edit", "nowhere", "FLOW", "--set", "local_mean"), "--set takes NAME=VALUE"),
+        (("size", "FLOW", "-q", "=x"), "A quantity must be written NAME or NAME=how"),
+        (("decode", "nowhere", "FLOW"), "must hold a finished run"),
+        (("edit", "nowhere", "FLOW", "--set", "local_mean"), "--set must be NAME=VALUE"),
         (
             ("edit", "nowhere", "FLOW", "--set", "a=1", "--set", "a=2"),
             "--set must name each quantity once, got 'a' twice",
@@ -129,7 +129,7 @@ def test_size_shows_the_table_and_writes_the_heat_map(flow, isospan, tmp_path):
         ),
         (
             ("train", "FLOW", "-q", "kinetic_energy"),
-            "--variable u --variable v; of a vorticity, there is 'kinetic_energy_from_vorticity'",
+            "--variable u --variable v, or use 'kinetic_energy_from_vorticity' for a vorticity",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_an_interrupt_says_how_to_go_on_where_that_is_possible(flow, isospan, mo
 
 def test_decoding_to_an_unknown_format_is_refused_before_any_work(isospan, tmp_path):
     result = isospan("decode", "nowhere", "FLOW", "--out", tmp_path / "x.dat", code=2)
-    assert "written as .npz or NetCDF" in " ".join(result.stderr.split())
+    assert "must end in .npz or, for NetCDF, in" in " ".join(result.stderr.split())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -254,8 +254,8 @@ def test_a_function_of_a_file_is_named_again(flow, isospan, tmp_path, no_figures
     isospan("train", flow, "--out", tmp_path / "run", "-q", own, "--variable", "u", *SMALL, "--no-baseline")
     edit = ("edit", tmp_path / "run", flow, "--set", "own=*2", "--out", tmp_path)
     alone = isospan(*edit)
-    assert "own: whether the decoded fields have it cannot be computed" in alone.stdout
+    assert "own: the edit fidelity is not measured" in alone.stdout
     assert "--quantity 'own=module:function'" in " ".join(alone.stderr.split())
     again = isospan(*edit, "--quantity", own, "--overwrite")
-    assert "own: computed from the decoded fields, it made" in again.stdout
+    assert "own: edit fidelity " in again.stdout
     assert "--quantity" not in again.stderr

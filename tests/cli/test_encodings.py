@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isospan.cli import app
-from isospan.cli._messages import write_what_can_be_encoded
+from isospan.cli._messages import replace_unencodable
 
 SMALL = ("--epochs", 1, "--batch-size", 8, "--max-bins", 3, "--variable", "u")
 NAME = "涡é×"
@@ -28,7 +28,7 @@ NAME = "涡é×"
 def test_what_an_encoding_lacks_is_written_as_something_alike(monkeypatch, encoding, said):
     stream = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream, encoding=encoding))
-    write_what_can_be_encoded()
+    replace_unencodable()
     print("R² 3° – 涡é × ▁█ \udcff …", end="", flush=True)
     assert stream.getvalue().decode(encoding) == said
 

@@ -45,18 +45,18 @@ def test_quantities_and_directions_are_chosen(latents, isospan, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("Z", "Y", "-q", "nothing"), "There are no arrays ['nothing']; there are heat (300,)"),
+        (("Z", "Y", "-q", "nothing"), "The arrays must be some of heat (300,)"),
         (("Z", "Y", "-q", "other"), "each of the 300 latents"),
-        (("Z", "Y", "-k", "many"), "-k takes a whole number, or NAME=k for each quantity, got 'many'"),
-        (("Z", "Y", "-k", "1", "-k", "2"), "-k takes a whole number, or NAME=k"),
+        (("Z", "Y", "-k", "many"), "-k must be an integer, or NAME=k for each quantity, got 'many'"),
+        (("Z", "Y", "-k", "1", "-k", "2"), "-k must be an integer, or NAME=k"),
         (
             ("Z", "Y", "-q", "heat", "-q", "force", "-k", "haet=2"),
-            "k must name some of the quantities ['heat', 'force'], got ['haet'] (unknown ['haet'])",
+            "k must name some of the quantities ['heat', 'force'], got ['haet'], with the unknown names ['haet']",
         ),
         (("Z", "Y", "-k", "0"), "k of quantity 'heat' must be"),
         (("Y", "Y", "--variable", "heat"), "Latents must have shape (N, D), got (300,) of 'heat'"),
         (("missing.npy", "Y"), "missing.npy does not exist"),
-        ((".", "Y"), "holds no finished run"),
+        ((".", "Y"), "must hold a finished run"),
     ],
 )
 def test_an_error_is_one_message_and_code_2(latents, isospan, arguments, message):

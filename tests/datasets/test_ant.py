@@ -19,7 +19,7 @@ ANKLES = np.array([(-1, 1), (1, 1), (-1, 1), (1, 1)])
 
 @pytest.fixture(scope="module")
 def steps():
-    """States and torques of 30 trajectories, in float64; directions are unit vectors again."""
+    """States and torques of 30 trajectories, in float64; directions are unit vectors."""
     _need_mujoco()
     state, action, _ = ant_steps(150, snapshots=5, seed=1).double().split((26, 8, 26), dim=1)
     state[:, 1:4] /= torch.linalg.vector_norm(state[:, 1:4], dim=1, keepdim=True)

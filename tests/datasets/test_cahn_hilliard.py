@@ -141,7 +141,7 @@ def test_parameters_out_of_range(parameters, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"duration": -5.0}, r"duration must not be negative; got -5\.0"),
+        ({"duration": -5.0}, r"duration must be at least 0, got -5\.0"),
         ({"max_step": -1.0}, r"max_step must be positive.* got -1\.0"),
         ({"gamma": -2.0}, "gamma=-2.0"),
         ({"spacing": 0.0}, "spacing=0.0"),

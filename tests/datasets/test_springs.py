@@ -20,8 +20,8 @@ def derivative(_time, state, alpha, beta):
     """Hamilton's equations, a mass at a time."""
     n = len(state) // 2
     u, p = state[:n], state[n:]
-    pull = [(r := u[(i + 1) % n] - u[i]) + alpha * r**2 + beta * r**3 for i in range(n)]
-    return np.concatenate([p, [pull[i] - pull[i - 1] for i in range(n)]])
+    tension = [(r := u[(i + 1) % n] - u[i]) + alpha * r**2 + beta * r**3 for i in range(n)]
+    return np.concatenate([p, [tension[i] - tension[i - 1] for i in range(n)]])
 
 
 @pytest.mark.parametrize("masses", [3, 4, 8])
@@ -65,8 +65,8 @@ def test_energy_does_not_drift():
 def test_energy_is_that_of_the_springs():
     u, p = states(3, masses=4).chunk(2, dim=1)
     for sample, value in zip(range(3), energy(torch.cat((u, p), dim=1), alpha=0.3, beta=0.7), strict=True):
-        stretches = [float(u[sample, (i + 1) % 4] - u[sample, i]) for i in range(4)]
-        springs = sum(r**2 / 2 + 0.3 * r**3 / 3 + 0.7 * r**4 / 4 for r in stretches)
+        elongations = [float(u[sample, (i + 1) % 4] - u[sample, i]) for i in range(4)]
+        springs = sum(r**2 / 2 + 0.3 * r**3 / 3 + 0.7 * r**4 / 4 for r in elongations)
         assert value.item() == pytest.approx(springs + float(p[sample].square().sum()) / 2, rel=1e-12)
 
 
@@ -137,9 +137,9 @@ def test_states_keep_their_dtype_and_batch():
     ("parameters", "message"),
     [
         ({"n": 0}, "at least 1, got 0"),
-        ({"masses": 2}, "at least 3 masses; got 2"),
+        ({"masses": 2}, "at least 3 masses, got 2"),
         ({"temperature": -1.0}, r"got -1\.0"),
-        ({"duration": -1.0}, r"must not be negative; got -1\.0"),
+        ({"duration": -1.0}, r"must be at least 0, got -1\.0"),
         ({"beta": 0.0}, r"alpha=1\.0, beta=0\.0"),
         ({"alpha": 0.0, "beta": -1.0}, r"beta=-1\.0"),
     ],

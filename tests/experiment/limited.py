@@ -1,7 +1,7 @@
 """Run commands under a limit of memory that the kernel holds: ``python limited.py BYTES LIMITS COMMANDS`` (JSON).
 
-The first commands warm up libraries and buffers on small data. What the process has then is allowed, and so many bytes
-more: whoever asks for more gets an error. LIMITS are values of constants, by name, that decide what is read at a time.
+The first commands warm up libraries and buffers on small data. Then the memory in use plus BYTES is the limit,
+and larger allocations fail. LIMITS are values of constants, by name, that decide how much is read at a time.
 """
 
 import importlib

@@ -47,7 +47,7 @@ def numbers(result):
 def test_probes_are_those_of_scikit_learn_on_the_rows_held_out(data):
     z, y = data
     result = audit(z, y, TAIL)
-    n = result.sizes.bins["flow"]
+    n = result.sizes.n["flow"]
     flow = pool(torch.from_numpy(y["flow"])[:, None], n).flatten(1).numpy()
     for name, target in {"energy": y["energy"][:, None], "force": y["force"], "flow": flow}.items():
         model = LinearRegression().fit(z[:300], target[:300])
@@ -166,9 +166,9 @@ def test_too_few_rows_for_a_probe_are_said_and_leave_it_out(data):
         (np.zeros((9, 3, 4)), {"a": np.zeros(9)}, {}, ShapeError, r"must have shape \(N, D\), got \(9, 1, 3, 4\)"),
         (np.zeros((9, 3)), {"a": np.zeros(8)}, {}, DegenerateDataError, r"each of the 9 latents, got a \(8,\)"),
         (np.zeros((9, 3)), {"a": np.zeros(8)}, {"quantities": {"a": "a"}}, ShapeError, "each of the 9 latents"),
-        (np.zeros((9, 3)), {"a": np.zeros(9)}, {"quantities": {"b": "b"}}, NameMismatchError, r"no arrays \['b'\]"),
+        (np.zeros((9, 3)), {"a": np.zeros(9)}, {"quantities": {"b": "b"}}, NameMismatchError, r"got \['b'\]"),
         (np.zeros((9, 3)), {}, {}, DegenerateDataError, "each of the 9 latents, got no array of numbers"),
-        (np.zeros((9, 3)), np.zeros(9), {}, NameMismatchError, "files, or arrays by name, got ndarray"),
+        (np.zeros((9, 3)), np.zeros(9), {}, NameMismatchError, "files or a dict of arrays, got ndarray"),
     ],
 )
 def test_what_cannot_be_judged_is_said(z, y, settings, error, message):
@@ -178,7 +178,7 @@ def test_what_cannot_be_judged_is_said(z, y, settings, error, message):
 
 def test_latents_of_a_file_that_holds_several_matrices_are_named(data, tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros((9, 2)), b=np.zeros((9, 3)))
-    with pytest.raises(ShapeError, match=r"has a \(9, 2\), b \(9, 3\)\. Name the one with variable="):
+    with pytest.raises(ShapeError, match=r"got a \(9, 2\), b \(9, 3\)\. Name one with variable="):
         audit(tmp_path / "x.npz", tmp_path / "x.npz")
     with pytest.raises(NameMismatchError, match="no array 'c'"):
         audit(tmp_path / "x.npz", tmp_path / "x.npz", AuditConfig(variable="c"))

@@ -17,7 +17,7 @@ class Encoder(nn.Module):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"latent": 0}, "'auto' or a whole number of at least 1, got 0"),
+        ({"latent": 0}, "'auto' or an integer of at least 1, got 0"),
         ({"latent": "many"}, "got 'many'"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"augment": True}, "Only periodic fields can be shifted"),
@@ -59,5 +59,5 @@ def test_an_encoder_that_could_not_be_loaded_is_refused_before_training():
         pass
 
     for encoder in (Local, lambda *size: Encoder(), partial(Encoder)):
-        with pytest.raises(OptionError, match=r"class at the top of a module, .* got "):
+        with pytest.raises(OptionError, match=r"class that can be imported .*, got "):
             TrainConfig(quantities={}, encoder=encoder)

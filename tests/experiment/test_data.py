@@ -13,14 +13,14 @@ def test_only_what_a_quantity_asks_for_comes_along(npz):
     source = read_source([npz], variable="u")
     assert source.channels == ("u",)
     assert set(source.variables) >= {"T", "age"}
-    samples = source.with_known(["T"])
-    assert set(samples.known) == {"T"}
+    samples = source.with_quantities(["T"])
+    assert set(samples.quantities) == {"T"}
     assert samples.in_memory
-    assert torch.equal(samples.known["T"], torch.from_numpy(np.load(npz)["T"])[:, None])
+    assert torch.equal(samples.quantities["T"], torch.from_numpy(np.load(npz)["T"])[:, None])
 
 
 def test_several_variables_are_channels(npz):
-    samples = read_source([npz], variable=["u", "T"]).with_known([])
+    samples = read_source([npz], variable=["u", "T"]).with_quantities([])
     assert samples.fields.shape == (40, 2, 16, 16)
 
 
@@ -33,7 +33,7 @@ def test_what_does_not_fit_stays_on_disk(npz):
 def test_arrays_passed_from_python_can_be_quantities():
     source = Source(Samples(torch.zeros(3, 1, 8, 8), {"a": torch.zeros(3), "b": torch.zeros(3)}))
     assert source.variables == ["a", "b"]
-    assert set(source.with_known(["b"]).known) == {"b"}
+    assert set(source.with_quantities(["b"]).quantities) == {"b"}
 
 
 def test_files_that_are_not_there():

@@ -8,35 +8,35 @@ import torch
 
 from isospan.errors import FileFormatError, OptionError
 from isospan.experiment import TrainConfig, train
-from isospan.experiment._lock import only_run
+from isospan.experiment._lock import run_lock
 
 HOLDS = """
 import sys, time
-from isospan.experiment._lock import only_run
-with only_run(sys.argv[1]):
+from isospan.experiment._lock import run_lock
+with run_lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(100)
 """
 
 
 def test_of_two_runs_in_a_directory_the_second_is_refused_and_changes_nothing(tmp_path):
-    with only_run(tmp_path):
+    with run_lock(tmp_path):
         with pytest.raises(OptionError, match=f"another is writing to {tmp_path}"):
             train(TrainConfig(quantities={"local_mean": ""}, out=tmp_path), samples=torch.randn(16, 1, 4, 4))
-        with only_run(tmp_path / "other"):
+        with run_lock(tmp_path / "other"):
             pass
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "other"}
-    with only_run(tmp_path):
+    with run_lock(tmp_path):
         pass
 
 
 def test_a_run_that_was_killed_holds_nothing(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(OptionError, match="another is writing"), only_run(tmp_path):
+        with pytest.raises(OptionError, match="another is writing"), run_lock(tmp_path):
             pass
         other.kill()
-    with only_run(tmp_path):
+    with run_lock(tmp_path):
         pass
 
 
@@ -45,16 +45,16 @@ def test_where_there_are_no_locks_the_run_goes_on(tmp_path, monkeypatch, caplog)
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with only_run(tmp_path):
+    with run_lock(tmp_path):
         pass
-    assert "cannot be locked ([Errno 38] Function not implemented): start no other run" in caplog.text
+    assert "cannot be locked ([Errno 38] Function not implemented). Do not start another run" in caplog.text
 
 
 def test_where_the_system_has_no_locks_the_run_goes_on(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("isospan.experiment._lock.fcntl", None)  # as on Windows
-    with only_run(tmp_path):
+    with run_lock(tmp_path):
         pass
-    assert "cannot be locked (the operating system has no such locks): start no other run" in caplog.text
+    assert "cannot be locked (the operating system has no fcntl). Do not start another run" in caplog.text
 
 
 def test_data_that_cannot_be_used_leave_no_directory_behind(tmp_path):
@@ -68,7 +68,7 @@ def test_data_that_cannot_be_used_leave_no_directory_behind(tmp_path):
 def test_a_directory_that_cannot_be_made_is_an_error_that_says_what_to_do(tmp_path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(OptionError, match=r"out must be a directory .* got .*file \(.*File exists.*\)\. Take another"),
-        only_run(tmp_path / "file"),
+        pytest.raises(OptionError, match=r"out must be a directory .* got .*file \(.*File exists.*\)\. Choose another"),
+        run_lock(tmp_path / "file"),
     ):
         pass

@@ -77,7 +77,7 @@ def test_a_reporter_hears_of_everything(config, fields):
     assert reporter.steps == [(name, step) for name in ("guided", "unguided") for step in range(1, 9)]
     assert set(reporter.sizes.dims) == {"local_mean", "gradient_x"}
     assert reporter.stages[0] == "Sizing the quantities"
-    assert reporter.rows == [("guided", 1), ("guided", 2)]  # the re-solves at steps 5 and 7
+    assert reporter.rows == [("guided", 1), ("guided", 2)]  # the solves at steps 5 and 7
 
 
 @pytest.mark.usefixtures("figures")
@@ -93,7 +93,7 @@ def test_the_drift_of_the_subspaces_is_recorded_and_reported_also_over_an_interr
         train(config(epochs=4, baseline=False), samples=fields(), reporter=Interrupting())
     resumed = train(config(epochs=4, baseline=False, resume=True), samples=fields())
     drift = json.loads((tmp_path / "run" / "metrics.json").read_text())["drift"]
-    assert drift["step"] == [5, 7, 8, 11, 12, 16, 16]  # a re-solve at 16 as well as the end of an epoch
+    assert drift["step"] == [5, 7, 8, 11, 12, 16, 16]  # at 16 a solve and the end of an epoch
     assert drift["resolved"] == [True, True, False, True, False, True, False]
     assert resumed.guided.drift.to_dict() == whole.guided.drift.to_dict()
     assert "Drift of the subspaces" in (tmp_path / "run" / "report.html").read_text()
@@ -239,7 +239,7 @@ def test_a_run_is_not_resumed_with_other_samples_of_the_same_mean_and_deviation(
 
 
 def test_an_array_asked_for_as_a_quantity_is_not_taken_for_the_fields(config, npz):
-    assert size(config(files=[npz], quantities={"T": ""})).bins["T"] is not None
+    assert size(config(files=[npz], quantities={"T": ""})).n["T"] is not None
 
 
 @few_samples

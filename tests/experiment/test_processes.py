@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from isospan.errors import OptionError
 from isospan.experiment import train
-from isospan.experiment._lock import only_run
+from isospan.experiment._lock import run_lock
 from isospan.experiment._processes import own_device
 
 PROGRAM = Path(__file__).with_name("together.py")
@@ -88,7 +88,7 @@ def test_two_processes_train_the_network_of_one(one, two):
 
 def test_one_of_them_speaks_and_writes(two):
     directory, said = two
-    command, _, later = said.partition("The report is")  # what follows it, every process tells
+    command, _, later = said.partition("The report is")  # every process prints what follows
     assert command.count("Training, guided") == command.count("held-out R²") == 1
     assert "The report is" not in later
     written = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("report.html"))
@@ -129,7 +129,7 @@ def test_each_process_has_the_gpu_of_its_own_number(monkeypatch):
         own_device("cuda")
     monkeypatch.delenv("LOCAL_RANK")
     assert own_device("cpu") == "cpu"
-    with pytest.raises(OptionError, match=r"LOCAL_RANK must hold .* Start with torchrun, or set it"):
+    with pytest.raises(OptionError, match=r"LOCAL_RANK must be .* Start with torchrun, or set it"):
         own_device("cuda")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert own_device("cuda:7") == "cuda:7"  # one process may have any
@@ -142,7 +142,7 @@ def test_a_gpu_that_all_processes_would_share_is_refused(tmp_path):
 
 
 def test_a_directory_in_which_another_run_writes_is_refused_once(tmp_path):
-    with only_run(tmp_path / "run"):
+    with run_lock(tmp_path / "run"):
         done = torchrun(2, "-m", "isospan", *together.command(tmp_path / "run"), directory=tmp_path)
     assert done.returncode != 0
     assert done.stderr.count("another is writing to") == 1, done.stderr
@@ -152,7 +152,7 @@ def test_a_directory_that_cannot_be_made_ends_all_processes(tmp_path):
     (tmp_path / "file").touch()
     done = torchrun(2, "-m", "isospan", *together.command(tmp_path / "file"), directory=tmp_path)
     assert done.returncode != 0
-    assert done.stderr.count("out must be a directory that can be made") == 1, done.stderr
+    assert done.stderr.count("out must be a directory that can be created") == 1, done.stderr
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def test_they_are_those_of_solve_dims(fields, thresholds):
     expected = solve_dims(wanted.unpooled(samples), 6, *thresholds, pool_per_quantity=True, k_per_quantity=True)
     assert sizes.dims == expected
     assert sizes.latent_dim == minimal_latent_dim(sizes.k)
-    assert sizes.bins == {name: n for name, (n, _) in expected.items()}
+    assert sizes.n == {name: n for name, (n, _) in expected.items()}
 
 
 def test_numbers_and_short_series_are_not_pooled(fields):
@@ -88,5 +88,5 @@ def test_a_constant_quantity_is_named(fields):
 
 
 def test_a_latent_too_small_for_a_subspace_is_refused_before_training(fields):
-    with pytest.raises(DimensionError, match=r"got D = 2 with k = \{'local_mean': \d+\}. Take latent='auto', which is"):
+    with pytest.raises(DimensionError, match=r"got D = 2 with k = \{'local_mean': \d+\}. Pass latent='auto', which is"):
         solve_sizes(Samples(fields(30)), targets(local_mean=""), latent_dim=2)

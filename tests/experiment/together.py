@@ -42,11 +42,11 @@ def config(out, **changes):
 
 
 class Interrupted(Exception):
-    """Stands for whatever ends a run in the middle."""
+    """Any error in the middle of a run."""
 
 
 class Printing:
-    """A reporter that tells the stages, in every process."""
+    """A reporter that prints the stages, in every process."""
 
     def stage(self, text):
         print(text)

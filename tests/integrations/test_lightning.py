@@ -144,11 +144,11 @@ def test_terms_without_a_weight_are_not_logged(lightning):
 
 def test_a_callback_that_the_trainer_does_not_have_is_refused(lightning):
     left_out, used = guide(lightning), guide(lightning)
-    with pytest.raises(OptionError, match=r"this one is not\. Pass it: Trainer\(callbacks=\[guide\]\)"):
+    with pytest.raises(OptionError, match=r"got none\. Pass it as Trainer\(callbacks=\[guide\]\)"):
         lightning.fit(1, left_out, registered=False)
     assert int(left_out.objective.step) == 0
     _, model = lightning.fit(1, used)
-    with pytest.raises(OptionError, match="callbacks of the Trainer that trains"):  # the next one may lack it
+    with pytest.raises(OptionError, match="must be a callback of the running Trainer"):  # the next one may lack it
         model.training_step(lightning.samples(16).tensors, 0)
     with torch.no_grad():
         assert torch.isfinite(model.training_step(lightning.samples(16).tensors, 0))
@@ -163,7 +163,7 @@ def test_after_an_error_the_callback_knows_that_its_trainer_is_gone(lightning):
     under = guide(lightning)
     with pytest.raises(ZeroDivisionError):
         lightning.fit(1, under, network=Fails)
-    with pytest.raises(OptionError, match="callbacks of the Trainer that trains"):
+    with pytest.raises(OptionError, match="must be a callback of the running Trainer"):
         lightning.fit(1, under, registered=False)
 
 

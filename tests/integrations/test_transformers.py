@@ -81,7 +81,7 @@ def test_with_gradients_too_an_evaluation_takes_nothing_in(trainer, tmp_path):
 
 
 def test_the_task_is_felt_in_half_precision_too(trainer, tmp_path):
-    """Its outputs are copied to float32, at which no task pulls."""
+    """Its outputs are copied to float32, and the copies have no gradient of the task."""
     full, half = SubspaceMonitor(), SubspaceMonitor()
     trainer(tmp_path, dropout=0.0, monitor=full).train()
     trainer(tmp_path, dropout=0.0, monitor=half, bf16=True).train()
@@ -100,7 +100,7 @@ def test_a_model_that_was_trained_in_half_precision_is_guided_alike_again(traine
         weights.append(record.to_dict()["terms"]["weight"])
         model = run.model
     for first, *measured in weights:
-        assert min(measured) > 3 * first  # which is what it stays where the force of the task is not seen
+        assert min(measured) > 3 * first  # it does not change without the gradient of the task
 
 
 def test_the_model_is_given_back_as_it_was(trainer, tmp_path):
@@ -160,12 +160,12 @@ def test_the_best_model_comes_with_its_guidance(trainer, tmp_path):
 
 
 def test_columns_named_like_quantities_are_kept_and_not_given_to_the_model(trainer, tmp_path):
-    told = trainer(tmp_path, quantities=lambda inputs: {"power": inputs.pop("power")}, remove_unused_columns=False)
-    told.train()
+    popped = trainer(tmp_path, quantities=lambda inputs: {"power": inputs.pop("power")}, remove_unused_columns=False)
+    popped.train()
     kept = trainer(tmp_path)
     assert kept.args.remove_unused_columns  # as is usual
     kept.train()
-    assert_same(kept.model.state_dict(), told.model.state_dict())
+    assert_same(kept.model.state_dict(), popped.model.state_dict())
 
 
 def test_a_column_that_was_left_out_is_named(trainer, tmp_path):
@@ -259,7 +259,7 @@ def test_a_model_spread_over_the_devices_of_one_process_is_refused(trainer, tmp_
 
 
 def test_a_search_whose_trials_would_share_an_objective_is_refused(trainer, tmp_path):
-    with pytest.raises(OptionError, match="guidance of its own"):
+    with pytest.raises(OptionError, match="its own guidance"):
         trainer(tmp_path).hyperparameter_search()
 
 
@@ -285,7 +285,7 @@ def test_a_model_that_returns_no_hidden_states_is_refused(tmp_path):
             quantities=lambda inputs: {"length": inputs.pop("length")},
         )
 
-    with pytest.raises(OptionError, match="hold no hidden_states"):
+    with pytest.raises(OptionError, match="must have hidden_states"):
         run().train()
-    model.config.output_hidden_states = True  # what the message says to do
+    model.config.output_hidden_states = True  # the remedy of the message
     assert run().train().global_step == 2

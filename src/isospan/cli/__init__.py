@@ -1,4 +1,4 @@
-"""The command ``isospan``: options, messages, tables, progress."""
+"""The command ``isospan``: its options, messages, tables and progress bar."""
 
 from isospan.cli._commands import app
 

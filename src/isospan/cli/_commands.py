@@ -1,11 +1,11 @@
-"""The command line: ``isospan demo | size | train | probe | decode | edit``."""
+"""The subcommands: ``isospan demo | size | train | probe | decode | edit``."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from isospan.cli._messages import clean_errors, console, write_what_can_be_encoded
+from isospan.cli._messages import clean_errors, console, replace_unencodable
 from isospan.cli._options import (
     EPILOG,
     BinThreshold,
@@ -33,26 +33,26 @@ from isospan.cli._options import (
     changes_of,
     check_new,
     dimension_of,
-    directions_of,
     latent_of,
     quantities_of,
     spacing_of,
+    subspace_dims_of,
 )
 from isospan.cli._tables import evaluation_table, notes, results_table
 from isospan.cli._terminal import TerminalReporter
 
 
 class _App(typer.Typer):
-    """The commands, which end in no error where the encoding of the output lacks a character."""
+    """The commands. Characters that the encoding of the output lacks are replaced instead of an error."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Run the command that the arguments name."""
-        write_what_can_be_encoded()
+        """Run the subcommand of the arguments."""
+        replace_unencodable()
         return super().__call__(*args, **options)
 
 
 app: typer.Typer = _App(
-    help="Guide the latent space of a network with known quantities.",
+    help="Guide the latent space of a network with named quantities.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -70,10 +70,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Guide the latent space of a network with known quantities."""
+    """Guide the latent space of a network with named quantities."""
 
 
 RESUMES = "The same command with --resume continues from the last checkpoint."
@@ -89,7 +89,7 @@ def demo(
     resume: Resume = False,
     debug: Debug = False,
 ) -> None:
-    """Do the main job on simulated turbulence: about four minutes."""
+    """Train on simulated turbulence: about four minutes."""
     with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
         from isospan.experiment import train as train_run
         from isospan.experiment._config import check_device
@@ -126,9 +126,9 @@ def train(
     batch_size: int = 64,
     learning_rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 3e-3,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
-    strength: Annotated[float | None, typer.Option(help="Of the guidance against the task.")] = None,
+    strength: Annotated[float | None, typer.Option(help="Weight of the guidance against the task.")] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="module:Class, made as Class(channels, size, latent_dim).")
+        str | None, typer.Option(help="module:Class, called as Class(channels, size, latent_dim).")
     ] = None,
     bin_threshold: BinThreshold = 0.95,
     k_threshold: KThreshold = 0.90,
@@ -138,7 +138,7 @@ def train(
     baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train without guidance.")] = True,
     debug: Debug = False,
 ) -> None:
-    """Train an encoder whose latent space holds the named quantities, and write a report."""
+    """Train a network with guidance by the named quantities, and write a report."""
     with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
         from isospan.experiment import TrainConfig
         from isospan.experiment import train as train_run
@@ -189,7 +189,7 @@ def size(
     max_bins: MaxBins = 8,
     debug: Debug = False,
 ) -> None:
-    """Show how many bins, directions and dimensions the quantities need, and draw it over the thresholds."""
+    """Show the resolution n and subspace dimension k of the quantities, and D, and draw D over the thresholds."""
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         from isospan.experiment import TrainConfig
         from isospan.experiment import size as solve
@@ -209,7 +209,7 @@ def size(
         )
         sizes = solve(config, reporter=reporter)
         if sizes.sweep is None:
-            _say("No heat map is written: numbers and short series are not pooled, so there is nothing to choose.")
+            _say("No heat map is written: numbers and short series are not pooled, so n is not chosen.")
         else:
             _say(f"The heat map is {write_sweep(out, sizes.sweep)}")
 
@@ -230,12 +230,12 @@ def probe(
         typer.Option(
             "--quantity",
             "-q",
-            help="NAME or NAME=array:VARIABLE, if not all arrays; for a run, NAME=module:function. Repeat for several.",
+            help="NAME or NAME=array:VARIABLE, by default all; for a run, NAME=module:function. Repeat for several.",
         ),
     ] = None,
     k: Annotated[
         list[str] | None,
-        typer.Option("-k", help="Directions of each subspace, or NAME=k; repeat for several. Solved by default."),
+        typer.Option("-k", help="Subspace dimension, or NAME=k; repeat for several. By default from the variance."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Directory of the results, for latents.")] = Path("isospan-probe"),
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
@@ -252,25 +252,25 @@ def probe(
     trust: Trust = False,
     debug: Debug = False,
 ) -> None:
-    """Find known quantities in the latents of any model, and write a report; or score a run on new files.
+    """Measure which quantities the latents of any model hold, and write a report; or score a run on new files.
 
-    LATENTS is a file, .npz, .npy, NetCDF, HDF5 or Zarr, with one array (N, D), and FILES hold arrays (N, ...) by name.
-    Subspaces are solved from a part of the rows and scored on the others; nothing is trained. Given the directory of a
-    run instead, FILES are fields, and the run is scored on them; then --device, --quantity, --encoder and --trust
-    matter of the options.
+    LATENTS is a .npz, .npy, NetCDF, HDF5 or Zarr file with one array (N, D). FILES have arrays (N, ...) by name.
+    Subspaces are solved from most rows and scored on the held-out ones, without training. If LATENTS is the directory
+    of a run, FILES are fields, and the run is scored on them. Only the options --device, --quantity, --encoder and
+    --trust are used then.
     """
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         if latents.is_dir() and latents.suffix != ".zarr":
             from isospan.experiment import probe as score
 
             functions = quantities_of(quantity or [])
-            _tell(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
+            _print_evaluation(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
         else:
             from isospan.experiment import AuditConfig, audit
 
             config = AuditConfig(
                 quantities=arrays_of(quantity) if quantity else None,
-                k=directions_of(k) if k else None,
+                k=subspace_dims_of(k) if k else None,
                 out=out,
                 orthogonal=orthogonal,
                 variable=variable,
@@ -283,8 +283,8 @@ def probe(
                 test_blocks=test_blocks,
             )
             result = audit(latents, files, config, reporter=reporter)
-            _tell(result.evaluation)
-            _tell_of_report(result)
+            _print_evaluation(result.evaluation)
+            _print_report(result)
 
 
 @app.command()
@@ -330,7 +330,7 @@ def edit(
     trust: Trust = False,
     debug: Debug = False,
 ) -> None:
-    """Change quantities of the fields in a file, and write the fields that the network makes of it."""
+    """Change quantities of the fields in a file, and write the edited fields."""
     with clean_errors(debug=debug):
         from isospan.experiment import edit as change
         from isospan.experiment._output import edited_paths, suffix_like, write_edited
@@ -341,23 +341,23 @@ def edit(
         options = {"device": device, "encoder": encoder, "quantities": functions, "trust": trust}
         edited = change(run, file, targets, **options)
         for name in edited.targets:
-            _say(_achieved(name, edited.achieved(name)))
+            _say(_fidelity_text(name, edited.fidelity(name)))
         for path in write_edited(out or run, edited, **where):
             drawn = " (the first sample, its first channel)" if path.suffix == ".png" else ""
             _say(f"Wrote {path}{drawn}")
 
 
-def _achieved(name: str, share: float) -> str:
-    if share != share:
-        return f"{name}: whether the decoded fields have it cannot be computed from them"
-    return f"{name}: computed from the decoded fields, it made {share:.2f} of the change that was asked for"
+def _fidelity_text(name: str, fidelity: float) -> str:
+    if fidelity != fidelity:
+        return f"{name}: the edit fidelity is not measured, since it cannot be computed from the decoded fields"
+    return f"{name}: edit fidelity {fidelity:.2f}, the fraction of the change that the decoded fields show"
 
 
 def _say(text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def _tell(evaluation: Any) -> None:
+def _print_evaluation(evaluation: Any) -> None:
     console.print(evaluation_table(evaluation))
     for note in notes(evaluation):
         _say(note)
@@ -367,10 +367,10 @@ def _show(result: Any) -> None:
     console.print(results_table(result))
     for note in notes(result.guided.evaluation):
         _say(note)
-    _tell_of_report(result)
+    _print_report(result)
 
 
-def _tell_of_report(result: Any) -> None:
+def _print_report(result: Any) -> None:
     from isospan.experiment.reports._cards import failures
 
     for sentence in failures(result.summary):

@@ -1,4 +1,4 @@
-"""Errors and warnings as the commands tell them: without tracebacks, in the words of the command line."""
+"""Errors and warnings of the commands: without tracebacks, with options instead of arguments."""
 
 import codecs
 import io
@@ -37,26 +37,26 @@ OPTIONS = {
     r"\bquantities=\{NAME: FUNCTION\}": "--quantity NAME=module:function",
     r"\bquantities=\{(['\"])(.*?)\1: FUNCTION\}": r"--quantity '\2=module:function'",
 }
-"""How arguments of the Python functions are written on the command line, as patterns in messages."""
+"""Replaces arguments of Python functions in messages by options; patterns and their replacements."""
 
 console = Console(highlight=False, emoji=False, quiet=os.environ.get("RANK", "0") != "0")
 errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 LIKE = str.maketrans("–−×’“”→·▁▂▃▄▅▆▇█", '--x\'"">..:-=+*#@') | {ord("°"): " deg"}
-"""ASCII for characters that commands write and that have no decomposition."""
+"""ASCII for characters that the commands write and that have no decomposition."""
 
 
-def write_what_can_be_encoded() -> None:
-    """Let the streams of this process write something alike for what their encoding lacks, instead of an error."""
-    codecs.register_error("isospan", _alike)
+def replace_unencodable() -> None:
+    """Let the output streams replace characters that their encoding lacks, instead of an error."""
+    codecs.register_error("isospan", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="isospan")
 
 
-def _alike(error: UnicodeError) -> tuple[str, int]:
-    """Replace by ASCII, such as a letter without its accent; by question marks, as wide, where there is nothing."""
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replace by ASCII, such as a letter without its accent; else by question marks of the same width."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(LIKE)
@@ -69,7 +69,7 @@ def _unknown(char: str) -> str:
 
 
 def in_options(text: str) -> str:
-    """Write what a message says of arguments as options.
+    """Return a message with options instead of arguments.
 
     Example:
         >>> in_options("sample_dim must be a number. Pass fill=VALUE, or take latent='auto' with orthogonal=False.")
@@ -86,19 +86,20 @@ def _dashed(argument: str) -> str:
 
 @contextmanager
 def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
-    """Show an error of isospan or of a file as one message and exit with code 2; warnings as one line each.
+    """Print an error of isospan or of a file as one message, and exit with code 2. Print warnings as one line each.
 
-    Of several processes only the first that fails says why: the others fail since it did, or for the same reason.
+    Of several processes only the first that fails prints its error: the others fail because of it, or for the same
+    reason.
 
     Args:
-        debug: let the error through, with its traceback.
-        interrupted: what to do after an interrupt.
+        debug: raise the error with its traceback.
+        interrupted: message after an interrupt.
     """
     import typer
 
     from isospan.errors import IsospanError
 
-    with _notes():
+    with _printed_warnings():
         try:
             yield
         except KeyboardInterrupt:
@@ -106,11 +107,11 @@ def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
                 errors.print(f"Interrupted. {interrupted}".rstrip())
             raise typer.Exit(130) from None
         except Exception as error:
-            known = isinstance(error, IsospanError | OSError)
-            if debug or (not known and _first_to_fail()):
+            expected = isinstance(error, IsospanError | OSError)
+            if debug or (not expected and _first_to_fail()):
                 raise
-            if known and _first_to_fail():
-                errors.print(f"[bold red]Error{_whose()}:[/]", end=" ")
+            if expected and _first_to_fail():
+                errors.print(f"[bold red]Error{_rank()}:[/]", end=" ")
                 errors.print(in_options(str(error)), markup=False, soft_wrap=True)
             raise typer.Exit(2) from None
 
@@ -123,13 +124,13 @@ def _first_to_fail() -> bool:
     return first_to_fail()
 
 
-def _whose() -> str:
+def _rank() -> str:
     return f" on rank {os.environ['RANK']}" if console.quiet else ""
 
 
 @contextmanager
-def _notes() -> Iterator[None]:
-    """Warnings of isospan and what it logs appear as lines that do not tear the bar."""
+def _printed_warnings() -> Iterator[None]:
+    """Print warnings and log messages of isospan as lines above the progress bar."""
     from isospan.errors import NumericalWarning
 
     logger = logging.getLogger("isospan")

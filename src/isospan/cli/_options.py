@@ -1,4 +1,4 @@
-"""The words of the command line: its options, and what is written after them."""
+"""The options of the commands, and the parsing of their values."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +14,7 @@ QUANTITIES = {
     "strain_rate_from_vorticity",
     "of a vorticity": "enstrophy palinstrophy_density",
 }
-"""The built-in quantities by what they are computed from, written out since importing them takes seconds."""
+"""The built-in quantities by their input, written out here because importing them takes seconds."""
 EPILOG = "Built-in quantities " + "; ".join(f"{of}: {', '.join(names.split())}" for of, names in QUANTITIES.items())
 
 Files = Annotated[list[Path], typer.Argument(help="Fields: .npz, .npy, NetCDF, HDF5 or Zarr.", show_default=False)]
@@ -28,101 +28,97 @@ Quantities = Annotated[
         show_default=False,
     ),
 ]
-Variable = Annotated[
-    list[str] | None, typer.Option(help="Variable of the files that is the field; several are channels.")
-]
-SampleDim = Annotated[str | None, typer.Option(help="Dimension that counts samples; the first one by default.")]
-Fill = Annotated[float | None, typer.Option(help="What to put instead of NaN; an error by default.")]
-Periodic = Annotated[bool, typer.Option("--periodic/--no-periodic", help="Whether the fields wrap around.")]
+Variable = Annotated[list[str] | None, typer.Option(help="Variable with the fields; repeat for several channels.")]
+SampleDim = Annotated[str | None, typer.Option(help="Dimension of the samples; by default the first.")]
+Fill = Annotated[float | None, typer.Option(help="Replaces NaN and infinity; by default they are an error.")]
+Periodic = Annotated[bool, typer.Option("--periodic/--no-periodic", help="Whether the fields are periodic.")]
 Spacing = Annotated[str, typer.Option(help="Distance of grid points, or two: along H,along W.")]
-BinThreshold = Annotated[float, typer.Option(help="Share of the variance that decides the bins n.")]
-KThreshold = Annotated[float, typer.Option(help="Share of the pooled variance that decides the directions k.")]
+BinThreshold = Annotated[float, typer.Option(help="Explained variance from which the resolution n follows.")]
+KThreshold = Annotated[float, typer.Option(help="Explained variance, after pooling, from which k follows.")]
 MaxBins = Annotated[int, typer.Option(help="The largest n.")]
-Seed = Annotated[int, typer.Option(help="Of the weights and of the order of samples.")]
+Seed = Annotated[int, typer.Option(help="Seed of the weights and of the order of samples.")]
 Resume = Annotated[
     bool,
-    typer.Option(
-        "--resume", help="Continue an interrupted run, with the settings it had; epochs cannot be added to it."
-    ),
+    typer.Option("--resume", help="Continue an interrupted run with the same settings; epochs cannot be added."),
 ]
-TestFraction = Annotated[float, typer.Option(help="Share of the samples held out.")]
-TestBlocks = Annotated[int, typer.Option(help="In how many stretches; 1 holds out the end.")]
+TestFraction = Annotated[float, typer.Option(help="Fraction of the samples held out.")]
+TestBlocks = Annotated[int, typer.Option(help="Number of blocks with held-out samples; 1 holds out the end.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Encoder = Annotated[
-    str | None, typer.Option(help="module:Class or file.py:Class of the encoder that the run was trained with, if any.")
+    str | None, typer.Option(help="module:Class or file.py:Class of the run's encoder, if it is your own.")
 ]
 Functions = Annotated[
     list[str] | None,
-    typer.Option("--quantity", "-q", help="NAME=module:function of a quantity that a function of yours computes."),
+    typer.Option("--quantity", "-q", help="NAME=module:function of a quantity with your own function."),
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Import the classes and functions that the run's files name, which runs their code."),
+    typer.Option("--trust", help="Import the classes and functions named in the run's files; this runs code."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
 
 def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Require that no file is replaced, unless the user asks for it."""
+    """Require that no file exists yet, unless ``overwrite`` is set."""
     from isospan.errors import OptionError
 
     existing = [str(path) for path in paths if path.exists()]
     if existing and not overwrite:
         raise OptionError(
-            f"Results are written to new files, but these exist already: {', '.join(existing)}. Write elsewhere with "
-            "--out, or replace them with --overwrite."
+            f"The files to write must not exist, got {', '.join(existing)}. Write elsewhere with --out, or replace "
+            "them with --overwrite."
         )
 
 
 def arrays_of(texts: list[str]) -> dict[str, str]:
-    """{name: array} of NAME and NAME=array:VARIABLE."""
+    """Parse NAME and NAME=array:VARIABLE into {name: array}."""
     from isospan.experiment._targets import ARRAY
 
     return {name: how.removeprefix(ARRAY) or name for name, how in quantities_of(texts).items()}
 
 
-def directions_of(texts: list[str]) -> int | dict[str, int]:
-    """One k for all, or {name: k} of NAME=k."""
+def subspace_dims_of(texts: list[str]) -> int | dict[str, int]:
+    """Parse one k for all, or NAME=k into {name: k}."""
     from isospan.errors import OptionError
 
     pairs = [(name, k) for name, _, k in (text.rpartition("=") for text in texts)]
     if not all(k.isdigit() for _, k in pairs) or (len(pairs) > 1 and not all(name for name, _ in pairs)):
-        raise OptionError(f"-k takes a whole number, or NAME=k for each quantity, got {', '.join(map(repr, texts))}.")
+        raise OptionError(f"-k must be an integer, or NAME=k for each quantity, got {', '.join(map(repr, texts))}.")
     if not pairs[0][0]:
         return int(pairs[0][1])
     return {name: int(k) for name, k in _once(pairs, option="-k").items()}
 
 
 def quantities_of(texts: list[str]) -> dict[str, str]:
-    """{name: how} of NAME or NAME=how."""
+    """Parse NAME or NAME=how into {name: how}."""
     from isospan.experiment._targets import split_assignment
 
     return _once((split_assignment(text) for text in texts), option="--quantity")
 
 
 def changes_of(texts: list[str]) -> dict[str, str]:
-    """{name: value} of NAME=VALUE."""
+    """Parse NAME=VALUE into {name: value}."""
     from isospan.errors import OptionError
 
     pairs = [text.partition("=") for text in texts]
     if not all(name and equals and how for name, equals, how in pairs):
-        raise OptionError(f"--set takes NAME=VALUE, got {', '.join(map(repr, texts))}.")
+        raise OptionError(f"--set must be NAME=VALUE, got {', '.join(map(repr, texts))}.")
     return _once(((name, how) for name, _, how in pairs), option="--set")
 
 
 def latent_of(text: str) -> Any:
-    """A number where it is one."""
+    """Parse an integer; other text is returned for the checks of the settings."""
     return int(text) if text.isdigit() else text
 
 
 def dimension_of(text: str | None) -> str | int | None:
-    """A number where it is one, or a name."""
+    """Parse the number of a dimension, or its name."""
     return int(text) if text is not None and text.isdigit() else text
 
 
 def spacing_of(text: str) -> float | tuple[float, float]:
-    """One distance, or two."""
+    """Parse one distance, or two."""
     from isospan.errors import OptionError
 
     try:
@@ -130,7 +126,7 @@ def spacing_of(text: str) -> float | tuple[float, float]:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2):
-        raise OptionError(f"--dx takes one number, or two such as 0.1,0.2 (along H, along W), got {text!r}.")
+        raise OptionError(f"--dx must be one number, or two such as 0.1,0.2 (along H, along W), got {text!r}.")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 

@@ -1,4 +1,4 @@
-"""The tables that commands end with."""
+"""The tables that the commands print at the end."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from rich.text import Text
 from isospan.cli._messages import in_options
 
 SHOWN_DIGITS = 5e-4
-"""A difference that three digits do not show is none."""
+"""Smaller differences round to 0.000 and count as none."""
 
 
 def sizes_table(sizes: Any) -> Table:
-    """Bins and directions of each quantity, and what is left free."""
+    """Resolution n and subspace dimension k of each quantity, the free dimensions, and D."""
     table = _table("quantity", "n", "k")
     for name, (n, k) in sizes.dims.items():
         table.add_row(Text(name), "–" if n is None else str(n), str(k))
@@ -47,23 +47,23 @@ def evaluation_table(evaluation: Any) -> Table:
         "best rank-k probe": evaluation.rank_k_probe_r2,
         "full linear probe": evaluation.linear_probe_r2,
     }
-    known = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
-    table = _table(f"R² on {evaluation.n_samples} samples", *known)
+    measured = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
+    table = _table(f"R² on {evaluation.n_samples} samples", *measured)
     for name in evaluation.names:
-        table.add_row(Text(name), *(_score(r2[name]) for r2 in known.values()))
+        table.add_row(Text(name), *(_score(r2[name]) for r2 in measured.values()))
     return table
 
 
 def notes(evaluation: Any) -> list[str]:
-    """Which k are too small, and what it means where a probe that sees more scores less."""
+    """Notes on subspaces with too small k, and on probes that overfit."""
     too_small = [f"Warning: {in_options(note)}" for note in evaluation.left_out_notes]
     return [*too_small, *filter(None, [probe_note(evaluation)])]
 
 
 def probe_note(evaluation: Any) -> str:
-    """What it means where a probe that sees more scores less; empty where none does."""
-    probes = (evaluation.rank_k_probe_r2, evaluation.linear_probe_r2)
-    if not any(r2[name] < evaluation.subspace_r2[name] - SHOWN_DIGITS for r2 in probes for name in evaluation.names):
+    """A note where a probe overfits, that is, scores less than a probe of fewer inputs; else empty."""
+    best = (evaluation.rank_k_probe_r2, evaluation.linear_probe_r2)
+    if not any(r2[name] < evaluation.subspace_r2[name] - SHOWN_DIGITS for r2 in best for name in evaluation.names):
         return ""
     return "A probe of the whole latent with a lower R² than the subspace overfits: it has more coefficients to fit."
 

@@ -1,4 +1,4 @@
-"""How a run is shown: a live bar on a terminal, plain lines elsewhere."""
+"""The progress of a run: a live bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -14,25 +14,25 @@ from isospan.cli._tables import sizes_table
 LINE_SECONDS = 10.0
 HEIGHTS = "▁▂▃▄▅▆▇█"
 WIDE = 110
-"""Columns from which there is room for a long bar; at 80 a short one leaves room for the losses."""
+"""Least number of columns for the long bar. With 80, the long bar would cut off the losses."""
 
 
 class _Progress(Progress):
-    """Bars, and a line below them."""
+    """Bars with one line of text below."""
 
     below = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bars, and the line where there is one."""
+        """Yield the bars, and the line if there is one."""
         yield from super().get_renderables()
         if self.below:
             yield Text(self.below, no_wrap=True, overflow="ellipsis")
 
 
 class TerminalReporter:
-    """Shows a run: its stages, a bar over the steps of all networks with the time left, and the losses.
+    """Shows the stages of a run, one bar over the steps of all networks with the remaining time, and the losses.
 
-    Follows :class:`isospan.experiment.Reporter`. Silent where the console is: on other ranks than 0.
+    Implements :class:`isospan.experiment.Reporter`. Prints nothing on ranks other than 0.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class TerminalReporter:
         self.progress.stop()
 
     def stage(self, text: str) -> None:
-        """Name a part of the run."""
+        """Print the name of a stage."""
         self.progress.console.print(in_options(text), markup=False, soft_wrap=True)
 
     def sized(self, sizes: Any) -> None:
@@ -69,37 +69,37 @@ class TerminalReporter:
         self.progress.console.print(sizes_table(sizes))
 
     def planned(self, networks: Mapping[str, int]) -> None:
-        """Make one bar over the steps of all networks, so that the time left is that of the whole run."""
+        """Make one bar over the steps of all networks, so that the remaining time is that of the run."""
         self.before = {name: sum(list(networks.values())[:i]) for i, name in enumerate(networks)}
         self.begin("training", sum(networks.values()), "steps")
 
     def stepped(self, network: str, epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
-        """Move the bar on and show the losses."""
+        """Advance the bar and show the losses."""
         self.advance(self.before[network] + step, f"{network}, epoch {epoch}", format_losses(losses))
 
     def moved(self, network: str, monitor: Any) -> None:
-        """Draw by how much the subspaces moved, below the bar."""
+        """Draw the rotation of the subspaces below the bar."""
         if self.live:
             self.progress.below = drift_line(monitor.to_dict()["angles"])
 
     def generated(self, done: int, total: int) -> None:
-        """Move the bar of simulated fields on."""
+        """Advance the bar of simulated fields."""
         if self.bar is None or self.total != total:
             self.begin("simulating", total, "fields")
         self.advance(done, "simulating")
 
     def begin(self, description: str, total: int, unit: str) -> None:
-        """Start a bar over so many of a unit."""
+        """Start a bar with a total in some unit."""
         if self.bar is not None:
             self.progress.remove_task(self.bar)
         self.bar = self.progress.add_task(description, total=total, losses="")
         self.total, self.unit, self.first, self.started = total, unit, 0, 0.0
 
     def advance(self, done: int, description: str, losses: str = "") -> None:
-        """Move the bar on; without a terminal, write a line now and then."""
+        """Advance the bar; without a terminal, print a line every ten seconds."""
         self.progress.update(self.bar, completed=done, description=description, losses=losses)
         now = time.monotonic()
-        if not self.started:  # the first step also loads and warms up; it is no measure of the others
+        if not self.started:  # the first step is slower, so the estimate leaves it out
             self.first, self.started, self.last_line = done, now, now
         if not self.live and (done == self.total or now - self.last_line > LINE_SECONDS):
             from isospan.experiment._run_summary import duration
@@ -111,7 +111,7 @@ class TerminalReporter:
 
 
 def drift_line(angles: Mapping[str, list[list[float]]], *, last: int = 12) -> str:
-    """Draw the largest angle (degrees) of each of the last solves as a bar of eight heights, full at 90°.
+    """Draw the largest angle in degrees of each of the last solves as a bar of eight heights, full at 90°.
 
     Example:
         >>> drift_line({"energy": [[], [10.0, 85.0], [2.0, 40.0], [0.5, 3.0]]})
@@ -127,7 +127,7 @@ def drift_line(angles: Mapping[str, list[list[float]]], *, last: int = 12) -> st
 
 
 def format_losses(losses: Mapping[str, float]) -> str:
-    """Write the losses that matter, and the R² that the guidance amounts to.
+    """Return the main losses, and the R² of the guidance, as text.
 
     Example:
         >>> format_losses({"task": 0.1234, "guidance": 0.25, "alignment": 0.25})

@@ -1,4 +1,4 @@
-"""Simulated fields and dynamics, generated once and kept on disk."""
+"""Simulated fields and dynamics, generated once and cached on disk."""
 
 from isospan.datasets._ant import ant_representations, ant_steps
 from isospan.datasets._cache import cache_folder, cached

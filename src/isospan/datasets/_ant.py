@@ -1,12 +1,12 @@
 r"""The Ant, a robot with four equal legs, simulated by MuJoCo: dynamics with the symmetry of a square.
 
 The robot and its control step of 0.05 s are those of gymnasium (Schulman et al., High-dimensional continuous control
-using generalized advantage estimation, 2016), on a flat floor. A state is described from the robot's own point of view.
-It says nothing of where the robot is and which way it faces, and the physics does not depend on either.
+using generalized advantage estimation, 2016), on a flat floor. A state is given in the frame of the torso. It does not
+contain the position and heading of the robot, on which the physics does not depend.
 
-One thing differs from gymnasium: friction. Its cone is approximated there by a pyramid, which stands along the axes of
-the world where the torso touches the floor, so that it matters which way the robot faces. Here it is a round cone, and
-the solver of the contacts iterates to a tolerance of 1e-12.
+Only the friction differs from gymnasium. There a pyramid approximates the friction cone. Where the torso touches the
+floor, the pyramid is aligned with the axes of the world, so the physics depends on the heading. Here the cone is round,
+and the contact solver iterates to a tolerance of 1e-12.
 """
 
 from importlib import import_module
@@ -29,12 +29,12 @@ SUBSTEPS = 5
 """Steps of the integrator, 0.01 s each, in a control step."""
 
 TOLERANCE = 1e-12
-"""At which the solver of the contacts stops; MuJoCo's default is 1e-8."""
+"""Tolerance of the contact solver; MuJoCo's default is 1e-8."""
 
 UPRIGHT = np.array([0.75, 0, 0, 1, *[0] * 6, 0, 1, 0, -1, 0, -1, 0, 1, *[0] * 8])
 """The robot at rest with its ankles bent, as in gymnasium."""
 
-SETTLING = 10
+WARM_UP = 10
 """Control steps before the first sample of a trajectory."""
 
 MEMORY = 0.8
@@ -52,23 +52,23 @@ def ant_steps(
 ) -> Tensor:
     r"""Simulate n control steps of the Ant, a robot with four legs, under random torques, several from each trajectory.
 
-    It is the Ant of gymnasium, with friction that is the same in all directions. What states consist of, and how the
-    symmetry acts on them, says :func:`ant_representations`.
+    It is the Ant of gymnasium, with isotropic friction. :func:`ant_representations` describes the states, and how the
+    symmetry acts on them.
 
-    A trajectory starts upright, the joints displaced by up to 0.2 rad and the torso at a height of 0.55 to 0.95. The
-    torques are :math:`\tanh(s a)` of the largest possible, where a is an autoregressive process of unit variance,
+    A trajectory starts upright, with joints displaced by up to 0.2 rad and the torso at a height of 0.55 to 0.95. The
+    torques are :math:`\tanh(s a)` of the largest possible. Here a is an autoregressive process of unit variance,
     independent for every joint, and the strength s is uniform in `torques` for each trajectory. The distribution has
     the symmetry of the robot.
 
     Samples are ordered by trajectory: ``j * snapshots`` to ``(j + 1) * snapshots - 1`` are steps of trajectory j in
-    order of time. Cut the test set at a multiple of `snapshots`: then no trajectory is in both parts.
+    order of time. Cut the test set at a multiple of `snapshots`: then no trajectory is in both sets.
 
     Args:
-        n: Number of samples. Sample i depends on `seed` and i only: a longer run begins with a shorter.
+        n: Number of samples. Sample i depends only on `seed` and i, so more samples begin with fewer.
         seed: Seed of the initial states and torques.
         snapshots: Samples taken from one trajectory.
         interval: Control steps from one sample to the next.
-        torques: Least and largest strength of a trajectory.
+        torques: Smallest and largest strength s of a trajectory.
         progress: Called as ``progress(done, total)``.
 
     Returns:
@@ -77,7 +77,7 @@ def ant_steps(
     Raises:
         MissingPackageError: MuJoCo or gymnasium, which has the robot, is not installed.
         OptionError: A parameter is out of its range.
-        NonFiniteError: The simulation diverged; MuJoCo's own log of it is ``MUJOCO_LOG.TXT``, in the current folder.
+        NonFiniteError: The simulation diverged; MuJoCo writes ``MUJOCO_LOG.TXT`` in the current folder.
 
     Example:
         >>> steps = ant_steps(20)  # doctest: +SKIP
@@ -94,22 +94,22 @@ def ant_steps(
 
 
 def ant_representations() -> tuple[Representation, Representation]:
-    r"""How the symmetries of a square, turned by r and mirrored by s, act on states and on actions.
+    r"""Return the representations of the dihedral group of the square on states and on actions.
 
     ======== ========================================= ==========================
-    columns  what they hold of a state                 under the group
+    columns  entries of a state                        representation
     ======== ========================================= ==========================
-    0        height of the torso, m                    invariant
+    0        height of the torso, m                    trivial
     1:4      direction up, in the torso's frame        vector
     4:7      velocity, in the torso's frame, m/s       vector
     7:10     angular velocity, in that frame, rad/s    pseudovector
-    10:18    angles of the joints, rad                 as the actions
-    18:26    their rates, rad/s                        as the actions
+    10:18    joint angles, rad                         that of the actions
+    18:26    joint rates, rad/s                        that of the actions
     ======== ========================================= ==========================
 
-    Joints, and the torques that are the actions, are ordered hip 1, ankle 1, hip 2, ..., ankle 4. The quarter turn r
-    moves leg k to leg k + 1; the mirror s, :math:`y \to -y` in the torso's frame, swaps the legs 1 with 4 and 2 with 3.
-    Both are symmetries of the simulated robot, contacts included, to the rounding of float64.
+    The actions are the torques of the joints. Joints are ordered hip 1, ankle 1, hip 2, ..., ankle 4. The rotation r by
+    90° maps leg k to leg k + 1. The reflection s, :math:`y \to -y` in the torso's frame, swaps legs 1 and 4, and legs 2
+    and 3. Both are symmetries of the simulated robot and its contacts, up to the rounding of float64.
 
     Example:
         >>> state, action = ant_representations()
@@ -119,12 +119,12 @@ def ant_representations() -> tuple[Representation, Representation]:
         [4, 4]
     """
     group = DihedralGroup(4)
-    turn, mirror = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.diag([1, -1, 1])
-    vector = Representation(group, [turn, mirror], name="vector")
-    spin = Representation(group, [turn, -mirror], name="pseudovector")  # -1 is the determinant of the mirror
-    joints = Representation(group, [_turned_joints(), _mirrored_joints()], name="joints of the ant")
-    parts = [group.trivial_representation, vector, vector, spin, joints, joints]
-    return direct_sum(parts, name="state of the ant"), joints
+    rotation, reflection = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.diag([1, -1, 1])
+    vector = Representation(group, [rotation, reflection], name="vector")
+    spin = Representation(group, [rotation, -reflection], name="pseudovector")  # the reflection has determinant -1
+    joints = Representation(group, [_rotated_joints(), _reflected_joints()], name="joints of the ant")
+    summands = [group.trivial_representation, vector, vector, spin, joints, joints]
+    return direct_sum(summands, name="state of the ant"), joints
 
 
 def step(state: Tensor, action: Tensor) -> Tensor:
@@ -132,16 +132,17 @@ def step(state: Tensor, action: Tensor) -> Tensor:
 
     Args:
         state: States (..., 26), computed in float64. The direction up is a unit vector.
-        action: Torques (..., 8) in [-1, 1], the largest possible being 1.
+        action: Torques (..., 8) in [-1, 1], in units of the largest possible.
 
     Returns:
         States one step later, of the shape and dtype of `state`.
 
     Raises:
         MissingPackageError: MuJoCo or gymnasium, which has the robot, is not installed.
-        ShapeError: States or actions have other sizes.
-        OptionError: A direction is no unit vector, or a torque is too large.
-        NonFiniteError, DtypeError: What the message says; also where the simulation diverged.
+        ShapeError: The shapes of states and actions are not (..., 26) and (..., 8).
+        OptionError: A direction is not a unit vector, or a torque is outside [-1, 1].
+        NonFiniteError: An entry is not finite, or the simulation diverged.
+        DtypeError: The state or action is not floating point.
 
     Example:
         >>> state = torch.tensor(UPRIGHT)
@@ -151,31 +152,31 @@ def step(state: Tensor, action: Tensor) -> Tensor:
     simulator, later = _Simulator(), np.empty((state[..., 0].numel(), STATE))
     states, actions = (x.detach().double().cpu().flatten(0, -2).numpy() for x in (state[None], action[None]))
     for i, (x, a) in enumerate(zip(states, actions, strict=True)):
-        simulator.place(x)
+        simulator.set_state(x)
         simulator.step(a)
         later[i] = simulator.state()
     return _finite(later).to(state).view(state.shape)
 
 
 class _Simulator:
-    """MuJoCo's Ant, placed and read in the torso's frame."""
+    """MuJoCo's Ant, with states in the torso's frame."""
 
     def __init__(self) -> None:
         self.mujoco, path = _import_mujoco()
         self.model = self.mujoco.MjModel.from_xml_path(path)
         self.model.opt.cone = self.mujoco.mjtCone.mjCONE_ELLIPTIC
         self.model.opt.tolerance = TOLERANCE
-        # a diverged state shall be seen, not replaced
+        # without this, MuJoCo resets a diverged state
         self.model.opt.disableflags |= self.mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self.data = self.mujoco.MjData(self.model)
-        # the first joint is the free torso; the motors are in another order than the joints
+        # joint 0 is the free torso, and motors and joints are ordered differently
         self.motors = self.model.actuator_trnid[:, 0] - 1
 
-    def place(self, state: np.ndarray) -> None:
-        """Put the robot at the origin in the given state, turned from upright the shortest way."""
+    def set_state(self, state: np.ndarray) -> None:
+        """Set the state at the origin, with the smallest rotation from upright."""
         height, up, velocity, spin, angles, rates = np.split(state, [1, 4, 7, 10, 18])
         self.mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[:] = np.concatenate([[0, 0], height, _shortest_turn(up), angles])
+        self.data.qpos[:] = np.concatenate([[0, 0], height, _smallest_rotation(up), angles])
         self.data.qvel[:] = np.concatenate([self._frame() @ velocity, spin, rates])
 
     def step(self, action: np.ndarray) -> None:
@@ -189,7 +190,7 @@ class _Simulator:
         return np.concatenate([q[2:3], frame[2], frame.T @ v[:3], v[3:6], q[7:], v[6:]])
 
     def _frame(self) -> np.ndarray:
-        """The axes of the torso (3, 3) in the world, in columns."""
+        """The axes of the torso in the world, the columns of a matrix (3, 3)."""
         matrix = np.empty(9)
         self.mujoco.mju_quat2Mat(matrix, self.data.qpos[3:7] / np.linalg.norm(self.data.qpos[3:7]))
         return matrix.reshape(3, 3)
@@ -202,45 +203,45 @@ def _simulate(
     interval: int,
     torques: tuple[float, float],
 ) -> None:
-    """Fill in the steps (snapshots, 60) of one trajectory."""
+    """Write the steps (snapshots, 60) of one trajectory."""
     state, strength = UPRIGHT.copy(), rng.uniform(*torques)
     state[0] += rng.uniform(-0.2, 0.2)
     state[10:18] += rng.uniform(-0.2, 0.2, ACTION)
-    simulator.place(state)
+    simulator.set_state(state)
     a = rng.standard_normal(ACTION)
-    for t in range(SETTLING + interval * (len(trajectory) - 1) + 1):
+    for t in range(WARM_UP + interval * (len(trajectory) - 1) + 1):
         action = np.tanh(strength * a)
         before = simulator.state()
         simulator.step(action)
-        if t >= SETTLING and (t - SETTLING) % interval == 0:
-            trajectory[(t - SETTLING) // interval] = np.concatenate([before, action, simulator.state()])
+        if t >= WARM_UP and (t - WARM_UP) % interval == 0:
+            trajectory[(t - WARM_UP) // interval] = np.concatenate([before, action, simulator.state()])
         a = MEMORY * a + sqrt(1 - MEMORY**2) * rng.standard_normal(ACTION)
 
 
-def _shortest_turn(up: np.ndarray) -> np.ndarray:
-    """Quaternion of the shortest rotation that brings a unit vector to the z axis; half a turn about x from -z."""
+def _smallest_rotation(up: np.ndarray) -> np.ndarray:
+    """Quaternion of the smallest rotation that maps a unit vector to the z axis; for -z, by 180° about x."""
     up = up / np.linalg.norm(up)
     quaternion = np.array([1 + up[2], up[1], -up[0], 0]) if up[2] > -1 else np.array([0.0, 1, 0, 0])
     return quaternion / np.linalg.norm(quaternion)
 
 
-def _turned_joints() -> np.ndarray:
-    """The quarter turn moves leg k to leg k + 1; the axes of the ankles 1 and 3 point the other way there."""
+def _rotated_joints() -> np.ndarray:
+    """The rotation maps leg k to leg k + 1, where the axes of ankles 1 and 3 have the opposite sign."""
     return np.kron(np.roll(np.eye(4), 1, axis=0), np.eye(2)) @ np.diag([1, -1, 1, 1, 1, -1, 1, 1])
 
 
-def _mirrored_joints() -> np.ndarray:
-    """The mirror swaps the legs 1 with 4 and 2 with 3. Hips, whose axes are vertical, then turn the other way round."""
+def _reflected_joints() -> np.ndarray:
+    """The reflection swaps legs 1 and 4, and legs 2 and 3. It reverses the hips, whose axes are vertical."""
     return np.kron(np.eye(4)[::-1], np.diag([-1, 1]))
 
 
 def _import_mujoco() -> tuple[Any, str]:
-    """The module, and the path of gymnasium's description of the robot."""
+    """Return the module mujoco, and the path of gymnasium's model of the robot."""
     try:
         return import_module("mujoco"), str(files("gymnasium").joinpath("envs/mujoco/assets/ant.xml"))
     except ImportError as error:
         raise MissingPackageError(
-            f"The Ant needs MuJoCo and gymnasium, of which one is missing ({error}). "
+            f"The Ant needs MuJoCo and gymnasium, and one of them is missing ({error}). "
             "Install them: pip install 'isospan[mujoco]'."
         ) from error
 
@@ -248,7 +249,8 @@ def _import_mujoco() -> tuple[Any, str]:
 def _finite(states: np.ndarray) -> Tensor:
     if not np.isfinite(states).all():
         raise NonFiniteError(
-            "The simulation of the Ant diverged: a state is NaN or infinite. Pass slower states or weaker torques."
+            "The states of the Ant must be finite, but the simulation diverged. Pass lower velocities or weaker "
+            "torques."
         )
     return torch.from_numpy(states)
 
@@ -257,7 +259,7 @@ def _check_parameters(n: int, snapshots: int, interval: int, torques: tuple[floa
     for name, value in {"n": n, "snapshots": snapshots, "interval": interval}.items():
         check_count(value, what=name)
     if not 0 <= torques[0] <= torques[1]:
-        raise OptionError(f"torques must be (least, largest) with 0 <= least <= largest; got {torques}.")
+        raise OptionError(f"torques must be (smallest, largest) with 0 <= smallest <= largest, got {torques}.")
 
 
 def _check_step(state: Tensor, action: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Data that are generated once and kept on disk."""
+"""A cache on disk for generated data."""
 
 import inspect
 import json
@@ -20,7 +20,7 @@ from isospan.errors import FileFormatError, FileWriteError, OptionError
 logger = logging.getLogger("isospan")
 
 DATA_VERSION = 1
-"""Part of every key. Raise it when a generator of this room gives other data for the same parameters."""
+"""Part of every key. Raise it when a generator of this package returns other data for the same parameters."""
 
 
 def cached(
@@ -30,24 +30,24 @@ def cached(
     folder: str | os.PathLike[str] | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """Return ``generate(*args, **kwargs)``, from the file of an earlier call if there is one.
+    """Return ``generate(*args, **kwargs)``, from the file of an earlier call if it exists.
 
-    The file is named by a hash of the function's name, all its parameters (defaults included) and the version. It is
-    written under another name and renamed, so several processes may ask at once. A damaged file is generated again
-    and a warning logged; so it is when the folder cannot be written to, where the data are only returned.
+    The file name is a hash of the name of the function, all its parameters (defaults included) and the version. Files
+    are written atomically, so several processes may call this at once. A damaged file is replaced, and a warning is
+    logged. A warning is also logged where the folder cannot be written to; then the data are only returned.
 
     Args:
-        generate: A function of numbers, texts and tuples of them that returns one tensor, always the same.
+        generate: A deterministic function of numbers, strings and tuples of them that returns one tensor.
         *args: Its arguments.
-        version: Changes the key: raise it with a change of `generate`.
-        folder: Where the files lie, by default :func:`cache_folder`.
-        **kwargs: Its keyword arguments. ``progress`` is passed on and is no part of the key.
+        version: Part of the key: raise it when `generate` changes.
+        folder: Folder of the files, by default :func:`cache_folder`.
+        **kwargs: Its keyword arguments. ``progress`` is passed on, but is not part of the key.
 
     Returns:
         The tensor.
 
     Raises:
-        OptionError: A parameter is neither a number, a text, None nor a tuple, list or dict of them.
+        OptionError: A parameter is not a number, str, None, or a tuple, list or dict of these.
 
     Example:
         >>> import tempfile
@@ -89,8 +89,8 @@ def _key(generate: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[st
         return json.dumps({"function": name, "parameters": parameters, "version": version}, sort_keys=True)
     except TypeError as error:
         raise OptionError(
-            f"Only calls with numbers, texts and tuples of them can be cached; got {parameters} for {name}. "
-            "Wrap the function in one that takes such parameters."
+            f"The parameters of a cached function must be numbers, strings and tuples of them, got {parameters} for "
+            f"{name}. Wrap the function in one with such parameters."
         ) from error
 
 
@@ -99,11 +99,11 @@ def _file_name(generate: Callable[..., Tensor], key: str) -> str:
 
 
 def _read(path: Path, key: str) -> Tensor | None:
-    """The tensor in a whole file that was written for this key, else None."""
+    """Return the tensor of the file, or None if it is missing, damaged, or of another key."""
     if not path.exists():
         return None
     try:
-        with explained(path, remedy="They are generated again."):
+        with explained(path, remedy="The data are generated again."):
             arrays = open_npz(path)
             if str(arrays["key"].values) != key:
                 raise ValueError("it was written for another call")

@@ -4,8 +4,8 @@ The composition u in [-1, 1] of a mixture that separates into its two phases fol
 
     du/dt = lap(u^3 - u - gamma lap u)
 
-on a periodic square. It is the gradient flow of the free energy F below, so the mean of u is conserved and F never
-grows (Cahn & Hilliard, J. Chem. Phys. 28, 1958).
+on a periodic square. It is the gradient flow of :func:`free_energy` F: the mean of u is conserved, and F does not
+increase (Cahn & Hilliard, J. Chem. Phys. 28, 1958).
 """
 
 from math import ceil
@@ -36,20 +36,20 @@ def cahn_hilliard(
 ) -> Tensor:
     r"""Simulate n independent compositions, each from its own noise, mean and age.
 
-    Sample i starts from ``u = m_i + noise * N(0, 1)`` with the mean composition ``m_i`` uniform in `means` and is
-    taken at the time ``t_i``, log-uniform in `times`: from the first domains to coarse ones. The fastest growing
-    pattern has the wave length :math:`2 \pi \sqrt{2 \gamma / (1 - 3 m^2)}` and the rate
+    Sample i starts from ``u = m_i + noise * N(0, 1)``, with the mean composition ``m_i`` uniform in `means`. It ends at
+    the time ``t_i``, log-uniform in `times`: from the first domains to coarse ones. The fastest growing sinusoid has
+    the wavelength :math:`2 \pi \sqrt{2 \gamma / (1 - 3 m^2)}` and the rate
     :math:`(1 - 3 m^2)^2 / (4 \gamma)`.
 
     Args:
-        n: Number of samples. Sample i depends on `seed` and i only (to rounding): a longer run begins with a shorter.
-        size: Grid points a side.
+        n: Number of samples. Sample i depends only on `seed` and i (up to rounding), so more samples begin with fewer.
+        size: Grid points along each side.
         seed: Seed of the means, times and noise.
-        gamma: Gradient energy coefficient; interfaces are ``tanh(x / sqrt(2 gamma))``. Keep
-            ``gamma >= spacing**2`` for them to be resolved.
+        gamma: Gradient energy coefficient; interfaces are ``tanh(x / sqrt(2 gamma))``, which the grid
+            resolves for ``gamma >= spacing**2``.
         spacing: Distance of grid points.
         times: Earliest and latest time of a sample.
-        means: Least and largest mean composition. Mixtures separate by themselves for ``|m| < 0.577``.
+        means: Smallest and largest mean composition m. Mixtures separate spontaneously for ``|m| < 0.577``.
         noise: Standard deviation of the initial fluctuations.
         progress: Called as ``progress(done, total)``.
 
@@ -73,7 +73,7 @@ def cahn_hilliard(
         u[chunk] = _evolve_to_ages(u[chunk], steps[chunk], step, gamma, spacing)
 
     of_similar_age = steps.argsort().split(chunk_length(size))
-    for done in simulate_chunks(simulate, of_similar_age[::-1]):  # the longest first, so that all end together
+    for done in simulate_chunks(simulate, of_similar_age[::-1]):  # longest first, for balanced threads
         if progress is not None:
             progress(done, n)
     return u[:, None].float()
@@ -91,7 +91,7 @@ def evolve(
 
     .. math:: \hat u^{+} = \frac{\hat u - \tau k^2 \, \widehat{(u^3 - u)}}{1 + \tau \gamma k^4}
 
-    The stiff term is implicit, the nonlinear one explicit; the mode k = 0, the mass, is left untouched.
+    The stiff term is implicit, and the nonlinear one explicit. The mode k = 0, the mean, does not change.
     The duration is divided into equal steps of at most `max_step`.
 
     Args:
@@ -109,7 +109,7 @@ def evolve(
         OptionError: A parameter is out of its range.
 
     Example:
-        >>> u = torch.full((4, 4), 0.3, dtype=torch.float64)  # a mixed state at rest
+        >>> u = torch.full((4, 4), 0.3, dtype=torch.float64)  # a stationary mixed state
         >>> torch.allclose(evolve(u, 1.0), u)
         True
     """
@@ -134,7 +134,7 @@ def _advance(field: Tensor, steps: int, tau: float, gamma: float, spacing: float
 
 
 def free_energy(u: Tensor, *, gamma: float = 2.0, spacing: float = 1.0) -> Tensor:
-    r"""Free energy, which the evolution never raises.
+    r"""Return the free energy, which does not increase in time.
 
     .. math:: F = \int \tfrac14 (u^2 - 1)^2 + \tfrac{\gamma}{2} |\nabla u|^2 \, dx \, dy
 
@@ -161,17 +161,17 @@ def free_energy(u: Tensor, *, gamma: float = 2.0, spacing: float = 1.0) -> Tenso
 
 
 def growth_rate(wave_number: float, *, mean: float = 0.0, gamma: float = 2.0) -> float:
-    r"""Rate at which a small ripple on a mixed state grows: the linear dispersion relation.
+    r"""Return the growth rate of a small sinusoid on a mixed state, the linear dispersion relation.
 
     .. math:: \sigma(k) = k^2 (1 - 3 m^2 - \gamma k^2)
 
     Args:
-        wave_number: k, the angular wave number of the ripple.
+        wave_number: k, the angular wave number of the sinusoid.
         mean: m, the composition of the mixed state.
         gamma: Gradient energy coefficient.
 
     Returns:
-        The rate, negative where the ripple dies out.
+        The rate, negative where the sinusoid decays.
 
     Example:
         >>> growth_rate(0.5)
@@ -183,7 +183,7 @@ def growth_rate(wave_number: float, *, mean: float = 0.0, gamma: float = 2.0) ->
 def _initial_states(
     n: int, size: int, seed: int, times: tuple[float, float], means: tuple[float, float], noise: float
 ) -> tuple[Tensor, Tensor]:
-    """Noisy mixtures (n, size, size) and the age (n,) to which each is simulated, float64."""
+    """Return noisy mixtures (n, size, size) and the times (n,) at which their simulations end, float64."""
     fields, ages = np.empty((n, size, size)), np.empty(n)
     for i in range(n):
         rng = np.random.default_rng([seed, i])
@@ -195,7 +195,7 @@ def _initial_states(
 
 
 def _evolve_to_ages(u: Tensor, steps: Tensor, step: float, gamma: float, spacing: float) -> Tensor:
-    """Advance field b by ``steps[b]`` steps, for ascending numbers of steps: all go on until the youngest is ready."""
+    """Advance field b by ``steps[b]`` steps. The numbers of steps are ascending, so finished fields come first."""
     fields = u.clone()
     for b, more in enumerate(steps.diff(prepend=steps.new_zeros(1)).tolist()):
         fields[b:] = _advance(fields[b:], more, step, gamma, spacing)
@@ -204,17 +204,17 @@ def _evolve_to_ages(u: Tensor, steps: Tensor, step: float, gamma: float, spacing
 
 def _check_parameters(n: int, size: int, gamma: float, spacing: float, times: tuple[float, float]) -> None:
     if n < 1 or size < 4:
-        raise OptionError(f"cahn_hilliard needs n >= 1 samples of size >= 4; got n={n}, size={size}.")
+        raise OptionError(f"cahn_hilliard needs n >= 1 samples of size >= 4, got n={n}, size={size}.")
     _check_equation(gamma, spacing)
     if not 0 < times[0] <= times[1]:
-        raise OptionError(f"times must be (earliest, latest) with 0 < earliest <= latest; got {times}.")
+        raise OptionError(f"times must be (earliest, latest) with 0 < earliest <= latest, got {times}.")
 
 
 def _check_equation(gamma: float, spacing: float) -> None:
     if not (gamma > 0 and spacing > 0):
-        raise OptionError(f"gamma and spacing must be positive; got gamma={gamma}, spacing={spacing}.")
+        raise OptionError(f"gamma and spacing must be positive, got gamma={gamma}, spacing={spacing}.")
 
 
 def _check_square(u: Tensor) -> None:
     if u.ndim < 2 or u.shape[-1] != u.shape[-2]:
-        raise ShapeError(f"Compositions must be square fields (..., size, size); got shape {tuple(u.shape)}.")
+        raise ShapeError(f"Compositions must be square fields (..., size, size), got shape {tuple(u.shape)}.")

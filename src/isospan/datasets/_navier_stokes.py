@@ -4,8 +4,8 @@ The vorticity of an incompressible flow on a periodic square of side 2 pi follow
 
     d omega / dt + u . grad omega = nu lap omega
 
-Kinetic energy E = <u^2 + v^2> / 2 and enstrophy Z = <omega^2> / 2 obey dE/dt = -2 nu Z and dZ/dt <= 0, and small
-vortices merge into ever larger ones (McWilliams, J. Fluid Mech. 146, 1984).
+Kinetic energy E = <u^2 + v^2> / 2 and enstrophy Z = <omega^2> / 2 satisfy dE/dt = -2 nu Z and dZ/dt <= 0. Small
+vortices merge into larger ones (McWilliams, J. Fluid Mech. 146, 1984).
 """
 
 from collections.abc import Iterable
@@ -38,23 +38,23 @@ def decaying_turbulence(
     r"""Simulate vorticity fields of decaying turbulence, several from each flow.
 
     A flow starts from random phases with :math:`\langle u^2 + v^2 \rangle = 1` and the energy spectrum
-    :math:`E(k) \propto k^4 \exp(-2 k^2 / k_0^2)`, its peak :math:`k_0` uniform in `peaks`.
+    :math:`E(k) \propto k^4 \exp(-2 k^2 / k_0^2)`, with the peak :math:`k_0` uniform in `peaks`.
 
     Samples are ordered by flow: ``j * snapshots`` to ``(j + 1) * snapshots - 1`` are the snapshots of flow j in order
-    of time. Cut the test set from the end, at a multiple of `snapshots`: then no flow is in both parts.
+    of time. Cut the test set from the end, at a multiple of `snapshots`: then no flow is in both sets.
 
-    Stream function, velocity and what follows from them are in :mod:`isospan.quantities.fields`, with
+    :mod:`isospan.quantities.fields` computes the stream function, the velocity and other quantities, with
     ``dx = 2 * pi / size``.
 
     Args:
-        n: Number of samples. Sample i depends on `seed` and i only (to rounding): a longer run begins with a shorter.
-        size: Grid points a side.
-        viscosity: nu. The default is resolved at size 64; the least that a grid resolves goes as ``size**-2``.
+        n: Number of samples. Sample i depends only on `seed` and i (up to rounding), so more samples begin with fewer.
+        size: Grid points along each side.
+        viscosity: nu. Size 64 resolves the default; the smallest resolved viscosity is proportional to ``size**-2``.
         seed: Seed of the initial flows.
         snapshots: Samples taken from one flow.
         first_time: Time of the first snapshot.
-        interval: Time between snapshots; at the defaults, neighbours correlate by 0.4 to 0.7.
-        peaks: Least and largest wave number at which the initial energy peaks.
+        interval: Time between snapshots; with the defaults, the correlation of neighbours is 0.4 to 0.7.
+        peaks: Smallest and largest peak wave number of the initial energy spectrum.
         courant: Time step over the largest stable one, at most 1.
         progress: Called as ``progress(done, total)``.
 
@@ -95,21 +95,21 @@ def evolve(
 ) -> Tensor:
     r"""Advance vorticity in time: pseudo-spectral, dealiased by the 2/3 rule, classical fourth-order Runge-Kutta.
 
-    Each field takes its own steps, found anew from its speed before every one:
+    Each field has its own step, computed from its speed before every step:
 
     .. math:: \tau = \texttt{courant} \left[ \frac{k_{max} \max(|u| + |v|)}{2.82} + \frac{\nu \max k^2}{2.78}
               \right]^{-1}
 
     Args:
         vorticity: Fields (..., size, size) on a square of side 2 pi, computed in float64. Modes that the 2/3 rule
-            does not retain, and the mean, which no periodic flow has, are left out.
+            does not retain are set to 0, and so is the mean, which is 0 for a periodic flow.
         duration: Time to advance by.
         viscosity: nu, at least 0.
         courant: Time step over the largest stable one, at most 1.
         max_step: Longest step allowed, none by default.
 
     Returns:
-        Vorticity of the shape and dtype that came in.
+        Vorticity of the shape and dtype of the input.
 
     Raises:
         ShapeError: The fields are not square.
@@ -135,7 +135,7 @@ def evolve(
 
 
 def _initial_vorticity(size: int, seed: int, flow: int, peaks: tuple[float, float]) -> Tensor:
-    """White noise shaped to |omega_hat|^2 ~ k E(k), the shell of wave number k being 2 pi k modes, at unit speed."""
+    """White noise scaled to |omega_hat|^2 ~ k E(k), since 2 pi k modes have wave number k, and to unit speed."""
     rng = np.random.default_rng([seed, flow])
     peak = rng.uniform(*peaks)
     noise = torch.from_numpy(rng.standard_normal((size, size)))
@@ -151,22 +151,22 @@ def _check_samples(
 ) -> None:
     if n < 1 or size < 8 or snapshots < 1:
         raise OptionError(
-            "decaying_turbulence needs n >= 1 samples of size >= 8 and snapshots >= 1; "
+            "decaying_turbulence needs n >= 1 samples of size >= 8 and snapshots >= 1, "
             f"got n={n}, size={size}, snapshots={snapshots}."
         )
     if not (first_time >= 0 and interval > 0):
-        raise OptionError(f"Times must not be negative; got first_time={first_time}, interval={interval}.")
+        raise OptionError(f"first_time must be at least 0 and interval positive, got {first_time} and {interval}.")
     low, high = peaks
     if not 1 <= low <= high < size / 3:
         raise OptionError(
-            f"peaks must be (least, largest) with 1 <= least <= largest < size / 3 = {size / 3:.4g}; got {(low, high)}."
+            f"peaks must be (smallest, largest), from 1 to below size / 3 = {size / 3:.4g}, got {(low, high)}."
         )
 
 
 def _check_integration(vorticity: Tensor, viscosity: float, courant: float) -> None:
     if vorticity.dim() < 2 or vorticity.shape[-1] != vorticity.shape[-2]:
-        raise ShapeError(f"Vorticity must be square fields (..., size, size); got shape {tuple(vorticity.shape)}.")
+        raise ShapeError(f"Vorticity must be square fields (..., size, size), got shape {tuple(vorticity.shape)}.")
     if not viscosity >= 0:
-        raise OptionError(f"viscosity must not be negative; got {viscosity}.")
+        raise OptionError(f"viscosity must be at least 0, got {viscosity}.")
     if not 0 < courant <= 1:
-        raise OptionError(f"courant must be in (0, 1], or the steps are unstable; got {courant}.")
+        raise OptionError(f"courant must be in (0, 1] for stable steps, got {courant}.")

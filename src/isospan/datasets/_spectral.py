@@ -1,4 +1,4 @@
-"""What the simulations share: the symbol of the Laplacian, and how many fields are worked on at once."""
+"""Shared by the simulations: the symbol of the Laplacian, and parallel chunks of fields."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,22 +11,22 @@ from isospan.errors import OptionError
 from isospan.quantities.fields._grid import wave_numbers
 
 Progress = Callable[[int, int], None]
-"""Called as ``progress(done, total)``, in samples, each time more of them are ready."""
+"""Called as ``progress(done, total)`` with numbers of samples, whenever more are ready."""
 
 CACHE_SIZED_BYTES = 1 << 18
-"""Fields advanced together, in bytes: as many as the caches of one core hold, the fastest batch for the transforms."""
+"""Bytes of the fields in a chunk. They fit into the caches of one core, which is fastest for the transforms."""
 
 
 def check_time(duration: float, max_step: float | None) -> None:
-    """Require that time runs forward."""
+    """Require a duration of at least 0 and a positive longest step."""
     if not duration >= 0:
-        raise OptionError(f"duration must not be negative; got {duration}.")
+        raise OptionError(f"duration must be at least 0, got {duration}.")
     if max_step is not None and not max_step > 0:
-        raise OptionError(f"max_step must be positive, or None for the default; got {max_step}.")
+        raise OptionError(f"max_step must be positive, or None for the default, got {max_step}.")
 
 
 def chunk_length(size: int) -> int:
-    """Number of float64 fields of ``size`` x ``size`` that are advanced together."""
+    """Number of float64 fields ``size`` × ``size`` in a chunk."""
     return max(1, CACHE_SIZED_BYTES // (8 * size * size))
 
 
@@ -37,13 +37,12 @@ def squared_wave_number(grid: Tensor, spacing: float) -> Tensor:
 
 
 def simulate_chunks(simulate: Callable[[Tensor], None], chunks: Sequence[Tensor]) -> Iterator[int]:
-    """Call ``simulate(chunk)`` for all chunks, and yield how many of their items are ready each time one is.
+    """Call ``simulate(chunk)`` for all chunks, and yield the number of finished items after each chunk.
 
-    As many chunks run at once as torch would use threads, each on one: a batch that fits into the caches of a core is
-    too small to be shared between cores, and where these are busy with other things, sharing takes many times longer.
-    The chunks do not know of each other, so the results are the same for every number of threads.
+    Each chunk runs in one thread, and as many run at once as torch has threads. A chunk that fits into the caches of a
+    core is too small for several threads. The results do not depend on the number of threads.
     """
-    with _one_thread_an_operation() as workers, ThreadPoolExecutor(workers) as pool:
+    with _single_threaded_operations() as workers, ThreadPoolExecutor(workers) as pool:
         sizes = {pool.submit(simulate, chunk): len(chunk) for chunk in chunks}
         done = 0
         try:
@@ -56,8 +55,8 @@ def simulate_chunks(simulate: Callable[[Tensor], None], chunks: Sequence[Tensor]
 
 
 @contextmanager
-def _one_thread_an_operation() -> Iterator[int]:
-    """Let torch use one thread an operation for a while; yields how many it used before."""
+def _single_threaded_operations() -> Iterator[int]:
+    """Let torch use one thread for each operation inside the block. Yields the previous number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,14 +1,14 @@
 r"""A ring of equal masses on anharmonic springs, simulated: dynamics with the symmetry of a regular polygon.
 
-Mass i of N is displaced by :math:`u_i` along the ring and has the momentum :math:`p_i`. With the stretch
-:math:`r_i = u_{i+1} - u_i` of the spring to its neighbour
+Mass i of N has the displacement :math:`u_i` along the ring and the momentum :math:`p_i`. With the elongation
+:math:`r_i = u_{i+1} - u_i` of spring i
 
 .. math:: \dot u_i = p_i , \qquad \dot p_i = V'(r_i) - V'(r_{i-1}) , \qquad
           V(r) = \tfrac12 r^2 + \tfrac{\alpha}{3} r^3 + \tfrac{\beta}{4} r^4
 
-so energy and total momentum are conserved (Fermi, Pasta, Ulam and Tsingou, Los Alamos report LA-1940, 1955). Turning
-the ring by one place and reflecting it generate the dihedral group of order 2N. A reflection also reverses the
-displacements, which lie along the ring.
+so energy and total momentum are conserved (Fermi, Pasta, Ulam and Tsingou, Los Alamos report LA-1940, 1955). The
+rotation of the ring by one mass and its reflection generate the dihedral group of order 2N. The reflection also changes
+the sign of the displacements, which are along the ring.
 """
 
 from math import ceil
@@ -24,11 +24,11 @@ from isospan.groups import DihedralGroup
 from isospan.representations import Representation, direct_sum
 
 LONGEST_STEP = 0.05
-"""Default of the longest time step. The fastest oscillation of linear springs has the period pi."""
+"""Default of the longest time step. The shortest period of linear springs is pi."""
 
 OUTER = 1 / (2 - 2 ** (1 / 3))
 SUBSTEPS = (OUTER, 1 - 2 * OUTER, OUTER)
-"""Three leapfrog steps of these lengths, of which the second goes back in time, are a step of fourth order."""
+"""Three leapfrog steps of these lengths are one step of fourth order. The second one is backward in time."""
 
 
 def spring_ring(
@@ -41,23 +41,23 @@ def spring_ring(
     beta: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
-    r"""Simulate n rings, each from a random state of its own, for some time.
+    r"""Simulate n rings, each from its own random state.
 
-    Momenta start from :math:`N(0, T)` and displacements from :math:`N(0, T/2)`, so that linear springs have the energy
-    T/2 on average; then the centre of mass is brought to rest at the origin. The distribution has the ring's symmetry.
+    Initial momenta are :math:`N(0, T)` and displacements :math:`N(0, T/2)`, so that linear springs have the mean energy
+    T/2. Then the means of both are subtracted. The distribution has the symmetry of the ring.
 
     Args:
-        n: Number of samples. Sample i depends on `seed` and i only: a longer run begins with a shorter.
+        n: Number of samples. Sample i depends only on `seed` and i, so more samples begin with fewer.
         masses: N, at least 3.
         duration: Time between the two states of a sample.
         temperature: T, in units of the springs' energy. Rings are linear for small T.
-        alpha: Cubic coefficient of the springs' energy. Springs have one rest length where ``alpha**2 <= 4 * beta``.
-        beta: Quartic coefficient, at least 0; above 0 unless alpha is 0, or springs could tear.
+        alpha: Cubic coefficient of the springs' energy. Springs have one rest length for ``alpha**2 <= 4 * beta``.
+        beta: Quartic coefficient, positive, or 0 with alpha = 0. Else the energy is not bounded below.
         seed: Seed of the states.
 
     Returns:
-        States before and after, of shape (n, 2, 2 N), float32. Displacements come first, then momenta. The ring's
-        symmetry acts on them by :func:`spring_ring_representation`.
+        States before and after, of shape (n, 2, 2 N), float32: displacements, then momenta. The symmetry of the ring
+        acts on them by :func:`spring_ring_representation`.
 
     Raises:
         OptionError: A parameter is out of its range.
@@ -77,11 +77,11 @@ def spring_ring(
 
 
 def spring_ring_representation(masses: int) -> Representation:
-    r"""How the dihedral group acts on the states of a ring.
+    r"""Return the representation of the dihedral group on the states of a ring.
 
     .. math:: (r u)_{i+1} = u_i , \qquad (s u)_{-i} = -u_i
 
-    and so on the momenta.
+    The momenta transform in the same way.
 
     Args:
         masses: N, at least 3.
@@ -95,8 +95,8 @@ def spring_ring_representation(masses: int) -> Representation:
     """
     _check_masses(masses)
     one = np.eye(masses)
-    turn, mirror = np.roll(one, 1, axis=0), -one[-np.arange(masses)]
-    displacements = Representation(DihedralGroup(masses), [turn, mirror], name="displacements")
+    rotation, reflection = np.roll(one, 1, axis=0), -one[-np.arange(masses)]
+    displacements = Representation(DihedralGroup(masses), [rotation, reflection], name="displacements")
     return direct_sum([displacements, displacements], name=f"states of {masses} masses")
 
 
@@ -106,10 +106,9 @@ def evolve(
     r"""Advance states in time by a symplectic method of fourth order.
 
     A leapfrog step of length :math:`\tau` is :math:`u \leftarrow u + \tfrac\tau2 p`, then
-    :math:`p \leftarrow p + \tau F(u)`, then the first once more. Three of them, of the lengths
-    :math:`c \tau, (1 - 2c) \tau, c \tau` with :math:`c = 1 / (2 - 2^{1/3})`, cancel each other's leading error. A state
-    that the ring's symmetry has moved gives the moved result, bit for bit. The duration is divided into equal steps of
-    at most `max_step`.
+    :math:`p \leftarrow p + \tau F(u)`, then :math:`u \leftarrow u + \tfrac\tau2 p`. The leading errors of three such
+    steps, of lengths :math:`c \tau, (1 - 2c) \tau, c \tau` with :math:`c = 1 / (2 - 2^{1/3})`, cancel. The map is
+    equivariant under the symmetry of the ring, bit for bit. All steps are equal, and at most `max_step`.
 
     Args:
         state: Displacements and momenta (..., 2 N), computed in float64.
@@ -119,12 +118,13 @@ def evolve(
         max_step: Longest step allowed.
 
     Returns:
-        States of the shape and dtype that came in.
+        States of the shape and dtype of the input.
 
     Raises:
-        ShapeError: The last axis is no even number of at least 6.
+        ShapeError: The length of the last axis is odd or below 6.
         OptionError: A parameter is out of its range.
-        NonFiniteError, DtypeError: What the message says; also where springs tear.
+        NonFiniteError: An entry is not finite.
+        DtypeError: The state is not floating point.
 
     Source: Yoshida, Construction of higher order symplectic integrators, Phys. Lett. A 150, 1990.
 
@@ -133,12 +133,12 @@ def evolve(
         >>> evolve(still, 1.0)
         tensor([0., 0., 0., 0., 0., 0.])
     """
-    u, p = _parts(state)
+    u, p = _displacements_and_momenta(state)
     _check_springs(alpha, beta)
     check_time(duration, max_step)
     steps = ceil(duration / max_step)
-    for share in SUBSTEPS * steps:
-        tau = share * duration / steps
+    for fraction in SUBSTEPS * steps:
+        tau = fraction * duration / steps
         u = u + tau / 2 * p
         p = p + tau * _force(u, alpha, beta)
         u = u + tau / 2 * p
@@ -146,7 +146,7 @@ def evolve(
 
 
 def energy(state: Tensor, *, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
-    r"""Energy, which is conserved.
+    r"""Return the energy, which is conserved.
 
     .. math:: E = \sum_i \tfrac12 p_i^2 + V(u_{i+1} - u_i)
 
@@ -165,7 +165,7 @@ def energy(state: Tensor, *, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
         >>> energy(torch.tensor([1.0, 0, 0, 0, 0, 0]), alpha=0.0, beta=0.0)  # two springs, one longer and one shorter
         tensor(1., dtype=torch.float64)
     """
-    u, p = _parts(state)
+    u, p = _displacements_and_momenta(state)
     _check_springs(alpha, beta)
     r = u.roll(-1, -1) - u
     return (p**2 / 2 + r**2 / 2 + alpha / 3 * r**3 + beta / 4 * r**4).sum(-1)
@@ -177,8 +177,8 @@ def _force(u: Tensor, alpha: float, beta: float) -> Tensor:
     return tension - tension.roll(1, -1)
 
 
-def _parts(state: Tensor) -> tuple[Tensor, Tensor]:
-    """Displacements and momenta, float64."""
+def _displacements_and_momenta(state: Tensor) -> tuple[Tensor, Tensor]:
+    """Split a state, as float64."""
     check_floating(state, what="state")
     if state.dim() == 0 or state.shape[-1] % 2 or state.shape[-1] < 6:
         raise ShapeError(
@@ -194,17 +194,17 @@ def _check_parameters(n: int, masses: int, temperature: float) -> None:
     check_count(n, what="n, the number of samples,")
     _check_masses(masses)
     if not temperature >= 0:
-        raise OptionError(f"temperature must not be negative; got {temperature}.")
+        raise OptionError(f"temperature must be at least 0, got {temperature}.")
 
 
 def _check_masses(masses: int) -> None:
     if check_count(masses, what="masses") < 3:
-        raise OptionError(f"A ring needs at least 3 masses; got {masses}.")
+        raise OptionError(f"A ring needs at least 3 masses, got {masses}.")
 
 
 def _check_springs(alpha: float, beta: float) -> None:
     if not (beta > 0 or alpha == beta == 0):
         raise OptionError(
-            "The springs' energy must be bounded below: beta > 0, or alpha = beta = 0 for linear springs; "
+            "The springs' energy must be bounded below: beta > 0, or alpha = beta = 0 for linear springs, "
             f"got alpha={alpha}, beta={beta}."
         )

@@ -1,4 +1,4 @@
-"""The main job as Python functions: from fields and named quantities to a latent space that holds them."""
+"""The experiment as Python functions: train, evaluate, use and audit a guided latent space of fields."""
 
 from isospan.experiment._audit import Audit, AuditConfig, audit
 from isospan.experiment._config import TrainConfig

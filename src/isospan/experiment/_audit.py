@@ -1,9 +1,10 @@
-"""Judging the latents of any model: subspaces of known quantities, solved and scored without training."""
+"""Audit of the latents of any model: subspaces of named quantities, solved and scored without training."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from isospan._core.checks import check_k
@@ -23,7 +24,7 @@ from isospan.subspaces import solve_from_moments
 from isospan.subspaces._latent_space import LatentSpace
 
 VECTOR = 512
-"""Vectors of up to so many entries are taken as they are, since their entries may have no order; longer ones pooled."""
+"""Longest vector that is not pooled: the entries of a short vector may have no order."""
 BATCH_BYTES, BATCH = 2**22, 2**14
 
 
@@ -32,20 +33,20 @@ class AuditConfig:
     """Settings of :func:`isospan.experiment.audit`.
 
     Attributes:
-        quantities: {name: array} of the quantities to take; all arrays, by their names, where not given.
-        k: dimension of the subspaces, one for all or {name: k}; what is not given is what holds ``k_threshold`` of the
+        quantities: {name: array}; by default every array is a quantity, by its own name.
+        k: subspace dimension, one for all or {name: k}; by default the least that explains ``k_threshold`` of the
             variance, at most D.
-        out: directory of ``report.html``, ``metrics.json``, ``space.safetensors`` and the figures; nothing is written
-            where not given.
+        out: directory of ``report.html``, ``metrics.json``, ``space.safetensors`` and the figures; by default nothing
+            is written.
         orthogonal: make the subspaces mutually orthogonal.
-        variable: name of the latents, where their file holds several arrays (N, D).
-        sample_dim: the dimension that counts samples; the first one where not given.
-        fill: what to put instead of NaN and infinity; an error where not given.
-        bin_threshold: share of the variance that decides the number of bins.
-        k_threshold: share of the variance of the pooled quantity that decides k.
-        max_bins: the largest number of bins along each axis.
-        test_fraction: share of the rows that is held out.
-        test_blocks: in how many stretches; 1 holds out the end.
+        variable: name of the latents, where their file has several arrays (N, D).
+        sample_dim: the dimension of the samples; by default the first.
+        fill: replaces NaN and infinity; by default they are an error.
+        bin_threshold: explained variance from which the pooled resolution n follows.
+        k_threshold: explained variance of the pooled quantity from which k follows.
+        max_bins: the largest n.
+        test_fraction: fraction of the rows that is held out.
+        test_blocks: number of blocks with held-out rows; 1 holds out the end.
         title: heading of the report.
 
     Example:
@@ -70,14 +71,14 @@ class AuditConfig:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What the latents of a model hold of known quantities.
+    """The result of :func:`audit`.
 
     Attributes:
         space: subspaces and decoders, solved on the rows that are not held out.
-        evaluation: on held-out rows, probes fitted on the others.
-        sizes: bins and directions of each quantity.
-        summary: what the report shows, where one was written.
-        report: path of ``report.html``.
+        evaluation: scores on the held-out rows. Probes are fitted on the others.
+        sizes: n and k of each quantity, and the latent dimension D.
+        summary: the data of the report; None where none is written.
+        report: path of ``report.html``; None where none is written.
     """
 
     space: LatentSpace
@@ -86,29 +87,33 @@ class Audit:
     summary: RunSummary | None = None
     report: Path | None = None
 
+    def __repr__(self) -> str:
+        k = shorten(str(self.sizes.k), 120, placeholder=" …}")
+        return f"Audit(k={k}, latent_dim={self.sizes.latent_dim}, n_samples={self.evaluation.n_samples})"
+
 
 def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, reporter: Reporter | None = None) -> Audit:
-    """Judge the latents that a model already has: which quantities they hold, where, and how well apart.
+    """Measure which quantities the latents of a trained model hold, in which subspaces, and the leakage between these.
 
-    Subspaces and probes are solved from a part of the rows and scored on the others. Everything is read in batches, and
-    what is kept does not grow with the number of rows. Fields (N, C, H, W) are pooled and sized as :func:`size` does;
-    vectors (N, P) of up to 512 entries are taken as they are.
+    Subspaces and probes are fitted on most rows and scored on the held-out ones. All data are read in batches, and
+    memory does not grow with the number of rows. Fields (N, C, H, W) are pooled and sized as :func:`size` does. Vectors
+    (N, P) of up to 512 entries are not pooled.
 
     Args:
-        latents: (N, D), a file or an array of torch, NumPy, xarray or Dask.
+        latents: latents (N, D): a file, or an array of torch, NumPy, xarray or Dask.
         targets: quantities (N, ...) by name: a file, several files, a dict of arrays, or an ``xarray.Dataset``.
         config: the settings.
         reporter: receives the progress.
 
     Raises:
-        ShapeError: the latents are no matrix, or a quantity does not have their N rows.
-        NameMismatchError: ``config`` names an array, or a k, of no quantity; or a name cannot be written to a file.
+        ShapeError: the latents are not a matrix, or a quantity does not have N rows.
+        NameMismatchError: ``config`` names an array or quantity that does not exist, or a name is not valid.
         DegenerateDataError: there are too few rows, or a quantity is constant.
         DimensionError: a k is below 1, or the sum of k is above D with ``orthogonal=True``.
         FileFormatError: a file is missing, damaged or of an unknown kind.
 
     Warns:
-        NumericalWarning: too few rows to fit some probes, whose scores are NaN then; see
+        NumericalWarning: some probes have too few rows; their scores are NaN. See
             :class:`isospan.guided.Evaluation`.
 
     Example:
@@ -125,7 +130,7 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
     reporter.stage("Sizing the quantities")
     sizes = _sizes(train, quantities, source.dim, config)
     reporter.sized(sizes)
-    pooled = quantities.with_bins(sizes.bins)
+    pooled = quantities.pooled_to(sizes.n)
     reporter.stage("Solving the subspaces")
     fitted = _moments(train, pooled)
     space = solve_from_moments(fitted, sizes.k, shapes=pooled.shapes(train), orthogonal=config.orthogonal)
@@ -140,17 +145,17 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
 
 def _written(config: AuditConfig, result: Audit, test: Samples, targets: Targets, *, title: str, **facts: Any) -> Audit:
     """Write the space and the report."""
-    from isospan.experiment.reports import write_report  # with matplotlib, which only a report needs
+    from isospan.experiment.reports import write_report  # imports matplotlib
 
     out = Path(str(config.out))
-    parts = (result.space, result.evaluation, result.sizes)
-    summary = summarise_audit(*parts, test=test, targets=targets, title=config.title or title, **facts)
+    found = (result.space, result.evaluation, result.sizes)
+    summary = summarise_audit(*found, test=test, targets=targets, title=config.title or title, **facts)
     result.space.save(out / "space.safetensors")
     return replace(result, summary=summary, report=write_report(summary, out))
 
 
 def _opened(latents: Any, targets: Any, config: AuditConfig) -> tuple[Samples, Targets, Latents]:
-    """Latents and the quantities that were asked for, as samples."""
+    """Open the latents and the quantities as samples."""
     where = {"sample_dim": config.sample_dim, "fill": config.fill}
     source = open_latents(latents, variable=config.variable, **where)
     quantities, arrays = open_targets(targets, source, config.quantities, **where)
@@ -158,12 +163,12 @@ def _opened(latents: Any, targets: Any, config: AuditConfig) -> tuple[Samples, T
 
 
 def _sizes(train: Samples, quantities: Targets, D: int, config: AuditConfig) -> Sizes:
-    """Bins and directions: a k that was given, else what the variance asks for, as far as D allows."""
+    """Choose n from the variance; take k from the settings, or else from the variance, at most D."""
     given = config.k if isinstance(config.k, Mapping) else {}
     if unknown := sorted(set(given) - set(quantities.names)):
         raise NameMismatchError(
-            f"k must name some of the quantities {list(quantities.names)}, got {sorted(given)} (unknown {unknown}). "
-            "Correct the name."
+            f"k must name some of the quantities {list(quantities.names)}, got {sorted(given)}, with the unknown names "
+            f"{unknown}. Correct them."
         )
     sizes = solve_sizes(
         train,
@@ -176,22 +181,22 @@ def _sizes(train: Samples, quantities: Targets, D: int, config: AuditConfig) -> 
     every = config.k if isinstance(config.k, int) else None
     k = {name: given.get(name, min(k, D) if every is None else every) for name, k in sizes.k.items()}
     check_k(k, k)
-    return replace(sizes, dims={name: (n, k[name]) for name, n in sizes.bins.items()}, latent_dim=D)
+    return replace(sizes, dims={name: (n, k[name]) for name, n in sizes.n.items()}, latent_dim=D)
 
 
 def _moments(samples: Samples, targets: Targets) -> Moments:
-    """Of latents and quantities, a batch at a time."""
+    """Moments of latents and quantities, in batches."""
     batches = read_batches(samples, within(BATCH_BYTES, samples, most=BATCH))
     pairs = ((batch.tensors()[0], targets(batch)) for batch in batches)
     return Moments.of_batches(pairs, target_covariance=targets.several)
 
 
-def _settings(config: AuditConfig, quantities: Targets, source: Latents, parts: Sequence[Samples]) -> dict[str, Any]:
-    """What a report says of how the audit was done."""
+def _settings(config: AuditConfig, quantities: Targets, source: Latents, split: Sequence[Samples]) -> dict[str, Any]:
+    """The settings that the report shows."""
     names = "k orthogonal bin_threshold k_threshold max_bins test_fraction test_blocks sample_dim fill".split()
     return {
         "latents": source.name,
         "quantities": {quantity.name: quantity.variable for quantity in quantities.quantities},
-        "samples": {"to solve from": len(parts[0]), "held out": len(parts[1])},
+        "samples": {"to solve from": len(split[0]), "held out": len(split[1])},
         **{name: getattr(config, name) for name in names},
     }

@@ -1,4 +1,4 @@
-"""Finding latents and the quantities of their rows in files and arrays of a user."""
+"""Opening latents, and the quantities with the same rows, from files or arrays."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ class Latents:
     """Latents of N samples.
 
     Attributes:
-        rows: (N, D).
-        name: of the array, and of its file where there is one.
-        path: of the file.
+        rows: the latents (N, D).
+        name: name of the array, and of its file.
+        path: path of the file; None for an array.
     """
 
     rows: FieldArray
@@ -35,11 +35,11 @@ class Latents:
 def open_latents(
     latents: Any, *, variable: str | None = None, sample_dim: str | int | None = None, fill: float | None = None
 ) -> Latents:
-    """Open a matrix of latents: the one of a file, or an array.
+    """Open latents (N, D): an array, or the only matrix of a file.
 
     Raises:
-        NameMismatchError: the file has no array of this name.
-        ShapeError: what there is is no matrix, or there are several.
+        NameMismatchError: the file has no array ``variable``.
+        ShapeError: the array is not a matrix, or the file has several matrices or none.
 
     Example:
         >>> import torch
@@ -52,7 +52,7 @@ def open_latents(
     arrays = open_arrays(path, sample_dim=sample_dim, fill=fill)
     name = variable or _only_matrix(path, arrays)
     if name not in arrays:
-        raise NameMismatchError(f"{path} has no array {name!r}; it has {_listed(arrays)}. Name one of them.")
+        raise NameMismatchError(f"{path} has {_listed(arrays)}, got variable={name!r}. Correct the name.")
     return Latents(_matrix(name, arrays[name]), path.name if path.stem == name else f"{name} of {path.name}", path)
 
 
@@ -64,19 +64,19 @@ def open_targets(
     sample_dim: str | int | None = None,
     fill: float | None = None,
 ) -> tuple[tuple[Quantity, ...], dict[str, FieldArray]]:
-    """Open the quantities of the rows of latents, and the arrays that they are read from.
+    """Open the quantities that have a row for each latent, and their arrays.
 
     Args:
         targets: a file, several files, or arrays by name.
-        latents: whose rows the arrays have; of their own file, the latents are no quantity.
-        wanted: {name: array}; by default every array that has a row for each latent.
-        sample_dim: the dimension that counts samples.
-        fill: what to put instead of NaN and infinity.
+        latents: the latents. In a file of quantities, they are not themselves a quantity.
+        wanted: {name: array}; by default every array with N rows.
+        sample_dim: the dimension of the samples.
+        fill: replaces NaN and infinity.
 
     Raises:
-        NameMismatchError: an array that is wanted is not there, or a quantity cannot have its name.
-        ShapeError: it does not have a row for each latent.
-        DegenerateDataError: no array has.
+        NameMismatchError: a wanted array does not exist, or the name of a quantity is not valid.
+        ShapeError: a wanted array does not have N rows.
+        DegenerateDataError: no array has N rows.
 
     Example:
         >>> import torch
@@ -87,21 +87,21 @@ def open_targets(
     arrays, n = _arrays(targets, sample_dim, fill), len(latents.rows)
     if latents.path is not None and latents.path.absolute() in _paths(targets):
         del arrays[latents.rows.name]
-    whole = {name: array for name, array in arrays.items() if len(array) == n}
-    wanted = {name: name for name in whole} if wanted is None else wanted
+    matching = {name: array for name, array in arrays.items() if len(array) == n}
+    wanted = {name: name for name in matching} if wanted is None else wanted
     missing = [array for array in wanted.values() if array not in arrays]
     if missing:
-        raise NameMismatchError(f"There are no arrays {missing}; there are {_listed(arrays)}. Name some of these.")
-    short = [array for array in wanted.values() if array not in whole]
+        raise NameMismatchError(f"The arrays must be some of {_listed(arrays)}, got {missing}. Correct the names.")
+    short = [array for array in wanted.values() if array not in matching]
     if short or not wanted:
         error = ShapeError if short else DegenerateDataError
         raise error(
-            f"A quantity must have a row for each of the {n} latents, got {_listed(arrays)}. Write it for the samples "
-            "of the latents, or name the dimension that counts them as sample_dim."
+            f"A quantity must have one row for each of the {n} latents, got {_listed(arrays)}. Write it for the "
+            "samples of the latents, or name their dimension as sample_dim."
         )
     check_quantity_names(wanted)
     quantities = tuple(Quantity(name, ARRAY + array, variable=array) for name, array in wanted.items())
-    return quantities, {array: whole[array] for array in wanted.values()}
+    return quantities, {array: matching[array] for array in wanted.values()}
 
 
 def _arrays(targets: Any, sample_dim: str | int | None, fill: float | None) -> dict[str, FieldArray]:
@@ -109,7 +109,7 @@ def _arrays(targets: Any, sample_dim: str | int | None, fill: float | None) -> d
         return open_arrays(targets, sample_dim=sample_dim, fill=fill)
     named = targets.data_vars if hasattr(targets, "data_vars") else targets  # of an xarray.Dataset
     if not isinstance(named, Mapping):
-        raise NameMismatchError(f"Quantities must be files, or arrays by name, got {type(targets).__name__}.")
+        raise NameMismatchError(f"Quantities must be files or a dict of arrays, got {type(targets).__name__}.")
     return {str(name): as_array(str(name), named[name], sample_dim=sample_dim, fill=fill) for name in named}
 
 
@@ -117,8 +117,8 @@ def _only_matrix(path: Path, arrays: Mapping[str, FieldArray]) -> str:
     matrices = [name for name, array in arrays.items() if len(array.shape) == 2]
     if len(matrices) != 1:
         raise ShapeError(
-            f"Latents must be one array (N, D), and {path} has {_listed(arrays)}. Name the one with variable=NAME, or "
-            "write it as a matrix."
+            f"Latents must be the only matrix (N, D) of {path}, got {_listed(arrays)}. Name one with variable=NAME, or "
+            "write them as a matrix."
         )
     return matrices[0]
 
@@ -126,7 +126,7 @@ def _only_matrix(path: Path, arrays: Mapping[str, FieldArray]) -> str:
 def _matrix(name: str, array: FieldArray) -> FieldArray:
     if len(array.shape) != 2 or 0 in array.shape:
         raise ShapeError(
-            f"Latents must have shape (N, D), got {array.shape} of {name!r}. Average over further axes, or flatten "
+            f"Latents must have shape (N, D), got {array.shape} of {name!r}. Average over the other axes, or flatten "
             "them."
         )
     return array

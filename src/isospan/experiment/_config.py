@@ -1,4 +1,4 @@
-"""What a run of the main job is asked for."""
+"""The settings of a run."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -25,34 +25,34 @@ class TrainConfig:
         quantities: {name: how}; see :func:`isospan.experiment.parse_quantities`.
         files: fields to read: ``.npz``, ``.npy``, NetCDF, HDF5 or Zarr.
         out: directory of the results.
-        variable: which variables of the files are the channels of a field; not needed where there is only one.
-        sample_dim: the dimension that counts samples; the first one where not given.
-        fill: what to put instead of NaN and infinity in the files; an error where not given.
-        periodic: whether the fields wrap around in both directions.
+        variable: names of the variables that are the channels; not needed where the files have only one.
+        sample_dim: the dimension of the samples; by default the first.
+        fill: replaces NaN and infinity in the files; by default they are an error.
+        periodic: whether the fields are periodic in both directions.
         dx: distance of grid points, one number or (along H, along W).
         epochs: passes over the samples.
         batch_size: at least 2.
         lr: the highest learning rate.
-        latent: the latent dimension, or ``"auto"`` to solve it.
-        seed: of the weights, the order of samples, and their shifts and flips.
-        device: ``"cpu"``, ``"cuda"`` or another of torch.
+        latent: the latent dimension D, or ``"auto"`` to choose it from the data.
+        seed: seed of the weights, the order of samples, and their shifts and flips.
+        device: ``"cpu"``, ``"cuda"`` or another device of torch.
         resume: continue from the checkpoints in ``out``.
         orthogonal: make the subspaces of different quantities mutually orthogonal.
-        strength: of the guidance against the task, dimensionless; the objective's default where not given.
-        encoder: ``module:Class``, or a class at the top of a module; made as ``Class(channels, size, latent_dim)``.
+        strength: weight of the guidance against the task, dimensionless; by default that of the objective.
+        encoder: ``module:Class``, or a class at the top of a module, called as ``Class(channels, size, latent_dim)``.
         width: channels of the first convolution.
-        bin_threshold: share of the variance that decides the number of bins.
-        k_threshold: share of the variance of the pooled quantity that decides the dimension of its subspace.
-        max_bins: the largest number of bins along each axis.
-        test_fraction: share of the samples that is held out.
-        test_blocks: in how many stretches; 1 holds out the end, which tests extrapolation where there is a trend.
-        augment: shift and flip each sample at random; where not given, if the fields are periodic.
-        baseline: also train the same network without guidance, to compare.
+        bin_threshold: explained variance from which the pooled resolution n follows.
+        k_threshold: explained variance of the pooled quantity from which its subspace dimension k follows.
+        max_bins: the largest n.
+        test_fraction: fraction of the samples that is held out.
+        test_blocks: number of blocks with held-out samples; 1 holds out the end, which tests extrapolation of a trend.
+        augment: shift and flip each sample at random; by default if the fields are periodic.
+        baseline: also train the same network without guidance, for comparison.
         title: heading of the report.
         notes: further settings to record.
 
     Raises:
-        OptionError: a number is out of its range, or the encoder could not be found again to load the network.
+        OptionError: a number is out of its range, or the encoder cannot be imported by a name.
 
     Example:
         >>> TrainConfig(files=["run.nc"], quantities={"energy": "kinetic_energy"}).latent
@@ -89,17 +89,17 @@ class TrainConfig:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what no later step checks."""
+        """Check the settings that no later step checks."""
         if self.latent != "auto" and (not isinstance(self.latent, int) or self.latent < 1):
-            raise OptionError(f"latent must be 'auto' or a whole number of at least 1, got {self.latent!r}.")
+            raise OptionError(f"latent must be 'auto' or an integer of at least 1, got {self.latent!r}.")
         if self.epochs < 1:
             raise OptionError(f"epochs must be at least 1, got {self.epochs}.")
         if self.augment and not self.periodic:
             raise OptionError("Only periodic fields can be shifted, got augment=True with periodic=False.")
         if self.encoder_class is not None and self.encoder_reference is None:
             raise OptionError(
-                "The encoder must be a class at the top of a module, from where the trained network is loaded, got "
-                f"{self.encoder!r}. Define it there, or name it as 'module:Class'."
+                "The encoder must be a class that can be imported when the network is loaded, got "
+                f"{self.encoder!r}. Define it at the top of a module, or name it as 'module:Class'."
             )
 
     @property
@@ -109,12 +109,12 @@ class TrainConfig:
 
     @property
     def latent_dim(self) -> int | None:
-        """D, or None where it is to be solved."""
+        """D, or None where it is chosen from the data."""
         return None if self.latent == "auto" else self.latent
 
     @property
     def encoder_class(self) -> Callable[..., nn.Module] | None:
-        """The class of a user's encoder, where it was given as such and not by name."""
+        """The class of a user's encoder, where it was not given by name."""
         return None if isinstance(self.encoder, str) else self.encoder
 
     @property
@@ -125,7 +125,7 @@ class TrainConfig:
         return reference_to(self.encoder)
 
     def settings(self) -> dict[str, Any]:
-        """What decides the result, as plain values: for the report, and to recognise the checkpoints of this run."""
+        """Return all settings that determine the result, as plain values, for the report and the checkpoints."""
         names = (
             "periodic dx epochs batch_size lr latent seed orthogonal strength width bin_threshold k_threshold max_bins "
             "test_fraction test_blocks sample_dim fill"
@@ -142,10 +142,10 @@ class TrainConfig:
 
 
 def check_device(device: str) -> None:
-    """Require a device that tensors can be on.
+    """Require a device that torch can use.
 
     Raises:
-        OptionError: torch knows no such device, or was not built for it, or there is none.
+        OptionError: torch does not know the device, is not built for it, or does not find it.
     """
     try:
         torch.empty(0, device=device)

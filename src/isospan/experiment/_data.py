@@ -1,4 +1,4 @@
-"""The samples of a run: from files, in memory where they fit."""
+"""The samples of a run, read from files, and kept in memory if small enough."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from isospan.experiment.readers import FieldSource, open_fields
 from isospan.experiment.samples import Rows, Samples
 
 IN_MEMORY_BYTES = 2**30
-"""What is larger stays on disk, and is read in pieces again and again."""
+"""Larger samples stay on disk, and every pass reads them again."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Fields, and what else there is for each of them.
+    """The fields of a run, and the arrays that can be quantities.
 
     Attributes:
-        samples: the fields, perhaps with arrays that were passed along.
+        samples: the fields, with the arrays that were passed in memory.
         channels: names of the variables that are the channels.
-        arrays: further arrays of the files, by name, read only where a quantity asks for them.
-        opened: the files, where there are any.
+        arrays: further arrays of the files, by name. Only those that are quantities are read.
+        opened: the files; None for samples in memory.
     """
 
     samples: Samples
@@ -31,17 +31,17 @@ class Source:
 
     @property
     def variables(self) -> list[str]:
-        """Names of all that can be a quantity known only while training, the channels themselves included."""
-        return [*self.samples.known, *self.arrays]
+        """Names of all arrays that can be quantities, the channels included."""
+        return [*self.samples.quantities, *self.arrays]
 
     @property
     def left_out(self) -> Mapping[str, str]:
-        """Why further variables of the files cannot be quantities, by name."""
+        """Why the other variables of the files cannot be quantities, by name."""
         return {} if self.opened is None else self.opened.left_out
 
     @property
     def description(self) -> str:
-        """What was read, in a line; empty where there are no files."""
+        """One line on the files; empty without files."""
         if self.opened is None:
             return ""
         shape = " × ".join(map(str, self.opened.shape))
@@ -50,12 +50,15 @@ class Source:
 
     @property
     def sample_coordinate(self) -> Any:
-        """What counts the samples in NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``; else None."""
+        """The sample coordinate of NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``; else None."""
         return None if self.opened is None else self.opened.sample_coordinate
 
-    def with_known(self, names: Sequence[str]) -> Samples:
-        """Return the fields with these arrays and no others, in memory where they fit."""
-        arrays = {**self.samples.known, **self.arrays}
+    def __repr__(self) -> str:
+        return f"Source({self.samples!r}, {len(self.arrays)} arrays in files)"
+
+    def with_quantities(self, names: Sequence[str]) -> Samples:
+        """Return the fields with these arrays only, in memory if small enough."""
+        arrays = {**self.samples.quantities, **self.arrays}
         return in_memory(Samples(self.samples.fields, {name: arrays[name] for name in names}))
 
 
@@ -65,24 +68,24 @@ def read_source(
     variable: str | Sequence[str] | None = None,
     sample_dim: str | int | None = None,
     fill: float | None = None,
-    known: Sequence[str] = (),
+    quantities: Sequence[str] = (),
 ) -> Source:
     """Open the fields in files; see :func:`isospan.experiment.readers.open_fields`.
 
     Raises:
-        OptionError: there is no file.
+        OptionError: no file is given.
         FileFormatError: a file cannot be read.
     """
     if not files:
         raise OptionError(
             "At least one file of fields is needed, got none. Pass .npz, .npy, NetCDF, HDF5 or Zarr files."
         )
-    found = open_fields(list(files), variable=variable, sample_dim=sample_dim, fill=fill, known=known)
+    found = open_fields(list(files), variable=variable, sample_dim=sample_dim, fill=fill, quantities=quantities)
     return Source(Samples(found.fields), found.variables, found.arrays, found)
 
 
 def in_memory(samples: Samples, *, limit: int | None = None) -> Samples:
-    """Read samples into memory if they take no more than ``limit`` bytes, by default 1 GiB; else leave them on disk.
+    """Read samples into memory if they take at most ``limit`` bytes, by default 1 GiB; else leave them on disk.
 
     Example:
         >>> import torch

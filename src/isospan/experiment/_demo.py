@@ -1,4 +1,4 @@
-"""The embedded default: decaying turbulence, from its vorticity alone."""
+"""The demonstration: decaying turbulence, of which the network sees the vorticity."""
 
 import math
 from collections.abc import Callable
@@ -43,12 +43,12 @@ def demo_config(out: PathLike = "isospan-demo", **changes: Any) -> TrainConfig:
 
 
 def demo_samples(count: int = SAMPLES, *, progress: Callable[[int, int], None] | None = None) -> Samples:
-    """Return vorticity fields (count, 1, 64, 64), simulated once and then read from the cache."""
+    """Return vorticity fields (count, 1, 64, 64), from the cache after the first call."""
     return Samples(cached(decaying_turbulence, count, size=SIZE, progress=progress))
 
 
 def write_demo_fields(out: PathLike, samples: Samples, *, count: int = 16) -> Path:
-    """Write the last few of the held-out samples as a file to try ``decode`` and ``edit`` on.
+    """Write the last ``count`` held-out samples to a file, as input for ``decode`` and ``edit``.
 
     Example:
         >>> import tempfile, torch

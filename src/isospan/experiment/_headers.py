@@ -1,4 +1,4 @@
-"""Fields that a file of a run holds, checked before anything is made of them."""
+"""Checks of the fields in the header of a file, before they are used."""
 
 from collections.abc import Callable, Mapping
 from math import isfinite
@@ -11,15 +11,15 @@ LARGEST = 2**31
 
 
 def check_fields(record: Any, fields: Mapping[str, tuple[Callable[[Any], bool], str]], *, of: str) -> None:
-    """Require that a record of a file has these fields, each of its kind.
+    """Require that a record is a dict with these fields, each with a valid value.
 
     Args:
-        record: what was read.
-        fields: {name: (whether a value is of the kind, what it must be in words)}.
-        of: what the record is, for the error.
+        record: the record read from a file.
+        fields: {name: (check of a value, description of a valid value)}.
+        of: name of the record, for the message.
 
     Raises:
-        FileFormatError: it is no dict, or a field is missing or of another kind.
+        FileFormatError: the record is not a dict, or a field is missing or not valid.
 
     Example:
         >>> check_fields({"width": 8}, {"width": (is_count, "a whole number of at least 1")}, of="network")
@@ -36,22 +36,22 @@ def check_fields(record: Any, fields: Mapping[str, tuple[Callable[[Any], bool], 
 
 
 def is_count(value: Any) -> bool:
-    """Whether it is a whole number from 1 to below :data:`LARGEST`."""
+    """Whether a value is an integer n with 1 ≤ n < :data:`LARGEST`."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < LARGEST
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number."""
+    """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a text."""
+    """Whether a value is a str."""
     return isinstance(value, str)
 
 
 def is_optional(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Return whether a value is None or of a kind.
+    """Return a check that also accepts None.
 
     Example:
         >>> is_optional(is_count)(None), is_optional(is_count)(0)
@@ -61,7 +61,7 @@ def is_optional(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def are_all(holds: Callable[[Any], bool], *, count: int | None = None) -> Callable[[Any], bool]:
-    """Return whether a value is a list of ``count`` entries of a kind.
+    """Return a check for a list of ``count`` valid entries.
 
     Example:
         >>> are_all(is_count, count=2)([8, 9]), are_all(is_text)(["u", 3])
@@ -73,7 +73,7 @@ def are_all(holds: Callable[[Any], bool], *, count: int | None = None) -> Callab
 
 
 def is_dict_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Return whether a value is a dict whose values are of a kind.
+    """Return a check for a dict of valid values.
 
     Example:
         >>> is_dict_of(is_text)({"heat": "laplacian"})

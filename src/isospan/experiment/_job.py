@@ -1,9 +1,10 @@
-"""The parts of a run, in order: sizes, the two networks, what they achieve."""
+"""The steps of a run: choose the sizes, train the two networks, evaluate them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import cast
 
 from torch import Tensor, nn
@@ -31,20 +32,20 @@ from isospan.subspaces._latent_space import LatentSpace
 Bases = Mapping[str, Tensor] | None
 
 REFERENCE_PASSES = 3
-"""Number of shifted copies of the training samples that the final subspaces are solved from, beside the originals."""
+"""The final subspaces are solved from the training samples and this number of shifted copies of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A trained network, its latent space, and what it achieves on held-out samples.
+    """A trained network, its latent space, and its evaluation on held-out samples.
 
     Attributes:
         model: the network.
         space: subspaces solved from the training samples, for the unguided network as well.
         history: its losses.
-        evaluation: on held-out samples, probes fitted on the training samples.
+        evaluation: scores on held-out samples. Probes are fitted on the training samples.
         nmse: held-out reconstruction error over the variance.
-        drift: how the subspaces moved while training; empty without guidance.
+        drift: rotation of the subspaces while training; empty without guidance.
     """
 
     model: ConvAutoencoder
@@ -53,6 +54,11 @@ class TrainedNetwork:
     evaluation: Evaluation
     nmse: float
     drift: SubspaceMonitor
+
+    def __repr__(self) -> str:
+        names = shorten(", ".join(self.space.names), 80, placeholder=" …")
+        size = f"latent_dim={self.space.latent_dim}, {len(self.history.steps)} steps"
+        return f"TrainedNetwork({type(self.model).__name__}, {names}; {size}, nmse={self.nmse:.4g})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +69,7 @@ class Job:
         config: the settings.
         train: samples to train on.
         test: held-out samples.
-        targets: the quantities; pooled once their sizes are known.
+        targets: the quantities; pooled after their sizes are chosen.
         augment: whether training shifts and flips the fields.
         reporter: receives the progress.
     """
@@ -75,8 +81,11 @@ class Job:
     augment: bool
     reporter: Reporter
 
+    def __repr__(self) -> str:
+        return f"Job({self.targets!r}, {len(self.train)} samples to train on, {len(self.test)} held out)"
+
     def solve_sizes(self) -> Sizes:
-        """Solve bins, directions and the latent dimension from the samples to train on."""
+        """Choose n and k of every quantity, and the latent dimension, from the samples to train on."""
         self.reporter.stage("Sizing the quantities")
         config = self.config
         sizes = solve_sizes(
@@ -93,7 +102,7 @@ class Job:
         return sizes
 
     def train_networks(self, sizes: Sizes, description: NetworkDescription) -> dict[str, TrainedNetwork]:
-        """Train with guidance and then, from the same weights and on the same batches, without."""
+        """Train with guidance; then without, from the same weights and on the same batches."""
         names = ["guided", "unguided"] if self.config.baseline else ["guided"]
         steps = self.config.epochs * steps_per_epoch(len(self.train), self.config.batch_size)
         self.reporter.planned(dict.fromkeys(names, steps))
@@ -128,7 +137,7 @@ class Job:
         return self._evaluated(model, sizes, previous, history, monitor)
 
     def _progress(self, name: str, monitor: SubspaceMonitor) -> Progress:
-        """Tell the reporter of every step, and of the subspaces when there is news of them."""
+        """Return a callback that reports every step, and every new row of the monitor."""
         reported = 0
 
         def progress(epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
@@ -152,7 +161,7 @@ class Job:
     def _evaluated(
         self, model: ConvAutoencoder, sizes: Sizes, previous: Bases, history: History, drift: SubspaceMonitor
     ) -> TrainedNetwork:
-        """Solve the subspaces from all training samples, and score them on the held-out ones."""
+        """Solve the subspaces from the training samples, and evaluate them on the held-out ones."""
         self.reporter.stage("Evaluating on held-out samples")
         fitted, shapes = self._reference(model), self.targets.shapes(self.train)
         space = solve_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)

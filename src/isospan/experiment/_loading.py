@@ -1,4 +1,4 @@
-"""Finding a function or class that a user names as text, and naming one so that it is found again."""
+"""Importing a function or class by its name as text, and finding that name."""
 
 import importlib
 import importlib.util
@@ -13,15 +13,15 @@ from isospan.errors import OptionError
 
 
 def load_object(reference: str) -> Any:
-    """Return what ``module:name`` or ``path/to/file.py:name`` refers to, as a user named it.
+    """Return the object of ``module:name`` or ``path/to/file.py:name``, a name written by the user.
 
     The working directory is searched as well.
 
     Args:
-        reference: the name. One that comes from a file is for :func:`load_installed`.
+        reference: the name. For a name that a file contains, use :func:`load_installed`.
 
     Raises:
-        OptionError: the text has another form, there is no such module or name, or importing it fails.
+        OptionError: the reference has another form, the module or name does not exist, or the import fails.
 
     Example:
         >>> load_object("math:sqrt")(4.0)
@@ -31,15 +31,15 @@ def load_object(reference: str) -> Any:
 
 
 def load_installed(reference: str) -> Any:
-    """Return what ``module:name`` of an installed module refers to, where the name comes from a file.
+    """Return the object of ``module:name`` in an installed module, for a name that a file contains.
 
-    Importing runs code, so the caller has made sure that the user trusts the file. The file decides no more than which
-    installed module that is: paths are refused, and the working directory is not searched even where ``sys.path`` names
-    it, since it may hold files of the same origin.
+    Importing runs code, so the caller must know that the user trusts the file. The file can only choose among installed
+    modules: paths are refused, and the working directory is not searched even if ``sys.path`` has it, since it may hold
+    files of the same origin.
 
     Raises:
-        OptionError: the text has another form, there is no such module or name, or importing it fails. What to pass
-            instead is for the caller to say.
+        OptionError: the reference has another form, the module or name does not exist, or the import fails. The caller
+            adds the remedy.
 
     Example:
         >>> load_installed("math:sqrt")(4.0)
@@ -49,15 +49,14 @@ def load_installed(reference: str) -> Any:
     is_path = module_name.endswith(".py")
     if is_path or not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
         raise OptionError(
-            f"Of names in a file only module:name of installed modules is imported, and paths are refused, got "
-            f"{reference!r}."
+            f"A name in a file must be module:name of an installed module, and not a path, got {reference!r}."
         )
     with _installed_modules_only():
         return _found(reference, importlib.import_module, remedy="Only installed modules are searched.")
 
 
 def reference_to(thing: Any) -> str | None:
-    """Return the ``module:name`` by which :func:`load_object` finds this very object; None where it does not.
+    """Return the ``module:name`` with which :func:`load_object` returns this object; None where it does not.
 
     Example:
         >>> import math
@@ -72,7 +71,7 @@ def reference_to(thing: Any) -> str | None:
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """Names that a module defines itself and does not hide."""
+    """Names that a module itself defines, without those that begin with an underscore."""
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     return sorted(name for name in own if not name.startswith("_"))
 
@@ -83,7 +82,7 @@ def _found(reference: str, load: Callable[[str], ModuleType], *, remedy: str) ->
         raise OptionError(f"{reference!r} must have the form module:name or file.py:name, such as 'physics:vorticity'.")
     try:
         module = load(module_name)
-    except Exception as error:  # whatever a user's module raises while it is imported
+    except Exception as error:  # a user's module can raise anything while it is imported
         raise OptionError(
             f"{module_name!r} of {reference!r} cannot be imported ({type(error).__name__}: {error}). {remedy}"
         ) from error
@@ -120,7 +119,7 @@ def _working_directory_on_path() -> Iterator[None]:
 
 @contextmanager
 def _installed_modules_only() -> Iterator[None]:
-    """Take the working directory from ``sys.path``, under whatever name it is there."""
+    """Remove the working directory from ``sys.path``, however it is written there."""
     before = list(sys.path)
     here = Path.cwd().resolve()
     sys.path[:] = [entry for entry in before if Path(entry).resolve() != here]

@@ -13,25 +13,25 @@ from isospan.experiment.samples._shards import Shard
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks
+except ImportError:  # Windows has no fcntl
     fcntl = None
 
 logger = logging.getLogger("isospan")
 
 
 @contextmanager
-def only_run(out: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep a directory to this run inside the block; all processes of the run enter it.
+def run_lock(out: str | os.PathLike[str]) -> Iterator[None]:
+    """Lock a directory for this run inside the block. All processes of the run enter it.
 
-    The lock belongs to the operating system, which releases it however the process ends, so a run that was killed never
-    stands in the way of the next. Where the file system has no locks, that is logged and the run continues.
+    The operating system releases the lock when the process ends, also when it is killed. Where the file system has no
+    locks, a warning is logged and the run continues.
 
     Raises:
-        OptionError: another run has the directory, or it cannot be written to.
+        OptionError: another run has locked the directory, or it cannot be written to.
 
     Example:
         >>> import tempfile
-        >>> with only_run(tempfile.mkdtemp()):
+        >>> with run_lock(tempfile.mkdtemp()):
         ...     pass
     """
     with ExitStack() as stack:
@@ -55,11 +55,11 @@ def _locked(directory: Path) -> Iterator[None]:
             _lock(file)
         except BlockingIOError as error:
             raise OptionError(
-                f"One run at a time writes to a directory, and another is writing to {directory}. Wait for it to "
-                "end, or take another directory."
+                f"Only one run at a time can write to a directory, and another is writing to {directory}. Wait until "
+                "it ends, or choose another directory."
             ) from error
         except OSError as error:
-            logger.warning("%s cannot be locked (%s): start no other run in it.", directory, error)
+            logger.warning("%s cannot be locked (%s). Do not start another run in it.", directory, error)
         yield
 
 
@@ -69,11 +69,11 @@ def _opened(directory: Path) -> TextIO:
         return (directory / ".lock").open("a")
     except OSError as error:
         raise OptionError(
-            f"out must be a directory that can be made and written to, got {directory} ({error}). Take another one."
+            f"out must be a directory that can be created and written to, got {directory} ({error}). Choose another."
         ) from error
 
 
 def _lock(file: TextIO) -> None:
     if fcntl is None:
-        raise OSError("the operating system has no such locks")
+        raise OSError("the operating system has no fcntl")
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

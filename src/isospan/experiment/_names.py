@@ -1,4 +1,4 @@
-"""Names of quantities: which there can be, and what files and variables are called after them."""
+"""Names of quantities, and the names of files and variables made from them."""
 
 import re
 import unicodedata
@@ -8,15 +8,15 @@ from isospan._core.checks import check_not_reserved
 from isospan.errors import NameMismatchError
 
 LONGEST = 100
-"""Bytes of a name in a file name, which most file systems limit to 255 in all."""
+"""Most bytes of a name within a file name; most file systems allow 255 for all of it."""
 
 
 def check_quantity_names(names: Iterable[object]) -> None:
-    """Require names that can be shown on one line and stand in a file name.
+    """Require names that fit on one line and into a file name.
 
     Raises:
-        NameMismatchError: a name is no text, empty, has a character that is not printable, such as a line break, is too
-            long, or is ``free``.
+        NameMismatchError: a name is not a str, is empty, is too long, is ``free``, or has a character that is not
+            printable, such as a line break.
 
     Example:
         >>> check_quantity_names(["kinetic energy", "u/v", "../x", "涡度"])
@@ -25,18 +25,18 @@ def check_quantity_names(names: Iterable[object]) -> None:
     for name in names:
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise NameMismatchError(
-                f"The name of a quantity must be a text of printable characters on one line, got {name!r}. Rename it."
+                f"The name of a quantity must be a str of printable characters on one line, got {name!r}. Rename it."
             )
         if (size := len(file_name(name).encode())) > LONGEST:
             raise NameMismatchError(
-                f"The name of a quantity must take at most {LONGEST} bytes in the name of a file, got {size} of "
-                f"{name!r}. Shorten it."
+                f"The name of a quantity must have at most {LONGEST} bytes in a file name, got {size} for {name!r}. "
+                "Shorten it."
             )
     check_not_reserved(str(name) for name in names)
 
 
 def file_name(name: str) -> str:
-    """Write a name as a part of a file name; ``urllib.parse.unquote`` takes it back.
+    """Return a name escaped for a file name; ``urllib.parse.unquote`` is the inverse.
 
     Example:
         >>> file_name("u/v"), file_name("../x"), file_name("kinetic energy")
@@ -46,9 +46,9 @@ def file_name(name: str) -> str:
 
 
 def netcdf_name(name: str) -> str:
-    """Write a name as NetCDF allows it: without slashes or spaces at the end, beginning with a letter, digit or _.
+    """Return a name that NetCDF allows: no slash, no space at the end, a letter, digit or _ at the beginning.
 
-    Accents are composed (NFC), as the library composes them when it writes, but not when it looks a name up.
+    Accents are composed (NFC): the NetCDF library does so when it writes a name, but not when it reads one.
 
     Example:
         >>> netcdf_name("u/v"), netcdf_name("energy"), netcdf_name("../x")
@@ -59,9 +59,9 @@ def netcdf_name(name: str) -> str:
 
 
 def npz_name(name: str) -> str:
-    """Write a name as ``.npz`` files hold it, which cut .npy from its end.
+    """Return a name escaped for ``.npz`` files, whose readers cut .npy from its end.
 
-    No two names become the same: the escape is escaped where a name ends in it.
+    Different names stay different: a name that ends in the escape sequence has that escaped.
 
     Example:
         >>> npz_name("u/v"), npz_name("u.npy"), npz_name("u%2Enpy")
@@ -77,13 +77,13 @@ def apart(
     taken: Iterable[str] = (),
     same: Callable[[str], str] = str,
 ) -> dict[str, str]:
-    """Return {name: how it is written}, with underscores added to what is taken already.
+    """Return {name: written name}, with underscores added until all written names differ.
 
     Args:
         names: all different.
-        write: such as :func:`file_name`.
-        taken: what is written already.
-        same: what is the same for two that count as one, such as ``str.casefold`` for file names.
+        write: the escape, such as :func:`file_name`.
+        taken: written names that are in use.
+        same: two names clash where this is equal, such as ``str.casefold`` for file names.
 
     Example:
         >>> apart(["T", "t"], file_name, same=str.casefold)

@@ -1,4 +1,4 @@
-"""Writing decoded and edited fields in the format that their input had. What draws is loaded when it draws."""
+"""Writing decoded and edited quantities and fields, in the format of the input. Figures are imported when drawn."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ AXES = ("channel", "y", "x")
 
 
 def decoded_path(directory: PathLike, files: Sequence[PathLike]) -> Path:
-    """Where decoded quantities go when nobody says: beside the run, as NetCDF if that is what came in.
+    """Return the default path of decoded quantities: in the directory of the run, as NetCDF if the input is.
 
     Example:
         >>> decoded_path("run", ["data/a.nc", "data/b.nc"]).as_posix(), decoded_path("run", ["c.npz"]).as_posix()
@@ -31,21 +31,20 @@ def decoded_path(directory: PathLike, files: Sequence[PathLike]) -> Path:
 
 
 def suffix_like(files: Sequence[PathLike]) -> str:
-    """``.nc`` if all files are NetCDF, else ``.npz``."""
+    """Return ``.nc`` if all files are NetCDF, else ``.npz``."""
     return ".nc" if all(Path(file).suffix in NETCDF for file in files) else ".npz"
 
 
 def check_decoded_path(path: PathLike) -> Path:
-    """Require a name by which :func:`write_decoded` knows what to write.
+    """Require a suffix that :func:`write_decoded` can write.
 
     Raises:
-        OptionError: it ends otherwise.
+        OptionError: the path has another suffix.
     """
     path = Path(path)
     if path.suffix not in (".npz", *NETCDF):
         raise OptionError(
-            f"Quantities are written as .npz or NetCDF ({', '.join(NETCDF)}), got {str(path)!r}. End the name in one "
-            "of these."
+            f"The path must end in .npz or, for NetCDF, in {', '.join(NETCDF)}, got {str(path)!r}. Change its suffix."
         )
     return path
 
@@ -53,18 +52,18 @@ def check_decoded_path(path: PathLike) -> Path:
 def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coordinate: Any = None) -> Path:
     """Write quantities as NetCDF or ``.npz``.
 
-    A name that NetCDF cannot hold, such as ``u/v``, is written with percent signs, ``u%2Fv``. One that is taken, such
-    as that of the samples' dimension, gets an underscore. The attribute ``long_name`` is the name as it was.
+    A name that NetCDF does not allow, such as ``u/v``, is percent-encoded: ``u%2Fv``. A name that is in use, such as
+    that of the sample dimension, gets an underscore. The attribute ``long_name`` is the original name.
 
     Args:
-        path: of the file, which its suffix decides.
+        path: path of the file. Its suffix chooses the format.
         decoded: quantities {name: (N, ...)}.
-        sample_coordinate: of N entries, an ``xarray.DataArray``: the dimension that NetCDF keeps; without it,
+        sample_coordinate: sample coordinate (N,) of a NetCDF file, an ``xarray.DataArray``; by default the dimension
             ``sample``.
 
     Raises:
-        OptionError: the suffix is another.
-        FileWriteError: the file cannot be written, such as on a full disk.
+        OptionError: the path has another suffix.
+        FileWriteError: the file cannot be written, for example on a full disk.
     """
     path = check_decoded_path(path)
     with atomic_path(path) as temporary:
@@ -78,7 +77,7 @@ def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coor
 def edited_paths(
     directory: PathLike, quantities: Iterable[str], *, name: str = "edited", suffix: str = ".npz"
 ) -> list[Path]:
-    """Files of an edit: its arrays, then an image for each quantity that is set; see :func:`write_edited`.
+    """Return the paths of an edit: its arrays, then one image for each edited quantity; see :func:`write_edited`.
 
     Example:
         >>> [path.as_posix() for path in edited_paths("run", ["u/v"])]
@@ -89,16 +88,16 @@ def edited_paths(
 
 
 def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", suffix: str = ".npz") -> list[Path]:
-    """Write what an edit made, and an image of the first sample, first channel, for each quantity set.
+    """Write the arrays of an edit, and an image of the first sample and channel for each edited quantity.
 
-    The file holds ``fields`` and ``fields_before`` (N, C, H, W), the edited ``latents`` (N, D), and ``read_NAME``,
-    every quantity as it is read from them.
+    The arrays are ``fields`` and ``fields_before`` (N, C, H, W), the edited ``latents`` (N, D), and every quantity read
+    from these, ``read_NAME``.
 
     Args:
-        directory: of the file and the images.
-        edited: what the edit made.
-        name: of the files, before the suffix.
-        suffix: ``.npz``, or one of NetCDF.
+        directory: directory of the files.
+        edited: the edit.
+        name: stem of the file names.
+        suffix: ``.npz``, or a suffix of NetCDF.
     """
     from isospan.experiment.reports._export import to_png
     from isospan.experiment.reports.figures import edit_panel
@@ -115,12 +114,12 @@ def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", s
 
 
 def _alike(text: str) -> str:
-    """The same for names that a file system may take for one."""
+    """Equal for names that some file systems do not distinguish."""
     return normalize("NFC", text).casefold()
 
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write what ``numpy.savez`` writes, whose keywords would otherwise be names that arrays cannot have."""
+    """Write a ``.npz`` file. The keywords of ``numpy.savez`` would not allow an array named ``file``."""
     with ZipFile(path, "w") as archive:
         for name, values in arrays.items():
             with archive.open(f"{npz_name(name)}.npy", "w", force_zip64=True) as stream:
@@ -130,7 +129,7 @@ def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _write_netcdf(path: Path, dataset: Any) -> None:
     try:
         dataset.to_netcdf(path)
-    except RuntimeError as error:  # as which the library reports a full disk
+    except RuntimeError as error:  # the library reports a full disk as one
         raise OSError(str(error)) from error
 
 

@@ -1,8 +1,9 @@
-"""The main job: from fields and the names of quantities to a trained, evaluated and saved latent space."""
+"""Training: from fields and named quantities to a trained, evaluated and saved latent space."""
 
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch.distributed as dist
@@ -11,7 +12,7 @@ from torch import Tensor
 from isospan.experiment._config import TrainConfig, check_device
 from isospan.experiment._data import Source, read_source
 from isospan.experiment._job import Job, TrainedNetwork
-from isospan.experiment._lock import only_run
+from isospan.experiment._lock import run_lock
 from isospan.experiment._processes import joined, own_device
 from isospan.experiment._reporter import LoggingReporter, Reporter
 from isospan.experiment._run_summary import RunSummary
@@ -28,13 +29,13 @@ from isospan.subspaces._latent_space import LatentSpace
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """All that a run of the main job gives.
+    """The result of :func:`train`.
 
     Attributes:
         guided: the network trained with guidance.
-        unguided: the same without, where asked for.
-        sizes: bins, directions and the latent dimension.
-        summary: what the report shows.
+        unguided: the same network trained without guidance; None without the baseline.
+        sizes: n and k of each quantity, and the latent dimension.
+        summary: the data of the report.
         report: path of ``report.html``.
     """
 
@@ -43,6 +44,11 @@ class Result:
     sizes: Sizes
     summary: RunSummary
     report: Path
+
+    def __repr__(self) -> str:
+        names = shorten(", ".join(self.sizes.dims), 80, placeholder=" …")
+        nmse = f"{self.guided.nmse:.4g}" + (f" (unguided {self.unguided.nmse:.4g})" if self.unguided else "")
+        return f"Result({names}; latent_dim={self.sizes.latent_dim}, nmse={nmse}, report={_tail(self.report)!r})"
 
     @property
     def space(self) -> LatentSpace:
@@ -56,22 +62,22 @@ class Result:
 
 
 def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, reporter: Reporter | None = None) -> Result:
-    """Do the main job and write ``space.safetensors``, ``model.safetensors``, ``metrics.json`` and ``report.html``.
+    """Train a network with guidance; write its weights, its latent space and a report to ``config.out``.
 
-    Read the fields, size the quantities, train the network with guidance and, from the same weights and on the same
-    batches, without; evaluate both on the held-out samples; write the results to ``config.out``.
+    The steps: read the fields, choose the sizes of the quantities, train the network with guidance, train it without
+    guidance from the same weights on the same batches, evaluate both on the held-out samples, and write the results.
 
-    Started by torchrun, or where ``torch.distributed`` is initialised, the processes train together. Each calls this
-    with the same arguments, takes its shard of every global batch, and gets the result. The first one writes. A second
-    run in the directory is refused before it changes anything.
+    Under torchrun, or where ``torch.distributed`` is initialised, all processes call this with the same arguments. Each
+    takes its shard of every global batch, and returns the result. Only the first one writes. A second run in the same
+    directory is refused before it changes anything.
 
     Args:
         config: the settings.
-        samples: the fields (N, C, H, W), or these and what is known of them, instead of the files of ``config``.
+        samples: the fields (N, C, H, W), or these with arrays of quantities, instead of the files of ``config``.
         reporter: receives the progress.
 
     Raises:
-        IsospanError: the files, the quantities or a setting cannot be used; the message says why.
+        IsospanError: the files, the quantities or a setting cannot be used.
 
     Example:
         >>> import tempfile, torch
@@ -87,15 +93,15 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
         started = time.perf_counter()
         source = _source(config, samples)
         job = _job(config, source, reporter or LoggingReporter())
-        with only_run(config.out):  # data that cannot be used leave no directory behind
+        with run_lock(config.out):  # after the checks of the data, so that bad data leave no directory
             return _train(source, job, started)
 
 
 def _train(source: Source, job: Job, started: float) -> Result:
     config = job.config
-    _tell_of_an_earlier_run(config, job.reporter)
+    _announce_replaced_run(config, job.reporter)
     sizes = job.solve_sizes()
-    job = replace(job, targets=job.targets.with_bins(sizes.bins))
+    job = replace(job, targets=job.targets.pooled_to(sizes.n))
     description = _describe(config, job.train, sizes)
     networks = job.train_networks(sizes, description)
     from isospan.experiment.reports import write_report  # with matplotlib, which only a report needs
@@ -112,7 +118,7 @@ def _train(source: Source, job: Job, started: float) -> Result:
 
 
 def size(config: TrainConfig, *, samples: Samples | Tensor | None = None, reporter: Reporter | None = None) -> Sizes:
-    """Solve the sizes of the quantities as :func:`train` does, and train nothing."""
+    """Choose the sizes of the quantities as :func:`train` does, without training."""
     return _job(config, _source(config, samples), reporter or LoggingReporter()).solve_sizes()
 
 
@@ -123,7 +129,7 @@ def _source(config: TrainConfig, samples: Samples | Tensor | None) -> Source:
             variable=config.variable,
             sample_dim=config.sample_dim,
             fill=config.fill,
-            known=variables_of(config.quantities),
+            quantities=variables_of(config.quantities),
         )
     return Source(Samples(samples) if isinstance(samples, Tensor) else samples)
 
@@ -132,18 +138,18 @@ def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
     if source.description:
         reporter.stage(source.description)
     quantities = parse_quantities(config.quantities, variables=source.variables, left_out=source.left_out)
-    samples = source.with_known([quantity.variable for quantity in quantities if quantity.variable])
+    samples = source.with_quantities([quantity.variable for quantity in quantities if quantity.variable])
     train_set, test_set = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
     targets = Targets(quantities, dx=config.dx, periodic=config.periodic)
     return Job(config, train_set, test_set, targets, config.augments and can_shift(train_set), reporter)
 
 
-def _tell_of_an_earlier_run(config: TrainConfig, reporter: Reporter) -> None:
-    """Say what becomes of the results in the directory, or that there are none to resume."""
+def _announce_replaced_run(config: TrainConfig, reporter: Reporter) -> None:
+    """Report that results in the directory are replaced, or that there is no run to resume."""
     out = Path(config.out)
     begun = any((out / "checkpoints").glob("*/*.safetensors"))
     if config.resume and not begun:
-        reporter.stage(f"There is no run to resume in {out}, so this one starts afresh")
+        reporter.stage(f"There is no run to resume in {out}; training starts from the beginning")
     elif not config.resume and (begun or (out / "model.safetensors").is_file()):
         reporter.stage(f"Replacing the run in {out}; resume=True would continue it")
 
@@ -156,13 +162,17 @@ def _describe(config: TrainConfig, samples: Samples, sizes: Sizes) -> NetworkDes
 
 
 def _record(job: Job, source: Source, sizes: Sizes) -> dict[str, Any]:
-    """What using the network later needs to know of its run."""
+    """The facts of a run that :class:`TrainedRun` needs."""
     return {
         "channels": list(source.channels),
         "quantities": {quantity.name: quantity.text for quantity in job.targets.quantities},
         "dims": {name: list(pair) for name, pair in sizes.dims.items()},
         "settings": job.config.settings(),
     }
+
+
+def _tail(path: Path) -> str:
+    return "/".join(path.parts[-2:])[-80:]
 
 
 def _save(out: Path, network: TrainedNetwork, description: NetworkDescription, record: dict[str, Any]) -> None:

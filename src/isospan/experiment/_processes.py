@@ -1,4 +1,4 @@
-"""The processes that torchrun starts for one run."""
+"""The processes of one run, started by torchrun."""
 
 import os
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ import torch.distributed as dist
 from isospan.errors import OptionError
 
 RUNS = count()
-"""Numbers of the groups that were made, the same in every process."""
+"""Numbers the process groups; the same in every process."""
 
 
 def own_device(device: str) -> str:
-    """Return the device of this process: under torchrun ``"cuda"`` is the GPU of its number on its machine.
+    """Return the device of this process: under torchrun ``"cuda"`` is the GPU with the local rank of the process.
 
-    Where ``torch.distributed`` is initialised already, a device stays as it is: ``"cuda"`` is then torch's current GPU,
-    which each process chooses by ``torch.cuda.set_device``.
+    Where ``torch.distributed`` is already initialised, the device does not change: ``"cuda"`` is then torch's current
+    GPU, which each process sets by ``torch.cuda.set_device``.
 
     Raises:
-        OptionError: the GPU is named, which would be that of all processes, or there are fewer than processes, or the
-            launcher does not say which number this one has.
+        OptionError: the device names one GPU for all processes, the machine has fewer GPUs than processes, or
+            LOCAL_RANK is not set.
 
     Example:
         >>> own_device("cuda")
@@ -34,33 +34,33 @@ def own_device(device: str) -> str:
         return device
     if "LOCAL_RANK" not in os.environ:
         raise OptionError(
-            "LOCAL_RANK must hold the number of this process on its machine, which is that of its GPU, and is not set, "
-            "though RANK and WORLD_SIZE are. Start with torchrun, or set it."
+            "LOCAL_RANK must be the number of this process on its machine, and so of its GPU, but only RANK and "
+            "WORLD_SIZE are set. Start with torchrun, or set it."
         )
     own, gpus = os.environ["LOCAL_RANK"], torch.cuda.device_count()
     if index not in ("", own):
         raise OptionError(
-            f"device must be 'cuda' where several processes train, each on the GPU of its own number, got {device!r} "
-            f"in process {own} of this machine. Use 'cuda', and CUDA_VISIBLE_DEVICES for which GPUs."
+            f"device must be 'cuda' where several processes train, each on its own GPU, got {device!r} in process "
+            f"{own} of this machine. Pass 'cuda', and choose GPUs with CUDA_VISIBLE_DEVICES."
         )
     if 0 < gpus <= int(own):
         raise OptionError(
-            f"Each process needs a GPU of its own, and process {own} of this machine, counted from 0, sees {gpus}. "
-            f"Start {gpus} on it, or show it more GPUs with CUDA_VISIBLE_DEVICES."
+            f"Each process needs its own GPU, but process {own} of this machine, counted from 0, sees only {gpus}. "
+            f"Start {gpus} processes on it, or make more GPUs visible with CUDA_VISIBLE_DEVICES."
         )
     return f"cuda:{own}"
 
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Let the processes of torchrun work together inside the block, each on a GPU of its own where ``device`` is one.
+    """Join the processes of torchrun in one group inside the block, each on its own GPU where ``device`` is one.
 
-    Other launchers will do that set the same variables: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. One
-    process alone, and processes that are together already, stay as they are. After an error the group is left as it
-    is: the others learn of it when this process ends.
+    The launcher must set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, as torchrun does. For a single
+    process, and for processes already in a group, nothing is done. After an error the group is not destroyed: the other
+    processes fail when this process ends.
 
     Args:
-        device: that of this process, as :func:`own_device` says.
+        device: the device of this process, from :func:`own_device`.
 
     Example:
         >>> with joined("cpu"):
@@ -74,23 +74,22 @@ def joined(device: str) -> Iterator[None]:
     if cuda:
         torch.cuda.set_device(device)
     store, rank, world = next(dist.rendezvous("env://"))
-    own = dist.PrefixStore(f"isospan run {next(RUNS)}", store)  # keys of an earlier group would be taken for ours
+    own = dist.PrefixStore(f"isospan run {next(RUNS)}", store)  # keys of earlier groups remain
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=own, rank=rank, world_size=world)
     yield
     dist.destroy_process_group()
 
 
 def _to_be_joined() -> bool:
-    """Whether a launcher has started several processes that are not together yet."""
+    """Whether a launcher has started several processes that are not in a group yet."""
     several = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ)
     return several and int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized()
 
 
 def first_to_fail() -> bool:
-    """Claim, for this process, to be the first of those of torchrun that fails: what the others say then follows.
+    """Return whether this process is the first of torchrun's processes to fail.
 
-    Returns:
-        Whether it is so; also where there are no others, or torchrun cannot be asked.
+    Only that one reports its error. True also for a single process, and where the store of torchrun cannot be reached.
     """
     if not dist.is_torchelastic_launched():
         return True

@@ -1,4 +1,4 @@
-"""Who receives the progress of a run. The command line draws it; by default it is logged."""
+"""Reporters receive the progress of a run. The command draws it; the default logs it."""
 
 import logging
 from collections.abc import Mapping
@@ -12,31 +12,31 @@ logger = logging.getLogger("isospan")
 
 
 class Reporter(Protocol):
-    """Hears of every stage and step of a run."""
+    """Receives every stage and step of a run."""
 
     def stage(self, text: str) -> None:
-        """A stage of the run begins."""
+        """Report that a stage of the run begins."""
         ...
 
     def sized(self, sizes: Sizes) -> None:
-        """The sizes are known."""
+        """Report the sizes of the quantities."""
         ...
 
     def planned(self, networks: Mapping[str, int]) -> None:
-        """These networks will be trained, in this order, each for so many steps."""
+        """Report the networks to train, in order, with their numbers of steps."""
         ...
 
     def stepped(self, network: str, epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:
-        """A step of a network was taken."""
+        """Report a step of a network and its losses."""
         ...
 
     def moved(self, network: str, monitor: SubspaceMonitor) -> None:
-        """The subspaces of a network were solved again, or an epoch ended; the monitor has one row more."""
+        """Report a new row of the monitor, after a solve or an epoch of a network."""
         ...
 
 
 class LoggingReporter:
-    """Logs stages, and steps now and then, to the logger ``isospan``; other processes than the first, as details.
+    """Logs stages and some of the steps to the logger ``isospan``, at INFO in the first process, at DEBUG in others.
 
     Example:
         >>> LoggingReporter().stage("Sizing the quantities")
@@ -54,7 +54,7 @@ class LoggingReporter:
         logger.log(self.level, "n, k of each quantity: %s; D = %d", dict(sizes.dims), sizes.latent_dim)
 
     def planned(self, networks: Mapping[str, int]) -> None:
-        """Log how much there is to do."""
+        """Log the numbers of steps."""
         logger.log(self.level, "Steps to train: %s", dict(networks))
 
     def stepped(self, network: str, epoch: int, step: int, total: int, losses: Mapping[str, float]) -> None:

@@ -1,7 +1,8 @@
-"""How many bins, directions and latent dimensions the quantities of some samples need."""
+"""Pooled resolution n and subspace dimension k of each quantity, and the latent dimension D."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 
 import torch
 from torch import Tensor
@@ -22,13 +23,13 @@ BLOCKS = 16
 
 @dataclass(frozen=True, eq=False)
 class Sizes:
-    """Bins n (None: not pooled) and directions k of each quantity, and the latent dimension D.
+    """Pooled resolution n and subspace dimension k of each quantity, and the latent dimension D.
 
     Attributes:
-        dims: {name: (n, k)}.
-        latent_dim: D, as solved or as asked for.
-        least_latent_dim: what the quantities need, with the free fraction.
-        sweep: (n, k, D) over a grid of thresholds that holds the chosen ones, where there is a field.
+        dims: {name: (n, k)}; n is None for a quantity that is not pooled.
+        latent_dim: D, from the data or as given.
+        least_latent_dim: the least D for the quantities and the free fraction.
+        sweep: (n, k, D) over a grid of thresholds that includes the chosen ones; None where nothing is pooled.
     """
 
     dims: Mapping[str, tuple[int | None, int]]
@@ -36,8 +37,12 @@ class Sizes:
     least_latent_dim: int
     sweep: ThresholdSweep | None = None
 
+    def __repr__(self) -> str:
+        dims = shorten(str(dict(self.dims)), 120, placeholder=" …}")
+        return f"Sizes({dims}, latent_dim={self.latent_dim}, least_latent_dim={self.least_latent_dim})"
+
     @property
-    def bins(self) -> dict[str, int | None]:
+    def n(self) -> dict[str, int | None]:
         """{name: n}."""
         return {name: n for name, (n, _) in self.dims.items()}
 
@@ -60,25 +65,25 @@ def solve_sizes(
     augment: bool = False,
     seed: int = 0,
 ) -> Sizes:
-    """Solve n and k of every quantity and D from the samples to train on, of which up to 2048 are read.
+    """Choose n and k of every quantity, and D, from at most 2048 of the samples to train on.
 
-    Series of at most ``longest`` values and single numbers are not pooled. Where training shifts the fields, so
-    does this: the sizes are those of what the network will see.
+    Numbers, and series of at most ``longest`` values, are not pooled. With ``augment`` the sizes are those of the
+    shifted fields, which the network is trained on.
 
     Args:
         samples: the samples to train on.
         targets: the quantities.
-        bin_threshold: share of the variance that decides n.
-        k_threshold: share of the variance of the pooled quantity that decides k.
+        bin_threshold: explained variance from which n follows.
+        k_threshold: explained variance of the pooled quantity from which k follows.
         max_bins: the largest n.
-        free_frac: share of the latent space that no quantity claims.
-        latent_dim: D, where it is not to be solved.
-        longest: series of more values are pooled; ``max_bins`` by default.
+        free_frac: fraction of the latent space outside all subspaces.
+        latent_dim: D; by default the least that the quantities need.
+        longest: series of more values are pooled; by default ``max_bins``.
         augment: shift and flip the fields at random.
-        seed: of the shifts and flips.
+        seed: seed of the shifts and flips.
 
     Raises:
-        DimensionError: a k is above the latent dimension that was asked for.
+        DimensionError: a k is above the given latent dimension.
 
     Example:
         >>> from isospan.experiment._targets import parse_quantities
@@ -96,7 +101,7 @@ def solve_sizes(
         sweep = threshold_sweep(fields, n_grid, k_grid, max_bins=max_bins, pool_per_quantity=True, free_frac=free_frac)
         i, j = n_grid.index(bin_threshold), k_grid.index(k_threshold)
         dims |= {name: (sweep.n[name][i], sweep.k[name][i][j]) for name in fields}
-    dims |= {name: (None, k) for name, k in _directions(rest, k_threshold).items()}
+    dims |= {name: (None, k) for name, k in _subspace_dims(rest, k_threshold).items()}
     dims = {name: dims[name] for name in y}
     least = minimal_latent_dim({name: k for name, (_, k) in dims.items()}, free_frac=free_frac)
     sizes = Sizes(dims, latent_dim or least, least, sweep)
@@ -105,23 +110,22 @@ def solve_sizes(
 
 
 def _check_latent_dim(sizes: Sizes) -> None:
-    """Require that the latent space holds the largest subspace; a partition needs the sum, which is checked later."""
+    """Require that D is at least the largest k. An orthogonal partition needs the sum, which is checked later."""
     above = {name: k for name, k in sizes.k.items() if k > sizes.latent_dim}
     if above:
         raise DimensionError(
             f"The latent dimension must be at least the k of every quantity, got D = {sizes.latent_dim} with k = "
-            f"{above}. Take latent='auto', which is {sizes.least_latent_dim}, or ask for fewer directions with a lower "
-            "k_threshold."
+            f"{above}. Pass latent='auto', which is {sizes.least_latent_dim}, or lower k with a lower k_threshold."
         )
 
 
-def _directions(y: Mapping[str, Tensor], threshold: float) -> dict[str, int]:
+def _subspace_dims(y: Mapping[str, Tensor], threshold: float) -> dict[str, int]:
     k = k_per_q(y, threshold) if y else {}
     return k if isinstance(k, dict) else dict.fromkeys(y, k)
 
 
 def _sizing_samples(samples: Samples, targets: Targets, *, augment: bool, seed: int) -> Samples:
-    """All samples, or blocks spread evenly over them."""
+    """All samples, or 16 blocks at equal distances."""
     first = samples[0:1]
     entries = max(first.tensors()[0].numel(), *(y.numel() for y in targets.unpooled(first).values()))
     limit = min(SAMPLES, max(128, BYTES // (4 * entries)))

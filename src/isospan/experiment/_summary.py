@@ -1,4 +1,4 @@
-"""What a report shows of a run."""
+"""Collecting the data of a report."""
 
 import platform
 import warnings
@@ -29,7 +29,7 @@ LOSSES = ("task", "guidance")
 
 @torch.no_grad()
 def summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *, seconds: float) -> RunSummary:
-    """Collect what the report shows, with images of a few held-out samples spread over the test set."""
+    """Collect the data of the report, with images of a few held-out samples at equal distances."""
     guided, unguided = networks["guided"], networks.get("unguided")
     shown = _spread(job.test, SHOWN)
     return RunSummary(
@@ -64,7 +64,7 @@ def summarise_audit(
     settings: Mapping[str, Any],
     seconds: float,
 ) -> RunSummary:
-    """Collect what the report shows of latents that were not trained here."""
+    """Collect the data of the report of an audit."""
     shown = _spread(test, SHOWN)
     return RunSummary(
         title=title,
@@ -95,7 +95,7 @@ def _history(history: History) -> LossHistory:
     return LossHistory(
         step=history.steps,
         terms={name: history.losses[name] for name in LOSSES if name in history.losses},
-        resolve_steps=history.resolve_steps,
+        solve_steps=history.solve_steps,
         validation_step=history.validation_steps,
         validation=history.validation,
     )
@@ -126,21 +126,21 @@ def _edits(job: Job, shown: Samples, network: TrainedNetwork) -> list[EditExampl
     z = run.encode(shown).double()
     wanted = run.space.decode(z[-1:])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NumericalWarning)  # the image shows how far the edit gets
+        warnings.simplefilter("ignore", NumericalWarning)  # the figure shows where an edit does not reach its target
         return [edit_example(run.edit(z[:1], {name: wanted[name]}, job.targets), name) for name in job.targets.names]
 
 
 def edit_example(edited: Edited, name: str) -> EditExample:
-    """Show the first sample of an edit: its field, and this quantity as wanted, as read, and as the fields have it."""
+    """Return the first sample of an edit: its fields, and the quantity as set, as read and as computed."""
     readings = [edited.targets[name], edited.read_before[name], edited.read_after[name]]
     if name in edited.computed_after:
         readings += [edited.computed_before[name], edited.computed_after[name]]
     images = (as_images(y)[0] for y in readings)
-    return EditExample(name, edited.before[0, 0], edited.after[0, 0], *images, achieved=edited.achieved(name))
+    return EditExample(name, edited.before[0, 0], edited.after[0, 0], *images, fidelity=edited.fidelity(name))
 
 
 def as_images(y: Tensor) -> Tensor:
-    """Show targets (B, C, h, w) as (B, h, w) of the first channel, series (B, S) as one row.
+    """Return targets (B, C, h, w) as the images (B, h, w) of the first channel; series (B, S) as (B, 1, S).
 
     Example:
         >>> as_images(torch.zeros(2, 3, 6, 6)).shape, as_images(torch.zeros(2, 5)).shape

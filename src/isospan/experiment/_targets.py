@@ -1,10 +1,11 @@
-"""The named quantities of a batch of samples: built in, a user's function, or an array known only while training."""
+"""The named quantities of a batch of samples: built-in functions, functions of the user, or arrays."""
 
 import inspect
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from textwrap import shorten
 from typing import Any
 
 from torch import Tensor
@@ -19,20 +20,20 @@ from isospan.quantities.fields import BUILTIN_QUANTITIES, Spacing, divergence, k
 
 ARRAY = "array:"
 PASSED = "passed from Python: "
-"""Marks a function that no name leads to, so that a run does not take another one for it."""
+"""Marks a function that cannot be imported by a name, so that a later run does not use another function."""
 
 Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One named quantity: a function of the fields, or an array of the file.
+    """One named quantity: a function of the fields, or an array of the files.
 
     Attributes:
-        name: what the user calls it.
-        text: how it was asked for, and how it is found again.
-        function: of fields (B, C, H, W), and of dx and periodic where it names them.
-        variable: of the file, where it is an array.
+        name: its name.
+        text: what the user wrote, from which the quantity is found again.
+        function: of fields (B, C, H, W), and of dx and periodic where it has these parameters.
+        variable: name of the array in the files, where it is an array.
     """
 
     name: str
@@ -51,16 +52,16 @@ def parse_quantities(
     """Find what each quantity refers to.
 
     Args:
-        wanted: {name: how}, with how a function, the name of a built-in quantity, ``module:function``,
-            ``array:VARIABLE``, or nothing: then the name is that of a built-in quantity, or else of a variable.
-        variables: what the file holds.
-        left_out: why further variables of the file cannot be quantities, by name.
-        load: finds ``module:function``.
+        wanted: {name: how}. ``how`` is a function, the name of a built-in quantity, ``module:function`` or
+            ``array:VARIABLE``. Where it is empty, the name is that of a built-in quantity, or else of a variable.
+        variables: names of the arrays in the files.
+        left_out: why the other variables of the files cannot be quantities, by name.
+        load: imports ``module:function``.
 
     Raises:
-        NameMismatchError: a quantity cannot have its name.
-        ShapeError: it is a variable that does not have the samples.
-        OptionError: it refers to nothing, or to a function that only the run had to which it was passed.
+        NameMismatchError: the name of a quantity is not valid.
+        ShapeError: a variable does not have the sample dimension.
+        OptionError: a quantity refers to nothing, or to a function that cannot be imported.
         DegenerateDataError: there is no quantity.
 
     Example:
@@ -73,7 +74,7 @@ def parse_quantities(
 
 
 def variables_of(wanted: Mapping[str, str | Function]) -> list[str]:
-    """Return the names that can refer to nothing but a variable of the files.
+    """Return the names that can only refer to a variable of the files.
 
     Example:
         >>> variables_of({"laplacian": "", "T": "array:heat", "age": "", "own": "module:function"})
@@ -85,7 +86,7 @@ def variables_of(wanted: Mapping[str, str | Function]) -> list[str]:
 
 
 def as_text(how: str | Function) -> str:
-    """Write down what was asked for: a function by where it is found again, or marked where it is not.
+    """Return what was asked for as text: a function as ``module:function``, or marked where that does not import it.
 
     Example:
         >>> import math
@@ -106,23 +107,23 @@ def split_assignment(text: str) -> tuple[str, str]:
     """
     name, _, how = text.partition("=")
     if not name.strip():
-        raise OptionError(f"A quantity is written NAME or NAME=how, got {text!r}.")
+        raise OptionError(f"A quantity must be written NAME or NAME=how, got {text!r}. Begin with its name.")
     return name.strip(), how.strip()
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Computes the quantities of a batch, pooled to their numbers of bins.
+    """Computes the quantities of a batch, pooled to their resolutions n.
 
     Attributes:
         quantities: what to compute.
         dx: distance of grid points.
-        periodic: whether the fields wrap around.
-        bins: {name: n}; None and missing names are not pooled.
+        periodic: whether the fields are periodic.
+        n: pooled resolution by name; quantities with None or without an entry are not pooled.
 
     Example:
         >>> import torch
-        >>> targets = Targets(parse_quantities({"gradient_x": ""}), bins={"gradient_x": 2})
+        >>> targets = Targets(parse_quantities({"gradient_x": ""}), n={"gradient_x": 2})
         >>> targets(Samples(torch.zeros(3, 1, 8, 8)))["gradient_x"].shape
         torch.Size([3, 1, 2, 2])
     """
@@ -130,7 +131,12 @@ class Targets:
     quantities: tuple[Quantity, ...]
     dx: Spacing = 1.0
     periodic: bool = False
-    bins: Mapping[str, int | None] | None = None
+    n: Mapping[str, int | None] | None = None
+
+    def __repr__(self) -> str:
+        n = self.n or {}
+        texts = [f"{name} n={n[name]}" if n.get(name) else name for name in self.names]
+        return f"Targets({shorten(', '.join(texts), 150, placeholder=' …')}, dx={self.dx}, periodic={self.periodic})"
 
     @property
     def names(self) -> list[str]:
@@ -143,30 +149,30 @@ class Targets:
         return len(self.quantities) > 1
 
     def shapes(self, samples: Samples) -> dict[str, tuple[int, ...]]:
-        """Return the shape of one target of each quantity, from the first sample."""
+        """Return the shape of one target of each quantity. Reads the first sample."""
         return {name: tuple(y.shape[1:]) for name, y in self(samples[0:1]).items()}
 
-    def with_bins(self, bins: Mapping[str, int | None]) -> "Targets":
-        """Return the same quantities, pooled."""
-        return replace(self, bins=dict(bins))
+    def pooled_to(self, n: Mapping[str, int | None]) -> "Targets":
+        """Return the same quantities, pooled to the resolutions {name: n}."""
+        return replace(self, n=dict(n))
 
     def functions(self, names: Collection[str]) -> "Targets":
-        """Return those of these names that are functions of the fields."""
+        """Return the quantities of these names that are functions of the fields."""
         return replace(self, quantities=tuple(q for q in self.quantities if q.function and q.name in names))
 
     def __call__(self, batch: Samples) -> dict[str, Tensor]:
-        """Return {name: (B, C, n, n)} of fields, {name: (B, n)} of series, pooled."""
-        bins = self.bins or {}
-        return {name: y if not (n := bins.get(name)) else pool(y, n) for name, y in self.unpooled(batch).items()}
+        """Return the pooled quantities: {name: (B, C, n, n)} for fields, {name: (B, n)} for series."""
+        n = self.n or {}
+        return {name: pool(y, n[name]) if n.get(name) else y for name, y in self.unpooled(batch).items()}
 
     def unpooled(self, batch: Samples) -> dict[str, Tensor]:
-        """Return {name: (B, C, H, W)} of fields, {name: (B, S)} of series; numbers have S = 1."""
+        """Return the quantities: {name: (B, C, H, W)} for fields, {name: (B, S)} for series; numbers have S = 1."""
         return {quantity.name: self._compute(quantity, batch) for quantity in self.quantities}
 
     def _compute(self, quantity: Quantity, batch: Samples) -> Tensor:
-        fields, known = batch.tensors()
+        fields, arrays = batch.tensors()
         if quantity.function is None:
-            return _with_axis(known[str(quantity.variable)])
+            return _with_axis(arrays[str(quantity.variable)])
         y = _computed(quantity.name, quantity.function, fields, {"dx": self.dx, "periodic": self.periodic})
         check_floating(y, what=f"Quantity {quantity.name!r}")
         if y.dim() == 0 or len(y) != len(fields):
@@ -185,33 +191,33 @@ def _find(
     text = how or name
     if text.startswith(PASSED):
         raise OptionError(
-            f"Quantity {name!r} was computed by a function {text!r}, which cannot be found again. Define it at the top "
-            "of a module, and train with that or with 'module:function'."
+            f"The function of quantity {name!r} must be importable, got {text!r}. Define it at the top of a module, "
+            "and train with that or with 'module:function'."
         )
     if text.startswith(ARRAY):
-        return Quantity(name, text, variable=_known_variable(text.removeprefix(ARRAY), variables, left_out))
+        return Quantity(name, text, variable=_variable(text.removeprefix(ARRAY), variables, left_out))
     if text in BUILTIN_QUANTITIES:
         return Quantity(name, text, function=BUILTIN_QUANTITIES[text])
     if text in variables:
         return Quantity(name, ARRAY + text, variable=text)
     if text in left_out:
-        return Quantity(name, ARRAY + text, variable=_known_variable(text, variables, left_out))
+        return Quantity(name, ARRAY + text, variable=_variable(text, variables, left_out))
     if ":" in text:
         return Quantity(name, text, function=_function(text, load))
     raise OptionError(
-        f"There is no quantity {text!r}. Built in are {', '.join(sorted(BUILTIN_QUANTITIES))}; the file holds the "
-        f"variables {', '.join(variables) or 'none'}; module:function names a function of your own."
+        f"There is no quantity {text!r}. Built in are {', '.join(sorted(BUILTIN_QUANTITIES))}. The file has the "
+        f"variables {', '.join(variables) or 'none'}. Write your own function as module:function."
     )
 
 
-def _known_variable(variable: str, variables: list[str], left_out: Mapping[str, str]) -> str:
+def _variable(variable: str, variables: list[str], left_out: Mapping[str, str]) -> str:
     if variable in left_out:
         raise ShapeError(
-            f"A quantity must have an entry for each sample, and the variable {variable!r} {left_out[variable]}. "
+            f"A quantity must have one entry for each sample, but the variable {variable!r} {left_out[variable]}. "
             "Write it for the samples of the fields."
         )
     if variable not in variables:
-        raise OptionError(f"There is no variable {variable!r}. The file holds {', '.join(variables) or 'none'}.")
+        raise OptionError(f"There is no variable {variable!r}. The file has {', '.join(variables) or 'none'}.")
     return variable
 
 
@@ -223,29 +229,29 @@ def _function(reference: str, load: Callable[[str], Any]) -> Function:
 
 
 def _computed(name: str, function: Function, fields: Tensor, grid: Mapping[str, object]) -> Tensor:
-    """Call the function of a quantity; what it raises names the quantity."""
+    """Call the function of a quantity. Its errors are raised with the name of the quantity."""
     try:
         return _call(function, fields, grid)
     except IsospanError as error:
         raise type(error)(f"Quantity {name!r}: {error}{_other_input(function, fields)}") from error
-    except Exception as error:  # whatever a user's function raises
+    except Exception as error:  # a user's function can raise anything
         raise OptionError(
-            f"Quantity {name!r} must be computed from fields of shape {tuple(fields.shape)}, and its function "
-            f"raised {type(error).__name__}: {error} ({_line_of(error, function)}). Fix the function."
+            f"The function of quantity {name!r} must accept fields of shape {tuple(fields.shape)}, but it raised "
+            f"{type(error).__name__}: {error} ({_line_of(error, function)}). Fix the function."
         ) from error
 
 
 def _other_input(function: Function, fields: Tensor) -> str:
-    """What to do where a quantity of flows gets something else than a velocity."""
+    """What to do where a quantity of flows is given fields other than a velocity."""
     twin = f"{getattr(function, '__name__', '')}_from_vorticity"
     if fields.shape[1] == 2 or function not in (divergence, kinetic_energy, strain_rate, vorticity):
         return ""
-    other = f"; of a vorticity, there is {twin!r}" if twin in BUILTIN_QUANTITIES else ""
+    other = f", or use {twin!r} for a vorticity" if twin in BUILTIN_QUANTITIES else ""
     return f" Pass both components as the field, variable=['u', 'v']{other}."
 
 
 def _line_of(error: Exception, function: Function) -> str:
-    """Where an error left the file of a function, or where it came from."""
+    """The line of the function's file that raised an error, or else the innermost line."""
     frames = traceback.extract_tb(error.__traceback__)
     own = getattr(getattr(function, "__code__", None), "co_filename", None)
     frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
@@ -253,10 +259,10 @@ def _line_of(error: Exception, function: Function) -> str:
 
 
 def _call(function: Function, fields: Tensor, grid: Mapping[str, object]) -> Tensor:
-    """Pass on dx and periodic where the function names them, or takes any keyword."""
+    """Call a function with the fields, and with those of dx and periodic that it accepts."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # a function of C, such as torch.sin
+    except ValueError:  # a C function, such as torch.sin
         return function(fields)
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
     named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
@@ -264,5 +270,5 @@ def _call(function: Function, fields: Tensor, grid: Mapping[str, object]) -> Ten
 
 
 def _with_axis(y: Tensor) -> Tensor:
-    """Give numbers (B,) an axis of one, and fields (B, H, W) a channel."""
+    """Return numbers (B,) as (B, 1), and fields (B, H, W) as (B, 1, H, W)."""
     return y[:, None] if y.dim() in (1, 3) else y

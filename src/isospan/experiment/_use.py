@@ -1,9 +1,10 @@
-"""Using what was trained: read the quantities of new fields, and change them."""
+"""Using a trained run: read the quantities of new fields, edit them, and score the run."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Self
 
 import numpy as np
@@ -38,16 +39,16 @@ from isospan.quantities.fields import BUILTIN_QUANTITIES
 from isospan.subspaces._latent_space import BY_QUANTITY, LatentSpace
 
 FAR = 5.0
-"""Standard deviations from the mean of the training data beyond which a target is unlike all that was trained on."""
+"""Distance of a target from the mean of the training data, in standard deviations, from which :func:`edit` warns."""
 Change = str | float | PathLike | Tensor | np.ndarray
 Functions = Mapping[str, str | Function]
 
 RECORD = {
     "channels": (are_all(is_text), "a list of names"),
-    "quantities": (is_dict_of(is_text), "a dict of texts"),
+    "quantities": (is_dict_of(is_text), "a dict of strings"),
     "dims": (
         is_dict_of(
-            lambda pair: are_all(is_optional(is_count), count=2)(pair) and pair[1] is not None  # n is None of a vector
+            lambda pair: are_all(is_optional(is_count), count=2)(pair) and pair[1] is not None  # n may be None
         ),
         "a dict of pairs (n, k)",
     ),
@@ -63,17 +64,17 @@ SETTINGS = {
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """The network and the latent space that a run wrote.
+    """The network and the latent space of a finished run.
 
-    No name in its files is imported unless ``trust`` says so, since importing runs code. All quantities are decoded and
-    edited without their functions, which only the comparison with the fields needs.
+    Names in its files are only imported with ``trust=True``, since importing runs code. Decoding and editing need no
+    function of a quantity; computing the quantity from fields does.
 
     Attributes:
         model: the network, in evaluation mode.
         space: its latent space.
-        record: what the run was asked for.
-        functions: quantities that were passed again {name: how}, instead of the names in the files.
-        trust: whether functions that the files name are imported from installed modules.
+        record: the settings and quantities of the run.
+        functions: {name: how} of quantities, instead of the names in the files.
+        trust: whether functions named in the files are imported from installed modules.
     """
 
     model: ConvAutoencoder
@@ -81,6 +82,10 @@ class TrainedRun:
     record: Mapping[str, Any]
     functions: Functions = field(default_factory=dict)
     trust: bool = False
+
+    def __repr__(self) -> str:
+        names = shorten(", ".join(self.space.names), 120, placeholder=" …")
+        return f"TrainedRun({type(self.model).__name__}, {names}; latent_dim={self.space.latent_dim})"
 
     @classmethod
     def load(
@@ -92,35 +97,35 @@ class TrainedRun:
         quantities: Functions | None = None,
         trust: bool = False,
     ) -> Self:
-        """Read the results in a directory.
+        """Load a finished run.
 
         Args:
-            directory: of a finished run.
-            device: where to compute.
-            encoder: the class of the encoder, or its name, if the run was trained with one of the user.
-            quantities: {name: function or its name} of quantities that functions of the user compute.
-            trust: import the encoder and the functions that the files name and that were not passed, from installed
-                modules. Importing runs code: set it only for files whose author you trust.
+            directory: directory of the run.
+            device: device to compute on.
+            encoder: class or name of the user's encoder, if the run was trained with one.
+            quantities: {name: function or its name} of quantities with functions of the user.
+            trust: import from installed modules the encoder and functions that the files name and that are not passed.
+                Importing runs code: set it only for files whose author you trust.
 
         Raises:
-            FileFormatError: it holds no finished run, or its files are damaged, or a field in them is of another type.
-            NameMismatchError: ``quantities`` names one that the run does not hold.
-            OptionError: the device cannot be used, or the encoder is not passed and not trusted.
+            FileFormatError: the directory has no finished run, or a file is damaged, or a field in it has another type.
+            NameMismatchError: ``quantities`` has a name that the run does not have.
+            OptionError: the device cannot be used, or the encoder is neither passed nor trusted.
         """
         check_device(device)
         directory = Path(directory)
         if not (directory / "model.safetensors").is_file():
-            raise FileFormatError(f"{os.fspath(directory)} holds no finished run: there is no model.safetensors in it.")
+            raise FileFormatError(f"{os.fspath(directory)} must hold a finished run, but has no model.safetensors.")
         space = _load_space(directory / "space.safetensors")
         model, record = load_network(directory / "model.safetensors", trust=trust, encoder=encoder)
         _check_record(record, space, directory)
         unknown = sorted(set(quantities or {}) - set(space.names))
         if unknown:
-            raise NameMismatchError(f"The run holds the quantities {space.names}, got {unknown}. Name some of these.")
+            raise NameMismatchError(f"The run has the quantities {space.names}, got {unknown}. Correct the names.")
         return cls(model.to(device), space.to(device=device), record, dict(quantities or {}), trust)
 
     def open(self, files: Sequence[PathLike]) -> Source:
-        """Open the fields of files, by the names of the variables that the network was trained on."""
+        """Open the fields of files: the variables that the network was trained on."""
         settings = self.record["settings"]
         channels = None if all(Path(file).suffix == ".npy" for file in files) else self.record["channels"] or None
         return read_source(files, variable=channels, sample_dim=settings["sample_dim"], fill=settings["fill"])
@@ -130,22 +135,22 @@ class TrainedRun:
         return encode_samples(self.model, samples)[0]
 
     def decode(self, samples: Samples) -> dict[str, np.ndarray]:
-        """Return every quantity {name: (N, ...)} as it is read from the latents of samples.
+        """Return every quantity {name: (N, ...)}, read from the latents of samples.
 
-        In float64, so that a quantity keeps the digits of its units.
+        They are float64, so that a quantity with a large offset keeps its digits.
         """
         return {name: y.cpu().numpy() for name, y in self.space.decode(self.encode(samples).double()).items()}
 
     def edit(self, z: Tensor, targets: Mapping[str, Tensor], quantities: Targets | None = None) -> "Edited":
-        """Move latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others stay.
+        """Change latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others do not change.
 
         Args:
             z: the latents.
-            targets: what the quantities shall be.
-            quantities: recomputes those that are functions of the fields, from the fields before and after.
+            targets: values to set the quantities to.
+            quantities: computes the edited quantities that are functions of the fields, before and after.
 
         Warns:
-            NumericalWarning: a target is far from all that was trained on, or cannot be reached.
+            NumericalWarning: a target is far from the training data, or cannot be reached.
         """
         self._warn_if_far(targets)
         edited = self.space.edit(z, targets)
@@ -156,24 +161,24 @@ class TrainedRun:
         return Edited(before, after, dict(targets), *readings, edited, *computed)
 
     def targets(self, names: Collection[str] | None = None, source: Source | None = None) -> Targets:
-        """Return quantities of the run that can be computed: functions of the fields, and arrays of a source.
+        """Return the quantities of the run that can be computed: functions of the fields, and arrays of a source.
 
         Args:
-            names: of the quantities; all by default. Only their functions are imported.
-            source: the fields, whose files hold the arrays; without it arrays are left out.
+            names: names of the quantities; by default all. Only their functions are imported.
+            source: the fields, with the arrays of their files; without it arrays are left out.
 
         Warns:
-            NumericalWarning: a function is left out, since it was neither passed nor is trusted, or is not there.
+            NumericalWarning: a function is left out, since it is neither passed nor trusted, or cannot be imported.
         """
         settings, dims = self.record["settings"], self.record["dims"]
         dx = tuple(settings["dx"]) if isinstance(settings["dx"], list) else settings["dx"]
-        bins = {name: n for name, (n, _) in dims.items()}
+        n = {name: pooled for name, (pooled, _) in dims.items()}
         wanted = self.space.names if names is None else names
         found = tuple(quantity for name in wanted for quantity in self._found(name, source))
-        return Targets(found, dx=dx, periodic=settings["periodic"], bins=bins)
+        return Targets(found, dx=dx, periodic=settings["periodic"], n=n)
 
     def _found(self, name: str, source: Source | None) -> tuple[Quantity, ...]:
-        """The quantity, or none where its function or array is not at hand."""
+        """The quantity, or none where its function or array is not available."""
         where = {"variables": source.variables, "left_out": source.left_out} if source else {}
         if name in self.functions:
             return parse_quantities({name: self.functions[name]}, load=load_object, **where)
@@ -186,8 +191,8 @@ class TrainedRun:
             return parse_quantities({name: how}, load=load_installed if self.trust else _not_trusted)
         except OptionError as error:
             warn(
-                f"Quantity {name!r} is read and edited, but not computed from fields. {error} Pass the function with "
-                f"quantities={{{name!r}: FUNCTION}}."
+                f"Quantity {name!r} is decoded and edited, but not computed from fields. {error} Pass the function "
+                f"with quantities={{{name!r}: FUNCTION}}."
             )
             return ()
 
@@ -197,31 +202,31 @@ class TrainedRun:
             far = float(((y.flatten(1) - mean) / scale).square().mean(1).sqrt().max())
             if far > FAR:
                 warn(
-                    f"A target of {name!r} is {far:.2g} standard deviations from the mean of the training data, of "
-                    "which hardly any is farther than 3: what the network makes of it was never trained. Ask for less."
+                    f"A target of {name!r} is {far:.2g} standard deviations from the mean of the training data, which "
+                    "hardly ever exceed 3, so the network extrapolates. Choose a target closer to the mean."
                 )
 
     @torch.no_grad()
     def fields(self, z: Tensor) -> Tensor:
-        """Return the fields (N, C, H, W) of latents, a batch at a time."""
+        """Return the fields (N, C, H, W) decoded from latents, in batches."""
         batches = read_batches(Samples(z), 256)
         return torch.cat([self.model.decode(batch.tensors()[0]).cpu() for batch in batches])
 
 
 @dataclass(frozen=True, eq=False)
 class Edited:
-    """Fields before and after an edit.
+    """The result of an edit: fields and quantities before and after.
 
     Attributes:
-        before: what the network makes of the latents as they were (N, C, H, W).
-        after: of the edited latents.
-        targets: what the quantities were set to {name: (N, ...)}.
-        read_before: every quantity, read from the latents as they were.
+        before: fields (N, C, H, W) decoded from the latents before the edit.
+        after: fields (N, C, H, W) decoded from the edited latents.
+        targets: values that the quantities were set to {name: (N, ...)}.
+        read_before: every quantity, read from the latents before the edit.
         read_after: every quantity, read from the edited latents.
         latents: the edited latents (N, D).
-        computed_before: quantities that are functions of the fields, computed from ``before``.
-        computed_after: the same from ``after``.
-        sample_coordinate: what counts the samples of NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``.
+        computed_before: edited quantities that are functions of the fields, computed from ``before``.
+        computed_after: the same, computed from ``after``.
+        sample_coordinate: sample coordinate of NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``; else None.
     """
 
     before: Tensor
@@ -234,13 +239,17 @@ class Edited:
     computed_after: dict[str, Tensor] = field(default_factory=dict)
     sample_coordinate: Any = None
 
-    def achieved(self, name: str) -> float:
-        r"""Return the share of the asked change that the quantity, computed from the fields, makes; 1 is all of it.
+    def __repr__(self) -> str:
+        edits = shorten(", ".join(f"{name} fidelity {self.fidelity(name):.2g}" for name in self.targets), 120)
+        return f"Edited({edits}; {len(self.after)} fields {tuple(self.after.shape[1:])})"
+
+    def fidelity(self, name: str) -> float:
+        r"""Return the edit fidelity of a quantity: the fraction of the change asked for that the fields show.
 
         .. math:: \langle y' - y,\, t - \hat y\rangle \,/\, \|t - \hat y\|^2
 
-        with y, y' computed from the fields before and after, :math:`\hat y` read before, and the target t. NaN where
-        the quantity is no function of the fields, or nothing was asked for.
+        Here y and y' are computed from the fields before and after, :math:`\hat y` is read from the latents before, and
+        t is the target. NaN where the quantity is not a function of the fields, or where :math:`t = \hat y`.
         """
         if name not in self.computed_after:
             return float("nan")
@@ -260,14 +269,14 @@ def decode(
     """Read every quantity of the fields in files.
 
     Args:
-        directory: of a finished run.
-        files: with fields of the same variables and size.
-        device: where to compute.
-        encoder: see :meth:`TrainedRun.load`, for a run with an encoder of the user.
-        trust: import names that the files hold and that were not passed; see :meth:`TrainedRun.load`.
+        directory: directory of a finished run.
+        files: files of fields with the same variables and size.
+        device: device to compute on.
+        encoder: see :meth:`TrainedRun.load`.
+        trust: see :meth:`TrainedRun.load`.
 
     Returns:
-        {name: (N, ...)}, pooled as in the run, in the quantity's units.
+        {name: (N, ...)}, pooled as in the run, in the units of the quantity.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, trust=trust)
     return run.decode(run.open(_listed(files)).samples)
@@ -283,35 +292,35 @@ def edit(
     quantities: Functions | None = None,
     trust: bool = False,
 ) -> Edited:
-    """Change quantities of the fields in files, and leave the other quantities as they were.
+    """Change quantities of the fields in files, without a change of the other quantities.
 
     Args:
-        directory: of a finished run.
-        files: with fields of the same variables and size.
-        changes: {name: target}. A number is set everywhere; ``"*1.5"`` and ``"+0.2"`` change what is read from the
-            latent; an array, or the path of a ``.npy`` or ``.npz`` file, is pooled as in the run where it is not yet.
-        device: where to compute.
-        encoder: see :meth:`TrainedRun.load`, for a run with an encoder of the user.
-        quantities: {name: function or its name} of the quantities that functions of the user compute.
-        trust: import names that the files hold and that were not passed; see :meth:`TrainedRun.load`.
+        directory: directory of a finished run.
+        files: files of fields with the same variables and size.
+        changes: {name: target}. A number is set everywhere. ``"*1.5"`` and ``"+0.2"`` change the value read from the
+            latent. An array, or the path of a ``.npy`` or ``.npz`` file, is pooled as in the run if it is not yet.
+        device: device to compute on.
+        encoder: see :meth:`TrainedRun.load`.
+        quantities: {name: function or its name} of quantities with functions of the user.
+        trust: see :meth:`TrainedRun.load`.
 
     Warns:
-        NumericalWarning: the function of a changed quantity was not passed and is not trusted, so that what the edit
-            achieves of it is not computed; or a target is far from all that was trained on.
+        NumericalWarning: the function of a changed quantity is neither passed nor trusted, so that its edit fidelity is
+            not computed; or a target is far from the training data.
 
     Raises:
-        NameMismatchError: the run holds no such quantity.
-        OptionError: a change cannot be understood.
-        ShapeError: an array does not fit.
+        NameMismatchError: the run does not have such a quantity.
+        OptionError: a change has another form.
+        ShapeError: the shape of an array does not fit.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, quantities=quantities, trust=trust)
     source = run.open(_listed(files))
-    z = run.encode(source.samples).double()  # in which quantities keep the digits of their units
+    z = run.encode(source.samples).double()  # float64: a quantity with a large offset keeps its digits
     read = run.space.decode(z)
     unknown = sorted(set(changes) - set(read))
     if unknown or not changes:
         raise NameMismatchError(
-            f"The run holds the quantities {list(read)}, got {list(changes)}. Name at least one of them."
+            f"The changes must name some of the quantities {list(read)}, got {list(changes)}. Correct the names."
         )
     targets = {name: parse_change(name, how, read[name]) for name, how in changes.items()}
     return replace(run.edit(z, targets, run.targets(changes)), sample_coordinate=source.sample_coordinate)
@@ -326,38 +335,38 @@ def probe(
     quantities: Functions | None = None,
     trust: bool = False,
 ) -> Evaluation:
-    """Score a run on the fields of files, for which its quantities can be computed; probes are cross-fitted on halves.
+    """Score a run on fields in files, from which its quantities can be computed. Probes are cross-fitted on halves.
 
     A score is NaN where half of the samples are fewer than two for each degree of freedom of the probe's input. The
     inputs are the k coordinates (``subspace_r2``, ``cross_r2``), the D latents (``rank_k_probe_r2``,
     ``linear_probe_r2``) or the P entries of a quantity (``target_r2``). Constant or repeated inputs do not count.
     ``decoder_r2`` needs no probe.
 
-    Quantities whose functions were not passed and are not trusted have no score, and their subspaces count as free.
+    Quantities whose functions are neither passed nor trusted are not scored, and their subspaces count as free.
 
     Args:
-        directory: of a finished run.
-        files: with fields of the same variables and size, and the arrays that are quantities.
-        device: where to compute.
-        encoder: see :meth:`TrainedRun.load`, for a run with an encoder of the user.
-        quantities: {name: function or its name} of the quantities that functions of the user compute.
-        trust: import names that the files hold and that were not passed; see :meth:`TrainedRun.load`.
+        directory: directory of a finished run.
+        files: files of fields with the same variables and size, and with the arrays that are quantities.
+        device: device to compute on.
+        encoder: see :meth:`TrainedRun.load`.
+        quantities: {name: function or its name} of quantities with functions of the user.
+        trust: see :meth:`TrainedRun.load`.
 
     Warns:
-        NumericalWarning: some quantities or probes were left out.
+        NumericalWarning: some quantities or probes are left out.
 
     Raises:
-        OptionError: no quantity can be computed, or the files do not hold the array of one.
+        OptionError: no quantity can be computed, or the files lack the array of one.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, quantities=quantities, trust=trust)
     source = run.open(_listed(files))
     targets = run.targets(source=source)
     if not targets.names:
         raise OptionError(
-            f"None of the quantities {run.space.names} can be computed from the fields, so there is nothing to score. "
-            "Pass their functions with quantities={NAME: FUNCTION}, or trust=True if you trust who wrote the run."
+            f"At least one of the quantities {run.space.names} must be computed from the fields, and none can be. Pass "
+            "their functions with quantities={NAME: FUNCTION}, or trust=True if you trust who wrote the run."
         )
-    samples = source.with_known([quantity.variable for quantity in targets.quantities if quantity.variable])
+    samples = source.with_quantities([quantity.variable for quantity in targets.quantities if quantity.variable])
     first, second = (
         encoded_moments(run.model, half, targets, target_covariance=targets.several) for half in halves(samples)
     )
@@ -365,7 +374,7 @@ def probe(
 
 
 def halves(samples: Samples) -> tuple[Samples, Samples]:
-    """Split samples in the middle, each half where it is.
+    """Split samples into two halves, without reading them.
 
     Raises:
         DegenerateDataError: a half would have fewer than two samples.
@@ -382,28 +391,28 @@ def halves(samples: Samples) -> tuple[Samples, Samples]:
 
 def _not_trusted(reference: str) -> Any:
     raise OptionError(
-        f"The files of the run name its function {reference!r}. Importing a name runs code, so no name of a file is "
-        "imported unasked; trust=True allows it, for installed modules."
+        f"The files of the run name the function {reference!r}, which is only imported with trust=True and from an "
+        "installed module, since importing runs code."
     )
 
 
 def _load_space(path: Path) -> LatentSpace:
     remedy = "Pass the directory of a finished run."
-    with explained(path, what="holds no latent space that can be used", remedy=remedy):
+    with explained(path, what="is not a latent space that can be used", remedy=remedy):
         space = LatentSpace.load(path)
         check_quantity_names(space.names)
         return space
 
 
 def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path) -> None:
-    """Require a record of the types that are used, and of the quantities of the space."""
+    """Require that a record has fields of the right types, and the quantities of the space."""
     check_fields(record, RECORD, of="run")
     check_fields(record["settings"], SETTINGS, of="settings of the run")
     names = [sorted(record[what]) for what in ("quantities", "dims")]
     if names != [sorted(space.names)] * 2:
         raise FileFormatError(
-            f"The files in {os.fspath(directory)} must be of one run, got a space of {sorted(space.names)}, quantities "
-            f"{names[0]} and sizes of {names[1]}. Pass the directory of a finished run."
+            f"The files in {os.fspath(directory)} must be of one run, got a space with {sorted(space.names)}, "
+            f"quantities {names[0]} and sizes of {names[1]}. Pass the directory of a finished run."
         )
     unlike = {name: n for name, (n, _) in record["dims"].items() if n and space.shapes[name][-1:] != (n,)}
     if unlike:
@@ -421,19 +430,19 @@ def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path
 
 
 def _of(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
-    """The space with the subspaces of these quantities alone."""
-    parts = {what: {name: getattr(space, what)[name] for name in names} for what in (*BY_QUANTITY, "shapes")}
-    return LatentSpace(z_mean=space.z_mean, **parts)
+    """Return the space with the subspaces of these quantities only."""
+    tensors = {what: {name: getattr(space, what)[name] for name in names} for what in (*BY_QUANTITY, "shapes")}
+    return LatentSpace(z_mean=space.z_mean, **tensors)
 
 
 def _computed(quantities: Targets, fields: Tensor) -> dict[str, Tensor]:
-    """Quantities of fields, a batch at a time."""
+    """Compute quantities of fields, in batches."""
     batches = [quantities(batch) for batch in read_batches(Samples(fields), 256)]
     return {name: torch.cat([y[name] for y in batches]) for name in quantities.names}
 
 
 def parse_change(name: str, how: Change, read: Tensor) -> Tensor:
-    """Return what a quantity shall be, from what is read of it (N, ...).
+    """Return the target of a quantity, from its values (N, ...) read from the latents.
 
     Example:
         >>> parse_change("heat", "*1.5", torch.tensor([[2.0, 4.0]])), parse_change("heat", "3", torch.zeros(1, 2))
@@ -454,12 +463,13 @@ def _number(name: str, text: object) -> float:
         return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise OptionError(
-            f"{name!r} cannot be set to {text!r}. Give a number, '*1.5', '+0.2', or the path of a .npy or .npz file."
+            f"The target of {name!r} must be a number, '*1.5', '+0.2', or the path of a .npy or .npz file, got "
+            f"{text!r}."
         ) from None
 
 
 def _load_array(path: Path, name: str) -> Tensor:
-    """The array of a .npy file, or that of this name in a .npz file."""
+    """Return the array of a .npy file, or the one of this name in a .npz file."""
     if not path.is_file():
         raise FileFormatError(f"The target of {name!r} must be a file that exists, got {path}. Check the path.")
     remedy = f"Save it with numpy.save, or with numpy.savez under the name {name!r}."
@@ -469,9 +479,9 @@ def _load_array(path: Path, name: str) -> Tensor:
 
 
 def _fitting(name: str, target: Tensor, read: Tensor) -> Tensor:
-    """Bring an array to (N, ...): one for all samples is repeated, and one at full resolution is pooled."""
+    """Return a target (N, ...): an array of one sample is repeated, and one at full resolution is pooled."""
     if target.is_complex():
-        raise DtypeError(f"The target of {name!r} must be real, got {target.dtype}.")
+        raise DtypeError(f"The target of {name!r} must be real, got {target.dtype}. Pass its real part.")
     target = target.to(read)
     shape = tuple(read.shape[1:])
     if len(shape) == 3 and tuple(target.shape[-2:]) != shape[-2:] and target.dim() >= 2:
@@ -481,8 +491,8 @@ def _fitting(name: str, target: Tensor, read: Tensor) -> Tensor:
         return torch.broadcast_to(target, read.shape)
     except RuntimeError:
         raise ShapeError(
-            f"The target of {name!r} must fit (N, ...) = {tuple(read.shape)}, got {tuple(target.shape)}. Give one "
-            f"sample of shape {shape}, or one for each of the {len(read)} samples."
+            f"The target of {name!r} must broadcast to (N, ...) = {tuple(read.shape)}, got {tuple(target.shape)}. Pass "
+            f"one sample of shape {shape}, or one for each of the {len(read)} samples."
         ) from None
 
 

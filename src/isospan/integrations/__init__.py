@@ -1,4 +1,4 @@
-"""Guidance in a training loop: your own, that of Lightning, or that of transformers.
+"""Guidance in training loops: a plain loop, Lightning, or Hugging Face transformers.
 
 :mod:`isospan.integrations.lightning` and :mod:`isospan.integrations.transformers` need those packages installed.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment: written beside, flushed, renamed, the last two kept."""
+"""Checkpoints that survive a kill at any moment: written to another file, flushed, then renamed."""
 
 import logging
 import os
@@ -20,16 +20,16 @@ KIND = "training checkpoint"
 
 
 class Checkpoints:
-    """A directory of the newest states of one training run, to which only that run writes.
+    """The newest checkpoints of one training run, in a directory of its own.
 
-    Under ``torch.distributed`` every process calls every method: only rank 0 writes and removes, and all ranks read the
-    state that rank 0 finds.
+    Under ``torch.distributed`` every process calls every method. Only rank 0 writes and removes files, and all ranks
+    read the checkpoint that rank 0 finds.
 
     Args:
-        directory: made when the first state is saved; with several processes, one that all of them see.
-        keep: how many states to keep, at least 1; an older one stands in for a damaged newer one.
-        every_steps: how often a training loop saves inside an epoch, besides at its end; None for never.
-        run: what must be the same for a run to be continued: plain numbers, strings, lists and dicts.
+        directory: created with the first checkpoint; all processes must see it.
+        keep: number of checkpoints to keep, at least 1. If the newest is damaged, an older one is used.
+        every_steps: a training loop saves every ``every_steps`` steps, and after each epoch; None for the latter only.
+        run: settings that must be equal to resume the run: plain numbers, strings, lists and dicts.
 
     Example:
         >>> import tempfile
@@ -40,6 +40,11 @@ class Checkpoints:
         ({'step': 30}, ['000020.safetensors', '000030.safetensors'])
     """
 
+    directory: Path
+    keep: int
+    every_steps: int | None
+    run: dict[str, Any]
+
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -49,27 +54,31 @@ class Checkpoints:
         run: Mapping[str, Any] | None = None,
     ) -> None:
         if keep < 1:
-            raise OptionError(f"keep must be at least 1, got {keep}. 2 survive a damaged file.")
+            raise OptionError(f"keep must be at least 1, got {keep}. With 2, one file may be damaged.")
         if every_steps is not None:
             check_count(every_steps, what="every_steps")
         self.directory, self.keep, self.every_steps, self.run = Path(directory), keep, every_steps, dict(run or {})
 
+    def __repr__(self) -> str:
+        settings = f"keep={self.keep}, every_steps={self.every_steps}"
+        return f"Checkpoints({str(self.directory)[-80:]!r}, {settings}, {len(self.paths())} saved)"
+
     def paths(self) -> list[Path]:
-        """The files there are, oldest first."""
+        """The files in the directory, oldest first."""
         found = [path for path in self.directory.glob("*.safetensors") if path.stem.isdigit()]
         return sorted(found, key=lambda path: int(path.stem))
 
     def due(self, step: int) -> bool:
-        """Whether a training loop saves after this step although its epoch continues."""
+        """Whether a training loop saves after this step, inside an epoch."""
         return self.every_steps is not None and step % self.every_steps == 0
 
     def save(self, number: int, state: Mapping[str, Any]) -> None:
-        """Write a state under a number that grows; remove all but the newest, and what killed writers left.
+        """Write a state under an increasing number. Remove old states, and unfinished files of killed processes.
 
-        Where it cannot be written, such as on a full disk, that is logged and the states before it are kept.
+        If the state cannot be written, for example on a full disk, a warning is logged and the old states are kept.
 
         Raises:
-            FileWriteError: it cannot be written, and there is none before it.
+            FileWriteError: the state cannot be written, and there is no older one.
         """
         if _rank() != 0:
             return
@@ -79,20 +88,20 @@ class Checkpoints:
         except FileWriteError as error:
             if not self.paths():
                 raise
-            logger.warning("Checkpoint not saved, the one before it is kept: %s", error)
+            logger.warning("The checkpoint was not saved, and the previous one is kept: %s", error)
             return
         for old in [other for other in self.paths() if other != path][: -self.keep + 1 or None]:
             old.unlink(missing_ok=True)
         remove_unfinished(self.directory)
 
     def latest(self) -> dict[str, Any] | None:
-        """Read the newest state that is whole; None where there is none at all.
+        """Read the newest readable state; None where there is no file.
 
-        A damaged file is logged and the one before it used.
+        A damaged file is logged, and the previous one is used.
 
         Raises:
-            FileFormatError: there are files, and none can be read; or a rank cannot read the one of rank 0.
-            OptionError: they are of a run with other settings.
+            FileFormatError: none of the files can be read, or a rank cannot read the one of rank 0.
+            OptionError: the files are of a run with other settings.
         """
         number, saved = self._newest() if _rank() == 0 else (None, None)
         number = _from_rank_0(number)
@@ -103,7 +112,7 @@ class Checkpoints:
         return saved["state"]
 
     def clear(self) -> None:
-        """Remove all states, to start from the beginning."""
+        """Remove all states."""
         if _rank() == 0:
             for path in self.paths():
                 path.unlink(missing_ok=True)
@@ -113,13 +122,13 @@ class Checkpoints:
         return self.directory / f"{number:06d}.safetensors"
 
     def _newest(self) -> tuple[int | None, dict[str, Any] | None]:
-        """Number and content of the newest file that is whole; where none is, the newest number and None."""
+        """Number and content of the newest readable file; else the newest number and None."""
         numbers = [int(path.stem) for path in reversed(self.paths())]
         for number in numbers:
             try:
                 return number, load_tree(self._path(number), kind=KIND)
             except FileFormatError as error:
-                logger.warning("Checkpoint skipped: %s", error)
+                logger.warning("A checkpoint was skipped: %s", error)
         return (numbers[0] if numbers else None), None
 
     def _load(self, number: int) -> dict[str, Any]:
@@ -127,8 +136,8 @@ class Checkpoints:
             return load_tree(self._path(number), kind=KIND)
         except FileFormatError as error:
             raise FileFormatError(
-                f"None of the checkpoints in {self.directory} can be read, or not by every process: {error} Or train "
-                "from the start, in a directory that every process sees."
+                f"At least one of the checkpoints in {self.directory} must be readable by every process: {error} Or "
+                "train from the start, in a directory that every process sees."
             ) from error
 
 
@@ -151,5 +160,5 @@ def _rank() -> int:
 
 
 def _from_rank_0(number: int | None) -> int | None:
-    """What rank 0 has, on every rank."""
+    """Return the value of rank 0 on every rank."""
     return Ranks().gather(number)[0] if Ranks().size > 1 else number

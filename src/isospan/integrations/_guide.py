@@ -1,6 +1,7 @@
-"""Guidance inside the loop of another trainer: what the callbacks for all of them share."""
+"""Guidance inside the loop of a trainer, shared by the callbacks for all trainers."""
 
 from collections.abc import Callable, Mapping
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -13,19 +14,20 @@ from isospan.integrations._means import Means
 
 
 class Guide:
-    """An objective that follows a trainer: to its device, in and out of validation, and through its epochs.
+    """An objective that follows a trainer: its device, its evaluations, and its epochs.
 
     Under ``torch.distributed`` all processes call :meth:`total` with gradients, :meth:`held_out_means`,
     :meth:`epochs_done` and :meth:`state_dict`.
 
     Args:
         objective: the guidance.
-        monitor: records how the subspaces of the objective move.
+        monitor: records the rotation of the subspaces.
 
     Attributes:
-        terms: those of the last batch that was trained on, of all processes together.
-        training: means of the terms that have a weight, since they were last read, of batches to train on.
-        held_out: the same of other batches.
+        terms: loss terms of the last training batch, over all processes.
+        training: means over training batches of the terms with a weight, since they were last read.
+        held_out: means over the other batches.
+        evaluating: whether the trainer is evaluating.
 
     Example:
         >>> guide = Guide(SpaceObjective({"energy": 2}, latent_dim=8))
@@ -36,15 +38,26 @@ class Guide:
         0
     """
 
+    objective: SpaceObjective
+    monitor: SubspaceMonitor | None
+    terms: dict[str, Tensor]
+    training: Means
+    held_out: Means
+    evaluating: bool
+
     def __init__(self, objective: SpaceObjective, monitor: SubspaceMonitor | None = None) -> None:
-        self.objective, self.monitor, self.terms = objective, monitor, dict[str, Tensor]()
+        self.objective, self.monitor, self.terms = objective, monitor, {}
         self.training, self.held_out = Means(), Means()
         self.evaluating, self._mode = False, objective.training
 
+    def __repr__(self) -> str:
+        k = shorten(str(dict(self.objective.k)), 120, placeholder=" …}")
+        return f"Guide(k={k}, step={int(self.objective.step)}, epoch={int(self.objective.epoch)})"
+
     @property
     def logged(self) -> dict[str, Tensor]:
-        """The :attr:`terms` that have a weight; the others are 0."""
-        return self._weighed(self.terms)
+        """The :attr:`terms` with a weight. The others are 0."""
+        return self._weighted(self.terms)
 
     def total(
         self,
@@ -56,42 +69,42 @@ class Guide:
     ) -> Tensor:
         """Return ``objective.total(task_loss, z, y, read=read)``.
 
-        In an evaluation (:meth:`begin_evaluation`), and without gradients, the batch is not taken in.
+        In an evaluation (:meth:`begin_evaluation`), and without gradients, the batch does not update the objective.
         """
         if self.objective.step.device != z.device:
             self.objective.to(z.device)
         self.objective.train(torch.is_grad_enabled() and not self.evaluating)
         loss = self.objective.total(task_loss, z, y, read=read)
         if self.objective.training:
-            self._trained(samples=len(z))
+            self._log_training(samples=len(z))
         else:
-            self.held_out.add(self._weighed(self.objective.terms), samples=len(z))
+            self.held_out.add(self._weighted(self.objective.terms), samples=len(z))
         return loss
 
     def begin_evaluation(self) -> None:
-        """Take in no batch until :meth:`end_evaluation`, whether gradients are on or the objective itself is called."""
+        """Do not update the objective until :meth:`end_evaluation`, not even by direct calls of it."""
         self.evaluating, self._mode = True, self.objective.training
         self.objective.eval()
 
     def end_evaluation(self) -> None:
-        """Give the objective the mode that it had, and forget means that nobody asked for."""
+        """Restore the mode of the objective, and clear the held-out means."""
         if self.evaluating:
             self.evaluating, self.held_out = False, Means()
             self.objective.train(self._mode)
 
     def held_out_means(self) -> dict[str, float]:
-        """Return the means of batches that were not trained on, of all processes together."""
+        """Return the held-out means, over all processes."""
         return self.held_out.all_reduce_(self.objective.ranks.group).read()
 
     def epochs_done(self, epochs: int) -> None:
-        """End the objective's epochs until it has so many: a trainer that resumes may leave out the end of one."""
+        """End epochs of the objective until their number is ``epochs``: a resumed trainer may skip the end of one."""
         while int(self.objective.epoch) < epochs:
-            self.objective.terms = dict(self.terms)  # a validation before the end of the epoch has left its own
+            self.objective.terms = dict(self.terms)  # a validation may have replaced them
             self.objective.end_epoch()
             self._follow()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that continuing needs: dicts and lists of tensors, numbers and strings."""
+        """Return the state for a checkpoint: dicts and lists of tensors, numbers and strings."""
         self.objective.settle()
         return {
             "objective": self.objective.state_dict(),
@@ -100,20 +113,20 @@ class Guide:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` gave."""
+        """Continue from a :meth:`state_dict`."""
         self.objective.load_state_dict(state["objective"])
         self.terms = dict(state["terms"])
         if self.monitor is not None and state["monitor"] is not None:
             self.monitor.load_state_dict(state["monitor"])
 
-    def _trained(self, *, samples: int) -> None:
-        """Log the terms of a batch that was trained on."""
-        self.terms, of_all = self._of_all(self.objective.terms, samples)
+    def _log_training(self, *, samples: int) -> None:
+        """Add the terms of a training batch to the means."""
+        self.terms, global_size = self._of_all_processes(self.objective.terms, samples)
         self.objective.terms = self.terms
-        self.training.add(self.logged, samples=of_all)
+        self.training.add(self.logged, samples=global_size)
         self._follow()
 
-    def _weighed(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _weighted(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         weights = self.objective.weights
         return {name: value for name, value in terms.items() if name not in TERMS or weights.get(name)}
 
@@ -121,8 +134,8 @@ class Guide:
         if self.monitor is not None:
             self.monitor.update(self.objective)
 
-    def _of_all(self, terms: Mapping[str, Tensor], samples: int) -> tuple[dict[str, Tensor], int]:
-        """The terms, with the loss of the task as a mean over the samples of all processes, and how many these are."""
+    def _of_all_processes(self, terms: Mapping[str, Tensor], samples: int) -> tuple[dict[str, Tensor], int]:
+        """Return the terms with the mean task loss over all processes, and the size of the global batch."""
         if "task" not in terms or self.objective.ranks.size == 1:
             return dict(terms), samples
         task = terms["task"].double()

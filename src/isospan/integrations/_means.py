@@ -1,6 +1,7 @@
-"""Means of the losses of many batches, for a log that is written now and then."""
+"""Means of losses over several batches, for a log."""
 
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Means:
-    """Means of named losses over the batches since they were last read, weighed by the samples of each.
+    """Means of named losses over the batches since the last read, weighted by their numbers of samples.
 
-    Adding waits for no device; reading does.
+    Only :meth:`read` and :meth:`all_reduce_` synchronize the device.
 
     Example:
         >>> import torch
@@ -30,26 +31,29 @@ class Means:
         self._sums: dict[str, Tensor] = {}
         self._samples: dict[str, int] = {}
 
+    def __repr__(self) -> str:
+        texts = (f"{name} of {samples} samples" for name, samples in self._samples.items())
+        return f"Means({shorten(', '.join(texts), 150, placeholder=' …')})"
+
     def add(self, losses: Mapping[str, Tensor], *, samples: int) -> None:
-        """Take in the losses of a batch, which are means over so many samples."""
+        """Add the losses of a batch, which are means over its samples."""
         for name, loss in losses.items():
-            weighed = samples * loss.detach()
-            self._sums[name] = self._sums[name] + weighed if name in self._sums else weighed
+            total = samples * loss.detach()
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
             self._samples[name] = self._samples.get(name, 0) + samples
 
     def all_reduce_(self, group: "ProcessGroup | None" = None) -> Self:
-        """Take together what the processes of the group have added; all of them call it, also one that has nothing."""
-        parts = Ranks(group).gather({name: (float(total), self._samples[name]) for name, total in self._sums.items()})
-        found = {name: [part[name] for part in parts if name in part] for part in parts for name in part}
+        """Sum over the processes of the group. All of them call it, even without losses of their own."""
+        shards = Ranks(group).gather({name: (float(total), self._samples[name]) for name, total in self._sums.items()})
+        found = {name: [shard[name] for shard in shards if name in shard] for shard in shards for name in shard}
         self._sums = {
-            name: torch.tensor(sum(total for total, _ in of_parts), dtype=torch.float64)
-            for name, of_parts in found.items()
+            name: torch.tensor(sum(total for total, _ in pairs), dtype=torch.float64) for name, pairs in found.items()
         }
-        self._samples = {name: sum(samples for _, samples in of_parts) for name, of_parts in found.items()}
+        self._samples = {name: sum(samples for _, samples in pairs) for name, pairs in found.items()}
         return self
 
     def read(self) -> dict[str, float]:
-        """Return the means and begin anew."""
+        """Return the means, and clear them."""
         means = {name: float(total) / self._samples[name] for name, total in self._sums.items()}
         self._sums, self._samples = {}, {}
         return means

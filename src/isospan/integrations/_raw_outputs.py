@@ -1,4 +1,4 @@
-"""The outputs of a model as it made them, which wrappers of it hand on as copies."""
+"""The original outputs of a model, of which its wrappers return copies."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,14 +11,14 @@ from weakref import WeakSet
 from torch import nn
 
 CATCHING = WeakSet[Callable[..., Any]]()
-"""The functions that catch, for good where mixed precision has wrapped one of them."""
+"""All functions that catch outputs. Mixed precision may have wrapped one, which cannot be undone."""
 
 
 class RawOutputs:
-    """Catches what models return, inside all that other libraries wrap around them.
+    """Catches the outputs of models, inside the wrappers of other libraries.
 
-    Mixed precision converts outputs to float32, and DDP passes them through a function of its own. The loss inside does
-    not depend on these copies, so no force of the task is seen there.
+    Mixed precision converts outputs to float32, and DDP passes them through its own function. The loss inside the model
+    does not depend on these copies, so they have no gradient of the task.
 
     Example:
         >>> import torch
@@ -33,13 +33,13 @@ class RawOutputs:
         False
     """
 
-    _caught: ClassVar[list[Any] | None] = None  # of all, since mixed precision may keep a function of another one
+    _caught: ClassVar[list[Any] | None] = None  # shared: mixed precision may keep a function of another instance
 
     def __init__(self) -> None:
         self._changed: list[tuple[nn.Module, Any]] = []
 
     def of(self, model: nn.Module) -> None:
-        """Catch those of a model that is not wrapped yet; one whose ``forward`` is no method stays as it is."""
+        """Catch the outputs of a model that is not wrapped yet. A ``forward`` that is not a method is skipped."""
         forward: Callable[..., Any] | None = getattr(model.forward, "__func__", None)
         if forward is None or unwrap(forward, stop=CATCHING.__contains__) in CATCHING:
             return
@@ -56,7 +56,7 @@ class RawOutputs:
         model.forward = MethodType(catching, model)
 
     def release(self) -> None:
-        """Give the models their ``forward`` back, but where mixed precision has wrapped it, which nothing takes off."""
+        """Restore ``forward`` of the models, except where mixed precision has wrapped it, which cannot be undone."""
         for model, before in self._changed:
             if getattr(model.forward, "__func__", None) not in CATCHING:
                 continue
@@ -68,7 +68,7 @@ class RawOutputs:
 
     @contextmanager
     def caught(self) -> Iterator[list[Any]]:
-        """Catch inside the block; the list is in the order of calls."""
+        """Catch outputs inside the block, in the order of calls."""
         outputs = RawOutputs._caught = []
         try:
             yield outputs

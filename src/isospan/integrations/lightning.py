@@ -1,4 +1,4 @@
-"""Guidance under the Trainer of Lightning: a callback, and one line in the training step."""
+"""Guidance with the Trainer of Lightning: a callback, and one line in the training step."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,27 +13,27 @@ from isospan.integrations._guide import Guide
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
-except ImportError as error:
-    raise MissingPackageError("This needs Lightning. Install it with: pip install 'isospan[lightning]'.") from error
+except ImportError as _error:
+    raise MissingPackageError("This needs Lightning. Install it with: pip install 'isospan[lightning]'.") from _error
 
 
 class GuideCallback(Callback):
-    """Keeps an objective beside a LightningModule, whose steps add the guidance by :meth:`total`.
+    """Adds guidance to a LightningModule, whose steps call :meth:`total`.
 
-    The objective follows the module to its device, re-solves on its schedule, and is part of Lightning's checkpoints.
-    Its terms that have a weight are logged as ``guide/...`` at every step of training, and as ``val_guide/...`` and
-    ``test_guide/...``, the means of a validation or test.
+    The objective follows the module to its device, solves on its schedule, and is saved in Lightning's checkpoints. Its
+    terms with a weight are logged: at every training step as ``guide/...``, and as means over a validation or test as
+    ``val_guide/...`` and ``test_guide/...``.
 
-    In ``validation_step`` and ``test_step`` the same :meth:`total` scores a batch without taking it in. While Lightning
-    validates, tests or predicts, the objective is in evaluation mode, whether it is a submodule of the LightningModule
-    or not: a direct call of ``guide.objective(z, y)`` takes in no held-out data either.
+    In ``validation_step`` and ``test_step``, :meth:`total` returns the loss without an update of the objective. While
+    Lightning validates, tests or predicts, the objective is in evaluation mode, whether it is a submodule of the
+    LightningModule or not. So a direct call of ``guide.objective(z, y)`` does not update it either.
 
-    Under DDP the processes solve together, each from its part of the batch. Where gradients of several batches are
-    accumulated, each of them counts.
+    Under DDP the processes solve from the global batch. With gradient accumulation, each of the batches updates the
+    objective.
 
     Args:
         objective: the guidance.
-        monitor: records how the subspaces move, and is part of the checkpoints too; every process has the same record.
+        monitor: records the rotation of the subspaces; saved in the checkpoints. Every process has the same record.
 
     Example:
         >>> from lightning.pytorch import LightningModule
@@ -71,35 +71,35 @@ class GuideCallback(Callback):
     ) -> Tensor:
         """Return :meth:`SpaceObjective.total <isospan.guided.SpaceObjective.total>`.
 
-        In validation, test and prediction, and without gradients, the batch is not taken in.
+        In validation, test and prediction, and without gradients, the batch does not update the objective.
 
         Raises:
-            OptionError: there are gradients, and no Trainer at work that has this among its callbacks.
+            OptionError: gradients are enabled, and this is not a callback of a running Trainer.
         """
         if torch.is_grad_enabled() and not self._attached:
             raise OptionError(
-                "A GuideCallback must be among the callbacks of the Trainer that trains, which tells it of epochs and "
-                "keeps its state, and this one is not. Pass it: Trainer(callbacks=[guide]). Where no Trainer is at "
-                "work, call it under torch.no_grad()."
+                "A GuideCallback must be a callback of the running Trainer, which counts the epochs and saves the "
+                "state, got none. Pass it as Trainer(callbacks=[guide]). Without a Trainer, call it under "
+                "torch.no_grad()."
             )
         return self._guide.total(task_loss, z, y, read=read)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Know that a Trainer is at work."""
+        """Note that a Trainer runs."""
         self._attached = True
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Know that it is done."""
+        """Note that the Trainer has finished."""
         self._attached = False
         self._guide.end_evaluation()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Know that it has failed, which is called instead of :meth:`teardown`."""
+        """Note that the Trainer has failed. Lightning calls this instead of :meth:`teardown`."""
         self._attached = False
         self._guide.end_evaluation()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Count the epochs before this one; one that was resumed after its last step has no other beginning."""
+        """Count the previous epochs: one that is resumed after its last step has no other hook."""
         self._guide.epochs_done(trainer.current_epoch)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -107,15 +107,17 @@ class GuideCallback(Callback):
         pl_module.log_dict({f"guide/{name}": value for name, value in self._guide.logged.items()})
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take in no batch from here on, also not by calls of the objective itself."""
+        """Do not update the objective, not even by direct calls of it."""
         self._guide.begin_evaluation()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the objective the mode that it had."""
+        """Restore the mode of the objective."""
         self._guide.end_evaluation()
 
-    on_test_start = on_predict_start = on_validation_start
-    on_test_end = on_predict_end = on_validation_end
+    on_test_start = on_validation_start
+    on_test_end = on_validation_end
+    on_predict_start = on_validation_start
+    on_predict_end = on_validation_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the terms of the validation."""
@@ -126,15 +128,15 @@ class GuideCallback(Callback):
         self._log_held_out(pl_module, "test_guide")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the epoch; the objective re-solves where its schedule says so."""
+        """Count the epoch. The objective solves if its schedule says so."""
         self._guide.epochs_done(trainer.current_epoch + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the guidance, for Lightning's checkpoint; it asks all processes, and so does this."""
+        """Return the state of the guidance for a checkpoint. All processes call it."""
         return self._guide.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from the state of a checkpoint."""
+        """Continue from the state in a checkpoint."""
         self._guide.load_state_dict(state_dict)
 
     def _log_held_out(self, pl_module: LightningModule, prefix: str) -> None:

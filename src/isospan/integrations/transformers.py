@@ -1,4 +1,4 @@
-"""Guidance under the Trainer of Hugging Face transformers: a Trainer that adds it to the loss of the model."""
+"""Guidance with the Trainer of Hugging Face transformers: a Trainer that adds it to the loss of the model."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,10 +16,10 @@ from isospan.integrations._raw_outputs import RawOutputs
 try:
     from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
     from transformers.trainer_utils import get_last_checkpoint
-except ImportError as error:
+except ImportError as _error:
     raise MissingPackageError(
         "This needs transformers and accelerate. Install them with: pip install 'isospan[transformers]'."
-    ) from error
+    ) from _error
 
 FILE, KIND = "guidance.safetensors", "state of guidance"
 
@@ -28,8 +28,9 @@ def _last_hidden_state(outputs: Any) -> Tensor:
     states = getattr(outputs, "hidden_states", None)
     if states is None:
         raise OptionError(
-            "The outputs of the model hold no hidden_states to guide. Set model.config.output_hidden_states = True, or "
-            "pass hidden=, which takes them from the outputs."
+            "The outputs of the model must have hidden_states to guide, got none. Set "
+            "model.config.output_hidden_states = True, or pass hidden=, a function from the outputs to the hidden "
+            "state."
         )
     return states[-1]
 
@@ -37,25 +38,24 @@ def _last_hidden_state(outputs: Any) -> Tensor:
 class GuidedTrainer(Trainer):
     """A ``transformers.Trainer`` whose loss is that of the model plus guidance of its latents.
 
-    The objective follows the model to its device, re-solves on its schedule, and is saved beside the model, in its own
-    ``guidance.safetensors``, from which ``resume_from_checkpoint`` continues. The means of its terms that have a weight
-    are logged with the loss as ``guide_...`` and with the metrics of an evaluation as ``eval_guide_...``; ``eval_loss``
-    is the loss of the task alone, as without guidance. Where gradients of several
-    batches are accumulated, each of them counts. For another kind of Trainer, inherit from both:
-    ``class Mine(GuidedTrainer, Seq2SeqTrainer)``.
+    The objective follows the model to its device and solves on its schedule. It is saved with the model, as
+    ``guidance.safetensors``, and ``resume_from_checkpoint`` loads it. The means of its terms with a weight are logged:
+    with the loss as ``guide_...``, and with the metrics of an evaluation as ``eval_guide_...``. ``eval_loss`` is the
+    loss of the task alone. With gradient accumulation, each of the batches updates the objective. For another kind of
+    Trainer, inherit from both: ``class Mine(GuidedTrainer, Seq2SeqTrainer)``.
 
     Args:
         objective: the guidance.
-        latents: from the hidden state and the inputs to latents (B, D); tokens that are padded may be left out.
-        quantities: from the inputs to {name: (B, ...)}. It is called first. Columns of a data set that are named like
-            quantities are kept for it, and the model is not given them. Others that the model does not take need
-            ``TrainingArguments(remove_unused_columns=False)``; then the model is given all columns, and those that it
-            does not take, also those that are named like quantities, are to be taken out by ``pop``.
-        hidden: from the outputs of the model to the tensor that its head reads on; by default the last of the
-            ``hidden_states``, which a model returns whose config has ``output_hidden_states=True``.
-        monitor: records how the subspaces move, and is saved with the guidance; every process has the same record,
-            which stays that of the whole run where the best model is loaded at its end.
-        args, options: those of ``transformers.Trainer``.
+        latents: maps the hidden state and the inputs to latents (B, D); may leave out padding tokens.
+        quantities: maps the inputs to {name: (B, ...)}, before the model is called. Columns of a data set with the name
+            of a quantity are kept for it, and are not passed to the model. Other columns that the model does not accept
+            need ``TrainingArguments(remove_unused_columns=False)``. Then the model is given all columns, and this
+            function must ``pop`` those that it does not accept, also those with the name of a quantity.
+        hidden: maps the outputs of the model to the tensor from which its head computes the outputs; by default the
+            last of the ``hidden_states``, for which the config needs ``output_hidden_states=True``.
+        monitor: records the rotation of the subspaces; saved with the guidance. Every process has the same record. It
+            covers the whole run, also where the best model is loaded at the end.
+        args, options: arguments of ``transformers.Trainer``.
 
     Example:
         >>> from isospan.guided import SpaceObjective
@@ -82,11 +82,11 @@ class GuidedTrainer(Trainer):
         self._guide, self._raw, self._columns = Guide(objective, monitor), RawOutputs(), list[str]()
         self._hidden, self._latents, self._quantities = hidden, latents, quantities
         super().__init__(*args, **options)
-        self._raw.release()  # a model that was made is one to look at, and training makes another
+        self._raw.release()  # training calls model_init again
         if self.args.n_gpu > 1:
             raise OptionError(
-                f"Guidance needs one process for each device, got one for {self.args.n_gpu} of them. Start with "
-                "torchrun, or show it one device with CUDA_VISIBLE_DEVICES."
+                f"Guidance needs one process for each device, got one for {self.args.n_gpu} devices. Start with "
+                "torchrun, or make one device visible with CUDA_VISIBLE_DEVICES."
             )
         self.add_callback(_Follow(self._guide))
 
@@ -96,7 +96,7 @@ class GuidedTrainer(Trainer):
         return self._guide.objective
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **options: Any) -> Any:
-        """Train, from the guidance of a checkpoint where it is resumed."""
+        """Train; where training is resumed, load the guidance of the checkpoint."""
         last = resume_from_checkpoint is True
         directory = get_last_checkpoint(str(self.args.output_dir)) if last else resume_from_checkpoint
         if directory:
@@ -109,27 +109,27 @@ class GuidedTrainer(Trainer):
             self._raw.release()
 
     def call_model_init(self, *args: Any, **options: Any) -> nn.Module:
-        """Make the model, whose outputs guidance reads before mixed precision and DDP copy them."""
+        """Make the model, and catch its outputs before mixed precision and DDP copy them."""
         model = super().call_model_init(*args, **options)
         self._raw.of(model)
         return model
 
     def hyperparameter_search(self, *args: Any, **options: Any) -> Any:
-        """Refuse: trials would share one objective.
+        """Raise an error: all trials would share one objective.
 
         Raises:
             OptionError: always.
         """
         raise OptionError(
-            "Each trial of a search needs guidance of its own, and a GuidedTrainer has one objective. Make a new "
+            "Each trial of a search needs its own guidance, and a GuidedTrainer has one objective. Make a new "
             "SpaceObjective and GuidedTrainer for each trial."
         )
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **options: Any
     ) -> Any:
-        """Return the loss of the model plus guidance; in an evaluation, and without gradients, that of the model."""
-        y = self._known(inputs)
+        """Return the loss of the model plus guidance; in an evaluation, and without gradients, without guidance."""
+        y = self._targets(inputs)
         with self._raw.caught() as raw:
             task_loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **options)
         hidden = self._hidden(raw[-1] if raw else outputs)
@@ -138,12 +138,12 @@ class GuidedTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
-        """Log the means of the terms beside that of the loss."""
+        """Log the means of the terms together with the loss."""
         terms = self._guide.training.read() if "loss" in logs else {}
         super().log(logs | {f"guide_{name}": value for name, value in terms.items()}, *args, **options)
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
-        """Evaluate, with the means of the terms among the metrics."""
+        """Evaluate; the metrics include the means of the terms."""
         self._guide.begin_evaluation()
         try:
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **options)
@@ -154,30 +154,30 @@ class GuidedTrainer(Trainer):
         return output._replace(metrics=(output.metrics or {}) | metrics)
 
     def save_model(self, output_dir: str | None = None, *args: Any, **options: Any) -> None:
-        """Save the state of the guidance, and the model; all processes call it."""
+        """Save the guidance and the model. All processes call it."""
         state = self._guide.state_dict()
         if self.args.should_save:
             save_tree(Path(output_dir or self.args.output_dir or ".") / FILE, state, kind=KIND)
         super().save_model(output_dir, *args, **options)
 
-    def _known(self, inputs: dict[str, Any]) -> Mapping[str, Tensor]:
-        """The quantities of a batch, of which the model gets nothing that was kept for them."""
+    def _targets(self, inputs: dict[str, Any]) -> Mapping[str, Tensor]:
+        """Compute the quantities of a batch, and remove the columns kept for them from the inputs."""
         try:
             y = self._quantities(inputs)
         except KeyError as error:
             if not self.args.remove_unused_columns or not self._may_be_left_out(error.args, inputs):
                 raise
             raise OptionError(
-                f"The quantities need the column {error}, and the inputs are {', '.join(inputs)}. Of a data set those "
-                "columns are kept that the model takes or that are named like quantities: set TrainingArguments("
-                "remove_unused_columns=False), and take out of the inputs what the model does not take."
+                f"The quantities need the column {error}, and the inputs are {', '.join(inputs)}. Only columns that "
+                "the model accepts, or with the name of a quantity, are kept. Set "
+                "TrainingArguments(remove_unused_columns=False), and pop the inputs that the model does not accept."
             ) from error
         for name in self._columns:
             inputs.pop(name, None)
         return y
 
     def _may_be_left_out(self, missing: tuple[Any, ...], inputs: Mapping[str, Any]) -> bool:
-        """Whether a key that is missing is the name of a column, of a data set that names them of one of its own."""
+        """Whether a missing key is a column of a data set; so it may be if a data set does not name its columns."""
         match missing:
             case (str(name),) if name not in inputs:
                 held_out = self.eval_dataset
@@ -195,7 +195,7 @@ class GuidedTrainer(Trainer):
 
 
 class _Follow(TrainerCallback):
-    """Tells the guidance how many epochs are done, and takes it back to the best model."""
+    """Counts the epochs of the guidance, and restores that of the best model."""
 
     def __init__(self, guide: Guide) -> None:
         self.guide = guide

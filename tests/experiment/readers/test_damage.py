@@ -190,7 +190,7 @@ def test_one_flipped_bit_in_a_stored_array_is_found(tmp_path):
         open_fields(tmp_path / "u.npz")
 
 
-def test_the_checksum_of_a_stretch(tmp_path):
+def test_the_checksum_of_a_byte_range(tmp_path):
     content = np.random.default_rng(0).bytes(3 * 2**20)
     (tmp_path / "x").write_bytes(content)
     assert numpy_files._checksum(tmp_path / "x", 7, 2**21 + 5) == crc32(content[7 : 7 + 2**21 + 5])

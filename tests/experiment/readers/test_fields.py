@@ -115,7 +115,7 @@ def test_what_was_written_is_read(written):
         assert torch.equal(source.fields[3:5], torch.from_numpy(u)[3:5, None])
         if path.suffix != ".npy":
             assert set(source.names) == {"u", "s"}  # not what has other samples, or no numbers, or is a coordinate
-            assert torch.equal(source.known["s"][2:7], torch.from_numpy(s)[2:7])
+            assert torch.equal(source.quantities["s"][2:7], torch.from_numpy(s)[2:7])
             assert source.shapes == {"u": (1, H, W), "s": ()}
 
 
@@ -182,7 +182,7 @@ def test_several_variables_become_channels(tmp_path):
     assert source.shape == (4, H, W)
     expected = torch.from_numpy(np.concatenate([v[:, None], w, u[:, None]], 1))
     assert torch.equal(source.fields[1:3], expected[1:3])
-    assert not source.known
+    assert not source.quantities
 
 
 def test_levels_are_channels_as_they_are(tmp_path):
@@ -302,7 +302,7 @@ def test_an_unknown_compression_is_not_called_damage(tmp_path):
     for name in ("x.h5", "x.nc"):
         (tmp_path / name).write_bytes(zlib.decompress(base64.b85decode(LZF)))
     assert torch.isfinite(open_fields(tmp_path / "x.h5").fields[0:1]).all()
-    with pytest.raises(FileFormatError, match=r"filter that this HDF5 library does not have, such as LZF") as caught:
+    with pytest.raises(FileFormatError, match=r"filter that this HDF5 library lacks, such as LZF") as caught:
         open_fields(tmp_path / "x.nc")
     assert "damaged" not in str(caught.value)
 
@@ -310,7 +310,7 @@ def test_an_unknown_compression_is_not_called_damage(tmp_path):
 def test_series_are_not_sent_to_be_single_samples(tmp_path):
     np.savez(tmp_path / "f.npz", u=np.zeros((40, 100)))
     for wanted in (None, "u"):
-        with pytest.raises((ShapeError, FileFormatError), match=r"Series \(N, S\) are no fields: train an encoder"):
+        with pytest.raises((ShapeError, FileFormatError), match=r"Series \(N, S\) are not fields: train your own"):
             open_fields(tmp_path / "f.npz", variable=wanted)
 
 
@@ -340,7 +340,7 @@ def test_missing_files(tmp_path):
 
 
 def test_unknown_kinds(tmp_path):
-    with pytest.raises(FileFormatError, match=r"unknown kind '.csv'. Known are .npy, .npz, .nc"):
+    with pytest.raises(FileFormatError, match=r"must end in .npy, .npz, .nc.*, got '.csv'"):
         open_fields(damaged(tmp_path / "x.csv"))
 
 
@@ -358,16 +358,16 @@ def test_no_such_variable(tmp_path, kind):
 
 def test_several_candidates(tmp_path):
     np.savez(tmp_path / "f.npz", u=numbers(), v=numbers(), s=np.zeros(N))
-    with pytest.raises(FileFormatError, match=r"several variables that can be the fields: u, v. Name one"):
+    with pytest.raises(FileFormatError, match=r"must have one variable that can be the fields, got u, v. Name one"):
         open_fields(tmp_path / "f.npz")
 
 
 def test_no_candidates(tmp_path):
     np.savez(tmp_path / "f.npz", s=np.zeros(N), label=np.array(["a"] * N))
-    with pytest.raises(FileFormatError, match=r"two for space; it has s \(10,\) float64, label \(10,\) <U1"):
+    with pytest.raises(FileFormatError, match=r"two for space, got s \(10,\) float64, label \(10,\) <U1"):
         open_fields(tmp_path / "f.npz")
     np.savez(tmp_path / "empty.npz")
-    with pytest.raises(FileFormatError, match="it has none at all"):
+    with pytest.raises(FileFormatError, match="got none at all"):
         open_fields(tmp_path / "empty.npz")
 
 
@@ -390,7 +390,7 @@ def test_pickled_objects_are_refused_and_never_loaded(tmp_path):
     np.savez(tmp_path / "with.npz", trap=objects, u=numbers())
     np.savez_compressed(tmp_path / "compressed.npz", trap=objects, u=numbers())
     for name in ("f.npy", "f.npz"):
-        with pytest.raises(FileFormatError, match=r"Pickled objects are refused"):
+        with pytest.raises(FileFormatError, match=r"Pickled objects are not loaded"):
             open_fields(tmp_path / name)
     for name in ("f.npy", "with.npz", "compressed.npz"):
         with pytest.raises(FileFormatError, match=r"'trap'.*pickled.*refused"):
@@ -413,7 +413,7 @@ def test_empty_fields(tmp_path, shape, name):
     np.save(tmp_path / "f.npy", u)
     np.savez(tmp_path / "f.npz", field=u)
     xarray.Dataset({"field": (("t", "y", "x"), u)}).to_netcdf(tmp_path / "f.nc", engine="netcdf4")
-    with pytest.raises(DegenerateDataError, match=rf"'field' of .* is empty, of shape {re.escape(str(shape))}"):
+    with pytest.raises(DegenerateDataError, match=rf"'field' must have entries, got shape {re.escape(str(shape))}"):
         open_fields(tmp_path / name)
 
 
@@ -467,7 +467,7 @@ def test_channels_must_fit_together(tmp_path):
     with pytest.raises(ShapeError, match="one grid"):
         open_fields(tmp_path / "grids.npz", variable=["u", "v"])
     np.savez(tmp_path / "times.npz", u=numbers(), v=numbers(N + 1, H, W))
-    with pytest.raises(ShapeError, match=r"'v' of .*times.npz does not have those of 'u'"):
+    with pytest.raises(ShapeError, match=r"got 'v' of .*times.npz with other samples than 'u'"):
         open_fields(tmp_path / "times.npz", variable=["u", "v"])
 
 
@@ -503,8 +503,8 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch, hidden):
 def test_arrays_are_rows_for_training(tmp_path):
     write_npz(tmp_path / "f.npz", numbers(), np.arange(float(N)))
     source = open_fields(tmp_path / "f.npz")
-    train, test = hold_out(Samples(source.fields, source.known), 0.2)
-    assert torch.equal(test[0:2].known["s"], torch.tensor([8.0, 9.0]))
+    train, test = hold_out(Samples(source.fields, source.quantities), 0.2)
+    assert torch.equal(test[0:2].quantities["s"], torch.tensor([8.0, 9.0]))
     assert train[0:3].fields.shape == (3, 1, H, W)
 
 
@@ -523,9 +523,9 @@ def test_arrays_of_other_lengths_are_left_out_and_say_why(tmp_path):
 
 def test_what_is_known_is_not_the_fields(tmp_path):
     np.savez(tmp_path / "a.npz", u=np.zeros((5, 4, 4)), v=np.zeros((5, 4, 4)))
-    assert open_fields(tmp_path / "a.npz", known=["v"]).variables == ("u",)
-    with pytest.raises(FileFormatError, match="several variables"):
-        open_fields(tmp_path / "a.npz", known=["u", "v"])
+    assert open_fields(tmp_path / "a.npz", quantities=["v"]).variables == ("u",)
+    with pytest.raises(FileFormatError, match="must have one variable that can be the fields"):
+        open_fields(tmp_path / "a.npz", quantities=["u", "v"])
 
 
 @pytest.mark.parametrize(("fill", "dtype"), [(float("nan"), None), (float("inf"), None), (1e300, torch.float32)])
@@ -543,7 +543,7 @@ def test_an_offset_costs_no_digits(tmp_path, dtype):
     np.savez(tmp_path / "u.npz", u=u, s=u[:, 0, 0])
     source = open_fields(tmp_path / "u.npz", variable="u")
     assert torch.equal(source.fields[0:N], torch.from_numpy(u.astype(np.float64))[:, None])
-    assert torch.equal(source.known["s"][3:5], torch.from_numpy(u[3:5, 0, 0].astype(np.float64)))
+    assert torch.equal(source.quantities["s"][3:5], torch.from_numpy(u[3:5, 0, 0].astype(np.float64)))
 
 
 @pytest.mark.parametrize("name", ["u.h5", "u.nc"])
@@ -574,8 +574,8 @@ def test_what_was_never_written_to_a_netcdf_file_is_missing(tmp_path, kind, dtyp
         file.createVariable("bytes", "i1", ("t",))[:] = [-127, 0, 1]
     source = open_fields(tmp_path / "u.nc", fill=-1.0)
     assert source.fields[0:3].flatten(1)[:, 0].tolist() == [5, -1, -1]
-    assert source.known["declared"][0:3].tolist() == pytest.approx([FILLED[dtype], -1, 1], rel=1e-7)
-    assert source.known["packed"][0:3].tolist() == [-1, -1, -1]
-    assert source.known["bytes"][0:3].tolist() == [-127, 0, 1]
+    assert source.quantities["declared"][0:3].tolist() == pytest.approx([FILLED[dtype], -1, 1], rel=1e-7)
+    assert source.quantities["packed"][0:3].tolist() == [-1, -1, -1]
+    assert source.quantities["bytes"][0:3].tolist() == [-127, 0, 1]
     with pytest.raises(NonFiniteError, match=f"{H * W} of {H * W} entries in samples 1 to 1"):
         open_fields(tmp_path / "u.nc").fields[1:2]

@@ -57,7 +57,7 @@ def make_evaluation(count: int, *, level: float = 0.85, spoilt: bool = False, se
 
 
 def make_history(*, steps: int = 400, seed: int = 0, spoilt: bool = False) -> LossHistory:
-    """Return falling, noisy losses with re-solves at 5·1.5^i."""
+    """Return falling, noisy losses with solves at 5·1.5^i."""
     rng = np.random.default_rng(seed)
     step = np.arange(steps)
     terms = {
@@ -69,7 +69,7 @@ def make_history(*, steps: int = 400, seed: int = 0, spoilt: bool = False) -> Lo
     return LossHistory(
         step=step.tolist(),
         terms=terms,
-        resolve_steps=[int(5 * 1.5**i) for i in range(11)],
+        solve_steps=[int(5 * 1.5**i) for i in range(11)],
         validation_step=step[24::25].tolist(),
         validation={"task": (1.1 * np.exp(-step[24::25] / 80) + 0.06).tolist()},
     )

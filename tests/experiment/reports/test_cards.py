@@ -52,14 +52,14 @@ def test_without_an_unguided_network_nothing_is_compared(summary):
     run = summary(1, unguided=False)
     reading, task, leakage = report_cards(run)
     assert "without guidance" not in reading.detail + task.detail + in_words(run)
-    assert (leakage.value, leakage.detail) == ("–", "a single quantity has no other to leak into")
+    assert (leakage.value, leakage.detail) == ("–", "a single quantity has no leakage")
 
 
 def test_leakage_that_no_probe_could_tell_is_not_said_to_be_of_a_single_quantity(summary):
     run = summary(2)
     unknown = replace(run.guided, cross_r2=torch.full((2, 2), float("nan"), dtype=torch.float64))
     *_, leakage = report_cards(replace(run, guided=unknown))
-    assert (leakage.value, leakage.detail) == ("–", "too few samples to tell")
+    assert (leakage.value, leakage.detail) == ("–", "too few samples to measure it")
 
 
 def test_unknown_numbers_are_left_out_of_means(summary):
@@ -100,7 +100,7 @@ def test_leakage_that_is_known_in_part_says_so(summary):
     cross[0, 1] = float("nan")
     leakage = report_cards(replace(run, guided=replace(run.guided, cross_r2=cross)))[-1]
     assert leakage.value != "–"
-    assert leakage.detail.endswith("others have too few samples to tell")
+    assert leakage.detail.endswith("other pairs have too few samples")
 
 
 @pytest.mark.parametrize(("r2", "fails"), [(0.049, True), (0.051, False), (0.4, False)])

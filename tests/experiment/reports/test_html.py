@@ -1,4 +1,4 @@
-"""The report: a page that stands alone."""
+"""The report: a self-contained page."""
 
 import json
 import re
@@ -140,7 +140,7 @@ def test_the_page_holds_the_numbers(written):
         for numbers in (evaluation.subspace_r2, evaluation.rank_k_probe_r2, evaluation.linear_probe_r2):
             assert all(f"{value:.3f}" in text for value in numbers.values())
     assert all(f"{float(angles.min()):.1f}°" in text for angles in run.guided.angles.values())
-    assert all(tile.value in text and tile.detail in text for tile in report_cards(run))
+    assert all(card.value in text and card.detail in text for card in report_cards(run))
     assert "0.0352" in text
     assert "Decaying turbulence <64 × 64>" in text
     assert "stream function, kinetic energy, strain rate" in text
@@ -232,7 +232,7 @@ def test_settings_read_well(value, text):
 
 def test_an_edit_says_what_the_fields_made_of_it(summary):
     run = summary(1)
-    assert "cannot be computed from it" in Page(_render(run)).text
+    assert "cannot be computed from the field" in Page(_render(run)).text
     edit = run.edits[0]
-    edit = replace(edit, computed_before=edit.target, computed_after=edit.target, achieved=0.52)
-    assert "it made 0.52 of the change that was asked for" in Page(_render(replace(run, edits=[edit]))).text
+    edit = replace(edit, computed_before=edit.target, computed_after=edit.target, fidelity=0.52)
+    assert "The edit fidelity is 0.52, where 1 is the whole change" in Page(_render(replace(run, edits=[edit]))).text

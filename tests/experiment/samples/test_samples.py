@@ -53,7 +53,7 @@ def test_each_sample_is_read_once_and_a_single_one_is_left_out(n, batch_size, on
     seen = [i for batch in ids(batches) for i in batch]
     assert len(batches) == steps_per_epoch(n, batch_size)
     assert len(seen) == len(set(seen)) == n - (n % batch_size == 1)
-    assert all(torch.equal(batch.known["tens"], 10 * batch.fields.flatten()) for batch in batches)
+    assert all(torch.equal(batch.quantities["tens"], 10 * batch.fields.flatten()) for batch in batches)
     assert all(len(batch) >= 2 for batch in batches)
 
 

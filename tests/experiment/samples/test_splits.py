@@ -1,4 +1,4 @@
-"""Which samples are held out: contiguous stretches, none lost, none on both sides."""
+"""Held-out samples: contiguous blocks, none lost, none in both sets."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def numbered(n, on_disk=False):
 
 def ids(samples, rows=slice(None)):
     part = samples[rows]
-    assert torch.equal(part.known["tens"], 10 * part.fields.flatten())
+    assert torch.equal(part.quantities["tens"], 10 * part.fields.flatten())
     return part.fields.flatten().int().tolist()
 
 
@@ -53,19 +53,19 @@ def test_nothing_is_lost_and_nothing_is_on_both_sides(n, fraction, blocks, on_di
     assert ids(train) == sorted(ids(train))
     assert len(train) >= 2
     assert len(test) >= 2
-    # each stretch rounds its share, and holds out two at least
+    # each block rounds its fraction, and holds out at least two
     assert abs(len(test) - fraction * n) <= max(2, 0.5 * blocks)
 
 
-def test_blocks_spread_over_the_samples_in_stretches():
+def test_blocks_are_spread_over_the_samples():
     _, test = hold_out(numbered(100), 0.2, blocks=5)
     assert ids(test) == [i for i in range(100) if i % 20 >= 16]
 
 
 @pytest.mark.parametrize("rows", [slice(0, 3), slice(3, 9), slice(5, 100), slice(2, 2), slice(90, 95)])
-def test_slices_of_stretches_on_disk_are_those_in_memory(rows):
-    stretches = [range(2, 6), range(6, 6), range(10, 11), range(15, 20)]
-    on_disk, in_memory = (select(numbered(30, on_disk), stretches) for on_disk in (True, False))
+def test_slices_of_ranges_on_disk_are_those_in_memory(rows):
+    ranges = [range(2, 6), range(6, 6), range(10, 11), range(15, 20)]
+    on_disk, in_memory = (select(numbered(30, on_disk), ranges) for on_disk in (True, False))
     assert ids(on_disk, rows) == ids(in_memory, rows)
     assert not on_disk.in_memory
     assert in_memory.in_memory

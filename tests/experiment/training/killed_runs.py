@@ -73,7 +73,7 @@ def was_killed(pid: int) -> bool:
 
 
 def kill_at_random(directory: Path, seed: int, kills: int) -> None:
-    """Kill and resume until the run is done, which it may be only after so many kills."""
+    """Kill and resume until the run is done, which must take at least this number of kills."""
     started = time.perf_counter()
     was_killed(child(directory / "expected"))
     longest = 3 * (time.perf_counter() - started) / kills

@@ -34,7 +34,7 @@ def test_each_result_is_a_shift_and_reflection_and_all_of_them_occur():
 def test_what_is_known_moves_along_and_is_not_reflected():
     x = torch.arange(5 * 4.0).view(1, 1, 5, 4).repeat(50, 1, 1, 1)
     moved = shifted(Samples(x, {"twice": torch.cat([2 * x, 3 * x], 1)}), generator=generator())
-    assert torch.equal(moved.known["twice"], torch.cat([2 * moved.fields, 3 * moved.fields], 1))
+    assert torch.equal(moved.quantities["twice"], torch.cat([2 * moved.fields, 3 * moved.fields], 1))
     shifts = {tuple(x[0, 0].roll((i, j), (0, 1)).flatten().tolist()) for i in range(5) for j in range(4)}
     assert {tuple(m.flatten().tolist()) for m in moved.fields} <= shifts
 

@@ -23,14 +23,14 @@ def test_a_history_comes_back_from_its_state_dict():
     history = History()
     history.add(1, {"task": 1.0})
     history.add_validation(1, {"r2 a": 0.5})
-    history.resolve_steps.append(1)
+    history.solve_steps.append(1)
     history.seconds = 2.0
     assert History.from_state_dict(history.state_dict()) == history
 
 
 @pytest.mark.parametrize("steps", [10, 100_000])
 def test_the_header_of_a_file_which_is_limited_does_not_grow_with_the_steps(tmp_path, steps):
-    history = History(steps=list(range(steps)), losses={"task": [0.1] * steps}, resolve_steps=list(range(steps)))
+    history = History(steps=list(range(steps)), losses={"task": [0.1] * steps}, solve_steps=list(range(steps)))
     save_tree(tmp_path / "history", history.state_dict(), kind="history")
     with (tmp_path / "history").open("rb") as file:
         assert int.from_bytes(file.read(8), "little") < 2000  # safetensors reads headers up to 100 MB

@@ -131,7 +131,7 @@ def test_an_interrupted_run_continues_bit_for_bit(tmp_path, guided):
     resumed, again = trained(guided, model=network_with_dropout(), augment=True, checkpoints=checkpoints, resume=True)
     assert torch.equal(weights(resumed), weights(uninterrupted))
     assert again.losses["task"] == history.losses["task"]
-    assert again.resolve_steps == history.resolve_steps
+    assert again.solve_steps == history.solve_steps
     assert again.steps == list(range(1, 10))
 
 
@@ -271,7 +271,7 @@ def test_held_out_scores_are_kept_for_every_epoch():
     _, history = trained(validation=Samples(fields(40)[24:]))
     assert history.validation_steps == [3, 6, 9]
     assert set(history.validation) == {"task", "r2 mean", "r2 power"}
-    assert history.resolve_steps[:2] == [2, 3]
+    assert history.solve_steps[:2] == [2, 3]
 
 
 class Diverging(nn.Module):

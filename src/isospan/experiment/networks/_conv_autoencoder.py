@@ -1,4 +1,4 @@
-"""A convolutional autoencoder of fields, for any size and for periodic or bounded domains."""
+"""A convolutional autoencoder of periodic or bounded fields of any size."""
 
 import math
 from collections.abc import Sequence
@@ -21,23 +21,23 @@ class ConvAutoencoder(nn.Module):
 
     .. math:: z = E\Big(\frac{x - \mu}{\sigma}\Big), \qquad \hat x = \mu + \sigma D(z)
 
-    μ and σ are the mean and scale of every channel; they start at 0 and 1 and are set by :meth:`standardise_`, so the
-    network takes and gives fields in their own units. Where μ and σ are float64, as those of float64 fields are, only
-    E and D are computed in the precision of the weights: a deviation of 1 about a mean of 1e8 keeps its digits. Fields
-    (B, C, H, W), latents (B, latent_dim). Group normalisation follows all layers but the first, which must tell a
-    strong field from a weak one.
+    μ and σ are the mean and scale of every channel, initially 0 and 1. :meth:`standardise_` sets them, so inputs and
+    outputs are fields in their own units. For float64 fields μ and σ are float64, and only E and D are computed in the
+    precision of the weights: a deviation of 1 about a mean of 1e8 keeps its digits. Fields are (B, C, H, W), latents
+    (B, latent_dim). Group normalisation follows all encoder layers except the first: it would remove the amplitude of
+    the field.
 
     Args:
-        channels: C, the variables of a field.
-        size: (H, W), each at least 8; odd sizes come back exactly.
+        channels: C, the number of variables of a field.
+        size: (H, W), each at least 8; may be odd.
         latent_dim: D.
-        width: channels of the first convolution; the others have 2, 4 and 8 times as many.
-        periodic: wrap convolutions around the edges, in both directions and both networks.
-        encoder: a module to use instead of the convolutional encoder, (B, C, H, W) to (B, latent_dim).
+        width: channels of the first convolution; the others have 2, 4 and 8 times this number.
+        periodic: use periodic padding, in both directions, in encoder and decoder.
+        encoder: module that maps (B, C, H, W) to (B, latent_dim), instead of the convolutional encoder.
 
     Raises:
         OptionError: ``channels``, ``latent_dim`` or ``width`` is below 1, or a side below 8.
-        ShapeError: ``encoder`` does not give latents (B, latent_dim).
+        ShapeError: ``encoder`` does not return latents (B, latent_dim).
 
     Example:
         >>> network = ConvAutoencoder(1, (37, 49), 10, width=4)
@@ -46,6 +46,11 @@ class ConvAutoencoder(nn.Module):
         (torch.Size([2, 1, 37, 49]), torch.Size([2, 10]))
     """
 
+    channels: int
+    size: tuple[int, int]
+    latent_dim: int
+    encoder: nn.Module
+    decoder: nn.Sequential
     field_mean: Tensor
     field_scale: Tensor
 
@@ -72,7 +77,7 @@ class ConvAutoencoder(nn.Module):
             self._check_encoder()
 
     def standardise_(self, mean: Tensor, scale: Tensor) -> "ConvAutoencoder":
-        """Set the mean and scale (C,) of the channels, in the units of the fields; they keep their precision."""
+        """Set the mean and scale (C,) of the channels, in the units of the fields. Their dtype is kept."""
         self._set_units_dtype(working_dtype(mean, scale))
         self.field_mean.copy_(mean.reshape(-1, 1, 1))
         self.field_scale.copy_(scale.reshape(-1, 1, 1))
@@ -101,7 +106,7 @@ class ConvAutoencoder(nn.Module):
         self.field_mean, self.field_scale = self.field_mean.to(dtype), self.field_scale.to(dtype)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Take the precision of the mean and scale from the state, as well as their values."""
+        """Load the mean and scale in the precision that they have in the state."""
         if isinstance(stored := state_dict.get(prefix + "field_mean"), Tensor):
             self._set_units_dtype(stored.dtype)
         super()._load_from_state_dict(state_dict, prefix, *rest)
@@ -111,26 +116,26 @@ class ConvAutoencoder(nn.Module):
         if x.dim() != 4 or tuple(x.shape[1:]) != expected:
             raise ShapeError(
                 f"Fields must have shape (B, C, H, W) = (B, {', '.join(map(str, expected))}), got {tuple(x.shape)}. "
-                "Read them with the variables and sizes that the network was made for."
+                "Pass fields with the variables and the size that the network was made for."
             )
 
     @torch.no_grad()
     def _check_encoder(self) -> None:
-        """Run two blank fields through a user's encoder, in evaluation mode so that no statistic of it changes."""
+        """Encode two zero fields with a user's encoder, in evaluation mode so that its statistics do not change."""
         training = self.encoder.training
         z = self.encoder.eval()(torch.zeros(2, self.channels, *self.size))
         self.encoder.train(training)
         if not isinstance(z, Tensor) or tuple(z.shape) != (2, self.latent_dim):
             got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise ShapeError(
-                f"An encoder must map (2, {self.channels}, {self.size[0]}, {self.size[1]}) to latents "
+                f"The encoder must map (2, {self.channels}, {self.size[0]}, {self.size[1]}) to latents "
                 f"(2, {self.latent_dim}), got {got} from {type(self.encoder).__name__}. "
                 "End it with nn.Flatten() and nn.Linear(..., latent_dim)."
             )
 
 
 class HalvingConv(nn.Conv2d):
-    """Convolution that halves each side, rounding up: 4x4, stride 2, padded by one (two at the far side if odd)."""
+    """Convolution that halves each side, rounded up: 4 × 4, stride 2, padding 1 (2 at the end of an odd side)."""
 
     def __init__(self, channels_in: int, channels_out: int, *, periodic: bool) -> None:
         super().__init__(channels_in, channels_out, 4, stride=2)
@@ -143,7 +148,7 @@ class HalvingConv(nn.Conv2d):
 
 
 class DoublingConv(nn.ConvTranspose2d):
-    """Transposed convolution that doubles each side and cuts it to a given size: 4x4, stride 2."""
+    """Transposed convolution that doubles each side, cropped to a given size: 4 × 4, stride 2."""
 
     def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int], *, periodic: bool) -> None:
         super().__init__(channels_in, channels_out, 4, stride=2, padding=3 if periodic else 1)
@@ -157,7 +162,7 @@ class DoublingConv(nn.ConvTranspose2d):
 
 
 def pad(x: Tensor, *, rows: tuple[int, int], columns: tuple[int, int], periodic: bool) -> Tensor:
-    """Pad the last two axes, wrapped around if periodic, else by zeros.
+    """Pad the last two axes, periodically or with zeros.
 
     Example:
         >>> pad(torch.tensor([[[[1.0, 2.0]]]]), rows=(0, 0), columns=(1, 1), periodic=True)
@@ -169,7 +174,7 @@ def pad(x: Tensor, *, rows: tuple[int, int], columns: tuple[int, int], periodic:
 
 
 def _wrap(x: Tensor, before: int, after: int, *, dim: int) -> Tensor:
-    """Wrap one axis around; `F.pad` does it more slowly, and not for an axis shorter than the padding."""
+    """Pad one axis periodically. `F.pad` is slower, and does not accept an axis shorter than the padding."""
     length = x.shape[dim]
     if max(before, after) > length:
         return x.index_select(dim, torch.arange(-before, length + after, device=x.device) % length)
@@ -196,7 +201,7 @@ def _decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]], latent_dim
 
 
 def _between(channels: int, *, layers_left: int) -> list[nn.Module]:
-    """What follows a decoder layer. The last two are not normalised: it would take the amplitude from fine detail."""
+    """The modules after a decoder layer. The last two layers have no normalisation, which removes amplitudes."""
     if layers_left == 0:
         return []
     return [nn.GELU()] if layers_left == 1 else [_norm(channels), nn.GELU()]
@@ -222,6 +227,6 @@ def _check_sizes(channels: int, size: Sequence[int], latent_dim: int, width: int
     if len(size) != 2 or min(size) < MIN_SIDE:
         raise OptionError(
             f"Fields must be two-dimensional with sides of at least {MIN_SIDE}, got size {tuple(size)}. "
-            "Interpolate smaller fields, or pass an encoder of your own and train it in a plain loop."
+            "Interpolate smaller fields, or train your own network in a plain loop."
         )
     return int(size[0]), int(size[1])

@@ -1,4 +1,4 @@
-"""The network of a run: made from its description, saved with it, loaded from it."""
+"""The network of a run, built from its description, which is saved with the weights."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -31,15 +31,15 @@ FIELDS = {
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """All that is needed to make the network again, except its weights.
+    """The arguments from which the network is built.
 
     Attributes:
         channels: C.
         size: (H, W).
         latent_dim: D.
         width: channels of the first convolution.
-        periodic: whether its convolutions wrap around.
-        encoder: ``module:Class`` of a user's encoder. It is a note: :meth:`build` is given the class.
+        periodic: whether its convolutions use periodic padding.
+        encoder: ``module:Class`` of a user's encoder, for information: :meth:`build` is given the class.
     """
 
     channels: int
@@ -51,7 +51,7 @@ class NetworkDescription:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """Return the description that ``dataclasses.asdict`` wrote down.
+        """Return the description of a ``dataclasses.asdict`` record.
 
         Raises:
             FileFormatError: a field is missing or of another type.
@@ -62,14 +62,14 @@ class NetworkDescription:
         return cls(**values)
 
     def build(self, encoder: Encoder | None = None, *, seed: int = 0) -> ConvAutoencoder:
-        """Make the network, with weights of this seed.
+        """Build the network with random weights.
 
         Args:
-            encoder: that of the user, as the user gave it. The name in the description is never imported.
-            seed: of the weights.
+            encoder: class or name of the user's encoder. The name in the description is never imported.
+            seed: seed of the weights.
 
         Raises:
-            OptionError: the encoder cannot be found or made, or is missing.
+            OptionError: the encoder is missing, or cannot be imported or constructed.
         """
         if self.encoder is not None and encoder is None:
             raise OptionError(f"The network needs its encoder {self.encoder!r}, got none. Pass its class.")
@@ -79,16 +79,16 @@ class NetworkDescription:
             return self._assembled(own)
 
     def check_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Require weights of the shapes that the network has, before it takes memory; those of an encoder are left out.
+        """Require that the weights have the shapes of the network, before it is built. A user's encoder is not checked.
 
         Raises:
-            FileFormatError: some are missing, or of other shapes.
+            FileFormatError: weights are missing, or have other shapes.
         """
         try:
             with torch.device("meta"):
                 expected = self._assembled(None).state_dict()
         except (OptionError, RuntimeError, OverflowError, TypeError) as error:
-            raise FileFormatError(f"No network can be made of the description {self} ({error}).") from error
+            raise FileFormatError(f"The description must be that of a network, got {self} ({error}).") from error
         for name, tensor in expected.items():
             if self.encoder is not None and name.startswith("encoder."):
                 continue
@@ -110,7 +110,7 @@ class NetworkDescription:
         except TypeError as error:
             raise OptionError(
                 f"The encoder {getattr(make, '__name__', make)!r} must be constructed as Class(channels, size, "
-                f"latent_dim) = ({self.channels}, {self.size}, {self.latent_dim}); it says: {error}."
+                f"latent_dim) = ({self.channels}, {self.size}, {self.latent_dim}), got the error: {error}."
             ) from error
         if not isinstance(encoder, nn.Module):
             raise OptionError(f"The encoder must be an nn.Module, got {type(encoder).__name__}. Name its class.")
@@ -120,7 +120,7 @@ class NetworkDescription:
 def save_network(
     path: str | os.PathLike[str], model: nn.Module, description: NetworkDescription, run: dict[str, Any]
 ) -> None:
-    """Write the weights by their names, with the description and a record of the run in the header."""
+    """Write the weights by name, with the description and a record of the run in the header."""
     save_tensors(path, model.state_dict(), kind="network", schema=SCHEMA_VERSION, network=asdict(description), run=run)
 
 
@@ -132,15 +132,15 @@ def load_network(
     The checksum of the file is verified where it has one.
 
     Args:
-        path: of the file.
+        path: path of the file.
         trust: import the encoder that the file names, from an installed module. Importing runs code: set it only for
             files whose author you trust.
-        encoder: the class of the user's encoder, or its name, instead of the name in the file.
+        encoder: class or name of the user's encoder, instead of the name in the file.
 
     Raises:
-        FileFormatError: the file is missing, damaged, of another program or version, a field is of another type, or
-            the weights are not finite.
-        OptionError: the network has an encoder of the user, which was not passed and is not trusted, or is no
+        FileFormatError: the file is missing, damaged, or of another program or version; or a field has another type, or
+            weights are not finite.
+        OptionError: the network has a user's encoder, which is neither passed nor trusted, or is not an
             ``nn.Module``.
     """
     header, weights = load_tensors(
@@ -172,16 +172,16 @@ def load_network(
 
 
 def _encoder(named: str | None, path: str, *, trust: bool, given: Encoder | None) -> Encoder | None:
-    """What the user gave, else what the file names if the user trusts it."""
+    """Return the encoder that the user gave, else the one that the file names if it is trusted."""
     if named is None and given is not None:
         raise OptionError(f"The network in {path} has the encoder of isospan, got encoder={given!r}. Leave it out.")
     if named is None or given is not None:
         return given
     if not trust:
         raise OptionError(
-            f"The network in {path} names the encoder {named!r}. Importing a name runs code, so no name of a file is "
-            "imported unasked. Pass the class with encoder=CLASS; or trust=True, if you trust who wrote the file and "
-            "the module is installed."
+            f"The network in {path} names the encoder {named!r}, which is not imported unasked, since importing runs "
+            "code. Pass the class with encoder=CLASS; or trust=True, if you trust who wrote the file and the module "
+            "is installed."
         )
     try:
         found = load_installed(named)
@@ -189,7 +189,7 @@ def _encoder(named: str | None, path: str, *, trust: bool, given: Encoder | None
         raise OptionError(f"{error} Pass the class with encoder=CLASS, such as encoder={named!r}.") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise OptionError(
-            f"The encoder that {path} names must be a subclass of nn.Module, and {named!r} is {found!r}, which is not "
+            f"The encoder that {path} names must be a subclass of nn.Module, got {found!r} for {named!r}. It is not "
             "called. Pass the class with encoder=CLASS."
         )
     return found

@@ -1,4 +1,4 @@
-"""Fields and arrays of NetCDF, HDF5, Zarr and NumPy files, and of arrays in memory, read slice by slice."""
+"""Fields and arrays in NetCDF, HDF5, Zarr and NumPy files or in memory, read in slices of samples."""
 
 from isospan.experiment.readers._arrays import as_array, open_arrays
 from isospan.experiment.readers._fields import open_fields

@@ -1,4 +1,4 @@
-"""Named arrays of a user, one row a sample: from files of any kind or from memory, read in slices."""
+"""Named arrays with one row a sample, in files or in memory, read in slices."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -23,22 +23,22 @@ PathLike = str | os.PathLike[str]
 def open_arrays(
     paths: PathLike | Sequence[PathLike], *, sample_dim: str | int | None = None, fill: float | None = None
 ) -> dict[str, FieldArray]:
-    """Open all arrays of real numbers in files, to be read in slices of samples.
+    """Open all real arrays in files, to be read in slices of samples.
 
-    The files are those that :func:`open_fields` reads. An array of a ``.npy`` file has the name of the file.
+    :func:`open_fields` lists the kinds of files. An array of a ``.npy`` file has the name of the file.
 
     Args:
-        paths: a file, or several that hold arrays of different names.
-        sample_dim: the dimension that counts samples, by name (NetCDF, HDF5, Zarr) or number; by default the first of
-            each array. Arrays without it are left out.
-        fill: what to put instead of NaN and infinity; by default they are an error.
+        paths: one file, or several whose arrays have different names.
+        sample_dim: the dimension of the samples, by name (NetCDF, HDF5, Zarr) or number; by default the first of each
+            array. Arrays without it are left out.
+        fill: replaces NaN and infinity; by default they are an error.
 
     Returns:
-        {name: array}, each of shape (N, ...) with its own N. What float32 cannot hold is read as float64.
+        {name: array}, each of shape (N, ...) with its own N, as float32 where that is exact, else as float64.
 
     Raises:
         FileFormatError: a file is missing, damaged or of an unknown kind.
-        NameMismatchError: two files hold an array of one name.
+        NameMismatchError: two files hold arrays of the same name.
         OptionError: no files are given, or `fill` is not finite.
 
     Example:
@@ -54,7 +54,7 @@ def open_arrays(
     found: dict[str, FieldArray] = {}
     with ExitStack() as opened:
         for path in map(Path, listed):
-            for name, part in _parts(path, sample_dim, opened).items():
+            for name, part in _real_arrays(path, sample_dim, opened).items():
                 if name in found:
                     raise NameMismatchError(
                         f"Files must hold arrays of different names, got {name!r} in {path} and in a file before it. "
@@ -66,12 +66,12 @@ def open_arrays(
 
 
 def as_array(name: str, values: Any, *, sample_dim: str | int | None = None, fill: float | None = None) -> FieldArray:
-    """Return something array-like as an array that is read in slices: of torch, NumPy, xarray or Dask.
+    """Return an array of torch, NumPy, xarray or Dask as one that is read in slices.
 
-    What is not in memory is read, or computed, a slice at a time.
+    An array on disk, or of Dask, is read or computed one slice at a time.
 
     Raises:
-        DtypeError: its entries are not real numbers.
+        DtypeError: its entries are not real numbers, or it has no dimension.
         OptionError: `fill` is not finite.
 
     Example:
@@ -85,18 +85,18 @@ def as_array(name: str, values: Any, *, sample_dim: str | int | None = None, fil
     values = values if hasattr(values, "dtype") else np.asarray(values)
     if not is_real(values.dtype) or not len(values.shape):
         raise DtypeError(
-            f"The array {name!r} must hold real numbers, a row for each sample, got {values.dtype} of shape "
+            f"The array {name!r} must hold real numbers and have one row for each sample, got {values.dtype} of shape "
             f"{tuple(values.shape)}."
         )
     if hasattr(values, "dims"):
         part: LazyArray = LazyVariable(values, _dimension(values.dims, sample_dim))
-    else:  # moving an axis to where it is would read all of a dataset of h5py
+    else:  # np.moveaxis reads a whole dataset of h5py, even from 0 to 0
         part = np.moveaxis(values, sample_dim, 0) if isinstance(sample_dim, int) and sample_dim else values
     return FieldArray(name, [part], fill=fill)
 
 
-def _parts(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mapping[str, LazyArray]:
-    """The real arrays of a file, with their samples in front."""
+def _real_arrays(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mapping[str, LazyArray]:
+    """The real arrays of a file, with the samples in the first dimension."""
     check_exists(path)
     suffix = path.suffix.lower()
     if suffix in ENGINES:
@@ -106,8 +106,8 @@ def _parts(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mappi
         return {name: LazyVariable(array, dims[name], path) for name, array in real.items() if dims[name] in array.dims}
     if suffix not in (".npy", ".npz"):
         raise FileFormatError(
-            f"{path} is of an unknown kind {suffix!r}. Known are .npy, .npz, {', '.join(ENGINES)}; save the arrays "
-            "as one."
+            f"{path} must end in .npy, .npz, {', '.join(ENGINES)}, got {suffix!r}. Save the arrays in one of these "
+            "formats."
         )
     arrays = open_npz(path) if suffix == ".npz" else open_npy(path, path.stem)
     axis = sample_dim if isinstance(sample_dim, int) else 0

@@ -1,6 +1,6 @@
-"""What the header of a classic NetCDF file (CDF-1, CDF-2, CDF-5) declares, compared with the file.
+"""Checking a classic NetCDF file (CDF-1, CDF-2, CDF-5) against the sizes that its header declares.
 
-The library reads what is missing at the end of such a file as zeros.
+The NetCDF library reads the missing end of a truncated file as zeros.
 
 Source: NetCDF Classic Format Specification, https://docs.unidata.ucar.edu/nug/current/file_format_specifications.html
 """
@@ -27,10 +27,10 @@ class _Variable:
 
 
 def check_classic(path: Path) -> None:
-    """Require that a classic file holds what its header declares, each variable in bytes of its own.
+    """Require that a classic file has the declared length, and that its variables do not overlap.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it has another length, or variables overlap.
     """
     with path.open("rb") as file:
         if file.read(3) == MAGIC:
@@ -38,7 +38,7 @@ def check_classic(path: Path) -> None:
 
 
 def _check(records: int | None, variables: list[_Variable], header: int, length: int) -> None:
-    """Compare the declared extents with the length of the file; ``records`` is None where the header leaves it open."""
+    """Compare the declared byte ranges with the length of the file. ``records`` is None for an unknown number."""
     fixed = sorted((v.begin, v.begin + v.size) for v in variables if not v.is_record)
     of_record = sorted((v.begin, v.begin + v.size) for v in variables if v.is_record and records != 0)
     end = header
@@ -61,7 +61,7 @@ def _padded(size: int) -> int:
 
 
 class _Header:
-    """Reads a header in order; numbers are big-endian, and of 8 bytes where the version says so."""
+    """Reads a header in order. Numbers are big-endian; counts have 8 bytes in version 5, offsets in 2 and 5."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, version = file, file.read(1)[0]
@@ -82,7 +82,7 @@ class _Header:
         return form.unpack(self.file.read(form.size))[0]
 
     def _list(self, item: Callable[[], T]) -> list[T]:
-        self._number(struct.Struct(">i"))  # what the list holds
+        self._number(struct.Struct(">i"))  # the kind of the list
         return [item() for _ in range(self._number(self.count))]
 
     def _name(self) -> None:

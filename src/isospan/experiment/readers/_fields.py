@@ -1,4 +1,4 @@
-"""Opening the files of a user: fields in NumPy, NetCDF, HDF5 and Zarr files, found by name and checked."""
+"""Opening fields in NumPy, NetCDF, HDF5 and Zarr files: found by name and checked."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,46 +25,46 @@ def open_fields(
     variable: str | Sequence[str] | None = None,
     sample_dim: str | int | None = None,
     fill: float | None = None,
-    known: Sequence[str] = (),
+    quantities: Sequence[str] = (),
     dtype: torch.dtype | None = None,
 ) -> FieldSource:
     """Open fields in files, to be read in slices of samples.
 
     =============================== ==========================================================================
     ``.npy``                        one array, mapped into memory; its name is `variable`, or ``field``
-    ``.npz``                        arrays by name, mapped where the file is not compressed, else held in memory
+    ``.npz``                        arrays by name, mapped into memory if not compressed, else read into it
     ``.nc .nc4 .netcdf``            variables by name, through xarray and netCDF4
     ``.h5 .hdf5``                   datasets of the root by name, through xarray and h5netcdf
     ``.zarr``                       variables by name, through xarray and zarr
     =============================== ==========================================================================
 
-    Damage is found as far as the format lets it: by the checksum of a ``.npz`` file, which is read once for it, by the
-    sizes that the header of a ``.npy`` or classic NetCDF file declares, and by those of compressed and checked chunks.
-    In NetCDF files an entry of the default fill value of its type (9.96921e+36 for floats, -2147483647 for int32) was
-    never written: like the ``_FillValue`` of a variable it is read as NaN. Integers of one byte have no such value.
+    Damage is detected as far as the format allows: by the checksum of a ``.npz`` file, which is read once; by the sizes
+    in the header of a ``.npy`` or classic NetCDF file; and by the sizes and checksums of compressed chunks. In NetCDF
+    files the default fill value of a type (9.96921e+36 for floats, -2147483647 for int32) marks entries that were never
+    written. They are read as NaN, as is the ``_FillValue`` of a variable. Integers of one byte have no default.
 
-    The fields are `variable`, by default the one real array of at least three dimensions. The other real arrays that
-    have the dimension of the samples come along as ``source.known``. Coordinates and bounds of NetCDF files do not.
+    The fields are `variable`, by default the only real array of at least three dimensions. The other real arrays with
+    the sample dimension are in ``source.quantities``. Coordinates and bounds of NetCDF files are left out.
 
     Args:
-        paths: A file, or several whose samples follow each other.
+        paths: One file, or several whose samples are joined in this order.
         variable: Name of the fields; several names become channels.
-        sample_dim: The dimension that counts samples, by name (NetCDF, HDF5, Zarr) or number (NumPy); by default the
-            first of `variable`.
-        fill: What to put instead of NaN and infinity; by default they are an error.
-        known: Names of arrays that are not the fields where another array can be.
-        dtype: Type of the tensors; by default that of :class:`FieldArray`, which loses no digits: float64 for a
-            variable of float64 or of integers of 32 bits, with twice the memory of float32.
+        sample_dim: The dimension of the samples, by name (NetCDF, HDF5, Zarr) or number; by default the first of
+            `variable`.
+        fill: Replaces NaN and infinity; by default they are an error.
+        quantities: Names of arrays that are not chosen as the fields while there is another candidate.
+        dtype: Type of the tensors; by default float32 where that is exact, else float64: for float64 and for integers
+            of 32 bits.
 
     Returns:
-        A :class:`FieldSource`; nothing is read yet but the first sample, to see that it can be.
+        A :class:`FieldSource`. Only the first sample has been read, as a check.
 
     Raises:
-        FileFormatError: A file is missing, damaged, of an unknown kind, without the variable, of pickled or other
-            objects that are not real numbers; or the library for it is not installed.
-        ShapeError: The fields have less than three dimensions, or differ between files or channels.
+        FileFormatError: A file is missing, damaged or of an unknown kind; it lacks the variable, or this does not hold
+            real numbers; or the library for it is not installed.
+        ShapeError: The fields have fewer than three dimensions, or their shapes differ between files or channels.
         DegenerateDataError: There are no samples or no entries.
-        NonFiniteError: The first sample has NaN or infinite entries, and there is no `fill`.
+        NonFiniteError: The first sample has NaN or infinite entries, and `fill` is not given.
         OptionError: `sample_dim` is not a dimension, `fill` is not finite, or no files are given.
 
     Example:
@@ -73,14 +73,14 @@ def open_fields(
         >>> path = Path(tempfile.mkdtemp()) / "run.npz"
         >>> np.savez(path, u=np.zeros((10, 8, 8)), forcing=np.arange(10.0))
         >>> source = open_fields(path)
-        >>> source.shape, source.names, source.fields[0:4].shape, source.known["forcing"][2:4]
+        >>> source.shape, source.names, source.fields[0:4].shape, source.quantities["forcing"][2:4]
         ((1, 8, 8), ('u', 'forcing'), torch.Size([4, 1, 8, 8]), tensor([2., 3.], dtype=torch.float64))
     """
     wanted = (variable,) if isinstance(variable, str) else tuple(variable or ())
     with ExitStack() as opened:
         files: list[_File] = []
         for path in _as_list(paths):
-            files.append(_open(Path(path), wanted or _variables_of(files), known, sample_dim, opened))
+            files.append(_open(Path(path), wanted or _variables_of(files), quantities, sample_dim, opened))
         _check_agreement(files)
         shared = [name for name in files[0].parts if all(name in file.parts for file in files)]
         parts = {name: [file.parts[name] for file in files] for name in shared}
@@ -102,23 +102,23 @@ class _File:
 
 
 def _variables_of(files: Sequence[_File]) -> tuple[str, ...]:
-    """What was chosen in the first file, so that the others are read alike."""
+    """The variables chosen in the first file: those of the others have the same names."""
     return files[0].variables if files else ()
 
 
 def _open(
-    path: Path, wanted: tuple[str, ...], known: Sequence[str], sample_dim: str | int | None, opened: ExitStack
+    path: Path, wanted: tuple[str, ...], quantities: Sequence[str], sample_dim: str | int | None, opened: ExitStack
 ) -> _File:
     check_exists(path)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _numpy_file(path, open_npy(path, wanted[0] if wanted else "field"), wanted, known, sample_dim)
+        return _numpy_file(path, open_npy(path, wanted[0] if wanted else "field"), wanted, quantities, sample_dim)
     if suffix == ".npz":
-        return _numpy_file(path, open_npz(path), wanted, known, sample_dim)
+        return _numpy_file(path, open_npz(path), wanted, quantities, sample_dim)
     if suffix in ENGINES:
-        return _xarray_file(path, opened.enter_context(open_dataset(path)), wanted, known, sample_dim)
+        return _xarray_file(path, opened.enter_context(open_dataset(path)), wanted, quantities, sample_dim)
     raise FileFormatError(
-        f"{path} is of an unknown kind {suffix!r}. Known are .npy, .npz, {', '.join(ENGINES)}; save the fields as one."
+        f"{path} must end in .npy, .npz, {', '.join(ENGINES)}, got {suffix!r}. Save the fields in one of these formats."
     )
 
 
@@ -126,16 +126,16 @@ def _numpy_file(
     path: Path,
     arrays: dict[str, FileArray],
     wanted: tuple[str, ...],
-    known: Sequence[str],
+    quantities: Sequence[str],
     sample_dim: str | int | None,
 ) -> _File:
-    variables = choose_variables(path, arrays, wanted, known)
+    variables = choose_variables(path, arrays, wanted, quantities)
     field = arrays[variables[0]]
     axis = 0 if sample_dim is None else sample_dim
     if not isinstance(axis, int) or not 0 <= axis < field.ndim:
         raise OptionError(
             f"sample_dim must be a number from 0 to {field.ndim - 1} for {variables[0]!r} of shape {field.shape} in "
-            f"{path}; got {axis!r}. NumPy files do not name their dimensions."
+            f"{path}, got {axis!r}. NumPy files do not name their dimensions."
         )
     real = {name: array for name, array in arrays.items() if is_real(array.dtype)}
     parts = {
@@ -152,10 +152,10 @@ def _numpy_file(
 
 
 def _xarray_file(
-    path: Path, dataset: Any, wanted: tuple[str, ...], known: Sequence[str], sample_dim: str | int | None
+    path: Path, dataset: Any, wanted: tuple[str, ...], quantities: Sequence[str], sample_dim: str | int | None
 ) -> _File:
     data = {str(name): array for name, array in dataset.data_vars.items()}
-    variables = choose_variables(path, data, wanted, known)
+    variables = choose_variables(path, data, wanted, quantities)
     dims = data[variables[0]].dims
     if isinstance(sample_dim, int) and 0 <= sample_dim < len(dims):
         sample_dim = dims[sample_dim]
@@ -169,7 +169,7 @@ def _xarray_file(
     real = {name: array for name, array in data.items() if is_real(array.dtype)}
     parts = {name: LazyVariable(array, sample_dim, path) for name, array in real.items() if sample_dim in array.dims}
     left_out = {
-        name: f"has the dimensions {', '.join(map(str, array.dims)) or 'none'}, not {sample_dim!r} of the samples"
+        name: f"has the dimensions {', '.join(map(str, array.dims)) or 'none'}, not the sample dimension {sample_dim!r}"
         for name, array in real.items()
         if name not in parts
     }
@@ -184,7 +184,7 @@ def _as_list(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
 
 
 def check_exists(path: Path) -> None:
-    """Require a file, else raise a FileFormatError that names files of similar names."""
+    """Require that a file exists; the error suggests similar names."""
     if path.exists():
         return
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -194,26 +194,27 @@ def check_exists(path: Path) -> None:
 
 
 def _check_agreement(files: Sequence[_File]) -> None:
-    """Require samples of one shape, and entries at all, for every array that the files share."""
+    """Require that every array has the same sample shape in all files, and that no field is empty."""
     first = files[0]
     for file in files:
         for name in file.variables:
             if name not in file.parts:
                 raise ShapeError(
-                    f"Variables that become channels must have the same samples; {name!r} of {file.path} does not have "
-                    f"those of {file.variables[0]!r}. Pass variables of one grid and time axis."
+                    f"Variables that become channels must have the same samples, got {name!r} of {file.path} with "
+                    f"other samples than {file.variables[0]!r}. Pass variables of one grid and time axis."
                 )
             if 0 in file.parts[name].shape:
                 raise DegenerateDataError(
-                    f"Variable {name!r} of {file.path} is empty, of shape {file.parts[name].shape}. Leave the file out."
+                    f"Variable {name!r} must have entries, got shape {file.parts[name].shape} in {file.path}. Leave "
+                    "the file out."
                 )
         for name in set(first.parts) & set(file.parts):
             expected, got = first.parts[name].shape[1:], file.parts[name].shape[1:]
             if expected != got:
                 raise ShapeError(
-                    f"Samples of {name!r} must have one shape; they have {expected} in {first.path} and {got} in "
-                    f"{file.path}. Open such files one by one, or bring them to one grid."
+                    f"Samples of {name!r} must have the same shape in all files, got {expected} in {first.path} and "
+                    f"{got} in {file.path}. Open such files one by one, or interpolate to one grid."
                 )
     grids = {name: first.parts[name].shape[-2:] for name in first.variables}
     if len(set(grids.values())) > 1:
-        raise ShapeError(f"Variables that become channels must have one grid; got {grids}.")
+        raise ShapeError(f"Variables that become channels must have one grid, got {grids}. Interpolate to one grid.")

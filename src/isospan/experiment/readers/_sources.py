@@ -1,8 +1,9 @@
-"""Fields that are read from files sample by sample: named arrays with their samples in front."""
+"""Fields read from files in slices: named arrays whose first dimension counts the samples."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+from textwrap import shorten
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -16,11 +17,11 @@ from isospan.experiment.samples._samples import consecutive
 
 
 class LazyArray(Protocol):
-    """An array of one file, of shape (samples, ...), that reads slices of samples."""
+    """An array (samples, ...) of one file, read in slices of samples."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of samples and shape of one."""
+        """Number of samples, then the shape of one sample."""
         ...
 
     @property
@@ -35,19 +36,19 @@ class LazyArray(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FieldArray:
-    """One named array of one or several files, joined along the samples; a slice of it is read as a tensor.
+    """A named array of one or several files, joined along the samples. Its slices are tensors.
 
-    Two-dimensional samples get a channel dimension, (H, W) becoming (1, H, W).
+    Samples (H, W) get a channel dimension: (1, H, W).
 
     Args:
         name: Name of the variable.
-        parts: Its piece of each file, of shapes (n_i, ...) that differ in n_i only.
-        dtype: Type of the tensors; by default float32 where it holds all that the parts can hold, else float64.
-        fill: What stands in for NaN and infinity; None where they are an error.
+        parts: Its array in each file, of shapes (n_i, ...) that differ only in n_i.
+        dtype: Type of the tensors; by default float32 where that is exact, else float64.
+        fill: Replaces NaN and infinity; with None they are an error.
 
     Raises:
         OptionError: `fill` is not a finite number of this type.
-        NonFiniteError: While reading, if there are NaN or infinite entries and no `fill`.
+        NonFiniteError: While reading, if entries are NaN or infinite and `fill` is None.
 
     Example:
         >>> array = FieldArray("u", (np.zeros((3, 4, 5), np.float32), np.ones((2, 4, 5), np.float32)))
@@ -57,16 +58,16 @@ class FieldArray:
 
     name: str
     parts: Sequence[LazyArray]
-    dtype: torch.dtype = None  # type: ignore[assignment]  # until it is chosen, below
+    dtype: torch.dtype = None  # type: ignore[assignment]  # chosen in __post_init__
     fill: float | None = None
 
     def __post_init__(self) -> None:
-        """Choose the type, and check that what is filled in is finite."""
+        """Choose the type, and check that `fill` is finite."""
         if self.dtype is None:
             object.__setattr__(self, "dtype", _lossless(self.parts))
         if self.fill is not None and not torch.tensor(self.fill, dtype=self.dtype).isfinite():
             raise OptionError(
-                f"fill must be a finite number of {self.dtype}, which replaces NaN and infinity, got {self.fill}. Pass "
+                f"fill must be a finite number of {self.dtype}, got {self.fill}. It replaces NaN and infinity: pass "
                 "fill=VALUE with a number such as 0 or the mean of the field."
             )
 
@@ -81,17 +82,17 @@ class FieldArray:
         return (len(self), 1, *sample) if len(sample) == 2 else (len(self), *sample)
 
     def __getitem__(self, samples: slice) -> Tensor:
-        """Read consecutive samples; nothing else is read."""
+        """Read a slice of samples, and nothing else."""
         samples = consecutive(samples, len(self))
         first, last = samples.start, samples.stop
         target = np.float64 if self.dtype == torch.float64 else np.float32
         values = np.empty((last - first, *self.parts[0].shape[1:]), target)
-        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is reported below
+        with np.errstate(over="ignore"):  # overflow gives infinity, which _finite reports
             self._read_into(values, first, last)
         return self._finite(torch.from_numpy(values), first).reshape(-1, *self.shape[1:]).to(self.dtype)
 
     def _read_into(self, values: np.ndarray, first: int, last: int) -> None:
-        """Fill values with the samples from first to last, of as many parts as they lie in."""
+        """Fill values with the samples from first to last, which may lie in several parts."""
         starts = accumulate((part.shape[0] for part in self.parts), initial=0)
         for part, (start, stop) in zip(self.parts, pairwise(starts), strict=True):
             low, high = max(first, start), min(last, stop)
@@ -114,11 +115,14 @@ class FieldArray:
             )
         return values.masked_fill(bad, self.fill)
 
+    def __repr__(self) -> str:
+        return f"FieldArray({self.name!r}, shape={self.shape}, dtype={self.dtype}, {len(self.parts)} file(s))"
+
 
 def _lossless(parts: Sequence[LazyArray]) -> torch.dtype:
-    """float32 for what it holds exactly, such as float16 and int16; else float64.
+    """float32 for types that it holds exactly, such as float16 and int16; else float64.
 
-    Rounding to float32 loses up to 6e-8 of a value: with an offset of 1e8 a deviation of 1 is gone.
+    Rounding to float32 has a relative error of 6e-8: at an offset of 1e8 a deviation of 1 is lost.
     """
     types = (np.promote_types(part.dtype, np.float32) for part in parts)
     return torch.float32 if all(dtype == np.float32 for dtype in types) else torch.float64
@@ -126,7 +130,7 @@ def _lossless(parts: Sequence[LazyArray]) -> torch.dtype:
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """Several arrays of one grid, read as the channels of one.
+    """Arrays on one grid, read as the channels of one array.
 
     Example:
         >>> u, v = (FieldArray(name, (np.zeros((3, 4, 5)),)) for name in "uv")
@@ -150,17 +154,20 @@ class Channels:
         """Read consecutive samples."""
         return torch.cat([array[samples] for array in self.arrays], dim=1)
 
+    def __repr__(self) -> str:
+        return f"Channels({shorten(', '.join(array.name for array in self.arrays), 120)}, shape={self.shape})"
+
 
 @dataclass(frozen=True, eq=False)
 class FieldSource:
-    """Fields on disk and what else the files know of each sample, read in slices.
+    """The fields of files, and their other arrays with the same samples, read in slices.
 
     Args:
-        arrays: The arrays by name, all of as many samples.
-        variables: Names of those that make up the fields, one channel (or more) each.
+        arrays: The arrays by name, all with the same number of samples.
+        variables: Names of the arrays that are the fields, each of one channel or more.
         closer: Called to close the files.
-        sample_dim: The dimension that counts samples, by name, or by number in NumPy files.
-        left_out: Why further arrays of real numbers do not belong to the samples, by name.
+        sample_dim: The dimension of the samples, by name, or by number in NumPy files.
+        left_out: Why the other real arrays of the files are not here, by name.
 
     Example:
         >>> source = FieldSource({"u": FieldArray("u", (np.zeros((5, 8, 8)),))}, ("u",))
@@ -198,18 +205,18 @@ class FieldSource:
 
     @property
     def fields(self) -> FieldArray | Channels:
-        """The fields, (N, C, H, W): something with a length that reads slices of samples as tensors."""
+        """The fields (N, C, H, W), read in slices of samples."""
         chosen = [self.arrays[name] for name in self.variables]
         return chosen[0] if len(chosen) == 1 else Channels(chosen)
 
     @property
-    def known(self) -> dict[str, FieldArray]:
+    def quantities(self) -> dict[str, FieldArray]:
         """The other arrays, by name."""
         return {name: array for name, array in self.arrays.items() if name not in self.variables}
 
     @property
     def sample_coordinate(self) -> Any:
-        """What counts the samples, an `xarray.DataArray` named for their dimension; None where a file is of NumPy."""
+        """The coordinate of the samples, an `xarray.DataArray`; None for NumPy files."""
         parts = self.arrays[self.variables[0]].parts
         lazy = [part for part in parts if isinstance(part, LazyVariable)]
         return join_coordinates(lazy) if len(lazy) == len(parts) else None
@@ -221,7 +228,7 @@ class FieldSource:
     def __getitem__(self, name: str) -> FieldArray:
         """One array by name."""
         if name not in self.arrays:
-            raise NameMismatchError(f"There is no array {name!r}; there are {', '.join(self.names)}. Use one of these.")
+            raise NameMismatchError(f"An array must be one of {', '.join(self.names)}, got {name!r}. Correct the name.")
         return self.arrays[name]
 
     def read(self, names: str | Sequence[str], samples: slice = slice(None)) -> dict[str, Tensor]:
@@ -229,23 +236,23 @@ class FieldSource:
 
         Args:
             names: Names of the arrays.
-            samples: Which samples, consecutive ones.
+            samples: A slice of samples, with step 1.
 
         Returns:
             Tensors (n, ...) by name.
 
         Raises:
-            NameMismatchError: There is no array of that name.
-            NonFiniteError: There are NaN or infinite entries, and nothing to fill in for them.
+            NameMismatchError: An array does not exist.
+            NonFiniteError: Entries are NaN or infinite, and `fill` is None.
         """
         names = [names] if isinstance(names, str) else names
         return {name: self[name][samples] for name in names}
 
     def batches(self, size: int, names: str | Sequence[str] | None = None) -> Iterator[dict[str, Tensor]]:
-        """Read all samples in order, `size` at a time; no more than that is in memory.
+        """Read all samples in order, `size` at a time. Only one batch is in memory.
 
         Args:
-            size: Samples a batch; the last one may be shorter.
+            size: Samples in a batch; the last one may have fewer.
             names: Names of the arrays to read, by default all.
 
         Yields:
@@ -257,8 +264,12 @@ class FieldSource:
             yield self.read(self.names if names is None else names, slice(first, first + size))
 
     def close(self) -> None:
-        """Close the files. Nothing can be read afterwards."""
+        """Close the files. The arrays cannot be read afterwards."""
         self.closer()
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
+        return f"FieldSource({self.n_samples} samples of {shorten(shapes, 150, placeholder=' …')})"
 
     def __enter__(self) -> Self:
         """Use as a context manager that closes the files."""

@@ -10,7 +10,7 @@ import numpy as np
 from isospan.errors import FileFormatError, ShapeError
 
 _ADD_SAMPLES = (
-    "A single field becomes array[None]. Series (N, S) are no fields: train an encoder of your own on them in a plain "
+    "Write a single field as array[None]. Series (N, S) are not fields: train your own encoder on them in a plain "
     "loop, or pass its latents to `isospan probe`."
 )
 
@@ -21,15 +21,15 @@ def is_real(dtype: Any) -> bool:
 
 
 def choose_variables(
-    path: Path, arrays: Mapping[str, Any], wanted: tuple[str, ...], known: Sequence[str] = ()
+    path: Path, arrays: Mapping[str, Any], wanted: tuple[str, ...], quantities: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The wanted variables, checked; or the only one that can be fields.
+    """Return the wanted variables, checked; without any, the only one that can be the fields.
 
     Args:
         path: The file, for messages.
-        arrays: Its variables: things with a dtype and a shape.
-        wanted: Names asked for, perhaps none.
-        known: Names of what is not the fields where another array can be.
+        arrays: Its variables, with dtype and shape.
+        wanted: Names of the fields; may be empty.
+        quantities: Names that are not chosen as the fields while there is another candidate.
 
     Returns:
         Names of real arrays of at least three dimensions, at least one.
@@ -39,7 +39,7 @@ def choose_variables(
     if wanted:
         return wanted
     candidates = [name for name, array in arrays.items() if is_real(array.dtype) and len(array.shape) >= 3]
-    candidates = [name for name in candidates if name not in known] or candidates
+    candidates = [name for name in candidates if name not in quantities] or candidates
     if len(candidates) != 1:
         raise FileFormatError(_explain(path, arrays, candidates))
     return (candidates[0],)
@@ -47,14 +47,14 @@ def choose_variables(
 
 def _check_variable(path: Path, arrays: Mapping[str, Any], name: str) -> None:
     if name not in arrays:
-        by_lower_case = {known.lower(): known for known in arrays}
+        by_lower_case = {other.lower(): other for other in arrays}
         near = [by_lower_case[match] for match in get_close_matches(name.lower(), by_lower_case, n=3)]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise FileFormatError(f"{path} has no variable {name!r}; it has {_contents(arrays)}.{hint}")
     array = arrays[name]
     if np.dtype(array.dtype).hasobject:
         raise FileFormatError(
-            f"Variable {name!r} of {path} holds pickled Python objects, which are refused: loading them can run code. "
+            f"Variable {name!r} of {path} must hold numbers, got pickled Python objects. Loading these can run code. "
             "Save it as a numeric array."
         )
     if not is_real(array.dtype):
@@ -64,7 +64,7 @@ def _check_variable(path: Path, arrays: Mapping[str, Any], name: str) -> None:
         )
     if len(array.shape) < 3:
         raise ShapeError(
-            f"Fields need a dimension for samples and two for space; {name!r} of {path} has shape "
+            f"Fields must have a dimension for samples and two for space, got {name!r} of {path} with shape "
             f"{tuple(array.shape)}. {_ADD_SAMPLES}"
         )
 
@@ -72,14 +72,14 @@ def _check_variable(path: Path, arrays: Mapping[str, Any], name: str) -> None:
 def _explain(path: Path, arrays: Mapping[str, Any], candidates: list[str]) -> str:
     if candidates:
         return (
-            f"{path} has several variables that can be the fields: {', '.join(candidates)}. Name one with "
-            "variable=NAME. The others of them come along by name."
+            f"{path} must have one variable that can be the fields, got {', '.join(candidates)}. Name one with "
+            "variable=NAME. The others are then arrays by name."
         )
     pickled = any(np.dtype(array.dtype).hasobject for array in arrays.values())
     return (
-        f"{path} has no variable of real numbers with a dimension for samples and two for space; it has "
+        f"{path} must have a real variable with a dimension for samples and two for space, got "
         f"{_contents(arrays)}. {_ADD_SAMPLES}"
-        + (" Pickled objects are refused: loading them can run code." if pickled else "")
+        + (" Pickled objects are not loaded, since that can run code." if pickled else "")
     )
 
 

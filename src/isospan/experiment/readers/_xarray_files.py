@@ -1,4 +1,4 @@
-"""Variables in NetCDF, HDF5 and Zarr files, through xarray; what is not asked for is not read."""
+"""Variables in NetCDF, HDF5 and Zarr files, through xarray, read lazily."""
 
 import warnings
 from collections.abc import Hashable, Sequence
@@ -15,20 +15,20 @@ from isospan._core.numpy_files import physical_memory
 from isospan.errors import FileFormatError
 from isospan.experiment.readers._classic_netcdf import check_classic
 
-REMEDY = "The file may be damaged, or of another kind than its name says; write or copy it again."
+REMEDY = "The file may be damaged, or its suffix may be wrong. Write or copy it again."
 
 NETCDF = (".nc", ".nc4", ".netcdf")
 HDF5 = {"engine": "h5netcdf", "phony_dims": "access"}  # unnamed dimensions become phony_dim_0, ...
 ENGINES: dict[str, dict[str, Any]] = {
     **{suffix: {"engine": "netcdf4"} for suffix in NETCDF},
     **{suffix: HDF5 for suffix in (".h5", ".hdf5")},
-    ".zarr": {"engine": "zarr", "consolidated": False},  # not in every store, and no slower on a disk
+    ".zarr": {"engine": "zarr", "consolidated": False},  # not every store has these metadata
 }
 
 
 @dataclass(frozen=True, eq=False)
 class LazyVariable:
-    """A variable of a file with its samples in front, read slice by slice."""
+    """A variable of a file with the samples in its first dimension, read in slices."""
 
     data: Any
     sample_dim: Hashable
@@ -36,7 +36,7 @@ class LazyVariable:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Numbers of samples and of entries along the other dimensions, in their order in the file."""
+        """Number of samples, then the lengths of the other dimensions in the order of the file."""
         sizes = self.data.sizes
         return (sizes[self.sample_dim], *(n for dim, n in sizes.items() if dim != self.sample_dim))
 
@@ -53,8 +53,11 @@ class LazyVariable:
                 return self.data.isel({self.sample_dim: samples}).transpose(self.sample_dim, ...).values
         except FileFormatError as error:
             if isinstance(error.__cause__, MemoryError) and self._bytes(samples) <= physical_memory():
-                raise error.__cause__ from None  # the process may not have what the machine has: no damage
+                raise error.__cause__ from None  # a memory limit of the process, not damage
             raise
+
+    def __repr__(self) -> str:
+        return f"LazyVariable({self.data.name!r}, shape={self.shape}, dtype={self.dtype}, path={str(self.path)!r})"
 
     def _bytes(self, samples: slice) -> int:
         n, *sample = self.shape
@@ -62,7 +65,7 @@ class LazyVariable:
 
 
 def join_coordinates(parts: Sequence[LazyVariable]) -> Any:
-    """The coordinate of the samples over all files, as an `xarray.DataArray`; their numbers where a file has none."""
+    """The sample coordinate of all files, an `xarray.DataArray`; the indices where a file has no coordinate."""
     xarray, dim = import_module("xarray"), parts[0].sample_dim
     if any(dim not in part.data.coords for part in parts):
         return xarray.DataArray(np.arange(sum(part.shape[0] for part in parts)), dims=[dim], name=dim)
@@ -71,9 +74,9 @@ def join_coordinates(parts: Sequence[LazyVariable]) -> Any:
 
 
 def open_dataset(path: Path) -> Any:
-    """Open a file as an `xarray.Dataset` of lazy variables; bounds and grid mappings count as coordinates.
+    """Open a file as an `xarray.Dataset` of lazy variables. Bounds and grid mappings count as coordinates.
 
-    In NetCDF files, what was never written is missing, as what a variable declares to be.
+    In NetCDF files, entries that were never written are NaN, like those of a declared fill value.
     """
     suffix = path.suffix.lower()
     try:
@@ -84,23 +87,23 @@ def open_dataset(path: Path) -> Any:
     except FileFormatError as error:
         if isinstance(error.__cause__, ImportError) or "unrecognized engine" in str(error):
             raise FileFormatError(
-                f"Reading {path} needs xarray and the libraries of its format, of which one is missing "
+                f"Reading {path} needs xarray and the libraries of its format, and one of them is missing "
                 f"({error.__cause__}). Install them: pip install 'isospan[fields]'."
             ) from error
         raise
 
 
 def _remedy(error: Exception) -> str:
-    """What to do about an error of the file libraries, which is damage unless they say otherwise."""
+    """What to do about an error of the file libraries; by default the file counts as damaged."""
     if "dimension_names" in str(error) or "_ARRAY_DIMENSIONS" in str(error):
         return (
-            "The store is whole, but does not name the dimensions of its arrays. Write it with xarray, or with "
-            "dimension_names=... of zarr.create_array."
+            "The store does not name the dimensions of its arrays. Write it with xarray, or pass dimension_names to "
+            "zarr.create_array."
         )
     if "undefined filter" in str(error):  # of HDF5, such as the LZF of h5py
         return (
-            "The variable is compressed by a filter that this HDF5 library does not have, such as LZF, which only h5py "
-            "reads. Write it again with compression='gzip'."
+            "The variable is compressed by a filter that this HDF5 library lacks, such as LZF of h5py. Write it again "
+            "with compression='gzip'."
         )
     return REMEDY
 
@@ -112,14 +115,14 @@ def _opened(path: Path, suffix: str) -> Any:
     if suffix in NETCDF:
         _declare_fill_values(raw)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "variable .* has multiple fill values")  # all of them are missing
+        warnings.filterwarnings("ignore", "variable .* has multiple fill values")  # each of them marks a missing entry
         dataset = xarray.decode_cf(raw, decode_times=False, decode_coords="all")
-    # a Zarr store is a directory, which lists its variables in no order
+    # a Zarr store is a directory, whose entries have no order
     return dataset[sorted(dataset.data_vars)] if suffix == ".zarr" else dataset
 
 
 def _has_foreign_floats(path: Path) -> bool:
-    """Whether an HDF5 file holds float16 or other floats that netCDF4 takes for texts, on which it ends the process."""
+    """Whether an HDF5 file holds floats of other than 4 or 8 bytes: netCDF4 ends the process on these."""
     h5py = import_module("h5py")
     if not h5py.is_hdf5(path):
         return False
@@ -129,7 +132,7 @@ def _has_foreign_floats(path: Path) -> bool:
 
 
 def _declare_fill_values(dataset: Any) -> None:
-    """Give variables without a fill value the one that NetCDF puts where nothing was written; bytes have none."""
+    """Declare the default fill value of NetCDF for variables without one. Types of one byte have no default."""
     fill_values = import_module("netCDF4").default_fillvals
     for variable in dataset.data_vars.values():
         kind = variable.dtype.str[1:]

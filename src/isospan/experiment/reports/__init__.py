@@ -1,4 +1,4 @@
-"""Figures of a run and the report that holds them."""
+"""The report of a run, and its figures."""
 
 from isospan.experiment._run_summary import EditExample, FieldPair, LossHistory, Reconstructions, RunSummary
 from isospan.experiment.reports._html import write_report

@@ -1,4 +1,4 @@
-"""The three numbers that matter, and what they say in words."""
+"""The report cards: the three main numbers of a run, and the same in words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from isospan.experiment._run_summary import RunSummary
 from isospan.plotting._style import number
 
 UNREAD = 0.05
-"""A quantity with a lower R² counts as not read at all."""
+"""A quantity with a lower R² counts as not readable."""
 NOTICEABLE = 0.005
-"""A difference that two digits do not show is none."""
+"""Smaller differences round to 0.00 and count as none."""
 
 
 BEST = "best rank-k probe of the latent"
@@ -19,7 +19,7 @@ BEST = "best rank-k probe of the latent"
 
 @dataclass(frozen=True)
 class Card:
-    """One number of the report: what it is, its value as text, and what to compare it with."""
+    """One number of the report: its name, its value as text, and a comparison."""
 
     name: str
     value: str
@@ -27,12 +27,12 @@ class Card:
 
 
 def report_cards(summary: RunSummary) -> list[Card]:
-    """Return how well quantities are read, what that costs the task if any, and how much leaks between quantities."""
+    """Return the cards of the mean R², the reconstruction error (not for an audit) and the largest excess leakage."""
     return [_reading(summary), *([_task(summary)] if summary.nmse else []), _leakage(summary)]
 
 
 def in_words(summary: RunSummary) -> str:
-    """Return the same as a few plain sentences, what failed first."""
+    """Return the same numbers in a few sentences, failures first."""
     guided = summary.guided
     unread = _unread(summary)
     read = [name for name in guided.names if name not in unread]
@@ -52,7 +52,7 @@ def in_words(summary: RunSummary) -> str:
 
 
 def failures(summary: RunSummary) -> list[str]:
-    """Return a sentence for each thing that failed: quantities that are not read, fields that are not restored."""
+    """Return a sentence on quantities that are not readable, and one on a failed reconstruction."""
     said, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
     if unread:
         r2 = _range(summary.guided.subspace_r2[name] for name in unread)
@@ -94,12 +94,12 @@ def _leakage(summary: RunSummary) -> Card:
     name = "Largest excess leakage, R²"
     if not np.isfinite(excess).any():
         several = len(summary.guided.names) > 1
-        return Card(name, "–", "too few samples to tell" if several else "a single quantity has no other to leak into")
+        return Card(name, "–", "too few samples to measure it" if several else "a single quantity has no leakage")
     i, j = np.unravel_index(np.nanargmax(excess), excess.shape)
     names = summary.guided.names
-    known = f"{names[i]}, read from the subspace of {names[j]}"
+    pair = f"{names[i]}, read from the subspace of {names[j]}"
     others = np.isnan(excess).sum() > len(names)  # the diagonal has none
-    return Card(name, number(excess[i, j]), known + "; others have too few samples to tell" * bool(others))
+    return Card(name, number(excess[i, j]), pair + "; other pairs have too few samples" * bool(others))
 
 
 def _gap(summary: RunSummary, names: list[str]) -> str:
@@ -112,7 +112,7 @@ def _gap(summary: RunSummary, names: list[str]) -> str:
 
 
 def _nmse_change(summary: RunSummary) -> float:
-    """Relative change of the reconstruction error by guidance; NaN where there is nothing to compare."""
+    """Relative change of the reconstruction error by guidance; NaN without the unguided network."""
     before, after = summary.nmse.get("unguided", np.nan), summary.nmse.get("guided", np.nan)
     return after / before - 1 if before else np.nan
 
@@ -127,8 +127,8 @@ def _by(change: float) -> str:
 
 
 def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")
 
 
 def _nan_max(values: Iterable[float]) -> float:
@@ -136,6 +136,6 @@ def _nan_max(values: Iterable[float]) -> float:
 
 
 def _range(values: Iterable[float]) -> str:
-    known = [value for value in values if np.isfinite(value)] or [float("nan")]
-    low, high = number(min(known)), number(max(known))
+    finite = [value for value in values if np.isfinite(value)] or [float("nan")]
+    low, high = number(min(finite)), number(max(finite))
     return low if low == high else f"{low} to {high}"

@@ -1,4 +1,4 @@
-"""Turning figures into bytes: PNG for files, SVG that follows the theme of the page for HTML."""
+"""Figures as bytes: PNG for files, and SVG for HTML, in the colours of the page."""
 
 import io
 import re
@@ -18,49 +18,49 @@ THEMED = {
     look.UNGUIDED: "--unguided",
     look.ACCENT: "--accent",
 }
-"""Colours of the figures that a page may redefine by CSS variables of these names."""
+"""Colours of the figures, and the CSS variables with which a page redefines them."""
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 """Without a date, the same data give the same file."""
 
 
 def to_png(figure: Figure, *, dpi: int = 200) -> bytes:
-    """Return a figure as PNG on white; its layout stays as it is from then on.
+    """Return a figure as PNG on white. Its layout is fixed from then on.
 
     Example:
         >>> to_png(look.empty_figure("nothing"))[1:4]
         b'PNG'
     """
     with look.style():
-        _settle(figure)
+        _fix_layout(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def to_svg(figure: Figure, *, name: str, title: str) -> str:
-    """Return a figure as an ``<svg>`` element to be placed inside an HTML page.
+    """Return a figure as an ``<svg>`` element for an HTML page.
 
-    Text is drawn as outlines, so it needs no font; the background is clear and the colours of text, lines and bars
-    follow the page (:data:`THEMED`). Nothing in it refers to anything outside.
+    Text is drawn as outlines, so no font is needed. The background is transparent, and text, lines and bars have the
+    colours of the page (:data:`THEMED`). The element has no external references.
 
     Args:
         figure: any figure of this package.
-        name: letters, digits and underscores; keeps the identifiers of several figures on a page apart.
-        title: what the figure shows, for readers who cannot see it.
+        name: letters, digits and underscores; makes the identifiers of the figures on a page unique.
+        title: description of the figure for screen readers.
 
     Example:
         >>> to_svg(look.empty_figure("nothing"), name="a", title="Nothing")[:50]
         '<svg role="img" aria-label="Nothing" style="max-wi'
     """
     with look.style(), rc_context({"svg.hashsalt": name}):
-        _settle(figure)
+        _fix_layout(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     return _for_html(buffer.getvalue(), figure.get_figwidth(), name, title)
 
 
-def _settle(figure: Figure) -> None:
-    """Lay the figure out once: a second pass would move its parts by a hair, and takes as long as drawing."""
+def _fix_layout(figure: Figure) -> None:
+    """Lay out the figure once: a second pass takes as long as drawing, and would shift the axes slightly."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -72,15 +72,15 @@ def _for_html(svg: str, inches: float, name: str, title: str) -> str:
     view_box = re.search(r'viewBox="[^"]*"', opening)
     content = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", content, flags=re.DOTALL)
     content = content.replace("xlink:href=", "href=")
-    content = _keep_identifiers_apart(content, name)
+    content = _with_unique_identifiers(content, name)
     content = re.sub("|".join(THEMED), lambda colour: f"var({THEMED[colour[0]]}, {colour[0]})", content)
-    # 96 pixels of the page are an inch.
+    # 96 CSS pixels are one inch
     style = f"max-width: {96 * inches:.0f}px"
     return f'<svg role="img" aria-label="{escape(title)}" style="{style}" {view_box[0] if view_box else ""}>{content}'
 
 
-def _keep_identifiers_apart(content: str, name: str) -> str:
-    """Drop identifiers that nothing refers to, and put the name of the figure before the others."""
+def _with_unique_identifiers(content: str, name: str) -> str:
+    """Remove unused identifiers, and prefix the others with the name of the figure."""
     used = set(re.findall(r'(?:href="|url\()#([^")]*)', content))
     content = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in used else "", content)
     return re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", content)

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, the figures as PNG, and the numbers as JSON."""
+"""The report: one self-contained HTML file, the figures as PNG, and the numbers as JSON."""
 
 import os
 from pathlib import Path
@@ -24,10 +24,10 @@ TITLES = {
     "edit": "One edit of a quantity",
     "cross_decodability": "R² of each quantity from the subspace of each other",
     "angles": "Principal angles between the subspaces",
-    "shares": "Share of the latent variance in each subspace",
+    "shares": "Explained variance of the latent by each subspace",
     "spectrum": "Standard deviations along the principal axes of the free part",
     "losses": "Loss terms over the steps of training",
-    "drift": "Angles by which the subspaces moved, and R², over the steps of training",
+    "drift": "Angles by which the subspaces rotated, and R², over the steps of training",
     "layout": "How the latent space is divided",
     "sweep": "Latent dimension over both thresholds",
 }
@@ -36,29 +36,29 @@ TITLES = {
 def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
     """Write ``report.html``, ``metrics.json`` and ``figures/*.png`` into a directory, and return the report's path.
 
-    The report is self-contained: figures are inside, nothing is fetched. Every file appears whole or not at all, and
-    the same summary gives the same bytes.
+    The HTML file contains the figures and loads nothing. Every file is written atomically, and the same summary gives
+    the same bytes.
 
     Args:
-        summary: what to show.
-        out_dir: made where it does not exist; files of the same names are replaced.
+        summary: the data of the report.
+        out_dir: created if it does not exist; files of the same names are replaced.
     """
     out = Path(out_dir)
     drawn = draw_figures(summary)
     for name, figure in drawn.items():
         _write(out / "figures" / f"{name}.png", to_png(figure))
-    # names of files may hold bytes that are no text, which Python keeps as surrogates; \udcff is one in JSON too
+    # file names with undecodable bytes contain surrogates, such as \udcff, which JSON can escape
     _write(out / "metrics.json", to_json(metrics_of(summary)).encode(errors="backslashreplace"))
     _write(out / "report.html", render_html(summary, drawn).encode(errors="backslashreplace"))
     return out / "report.html"
 
 
 def draw_figures(summary: RunSummary) -> dict[str, Figure]:
-    """Return the figures that this run has something to show in, by name."""
+    """Return the figures for which the summary has data, by name."""
     guided, unguided = summary.guided, summary.unguided
     drawn = {
         "r2": figures.r2_bars(guided, unguided),
-        "shares": figures.variance_shares(guided, _shares_if_alike(summary)),
+        "shares": figures.variance_shares(guided, _isotropic_shares(summary)),
         "spectrum": figures.isotropy_spectrum(guided, unguided),
         "layout": figures.latent_layout(summary.dims, summary.latent_dim),
     }
@@ -78,7 +78,7 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
 
 
 def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
-    """Return the page as text; names and settings are escaped wherever they stand."""
+    """Return the page as text. All names and settings are escaped."""
     environment = Environment(
         loader=PackageLoader("isospan.experiment.reports", "."),
         autoescape=True,
@@ -102,15 +102,15 @@ def _title(name: str) -> str:
     return TITLES["edit" if name.startswith("edit_") else name]
 
 
-def _shares_if_alike(summary: RunSummary) -> dict[str, float]:
-    """Return the share k/D that each part of the latent would have if all directions varied alike."""
+def _isotropic_shares(summary: RunSummary) -> dict[str, float]:
+    """Return the explained variance k/D of each subspace of an isotropic latent."""
     total = summary.latent_dim
     shares = {name: k / total for name, (_, k) in summary.dims.items()}
     return shares | {"free": max(0.0, 1 - sum(shares.values()))}
 
 
 def _angle_rows(summary: RunSummary) -> list[tuple[str, str, float, float, float]]:
-    """Return each pair with its least, mean and greatest principal angle in degrees."""
+    """Return each pair with its smallest, mean and largest principal angle in degrees."""
     pairs = {pair: angles.double().numpy() for pair, angles in summary.guided.angles.items() if len(angles)}
     return [(a, b, float(x.min()), float(x.mean()), float(x.max())) for (a, b), x in pairs.items()]
 
@@ -120,7 +120,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _setting(value: Any) -> str:
-    """Return a setting as a reader would write it."""
+    """Return a setting as readable text."""
     value = plain(value)
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_setting(item)}" for key, item in value.items()) or "–"

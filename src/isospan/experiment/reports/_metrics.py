@@ -1,4 +1,4 @@
-"""What a run measured, as strict JSON."""
+"""The numbers of a run, as strict JSON."""
 
 import json
 import math
@@ -17,7 +17,7 @@ SCHEMA_VERSION = 1
 def metrics_of(summary: RunSummary) -> dict[str, Any]:
     """Return all numbers of a run as plain dicts, lists, strings, numbers and None.
 
-    Images are left out; they are in the figures. What is not a finite number is None.
+    Images are left out. NaN and infinity become None.
     """
     return plain(
         {
@@ -29,7 +29,7 @@ def metrics_of(summary: RunSummary) -> dict[str, Any]:
             "dims": {name: {"n": n, "k": k} for name, (n, k) in summary.dims.items()},
             "guided": summary.guided.to_dict(),
             "unguided": summary.unguided.to_dict() if summary.unguided is not None else None,
-            "edits_achieved": {edit.quantity: edit.achieved for edit in summary.edits},
+            "edit_fidelity": {edit.quantity: edit.fidelity for edit in summary.edits},
             "history": _history(summary.history),
             "unguided_history": _history(summary.unguided_history),
             "drift": summary.drift.to_dict() if summary.drift is not None else None,
@@ -40,7 +40,7 @@ def metrics_of(summary: RunSummary) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> str:
-    """Return strict JSON, which every reader understands: NaN and infinity become null.
+    """Return strict JSON. NaN and infinity become null.
 
     Example:
         >>> print(to_json({"a": float("nan"), "b": [1.5, None]}))
@@ -56,7 +56,7 @@ def to_json(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON can hold of a value; what it cannot hold becomes its text.
+    """Return a value as JSON can hold it; other objects become their text.
 
     Example:
         >>> plain({1: (np.float32(0.5), float("inf")), "path": np.zeros(2)})

@@ -1,4 +1,4 @@
-"""Samples in memory or in files: batches in order or shuffled, shards of processes, and a held-out part."""
+"""Samples in memory or in files: batches in order or shuffled, shards of processes, held-out samples."""
 
 from isospan.experiment.samples._samples import Rows, Samples, field_statistics, read_batches, shuffled_batches
 from isospan.experiment.samples._splits import hold_out, select

@@ -1,8 +1,9 @@
-"""Samples to train on: fields and what is known of them, in memory or read in pieces."""
+"""Samples to train on: fields and arrays of quantities, in memory or read in slices."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -21,7 +22,7 @@ CHUNKS_MIXED = 8
 
 @runtime_checkable
 class Rows(Protocol):
-    """A table of tensors: a :class:`torch.Tensor`, or anything that has a length and reads a slice of rows as one."""
+    """Rows of tensors: a :class:`torch.Tensor`, or an object with a length whose slices are tensors."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -34,27 +35,27 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """N fields (N, C, H, W) and, by name, what is known of each while training (N, ...).
+    """N fields (N, C, H, W), and arrays (N, ...) of their quantities by name.
 
     Args:
         fields: the fields, a tensor or :class:`Rows`.
-        known: arrays of as many rows.
+        quantities: arrays of N rows, available in training only.
 
     Raises:
-        ShapeError: numbers of rows differ.
+        ShapeError: an array does not have N rows.
 
     Example:
         >>> samples = Samples(torch.zeros(10, 1, 8, 8), {"age": torch.arange(10.0)})
-        >>> len(samples), samples[2:4].known["age"]
+        >>> len(samples), samples[2:4].quantities["age"]
         (10, tensor([2., 3.]))
     """
 
     fields: Rows
-    known: Mapping[str, Rows] = field(default_factory=dict)
+    quantities: Mapping[str, Rows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that every array has a row for each field."""
-        for name, rows in self.known.items():
+        for name, rows in self.quantities.items():
             if len(rows) != len(self.fields):
                 raise ShapeError(
                     f"The array {name!r} must have one row for each of the {len(self.fields)} fields, got {len(rows)}. "
@@ -62,42 +63,47 @@ class Samples:
                 )
 
     def __len__(self) -> int:
-        """N."""
+        """Return N."""
         return len(self.fields)
 
     def __getitem__(self, rows: slice) -> "Samples":
         """Read a slice of samples, with step 1, into memory."""
         rows = consecutive(rows, len(self))
-        return Samples(self.fields[rows], {name: values[rows] for name, values in self.known.items()})
+        return Samples(self.fields[rows], {name: values[rows] for name, values in self.quantities.items()})
+
+    def __repr__(self) -> str:
+        arrays = {"fields": self.fields, **self.quantities}
+        shapes = ", ".join(f"{name} {_shape(rows)}" for name, rows in arrays.items())
+        return f"Samples({shorten(shapes, 150, placeholder=' …')}, in_memory={self.in_memory})"
 
     @property
     def in_memory(self) -> bool:
-        """Whether all of it is tensors."""
-        return all(isinstance(rows, Tensor) for rows in (self.fields, *self.known.values()))
+        """Whether the fields and all arrays are tensors."""
+        return all(isinstance(rows, Tensor) for rows in (self.fields, *self.quantities.values()))
 
     @property
     def bytes_each(self) -> int:
-        """Bytes of one sample, for which the first is read."""
-        fields, known = self[0:1].tensors()
-        return sum(values.numel() * values.element_size() for values in (fields, *known.values()))
+        """Bytes of one sample. Reads the first one."""
+        fields, quantities = self[0:1].tensors()
+        return sum(values.numel() * values.element_size() for values in (fields, *quantities.values()))
 
     def tensors(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Fields and known arrays of samples that are in memory."""
-        return _tensor(self.fields), {name: _tensor(values) for name, values in self.known.items()}
+        """Return the fields and the arrays by name. The samples must be in memory."""
+        return _tensor(self.fields), {name: _tensor(values) for name, values in self.quantities.items()}
 
     def to(self, device: torch.device | str) -> "Samples":
-        """Move samples that are in memory to a device."""
-        fields, known = self.tensors()
-        return Samples(fields.to(device), {name: values.to(device) for name, values in known.items()})
+        """Return the samples on a device. They must be in memory."""
+        fields, quantities = self.tensors()
+        return Samples(fields.to(device), {name: values.to(device) for name, values in quantities.items()})
 
     def take(self, rows: Tensor) -> "Samples":
-        """Select rows of samples that are in memory."""
-        fields, known = self.tensors()
-        return Samples(fields[rows], {name: values[rows] for name, values in known.items()})
+        """Return these rows. The samples must be in memory."""
+        fields, quantities = self.tensors()
+        return Samples(fields[rows], {name: values[rows] for name, values in quantities.items()})
 
 
 def consecutive(rows: slice, n: int) -> slice:
-    """Return a slice of n rows with its bounds as numbers.
+    """Return a slice of n rows with non-negative bounds.
 
     Raises:
         OptionError: its step is not 1.
@@ -108,17 +114,17 @@ def consecutive(rows: slice, n: int) -> slice:
     """
     first, last, step = rows.indices(n)
     if step != 1:
-        raise OptionError(f"Consecutive samples are read, with step 1; got step {step}. Select from what was read.")
+        raise OptionError(f"Slices of samples must have step 1, got step {step}. Read them and select rows afterwards.")
     return slice(first, max(first, last))
 
 
 def read_batches(samples: Samples, batch_size: int | None = None) -> Iterator[Samples]:
-    """Read all samples in order; every batch is in memory, by default 256 samples, or fewer that take 16 MiB."""
+    """Read all samples in order, in batches in memory: by default of 256 samples, fewer where these exceed 16 MiB."""
     yield from (samples[rows] for rows in slices(samples, batch_size))
 
 
 def slices(samples: Samples, batch_size: int | None = None) -> list[slice]:
-    """Return the rows of the batches that :func:`read_batches` reads.
+    """Return the slices of samples that :func:`read_batches` reads.
 
     Example:
         >>> slices(Samples(torch.zeros(5, 1, 4, 4)), 3)
@@ -137,12 +143,12 @@ def shuffled_batches(
     read_ahead: int | None = None,
     shard: Shard | None = None,
 ) -> Iterator[Samples]:
-    """Read all samples once, in random order; a last batch of a single sample is left out.
+    """Read all samples once, in random order, in batches. A last batch of a single sample is left out.
 
-    With a ``shard`` the batches are the same, and of each its rows are given.
+    With a ``shard``, only its rows of each batch are read. The batches do not depend on it.
 
-    Samples in memory are permuted as a whole. Others are read in contiguous chunks, in random order, several of them
-    together (``read_ahead`` samples, by default 4096, or fewer that take 256 MiB), and permuted among those.
+    Samples in memory are permuted all together. Others are read in contiguous chunks in random order: 8 chunks fill a
+    buffer of ``read_ahead`` samples, which is permuted. The default is 4096 samples, fewer where these exceed 256 MiB.
 
     Example:
         >>> samples = Samples(torch.arange(9.0).view(9, 1, 1, 1))
@@ -150,20 +156,20 @@ def shuffled_batches(
         >>> [len(batch) for batch in shuffled_batches(samples, 4, generator=generator)]
         [4, 4]
     """
-    waiting, shard = None, shard or Shard()
+    rest, shard = None, shard or Shard()
     read_ahead = read_ahead or within(READ_AHEAD_BYTES, samples, most=READ_AHEAD)
     for buffer in _buffers(samples, generator, read_ahead):
-        buffer = buffer if waiting is None else concatenate([waiting, buffer])
+        buffer = buffer if rest is None else concatenate([rest, buffer])
         order = torch.randperm(len(buffer), generator=generator)
         full = len(buffer) - len(buffer) % batch_size
         yield from (buffer.take(rows[shard.rows(len(rows))]) for rows in order[:full].split(batch_size) if len(rows))
-        waiting = buffer.take(order[full:])
-    if waiting is not None and len(waiting) > 1:
-        yield waiting[shard.rows(len(waiting))]
+        rest = buffer.take(order[full:])
+    if rest is not None and len(rest) > 1:
+        yield rest[shard.rows(len(rest))]
 
 
 def within(limit: int, samples: Samples, *, most: int) -> int:
-    """Return how many samples take no more than so many bytes, at least one and at most ``most``.
+    """Return how many samples fit into ``limit`` bytes, at least one and at most ``most``.
 
     Example:
         >>> within(1000, Samples(torch.zeros(3, 1, 4, 4)), most=100)
@@ -173,7 +179,7 @@ def within(limit: int, samples: Samples, *, most: int) -> int:
 
 
 def steps_per_epoch(n_samples: int, batch_size: int) -> int:
-    """Number of batches that :func:`shuffled_batches` gives.
+    """Return the number of batches of :func:`shuffled_batches`.
 
     Raises:
         OptionError: the batch size is below 2.
@@ -187,9 +193,9 @@ def steps_per_epoch(n_samples: int, batch_size: int) -> int:
 
 
 def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (C,) of every channel, in one pass of float64 sums about the first batch's mean.
+    """Return the mean and standard deviation (C,) of every channel.
 
-    They are float64 where the fields are, else float32.
+    One pass sums in float64, about the mean of the first batch. The result is float64 for float64 fields, else float32.
 
     Raises:
         NonFiniteError: the fields hold NaN or infinity.
@@ -210,14 +216,14 @@ def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tupl
     variance = squares / max(count, 1) - (shifted / max(count, 1)) ** 2
     if not count or bool((variance <= 0).any()):
         raise DegenerateDataError(
-            f"The fields must vary, got variances {variance.tolist()} of the channels. Leave out a channel that is "
-            f"constant. {KEEP_FLOAT64}"
+            f"Every channel of the fields must vary, got variances {variance.tolist()}. Leave out constant channels. "
+            f"{KEEP_FLOAT64}"
         )
     return (first + shifted / count).to(dtype), variance.sqrt().to(dtype)
 
 
 def fingerprint(*parts: Samples, batch_size: int | None = None) -> str:
-    """Return a checksum of the fields and the known arrays of samples, in one pass.
+    """Return a checksum of the fields and arrays of samples, in one pass.
 
     Example:
         >>> fingerprint(Samples(torch.zeros(3, 1, 2, 2))) == fingerprint(Samples(torch.ones(3, 1, 2, 2)))
@@ -225,17 +231,18 @@ def fingerprint(*parts: Samples, batch_size: int | None = None) -> str:
     """
     digest = hashlib.blake2b(digest_size=8)
     for batch in (batch for samples in parts for batch in read_batches(samples, batch_size)):
-        fields, known = batch.tensors()
-        for name, values in {"": fields, **known}.items():
+        fields, quantities = batch.tensors()
+        for name, values in {"": fields, **quantities}.items():
             digest.update(f"{name} {tuple(values.shape)}".encode())
             digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
 def concatenate(parts: list[Samples]) -> Samples:
-    """Join samples that are in memory."""
-    fields, known = zip(*[part.tensors() for part in parts], strict=True)
-    return Samples(torch.cat(fields), {name: torch.cat([values[name] for values in known]) for name in known[0]})
+    """Join samples in memory, one after the other."""
+    fields, quantities = zip(*[part.tensors() for part in parts], strict=True)
+    arrays = {name: torch.cat([values[name] for values in quantities]) for name in quantities[0]}
+    return Samples(torch.cat(fields), arrays)
 
 
 def _buffers(samples: Samples, generator: torch.Generator, read_ahead: int) -> Iterator[Samples]:
@@ -258,7 +265,11 @@ def _checked(x: Tensor) -> Tensor:
     return x
 
 
+def _shape(rows: Rows) -> tuple[int, ...]:
+    return tuple(getattr(rows, "shape", [len(rows)]))
+
+
 def _tensor(rows: Rows) -> Tensor:
     if not isinstance(rows, Tensor):
-        raise OptionError("Read the samples into memory first, with samples[first:last].")
+        raise OptionError("The samples must be in memory, and are read in slices. Read them with samples[first:last].")
     return rows

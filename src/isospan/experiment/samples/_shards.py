@@ -1,4 +1,4 @@
-"""Shards: what one of several processes takes of a global batch."""
+"""Shards: the rows of a global batch that one of several processes takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """One of ``size`` shards, whose lengths differ by at most one.
+    """One of ``size`` shards. Their lengths differ by at most one.
 
     Attributes:
         rank: of the process, from 0.
@@ -29,7 +29,7 @@ class Shard:
 
     @classmethod
     def own(cls) -> Self:
-        """Return the shard of this process: everything where ``torch.distributed`` is not initialised."""
+        """Return the shard of this process; all rows without ``torch.distributed``."""
         size = Ranks().size
         return cls(dist.get_rank() if size > 1 else 0, size)
 
@@ -38,9 +38,9 @@ class Shard:
         return n * (self.rank + 1) // self.size - n * self.rank // self.size
 
     def rows(self, n: int) -> slice:
-        """Return the rows of n ≥ 1 that this process reads.
+        """Return the rows of this shard, of n ≥ 1 in all.
 
-        An empty shard gives one row, to be ignored: not every network can take an empty batch.
+        An empty shard returns one row, which the caller ignores: not every network accepts an empty batch.
 
         Example:
             >>> [Shard(rank, 3).rows(2) for rank in range(3)]
@@ -50,7 +50,7 @@ class Shard:
         return slice(first, first + max(1, self.count(n)))
 
     def of(self, items: Sequence[T]) -> Sequence[T]:
-        """Return items ``rank``, ``rank + size``, ... An empty shard gives the first item, to be ignored.
+        """Return items ``rank``, ``rank + size``, ... An empty shard returns the first item, which the caller ignores.
 
         Example:
             >>> [Shard(rank, 3).of("abcd") for rank in range(3)], Shard(2, 3).of("ab")

@@ -1,4 +1,4 @@
-"""Holding out samples to test on, in contiguous stretches, so that neighbours in time do not leak."""
+"""Holding out samples to test on, in contiguous blocks, so that neighbours in time do not leak."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from isospan.experiment.samples._samples import Rows, Samples, consecutive
 def hold_out(samples: Samples, fraction: float, *, blocks: int = 1) -> tuple[Samples, Samples]:
     """Split into samples to train on and samples to test on.
 
-    The samples are cut into ``blocks`` equal stretches, and the tail of each is held out. One block holds out the tail
-    of all: the strictest test where samples are a time series, and a test of extrapolation where it has a trend.
+    The samples are cut into ``blocks`` equal blocks, and the end of each is held out. One block holds out the end of
+    all samples: for a time series the strictest test, and with a trend a test of extrapolation.
 
     Args:
-        samples: in their order; what is not in memory stays where it is.
-        fraction: share to hold out, in (0, 1).
-        blocks: number of stretches, fewer where each could not hold out two samples.
+        samples: in order. What is not in memory is not read.
+        fraction: fraction to hold out, in (0, 1).
+        blocks: number of blocks; fewer where a block could not hold out two samples.
 
     Returns:
         (train, test), each in the order of the samples.
 
     Raises:
-        OptionError: the fraction is not between 0 and 1, or there is no block.
-        DegenerateDataError: a part would have fewer than two samples.
+        OptionError: the fraction is not between 0 and 1, or ``blocks`` is below 1.
+        DegenerateDataError: fewer than two samples would be left to train on.
 
     Example:
         >>> samples = Samples(torch.arange(10.0).view(10, 1, 1, 1))
@@ -47,43 +47,46 @@ def hold_out(samples: Samples, fraction: float, *, blocks: int = 1) -> tuple[Sam
     test = [range(middle, last) for middle, last in zip(middles, edges[1:], strict=True)]
     if sum(map(len, train)) < 2:
         raise DegenerateDataError(
-            f"At least 2 samples to train on and 2 to test on are needed, got {n} with {fraction} held out. "
-            "Pass more samples."
+            f"At least 2 samples to train on and 2 to test on are needed, got {n} with the fraction {fraction} held "
+            "out. Pass more samples."
         )
     return select(samples, train), select(samples, test)
 
 
-def select(samples: Samples, stretches: Sequence[range]) -> Samples:
-    """Keep some stretches of samples, one after the other."""
-    fields, *known = [_select(rows, stretches) for rows in (samples.fields, *samples.known.values())]
-    return Samples(fields, dict(zip(samples.known, known, strict=True)))
+def select(samples: Samples, ranges: Sequence[range]) -> Samples:
+    """Return the samples of some ranges, one after the other."""
+    fields, *quantities = [_select(rows, ranges) for rows in (samples.fields, *samples.quantities.values())]
+    return Samples(fields, dict(zip(samples.quantities, quantities, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
-class Stretches:
-    """Some stretches of a table, which are read when they are asked for."""
+class RowRanges:
+    """Some ranges of rows, read only when they are sliced."""
 
     rows: Rows
-    stretches: tuple[range, ...]
+    ranges: tuple[range, ...]
 
     def __len__(self) -> int:
-        """Number of rows kept."""
-        return sum(map(len, self.stretches))
+        """Return the number of rows in the ranges."""
+        return sum(map(len, self.ranges))
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Read a slice of the rows kept."""
+        """Read a slice of the rows in the ranges."""
         rows = consecutive(rows, len(self))
-        pieces, before = [], 0
-        for stretch in self.stretches:
-            part = stretch[max(0, rows.start - before) : max(0, rows.stop - before)]
-            pieces += [self.rows[part.start : part.stop]] if part else []
-            before += len(stretch)
-        return torch.cat(pieces) if pieces else self.rows[0:0]
+        found, before = [], 0
+        for some in self.ranges:
+            wanted = some[max(0, rows.start - before) : max(0, rows.stop - before)]
+            found += [self.rows[wanted.start : wanted.stop]] if wanted else []
+            before += len(some)
+        return torch.cat(found) if found else self.rows[0:0]
+
+    def __repr__(self) -> str:
+        return f"RowRanges({len(self)} rows in {len(self.ranges)} ranges of {self.rows!r})"
 
 
-def _select(rows: Rows, stretches: Sequence[range]) -> Rows:
-    stretches = [stretch for stretch in stretches if stretch]
+def _select(rows: Rows, ranges: Sequence[range]) -> Rows:
+    ranges = [some for some in ranges if some]
     if not isinstance(rows, Tensor):
-        return Stretches(rows, tuple(stretches))
-    pieces = [rows[stretch.start : stretch.stop] for stretch in stretches]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return RowRanges(rows, tuple(ranges))
+    found = [rows[some.start : some.stop] for some in ranges]
+    return found[0] if len(found) == 1 else torch.cat(found)

@@ -1,4 +1,4 @@
-"""The training loop of the main job: steps, augmentation, learning rate, history, and readings of the result."""
+"""The training loop: steps, augmentation, learning rate, losses, and passes of the network over all samples."""
 
 from isospan.experiment.training._augmentation import ShiftAndFlip, can_shift, shifted
 from isospan.experiment.training._history import History

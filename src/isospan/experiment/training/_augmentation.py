@@ -12,7 +12,7 @@ from isospan.experiment.samples._shards import Shard
 
 @dataclass(frozen=True, eq=False)
 class ShiftAndFlip:
-    r"""A shift of a periodic grid, and a flip of each axis or none, for each of B samples.
+    r"""A shift and flip of a periodic grid for each of B samples.
 
     Point (i, j) of the result is point :math:`(\pm i + s_i, \pm j + s_j)` of the field, modulo its size.
 
@@ -30,6 +30,9 @@ class ShiftAndFlip:
         axes = [_axis(batch, length, generator, flips) for length in size]
         return cls(*axes)
 
+    def __repr__(self) -> str:
+        return f"ShiftAndFlip({len(self.rows)} samples of {self.rows.shape[1]} × {self.columns.shape[1]})"
+
     def __getitem__(self, samples: slice) -> Self:
         """Return the shifts and flips of a slice of the samples."""
         return type(self)(self.rows[samples], self.columns[samples])
@@ -38,8 +41,8 @@ class ShiftAndFlip:
         """Shift and flip fields (B, C, H, W).
 
         Example:
-            >>> turn = ShiftAndFlip(rows=torch.tensor([[0, 1]]), columns=torch.tensor([[2, 0, 1]]))
-            >>> turn(torch.arange(6.0).view(1, 1, 2, 3))
+            >>> shift = ShiftAndFlip(rows=torch.tensor([[0, 1]]), columns=torch.tensor([[2, 0, 1]]))
+            >>> shift(torch.arange(6.0).view(1, 1, 2, 3))
             tensor([[[[2., 0., 1.],
                       [5., 3., 4.]]]])
         """
@@ -51,30 +54,30 @@ class ShiftAndFlip:
 def shifted(
     samples: Samples, *, generator: torch.Generator, shard: Shard | None = None, global_size: int | None = None
 ) -> Samples:
-    """Shift and flip the fields, and the arrays of quantities with them.
+    """Shift and flip the fields, together with their arrays of quantities.
 
-    Fields of several channels, and fields with arrays of quantities, are shifted only. A flip changes the sign of a
-    component of a vector and of a vorticity, and a file does not say which it holds.
+    Fields with several channels, or with arrays, are only shifted: a flip changes the sign of a vector component and of
+    a vorticity, and a file does not say which of its arrays are such.
 
     Args:
         samples: in memory, for which :func:`can_shift` holds.
-        generator: of the shifts and flips.
-        shard: of a global batch, which the samples are; their shifts and flips are those of the global batch.
-        global_size: number of samples of the global batch; that of ``samples`` where not given.
+        generator: generator of the shifts and flips.
+        shard: the shard of a global batch that the samples are. Their shifts do not depend on the number of shards.
+        global_size: number of samples of the global batch; by default that of ``samples``.
     """
-    fields, known = samples.tensors()
+    fields, quantities = samples.tensors()
     height, width = fields.shape[-2:]
-    flips = fields.shape[1] == 1 and not known
+    flips = fields.shape[1] == 1 and not quantities
     batch = len(fields) if global_size is None else global_size
     move = ShiftAndFlip.draw(batch, (height, width), generator=generator, flips=flips)
     move = move if shard is None else move[shard.rows(batch)]
-    return Samples(move(fields), {name: move(values) for name, values in known.items()})
+    return Samples(move(fields), {name: move(values) for name, values in quantities.items()})
 
 
 def can_shift(samples: Samples) -> bool:
-    """Whether all arrays of quantities are fields on the same grid, so that they can be shifted with the fields."""
-    fields, known = samples[0:1].tensors()
-    return all(values.dim() == 4 and values.shape[-2:] == fields.shape[-2:] for values in known.values())
+    """Whether all arrays are fields on the same grid, so that they can be shifted together with the fields."""
+    fields, quantities = samples[0:1].tensors()
+    return all(values.dim() == 4 and values.shape[-2:] == fields.shape[-2:] for values in quantities.values())
 
 
 def _axis(batch: int, length: int, generator: torch.Generator, flips: bool) -> Tensor:

@@ -1,7 +1,8 @@
-"""What was logged while training."""
+"""The losses and scores logged while training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, Self
 
 import torch
@@ -14,10 +15,10 @@ class History:
 
     Attributes:
         steps: steps taken, ascending from 1.
-        losses: value of each loss at those steps, NaN where it did not exist yet.
+        losses: value of each loss at those steps; NaN before its first value.
         validation_steps: steps after which held-out samples were scored.
         validation: held-out scores at those steps, by name.
-        resolve_steps: steps at which the subspaces were solved again.
+        solve_steps: steps at which the subspaces were solved.
         seconds: time spent in training.
 
     Example:
@@ -32,8 +33,12 @@ class History:
     losses: dict[str, list[float]] = field(default_factory=dict)
     validation_steps: list[int] = field(default_factory=list)
     validation: dict[str, list[float]] = field(default_factory=dict)
-    resolve_steps: list[int] = field(default_factory=list)
+    solve_steps: list[int] = field(default_factory=list)
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.losses.items())
+        return f"History({len(self.steps)} steps, {len(self.solve_steps)} solves; last: {shorten(last, 120)})"
 
     def add(self, step: int, losses: Mapping[str, float]) -> None:
         """Log the losses of a step."""
@@ -44,19 +49,19 @@ class History:
         _append(self.validation_steps, self.validation, step, scores)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the history with its curves as tensors, which a checkpoint of a long run has room for."""
+        """Return the history with its curves as tensors, which keeps the checkpoint of a long run small."""
         return {
             "steps": torch.tensor(self.steps, dtype=torch.int64),
             "losses": _tensors(self.losses),
             "validation_steps": torch.tensor(self.validation_steps, dtype=torch.int64),
             "validation": _tensors(self.validation),
-            "resolve_steps": torch.tensor(self.resolve_steps, dtype=torch.int64),
+            "solve_steps": torch.tensor(self.solve_steps, dtype=torch.int64),
             "seconds": self.seconds,
         }
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
-        """Return the history that :meth:`state_dict` wrote down."""
+        """Return the history of a :meth:`state_dict`."""
         return cls(**_lists(state))
 
 

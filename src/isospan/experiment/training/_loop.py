@@ -1,4 +1,4 @@
-"""Training an autoencoder of fields, with or without guidance, so that two runs differ in nothing else."""
+"""Training an autoencoder of fields, with or without guidance on the same batches."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -42,45 +42,45 @@ def fit(
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
 ) -> History:
-    r"""Train an autoencoder to reconstruct its fields, and to hold the quantities where an objective is given.
+    r"""Train an autoencoder to reconstruct its fields, with guidance where an objective is given.
 
     .. math:: L_\text{task} = \frac1C \sum_c \frac{\operatorname{mean}(\hat x_c - x_c)^2}{\operatorname{var} x_c}
 
-    is the share of the fields' variance that is lost; with an objective the loss is ``objective.total(task, z, y)``.
-    Adam, its rate raised over the first 10 steps and lowered to a hundredth along a cosine.
+    is the unexplained variance of the fields. With an objective, the loss is ``objective.total(task, z, y)``. The
+    optimiser is Adam with the learning rate of :func:`learning_rate`.
 
-    The order of samples, and their shifts and flips, come from a generator of their own. So a guided and an unguided
-    run of one seed see the same batches. The same seed gives the same weights, bit for bit, also when the run is
-    interrupted and resumed. A run is resumed with its own samples and settings, the number of epochs included: the
-    cosine depends on it.
+    The order of samples, and their shifts and flips, have their own generator. So a guided and an unguided run with the
+    same seed see the same batches. The same seed gives the same weights, bit for bit, also after an interruption. A run
+    can only be resumed with the same samples and settings, the number of epochs included, on which the learning rate
+    depends.
 
     Under ``torch.distributed`` every process passes all samples, and takes its shard of every global batch. The run
-    equals that of one process, up to rounding and to what is random inside the model. BatchNorm uses the statistics of
-    the shard. The run may be resumed with another number of processes.
+    equals that of one process, except for rounding and for randomness inside the model. BatchNorm uses the statistics
+    of the shard. The run may be resumed with another number of processes.
 
     Args:
         model: maps fields (B, C, H, W) to (reconstruction, latents (B, D)).
-        samples: the fields (N, C, H, W), or these and what is known of them; in memory or not.
+        samples: the fields (N, C, H, W), or these with arrays of quantities; in memory or not.
         objective: the guidance.
-        quantities: from a batch of samples to {name: (B, ...)}, needed with an objective.
+        quantities: maps a batch of samples to {name: (B, ...)}; needed with an objective.
         epochs: passes over the samples.
-        batch_size: at least 2, of all processes together; a last batch of a single sample is left out.
+        batch_size: size of the global batch, at least 2; a last batch of a single sample is left out.
         lr: the highest learning rate.
-        seed: of the order, the shifts and flips, and whatever is random inside the model.
-        device: where the model is moved to and trained.
+        seed: seed of the order, of the shifts and flips, and of the randomness inside the model.
+        device: device to train on. The model is moved there.
         augment: shift and flip each sample at random; only for periodic fields.
         validation: held-out samples, scored after every epoch.
         progress: called after every step, in every process, as ``progress(epoch, step, total_steps, losses)``.
-        monitor: records how the subspaces of the objective move; kept in the checkpoints.
-        checkpoints: where the state is saved after every epoch, and inside it as often as they say.
-        resume: continue from the newest checkpoint, where there is one. Where not set, old checkpoints are removed.
+        monitor: records the rotation of the subspaces; saved in the checkpoints.
+        checkpoints: saves the state after every epoch, and within it every ``every_steps`` steps.
+        resume: continue from the newest checkpoint, if any. Otherwise old checkpoints are removed.
 
     Returns:
-        The losses of every step.
+        The losses of every step, and the scores of every epoch.
 
     Raises:
-        NonFiniteError: the fields hold NaN or infinity, or a loss became so: training diverged.
-        MissingArgumentError: an objective without quantities.
+        NonFiniteError: the fields or a loss are NaN or infinite.
+        MissingArgumentError: ``objective`` is given without ``quantities``.
         OptionError: a number is out of its range, or the checkpoint is of a run with other samples or settings.
 
     Example:
@@ -110,8 +110,8 @@ def fit(
         elif checkpoints is not None:
             checkpoints.clear()
         while run.epoch < epochs:
-            for batch, whole in _batches_left(run, samples, batch_size, augment=augment):
-                losses = run.train_step(batch.to(device), whole)
+            for batch, global_size in _remaining_batches(run, samples, batch_size, augment=augment):
+                losses = run.train_step(batch.to(device), global_size)
                 if progress is not None:
                     progress(run.epoch + 1, run.step, total, losses)
                 if checkpoints is not None and checkpoints.due(run.step):
@@ -124,23 +124,25 @@ def fit(
     return run.history
 
 
-def _batches_left(run: Run, samples: Samples, batch_size: int, *, augment: bool) -> Iterator[tuple[Samples, int]]:
-    """The parts of batches of an epoch, and the sizes of these batches.
+def _remaining_batches(run: Run, samples: Samples, batch_size: int, *, augment: bool) -> Iterator[tuple[Samples, int]]:
+    """Yield the shards of the remaining batches of an epoch, with the sizes of the global batches.
 
-    Those of steps already taken are drawn again, for the generator's sake, and left out.
+    The batches of steps already taken are drawn again to advance the generator, and skipped.
     """
 
     def batches() -> Iterator[tuple[Samples, int]]:
-        parts = shuffled_batches(samples, batch_size, generator=run.generator, shard=run.shard)
-        for step, part in enumerate(parts):
-            whole = min(batch_size, len(samples) - step * batch_size)
-            yield shifted(part, generator=run.generator, shard=run.shard, global_size=whole) if augment else part, whole
+        shards = shuffled_batches(samples, batch_size, generator=run.generator, shard=run.shard)
+        for step, batch in enumerate(shards):
+            size = min(batch_size, len(samples) - step * batch_size)
+            if augment:
+                batch = shifted(batch, generator=run.generator, shard=run.shard, global_size=size)
+            yield batch, size
 
     return islice(batches(), run.step - run.epoch * steps_per_epoch(len(samples), batch_size), None)
 
 
 def _continue(run: Run, checkpoints: Checkpoints) -> None:
-    """Bring a run to its newest checkpoint, where there is one."""
+    """Restore the newest checkpoint, if any."""
     saved = checkpoints.latest()
     if saved is not None:
         check_same_run(checkpoints.directory, saved.get("settings", {}), run.settings)
@@ -148,7 +150,7 @@ def _continue(run: Run, checkpoints: Checkpoints) -> None:
 
 
 def _check_alike(settings: Mapping[str, Any]) -> None:
-    """Require the same run of all processes, on each of them."""
+    """Require the same samples and settings of all processes. Each of them raises the error."""
     for rank, others in enumerate(Ranks().gather(settings)):
         changed = [
             f"{name}: {others[name]!r} there, {value!r} here"
@@ -157,18 +159,18 @@ def _check_alike(settings: Mapping[str, Any]) -> None:
         ]
         if changed:
             raise OptionError(
-                f"All processes must train on the same samples with the same settings, of which each takes its part of "
-                f"every batch, but those of rank {rank} differ ({'; '.join(changed)}). Pass all samples everywhere."
+                f"All processes must be given the same samples and settings, got others on rank {rank} "
+                f"({'; '.join(changed)}). Pass all samples on every process; each takes its shard of every batch."
             )
 
 
 def _decimals(values: Tensor) -> list[float]:
-    """Decimals enough to tell data apart, and few enough to be those of any number of threads, also of a mean of 0."""
+    """Round to 4 decimals: enough to distinguish data, and independent of the number of threads."""
     return [round(value, 4) + 0.0 for value in values.tolist()]  # 0.0 and not -0.0
 
 
 def _guidance(objective: SpaceObjective | None) -> str:
-    """What decides the guidance, beside its schedule."""
+    """The settings of the guidance, without its schedule."""
     if objective is None:
         return "none"
     names = "k method orthogonal separation decoders weights memory ridge".split()
@@ -176,7 +178,7 @@ def _guidance(objective: SpaceObjective | None) -> str:
 
 
 def _validate(run: Run, validation: Samples) -> dict[str, float]:
-    """Held-out scores; those of the quantities from the first solve on."""
+    """Held-out scores. Those of the quantities need a first solve."""
     solved = run.objective is not None and bool(run.objective.resolve_steps)
     space = run.objective.space if run.objective is not None and solved else None
     return held_out_scores(read_out(run.model, validation, run.quantities, shard=run.shard), run.scale, space)
@@ -184,8 +186,8 @@ def _validate(run: Run, validation: Samples) -> dict[str, float]:
 
 def _check(epochs: int, lr: float, objective: SpaceObjective | None, quantities: Quantities | None) -> None:
     if epochs < 1 or not lr > 0:
-        raise OptionError(f"epochs must be at least 1 and lr positive, got {epochs} and {lr}.")
+        raise OptionError(f"epochs must be at least 1 and lr positive, got epochs={epochs} and lr={lr}.")
     if objective is not None and quantities is None:
         raise MissingArgumentError(
-            "An objective needs quantities: pass quantities=, a function from a batch to {name: tensor}."
+            "An objective needs quantities, got none. Pass quantities=, a function from a batch to {name: tensor}."
         )

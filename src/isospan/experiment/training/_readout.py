@@ -1,8 +1,9 @@
-"""What a network makes of samples, in evaluation mode: latents, their moments, reconstruction error, scores."""
+"""Passes of a network over samples, in evaluation mode: latents, moments, reconstruction error, scores."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import shorten
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +17,27 @@ from isospan.moments import Moments
 from isospan.subspaces._latent_space import LatentSpace
 
 Transform = Callable[[Samples, int], Samples]
-"""Called as ``transform(batch, first)`` with the number of the first sample of the batch."""
+"""Called as ``transform(batch, first)``, with the index of the first sample of the batch."""
 
 Quantities = Callable[[Samples], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """What is known of all samples after they went through an autoencoder.
+    """The result of :func:`read_out`.
 
     Attributes:
-        moments: of the latents and the quantities; None without quantities.
+        moments: moments of the latents and the quantities; None without quantities.
         squared_error: mean squared error (C,) of each channel.
     """
 
     moments: Moments | None
     squared_error: Tensor
+
+    def __repr__(self) -> str:
+        error = shorten(", ".join(f"{value:.4g}" for value in self.squared_error.tolist()), 80)
+        names = shorten(", ".join(self.moments.target_dims), 80) if self.moments else "none"
+        return f"Readout(squared_error=[{error}], moments of: {names})"
 
 
 @torch.no_grad()
@@ -44,15 +50,15 @@ def read_out(
     batch_size: int | None = None,
     shard: Shard | None = None,
 ) -> Readout:
-    """Run all samples through an autoencoder; memory does not grow with their number.
+    """Return the moments and the error of all samples. Memory does not grow with their number.
 
     Args:
         model: maps fields to (reconstruction, latents).
         samples: the samples, in memory or not.
-        quantities: from a batch to {name: (B, ...)}.
-        target_covariance: whether the moments hold the covariance of the quantities with each other.
-        batch_size: samples that are in memory at a time; see :func:`read_batches`.
-        shard: of the batches, what this process runs, where several take the sums over all of them together.
+        quantities: maps a batch to {name: (B, ...)}.
+        target_covariance: whether the moments include the covariance between quantities.
+        batch_size: samples in memory at a time; see :func:`read_batches`.
+        shard: the batches of this process. The result is summed over all processes.
 
     Example:
         >>> from isospan.experiment.networks import ConvAutoencoder
@@ -76,7 +82,7 @@ def read_out(
                     moments.update(*pair)
     error = torch.stack(errors).sum(0)
     if shard.size > 1:
-        _take_together_(moments, [error], ignored=shard.rank >= len(rows))
+        _sum_over_processes_(moments, [error], ignored=shard.rank >= len(rows))
     return Readout(moments, error / len(samples))
 
 
@@ -91,7 +97,7 @@ def encoded_moments(
     batch_size: int | None = None,
     shard: Shard | None = None,
 ) -> Moments:
-    """Moments of the latents and quantities of all samples, each batch transformed before, as :func:`read_out`.
+    """Return the moments of the latents and quantities of all samples, after ``transform``; see :func:`read_out`.
 
     Example:
         >>> from isospan.experiment.networks import ConvAutoencoder
@@ -108,7 +114,7 @@ def encoded_moments(
     with evaluating(model):
         moments = Moments.of_batches(encoded(), target_covariance=target_covariance)
     if shard.size > 1:
-        _take_together_(moments, [], ignored=shard.rank >= len(rows))
+        _sum_over_processes_(moments, [], ignored=shard.rank >= len(rows))
     return moments
 
 
@@ -121,7 +127,7 @@ def encode_samples(
     transform: Transform | None = None,
     batch_size: int | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Latents (N, D) and quantities {name: (N, ...)} of all samples, each batch transformed before, in memory.
+    """Return latents (N, D) and quantities {name: (N, ...)} of all samples, after ``transform``.
 
     Example:
         >>> from isospan.experiment.networks import ConvAutoencoder
@@ -137,16 +143,16 @@ def encode_samples(
 
 
 def reconstruction_error(readout: Readout, samples: Samples) -> float:
-    r"""Error over variance, mean over channels of :math:`\overline{(\hat x_c - x_c)^2} / \operatorname{var} x_c`."""
+    r"""Return the mean over channels of :math:`\overline{(\hat x_c - x_c)^2} / \operatorname{var} x_c`."""
     scale = field_statistics(samples)[1].to(readout.squared_error)
     return float((readout.squared_error / scale**2).mean())
 
 
 def held_out_scores(readout: Readout, scale: Tensor, space: LatentSpace | None) -> dict[str, float]:
-    r"""The task loss in units of ``scale`` (C,), and :math:`R^2` of each quantity by the space's own decoder.
+    r"""Return the task loss in units of ``scale`` (C,), and :math:`R^2` of each quantity by the stored decoder.
 
     Returns:
-        ``{"task": ..., "r2 NAME": ...}``; NaN where a quantity is constant, so that training continues.
+        ``{"task": ..., "r2 NAME": ...}``; NaN where a quantity is constant.
     """
     scores = {"task": float((readout.squared_error / scale.flatten().double() ** 2).mean())}
     if space is None or readout.moments is None:
@@ -156,7 +162,7 @@ def held_out_scores(readout: Readout, scale: Tensor, space: LatentSpace | None) 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode inside the block and back afterwards."""
+    """Put a module into evaluation mode inside the block, and back into its own mode afterwards."""
     training = model.training
     model.eval()
     try:
@@ -168,15 +174,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _batches(
     model: nn.Module, samples: Samples, rows: Sequence[slice], transform: Transform | None = None
 ) -> Iterator[Samples]:
-    """Read rows of samples in order, transformed, on the device of the model."""
+    """Read batches in order, transform them, and move them to the device of the model."""
     device = next(model.parameters()).device
     for some in rows:
         batch = samples[some]
         yield (transform(batch, some.start) if transform else batch).to(device)
 
 
-def _take_together_(moments: Moments | None, sums: list[Tensor], *, ignored: bool) -> None:
-    """Add up, in place, what the processes have of their batches, but for a process that had none of its own."""
+def _sum_over_processes_(moments: Moments | None, sums: list[Tensor], *, ignored: bool) -> None:
+    """Sum moments and tensors over the processes, in place. A process without batches of its own counts as zero."""
     if moments is not None:
         moments.decay_(0.0 if ignored else 1.0).all_reduce_()
     if sums:

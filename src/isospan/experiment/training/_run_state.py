@@ -1,4 +1,4 @@
-"""One training run, perhaps of several processes: its steps, and all of its state for a checkpoint."""
+"""One training run, of one or several processes: its steps, and its state for a checkpoint."""
 
 import time
 from collections import defaultdict
@@ -22,26 +22,26 @@ from isospan.guided._objective import SpaceObjective
 
 @dataclass
 class Run:
-    """A model in training, with what moves it on and what counts its progress.
+    """A model in training, with its optimiser, guidance, generator and progress.
 
-    Several processes have the same model. Each passes its shard of a global batch, and gradients are summed, so the
-    weights stay equal on all processes to the last bit. At the end of an epoch, buffers that depend on the samples
-    (running statistics) become those of the first process. All processes call every method.
+    All processes have the same model. Each passes its shard of a global batch, and gradients are summed, so the weights
+    are equal on all processes to the last bit. At the end of an epoch, buffers that depend on the samples (running
+    statistics) become those of the first process. All processes call every method.
 
     Attributes:
         model: maps fields to (reconstruction, latents).
-        objective: the guidance, if any.
-        quantities: from a batch to targets, with an objective.
-        generator: of the order of samples and of their shifts and flips.
+        objective: the guidance; None without.
+        quantities: maps a batch to targets; needed with an objective.
+        generator: generator of the order of samples, and of their shifts and flips.
         scale: standard deviation (C, 1, 1) of the channels, the unit of the task loss.
         lr: the highest learning rate.
-        total: steps of the whole run.
-        settings: what must be the same for the run to be continued.
+        total: number of steps of the run.
+        settings: a checkpoint is only resumed with the same settings.
         epoch: epochs done.
         step: steps done.
         history: losses so far.
-        monitor: follows the subspaces, if any does.
-        shard: the rows of every global batch that this process takes.
+        monitor: records the subspaces; None for no record.
+        shard: the rows of every global batch for this process.
     """
 
     model: nn.Module
@@ -59,25 +59,28 @@ class Run:
     shard: Shard = field(default_factory=Shard.own)
 
     def __post_init__(self) -> None:
-        """Make the optimiser, set training mode, and take the model of the first process."""
+        """Make the optimiser, set training mode, and copy the model of the first process."""
         self.ranks = Ranks()
-        self._take_from_first([*self.model.parameters(), *self.model.buffers()])
+        self._broadcast_([*self.model.parameters(), *self.model.buffers()])
         self.epoch_generator = self.generator.get_state()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr)
         self.model.train()
         if self.objective is not None:
             self.objective.to(self.scale.device).train()
 
-    def train_step(self, batch: Samples, whole: int) -> dict[str, float]:
+    def __repr__(self) -> str:
+        return f"Run({type(self.model).__name__}, step {self.step} of {self.total}, epoch {self.epoch}, {self.shard})"
+
+    def train_step(self, shard: Samples, global_size: int) -> dict[str, float]:
         """Take one step of the optimiser and return its losses.
 
         Args:
-            batch: the rows of this process.
-            whole: samples of the batch on all processes together.
+            shard: the rows of this process.
+            global_size: number of samples of the global batch.
         """
         started = time.perf_counter()
         self.step += 1
-        loss, losses = self._loss(batch, whole)
+        loss, losses = self._loss(shard, global_size)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -90,18 +93,18 @@ class Run:
         return losses
 
     def end_epoch(self) -> None:
-        """Count an epoch; the objective re-solves where its schedule says so."""
+        """End an epoch. The objective solves if its schedule says so."""
         self.epoch += 1
-        self._take_from_first(list(self.model.buffers()))
+        self._broadcast_(list(self.model.buffers()))
         self.epoch_generator = self.generator.get_state()
         if self.objective is not None:
             self.objective.end_epoch()
-            self.history.resolve_steps = list(self.objective.resolve_steps)
+            self.history.solve_steps = list(self.objective.resolve_steps)
             self._follow()
 
     def state(self) -> dict[str, Any]:
-        """All that continuing bit for bit needs; the generator as it was when the epoch began."""
-        self._take_from_first(list(self.model.buffers()))
+        """Return the state from which training continues bit for bit, with the generator at the start of the epoch."""
+        self._broadcast_(list(self.model.buffers()))
         if self.objective is not None:
             self.objective.settle()
         return {
@@ -119,7 +122,7 @@ class Run:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that :meth:`state` gave."""
+        """Continue from a :meth:`state`."""
         self.epoch, self.step = state["epoch"], state["step"]
         self.model.load_state_dict(state["model"])
         if self.objective is not None:
@@ -139,20 +142,22 @@ class Run:
         if self.monitor is not None and self.objective is not None:
             self.monitor.update(self.objective)
 
-    def _loss(self, batch: Samples, whole: int) -> tuple[Tensor, dict[str, float]]:
-        r"""The share of this process in the loss, times their number R since gradients are averaged; and all losses.
+    def _loss(self, shard: Samples, global_size: int) -> tuple[Tensor, dict[str, float]]:
+        r"""Return all losses, and the one of this process: its mean over R processes is that of the global batch.
 
         .. math:: L_r = R \, \frac{1}{B C H W} \sum_{b \in r} \| (\hat x_b - x_b) / \sigma \|^2
+
+        B is the size of the global batch.
         """
-        x, _ = batch.tensors()
+        x, _ = shard.tensors()
         x_hat, z = self.model(x)
-        idle, error = not self.shard.count(whole), ((x_hat - x) / self.scale).square()
-        own = (error[:0] if idle else error).sum() / (whole * x[0].numel())
+        idle, error = not self.shard.count(global_size), ((x_hat - x) / self.scale).square()
+        own = (error[:0] if idle else error).sum() / (global_size * x[0].numel())
         task = self._summed(own.detach())
         self._check_finite(task)
         if self.objective is None or self.quantities is None:
             return own * self.shard.size, {"task": float(task)}
-        y = self.quantities(batch)
+        y = self.quantities(shard)
         if idle:
             z, y = z[:0], {name: q[:0] for name, q in y.items()}
         total = self.objective.total(own * self.shard.size, z, y)
@@ -163,7 +168,7 @@ class Run:
         return total, {"task": float(task)} | guidance | terms
 
     def _summed(self, value: Tensor) -> Tensor:
-        """A number summed over the processes, so that all of them see the same and go on or stop together."""
+        """Sum a number over the processes, so that all of them continue or fail together."""
         value = value.clone()
         if self.shard.size > 1:
             self.ranks.sum_([value])
@@ -177,7 +182,8 @@ class Run:
             torch._foreach_div_(gradients, self.shard.size)
 
     @torch.no_grad()
-    def _take_from_first(self, tensors: list[Tensor]) -> None:
+    def _broadcast_(self, tensors: list[Tensor]) -> None:
+        """Copy tensors of the first process to the others."""
         if self.shard.size > 1:
             for alike in _by_dtype(tensors):
                 self.ranks.broadcast_(alike)
@@ -197,14 +203,14 @@ class Run:
     def _check_finite(self, loss: Tensor) -> None:
         if not bool(torch.isfinite(loss)):
             raise NonFiniteError(
-                f"Training diverged: the loss is {float(loss.detach())} at step {self.step} of {self.total}, at a "
+                f"Training diverged: the loss is {float(loss.detach())} at step {self.step} of {self.total}, with a "
                 f"learning rate of {self._rate():.3g}. Lower the learning rate (lr={self.lr / 10:.3g}), or look for "
                 "extreme values in the fields and quantities."
             )
 
 
 def _by_dtype(tensors: list[Tensor]) -> list[list[Tensor]]:
-    """Tensors that fit into one message."""
+    """Group tensors by dtype, since one message has one dtype."""
     alike = defaultdict[torch.dtype, list[Tensor]](list)
     for tensor in tensors:
         alike[tensor.dtype].append(tensor)

@@ -7,7 +7,7 @@ LAST_RATE = 0.01
 
 
 def learning_rate(step: int, total: int, *, lr: float) -> float:
-    r"""Rate of a step from 1 to ``total``: raised linearly over ten steps, then lowered along a cosine to a hundredth.
+    r"""Learning rate of a step from 1 to ``total``: a linear warm-up of ten steps times a cosine down to 0.01 ``lr``.
 
     Example:
         >>> [round(learning_rate(step, 1000, lr=1.0), 3) for step in (1, 10, 500, 1000)]

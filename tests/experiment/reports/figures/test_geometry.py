@@ -34,7 +34,7 @@ def test_the_spectrum_is_relative_to_its_mean(evaluation):
     np.testing.assert_allclose(line.get_xydata(), [[1, 2], [2, 4 / 3], [3, 2 / 3]])
 
 
-def test_directions_that_hardly_vary_do_not_stretch_the_axis(evaluation):
+def test_axes_of_almost_no_variance_do_not_extend_the_scale(evaluation):
     spectrum = torch.tensor([1.0, 1.0, 1e-9])
     ax = isotropy_spectrum(replace(evaluation(2), spectrum=spectrum)).axes[0]
     assert ax.get_ylim()[0] == 1e-3

@@ -18,7 +18,7 @@ def test_overlapping_subspaces_reach_beyond_the_latent_dimension():
 
 
 def test_names_that_are_cut_alike_keep_a_part_each():
-    long = "a name much longer than a legend has room for, number "
+    long = "a name much longer than a legend can show, number "
     ax = latent_layout({long + "1": (2, 3), long + "2": (2, 4)}, 7).axes[0]
     assert [patch.get_width() for patch in ax.patches] == [3, 4]
 

@@ -5,7 +5,7 @@ import pytest
 
 from isospan.experiment.reports import LossHistory
 from isospan.experiment.reports.figures import loss_curves
-from isospan.experiment.reports.figures._training import BAND_STRETCHES, moving_average
+from isospan.experiment.reports.figures._training import BAND_RANGES, moving_average
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 100])
@@ -25,14 +25,14 @@ def test_a_short_curve_is_drawn_as_it_is_and_gaps_are_bridged():
 def test_resolves_are_marked_in_every_panel(history):
     run = history()
     for ax in loss_curves(run).axes[:3]:
-        np.testing.assert_array_equal(ax.get_lines()[-1].get_xdata(), run.resolve_steps)
+        np.testing.assert_array_equal(ax.get_lines()[-1].get_xdata(), run.solve_steps)
 
 
 def test_the_band_reaches_from_the_least_to_the_greatest_value_and_does_not_grow_with_the_run(history):
     for steps in (300, 5000):
         run = history(steps=steps)
         band = loss_curves(run).axes[0].collections[0].get_paths()[0].vertices
-        assert len(band) <= 2 * BAND_STRETCHES + 3
+        assert len(band) <= 2 * BAND_RANGES + 3
         assert band[:, 1].min() == min(run.terms["task"])
         assert band[:, 1].max() == max(run.terms["task"])
 
@@ -54,7 +54,7 @@ def test_a_term_that_falls_by_much_and_stays_positive_is_logarithmic(values, sca
 @pytest.mark.parametrize("count", [0, 1, 4, 7])
 def test_any_number_of_terms(count):
     terms = {f"term {i}": [1.0, 0.5, float("nan")] for i in range(count)}
-    history = LossHistory(step=[1, 2, 3], terms=terms, resolve_steps=[2])
+    history = LossHistory(step=[1, 2, 3], terms=terms, solve_steps=[2])
     loss_curves(history, history).draw_without_rendering()
 
 

@@ -1,4 +1,4 @@
-"""One function a figure: plain data in, a matplotlib Figure out, nothing global touched."""
+"""One function a figure: from plain data to a matplotlib Figure, without global state."""
 
 from isospan.experiment.reports.figures._decoding import r2_bars
 from isospan.experiment.reports.figures._fields import decoded_fields, edit_panel, reconstructions

@@ -1,4 +1,4 @@
-"""How well each quantity is read from its subspace."""
+"""R² of each quantity from its subspace."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from isospan.evaluation._evaluation import Evaluation
 from isospan.plotting._style import GUIDED, INK, MUTED, PAGE, UNGUIDED, label, new_figure, number, style
 
 LOWEST = -0.1
-"""Where the axis ends on the left: an R² far below zero says no more than one just below it."""
+"""Left end of the axis. Lower values of R² are drawn here."""
 
 
 def r2_bars(evaluation: Evaluation, unguided: Evaluation | None = None) -> Figure:

@@ -1,4 +1,4 @@
-"""Fields as images: true beside decoded, reconstructed, and edited."""
+"""Fields as images: true and decoded, reconstructed, and edited."""
 
 from collections.abc import Mapping
 
@@ -20,15 +20,15 @@ from isospan.experiment.reports.figures._images import (
 from isospan.plotting._style import empty_figure, style
 
 PAIRED, SINGLE, EDITED = 0.87, 1.45, 2.0
-"""Widths of an image in the three figures, inches."""
+"""Widths of an image in the three figures, in inches."""
 
 
 def decoded_fields(pairs: Mapping[str, FieldPair], *, samples: int = 4) -> Figure:
-    """Draw true and decoded fields: a row a quantity, a pair of columns a sample, one colour scale a row.
+    """Draw true and decoded fields: one row for each quantity, with one colour scale, two columns for each sample.
 
     Args:
         pairs: fields by quantity.
-        samples: how many samples to show at most.
+        samples: the largest number of samples to show.
     """
     shown = {name: _alternating(pair, samples) for name, pair in pairs.items()}
     columns = max((len(fields) for fields in shown.values()), default=0)
@@ -45,11 +45,11 @@ def decoded_fields(pairs: Mapping[str, FieldPair], *, samples: int = 4) -> Figur
 
 
 def reconstructions(images: Reconstructions, *, samples: int = 5) -> Figure:
-    """Draw inputs, their reconstructions and the errors; images share one colour scale, errors another.
+    """Draw inputs and reconstructions on one colour scale, and the errors on another.
 
     Args:
-        images: a few held-out samples.
-        samples: how many of them to show at most.
+        images: inputs and reconstructions of a few held-out samples.
+        samples: the largest number of samples to show.
     """
     inputs, guided = _first_channel(images.inputs, samples), _first_channel(images.guided, samples)
     rows, errors = {"input": inputs, "guided": guided}, {"error, guided": guided - inputs}
@@ -70,9 +70,9 @@ def reconstructions(images: Reconstructions, *, samples: int = 5) -> Figure:
 
 
 def edit_panel(edit: EditExample) -> Figure:
-    """Draw the field before and after an edit with the difference; the quantity before, its target and the result.
+    """Draw the field before and after an edit, and the difference; the quantity before, its target, and after.
 
-    The quantity is that which is read from the latents; in a further row, that which is computed from the fields.
+    The quantity is the one read from the latents. Another row shows the one computed from the fields.
     """
     before, after = to_array(edit.before), to_array(edit.after)
     rows = {"read": (edit.decoded_before, edit.target, edit.decoded_after)}
@@ -103,7 +103,7 @@ def _draw_block(figure: Figure, grid: list[list[Axes]], rows: Mapping[str, np.nd
 
 
 def _alternating(pair: FieldPair, samples: int) -> np.ndarray:
-    """Return true and decoded fields in turn, (2 n, h, w)."""
+    """Return true and decoded fields alternating, (2 n, h, w)."""
     both = np.stack([to_array(pair.true)[:samples], to_array(pair.decoded)[:samples]], axis=1)
     return both.reshape(-1, *both.shape[2:])
 

@@ -1,4 +1,4 @@
-"""Where the subspaces lie in the latent space, and how the variance is spread over it."""
+"""Angles between the subspaces, and the variance of the latent in each."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ from isospan.plotting._style import (
 )
 
 IDLE = 1e-3
-"""Axes that vary by less than this share of the mean are below the end of the spectrum."""
+"""Lowest value of the spectrum that is shown, relative to the mean."""
 
 
 def principal_angles(evaluation: Evaluation) -> Figure:
@@ -36,18 +36,18 @@ def principal_angles(evaluation: Evaluation) -> Figure:
         figure = new_figure(PAGE, 1.0 + max(0.34 * len(pairs), 0.5))
         ax = figure.subplots()
         if not pairs:
-            note(ax, "A single quantity has no other subspace to be at an angle to.")
+            note(ax, "There are no angles: there is a single quantity.")
         else:
             _draw_angles(ax, pairs)
     return figure
 
 
 def variance_shares(evaluation: Evaluation, expected: Mapping[str, float] | None = None) -> Figure:
-    """Draw the share of the latent variance inside each subspace and outside all of them.
+    """Draw the explained variance of the latent by each subspace, and the rest outside all of them.
 
     Args:
         evaluation: of the guided network.
-        expected: share that each would have if all directions varied alike, k/D; drawn as a mark.
+        expected: the values k/D of an isotropic latent, drawn as marks.
     """
     shares = evaluation.variance_share
     with style():
@@ -68,7 +68,7 @@ def isotropy_spectrum(evaluation: Evaluation, unguided: Evaluation | None = None
             _draw_spectrum(ax, to_array(result.spectrum), name, colour) for name, result, colour in reversed(curves)
         ]
         if not any(drawn):
-            note(ax, "The subspaces fill the latent space: there is no free part.")
+            note(ax, "The subspaces span the latent space: there is no free part.")
             return figure
         ax.axhline(1, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         _plain_log_axis(ax)
@@ -105,7 +105,7 @@ def _draw_shares(ax: Axes, shares: Mapping[str, float]) -> None:
         ax.text(1.02, row, text, va="center", transform=ax.get_yaxis_transform())
     top = max(np.nanmax(np.append(values, 0)) * 1.08, 0.1)
     ax.set_yticks(rows, [label(name) for name in shares])
-    ax.set(xlim=(0, top), ylim=(len(values) - 0.4, -0.6), xlabel="share of the latent variance")
+    ax.set(xlim=(0, top), ylim=(len(values) - 0.4, -0.6), xlabel="explained variance of the latent")
     ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.0f} %")
     ax.grid(axis="x")
     _hide_left(ax)
@@ -120,7 +120,7 @@ def _mark_expected(ax: Axes, names: list[str], expected: Mapping[str, float]) ->
 
 
 def _draw_spectrum(ax: Axes, spectrum: np.ndarray, name: str, colour: str) -> bool:
-    """Draw one spectrum and say whether it had anything to draw."""
+    """Draw one spectrum. Return whether any value is positive."""
     if not np.any(spectrum > 0):
         return False
     relative = spectrum / np.nanmean(spectrum)
@@ -131,7 +131,7 @@ def _draw_spectrum(ax: Axes, spectrum: np.ndarray, name: str, colour: str) -> bo
 
 
 def _plain_log_axis(ax: Axes) -> None:
-    """Logarithmic down to IDLE, with ticks written as plain numbers, at 1, 2 and 5 where there is room."""
+    """Set a logarithmic axis down to IDLE, with plain numbers as labels, on a short axis also at 2 and 5."""
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, IDLE), high)

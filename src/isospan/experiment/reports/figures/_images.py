@@ -1,4 +1,4 @@
-"""Drawing fields as images in rows and columns, with scales that can be compared."""
+"""Fields as images in rows and columns, with shared colour scales."""
 
 import math
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from isospan.plotting._style import INK, MUTED, stacked
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LONGEST = 4.0
-"""Longer side of an image over the shorter one, at most; a profile of height 1 is stretched to that."""
+"""Largest aspect ratio of an image; a profile of height 1 is stretched to it."""
 LEFT, RIGHT, TOP, BOTTOM = 1.25, 0.78, 0.3, 0.1
-"""Margins in inches: row names, numbers of the scale, column names, nothing."""
+"""Margins in inches: for row names, the colour scale, column names, and an empty one."""
 HANDY = (0.05, 1e4)
-"""Scales that end in this range are numbered without a power of ten."""
+"""Colour scales with a largest value in this range have labels without a power of ten."""
 Scale = tuple[str, Normalize]
 
 
 def shared_scale(*fields: np.ndarray, signed: bool | None = None) -> Scale:
-    """Return one colour map and range for all fields, symmetric about zero where they take both signs.
+    """Return one colour map and range for all fields, symmetric about zero if they have both signs.
 
     Args:
-        *fields: arrays of any shape; what is not finite is ignored.
-        signed: decide by the data (None), or always symmetric (differences).
+        *fields: arrays of any shape; NaN and infinity are ignored.
+        signed: True for a symmetric range, as for differences; by default the data decide.
     """
-    known = np.concatenate([field[np.isfinite(field)].ravel() for field in fields] or [np.zeros(0)])
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    finite = np.concatenate([field[np.isfinite(field)].ravel() for field in fields] or [np.zeros(0)])
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     if signed is None:
         signed = low < 0 < high and min(-low, high) > 0.15 * max(-low, high)
     if signed:
@@ -40,7 +40,7 @@ def shared_scale(*fields: np.ndarray, signed: bool | None = None) -> Scale:
 
 
 def height_of(shape: tuple[int, ...], width: float) -> float:
-    """Return the height in inches of an image (h, w) that is so wide."""
+    """Return the height in inches of an image (h, w) of this width."""
     return width * min(max(shape[0] / shape[1], 1 / LONGEST), LONGEST)
 
 
@@ -50,10 +50,10 @@ def image_grid(
     """Return a figure of axes in rows and columns, all sizes in inches.
 
     Args:
-        widths: of the columns.
-        heights: of the rows.
-        gaps: to the right of each column.
-        row_gap: below each row.
+        widths: widths of the columns.
+        heights: heights of the rows.
+        gaps: gap to the right of each column.
+        row_gap: gap below each row.
     """
     lefts = LEFT + np.cumsum([0, *np.add(widths, gaps)])
     tops = TOP + np.cumsum([0, *np.add(heights, row_gap)])
@@ -67,7 +67,7 @@ def image_grid(
 
 
 def draw_field(ax: Axes, field: np.ndarray, scale: Scale) -> AxesImage:
-    """Draw one field (h, w), first row on top, every entry one flat cell; a lone number is also written out."""
+    """Draw one field (h, w), first row on top, without interpolation. A field of one entry is also written."""
     cmap, norm = scale
     image = ax.imshow(field, cmap=cmap, norm=norm, interpolation="none", aspect="auto")
     ax.set_xticks([])
@@ -79,7 +79,7 @@ def draw_field(ax: Axes, field: np.ndarray, scale: Scale) -> AxesImage:
 
 
 def draw_row(figure: Figure, axes: Sequence[Axes], fields: Sequence[np.ndarray], scale: Scale) -> None:
-    """Draw fields side by side on one scale, which is shown to the right of the last; axes left over are blank."""
+    """Draw fields side by side, with one colour bar to the right of the last. Unused axes are hidden."""
     for ax in axes[len(fields) :]:
         ax.set_axis_off()
     image = [draw_field(ax, field, scale) for ax, field in zip(axes, fields, strict=False)][-1]
@@ -87,14 +87,14 @@ def draw_row(figure: Figure, axes: Sequence[Axes], fields: Sequence[np.ndarray],
 
 
 def add_scale(figure: Figure, image: AxesImage, axes: Sequence[Axes]) -> None:
-    """Put one slim colour bar to the right of the axes that share a scale."""
+    """Add one narrow colour bar to the right of axes with one scale."""
     boxes = [ax.get_position() for ax in axes]
     bottom, top, right = min(b.y0 for b in boxes), max(b.y1 for b in boxes), max(b.x1 for b in boxes)
     width, height = figure.get_size_inches()
     power = _power_of(image)
-    room = 0.16 / height if power else 0
-    cax = figure.add_axes((right + 0.1 / width, bottom, 0.09 / width, top - bottom - room))
-    ticks = MaxNLocator(min(max(int(4 * height * (top - bottom - room)), 2), 5))
+    power_height = 0.16 / height if power else 0
+    cax = figure.add_axes((right + 0.1 / width, bottom, 0.09 / width, top - bottom - power_height))
+    ticks = MaxNLocator(min(max(int(4 * height * (top - bottom - power_height)), 2), 5))
     bar = figure.colorbar(image, cax=cax, ticks=ticks, format=lambda value, _: _numeral(value / 10.0**power))
     bar.ax.spines[:].set_visible(False)
     bar.ax.tick_params(labelsize=7.5, length=2)
@@ -103,7 +103,7 @@ def add_scale(figure: Figure, image: AxesImage, axes: Sequence[Axes]) -> None:
 
 
 def name_columns(axes: Sequence[Axes], names: Sequence[str]) -> None:
-    """Write a small heading over each of the axes."""
+    """Write a heading above each of the axes."""
     for ax, name in zip(axes, names, strict=True):
         ax.set_title(name, weight="normal", fontsize=8.5, color=MUTED, pad=4)
 
@@ -123,7 +123,7 @@ def name_row(ax: Axes, name: str) -> None:
 
 
 def _power_of(image: AxesImage) -> int:
-    """Return the power of ten to be written over the scale, 0 where its numbers are handy as they are."""
+    """Return the power of ten to write above the scale; 0 for a range within HANDY."""
     largest = max(map(abs, image.get_clim()))
     return 0 if HANDY[0] <= largest < HANDY[1] or not largest else math.floor(math.log10(largest))
 

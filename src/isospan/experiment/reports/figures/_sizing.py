@@ -1,4 +1,4 @@
-"""How the latent space is divided among the quantities."""
+"""The subspace dimensions of the quantities within the latent space."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,36 +11,36 @@ from isospan.plotting._style import INK, PAGE, QUANTITIES, SURFACE, UNGUIDED, la
 
 LEGEND_COLUMNS = 5
 NARROW = 0.025
-"""Parts below this share of the bar have no room for their number."""
+"""Narrower fractions of the bar have no label."""
 
 
 def latent_layout(dims: Mapping[str, tuple[int | None, int]], latent_dim: int) -> Figure:
-    """Draw the latent space as a bar of D directions, with the k of each quantity and what is left free.
+    """Draw the latent space as a bar of length D, with the k of each quantity and the free rest.
 
-    Where the subspaces overlap (their k sum to more than D) the bar reaches beyond D, which is marked.
+    If the k sum to more than D, the subspaces overlap, and the bar extends beyond the mark at D.
     """
-    parts = [(label(name), k, QUANTITIES[i % len(QUANTITIES)]) for i, (name, (_, k)) in enumerate(dims.items())]
-    free = latent_dim - sum(k for _, k, _ in parts)
+    bars = [(label(name), k, QUANTITIES[i % len(QUANTITIES)]) for i, (name, (_, k)) in enumerate(dims.items())]
+    free = latent_dim - sum(k for _, k, _ in bars)
     if free > 0:
-        parts.append(("free", free, UNGUIDED))
+        bars.append(("free", free, UNGUIDED))
     with style():
-        figure = new_figure(PAGE, 1.35 + 0.22 * ((len(parts) - 1) // LEGEND_COLUMNS))
+        figure = new_figure(PAGE, 1.35 + 0.22 * ((len(bars) - 1) // LEGEND_COLUMNS))
         ax = figure.subplots()
-        _draw_parts(ax, [k for _, k, _ in parts], [colour for _, _, colour in parts])
+        _draw_bars(ax, [k for _, k, _ in bars], [colour for _, _, colour in bars])
         ax.vlines(latent_dim, -0.5, 0.5, color=INK, linewidth=2.5)
         ax.set(
-            xlim=(0, 1.003 * max(latent_dim, sum(k for _, k, _ in parts))),
+            xlim=(0, 1.003 * max(latent_dim, sum(k for _, k, _ in bars))),
             ylim=(-0.5, 0.5),
             yticks=[],
-            xlabel=f"directions of the latent space, D = {latent_dim}",
+            xlabel=f"dimensions of the latent space, D = {latent_dim}",
         )
         ax.spines["left"].set_visible(False)
-        handles = [Patch(color=colour, label=name) for name, _, colour in parts]
+        handles = [Patch(color=colour, label=name) for name, _, colour in bars]
         figure.legend(handles=handles, loc="outside lower left", ncols=LEGEND_COLUMNS, handlelength=1.2)
     return figure
 
 
-def _draw_parts(ax: Axes, widths: Sequence[int], colours: Sequence[str]) -> None:
+def _draw_bars(ax: Axes, widths: Sequence[int], colours: Sequence[str]) -> None:
     ends = np.cumsum(widths)
     for width, end, colour in zip(widths, ends, colours, strict=True):
         ax.barh(0, width, left=end - width, height=0.8, color=colour, edgecolor=SURFACE, linewidth=1.2)

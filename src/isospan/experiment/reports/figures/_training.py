@@ -1,4 +1,4 @@
-"""How the losses went."""
+"""Losses over the steps of training."""
 
 from collections.abc import Sequence
 
@@ -12,18 +12,18 @@ from isospan.plotting._style import ACCENT, GUIDED, INK, PAGE, SURFACE, UNGUIDED
 
 COLUMNS = 3
 SMOOTHED_POINTS = 60
-"""A curve with more points than this is drawn as a band with its moving average over it."""
-BAND_STRETCHES = 200
+"""Curves with more points are drawn as a band with a moving average."""
+BAND_RANGES = 200
 SCORES = "r2 "
-"""How the names of scores begin, which are drawn on a linear axis."""
+"""Prefix of the names of scores, which have a linear axis."""
 
 
 def loss_curves(history: LossHistory, unguided: LossHistory | None = None) -> Figure:
-    """Draw one panel a loss term: the range of logged values, their moving average, held-out values and the re-solves.
+    """Draw one panel for each loss: the range of its values, their moving average, held-out values and the solves.
 
     Args:
-        history: of the guided network.
-        unguided: of the network trained without guidance; drawn where it has the same term.
+        history: losses of the guided network.
+        unguided: losses of the network trained without guidance; drawn where it has the same term.
     """
     names = list(dict.fromkeys([*history.terms, *history.validation]))
     with style():
@@ -45,7 +45,7 @@ def loss_curves(history: LossHistory, unguided: LossHistory | None = None) -> Fi
 
 
 def moving_average(values: np.ndarray, width: int) -> np.ndarray:
-    """Return the mean over the last ``width`` values at each point, over fewer at the start.
+    """Return the mean of the last ``width`` values at each point; of fewer at the start.
 
     Example:
         >>> moving_average(np.array([1.0, 3.0, 5.0]), 2)
@@ -58,24 +58,24 @@ def moving_average(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _draw_term(ax: Axes, history: LossHistory, name: str, *, colour: str) -> None:
-    steps, values = _known(history.step, history.terms.get(name))
+    steps, values = _finite(history.step, history.terms.get(name))
     if len(values) > SMOOTHED_POINTS:
         _draw_band(ax, steps, values, colour)
         values = moving_average(values, max(len(values) // 40, 2))
     ax.plot(steps, values, color=colour, linewidth=1.5)
-    steps, values = _known(history.validation_step, history.validation.get(name))
+    steps, values = _finite(history.validation_step, history.validation.get(name))
     ax.plot(steps, values, "o", color=colour, markersize=4, markerfacecolor=SURFACE, markeredgewidth=1.2)
 
 
 def _draw_band(ax: Axes, steps: np.ndarray, values: np.ndarray, colour: str) -> None:
-    """Fill from the least to the greatest value in each of a number of stretches that does not grow with the run."""
-    edges = np.unique(np.linspace(0, len(values), BAND_STRETCHES + 1).astype(int))[:-1]
+    """Fill between the smallest and largest value of each range of steps. The number of ranges is at most 200."""
+    edges = np.unique(np.linspace(0, len(values), BAND_RANGES + 1).astype(int))[:-1]
     low, high = (extreme.reduceat(values, edges) for extreme in (np.minimum, np.maximum))
     ax.fill_between(steps[edges], low, high, color=colour, alpha=0.25, linewidth=0)
 
 
-def _known(steps: Sequence[int], values: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the points of a curve that have a value."""
+def _finite(steps: Sequence[int], values: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of a curve with finite values."""
     array = np.asarray(() if values is None else values, dtype=float)
     at = np.asarray(steps, dtype=float)[: len(array)]
     finite = np.isfinite(array)
@@ -84,16 +84,16 @@ def _known(steps: Sequence[int], values: Sequence[float] | None) -> tuple[np.nda
 
 def _finish(ax: Axes, name: str, history: LossHistory) -> None:
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()] or [np.zeros(0)])
-    known = drawn[np.isfinite(drawn)]
-    if not name.startswith(SCORES) and len(known) and known.min() > 0 and known.max() > 3 * known.min():
+    finite = drawn[np.isfinite(drawn)]
+    if not name.startswith(SCORES) and len(finite) and finite.min() > 0 and finite.max() > 3 * finite.min():
         ax.set_yscale("log")
     ax.set(title=label(name, longest=32), xlabel="step")
     ax.grid(axis="y")
-    if len(history.resolve_steps):
-        _mark_resolves(ax, history.resolve_steps)
+    if len(history.solve_steps):
+        _mark_solves(ax, history.solve_steps)
 
 
-def _mark_resolves(ax: Axes, steps: Sequence[int]) -> None:
+def _mark_solves(ax: Axes, steps: Sequence[int]) -> None:
     on_the_axis = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
     ax.plot(steps, np.zeros(len(steps)), "|", color=ACCENT, markersize=8, markeredgewidth=1.1, **on_the_axis)
 
@@ -106,8 +106,6 @@ def _add_legend(figure: Figure, history: LossHistory, unguided: LossHistory | No
         handles.append(
             Line2D([], [], color=INK, linestyle="", marker="o", markersize=4, markerfacecolor=SURFACE, label="held out")
         )
-    if len(history.resolve_steps):
-        handles.append(
-            Line2D([], [], color=ACCENT, linestyle="", marker="|", markersize=8, label="subspaces solved again")
-        )
+    if len(history.solve_steps):
+        handles.append(Line2D([], [], color=ACCENT, linestyle="", marker="|", markersize=8, label="subspaces solved"))
     figure.legend(handles=handles, loc="outside lower left", ncols=4)
