@@ -79,6 +79,7 @@ PUBLIC_MODULES = {
     "isospan": {"errors", "settings", "testing"},
     "isospan.integrations": {"lightning", "transformers"},  # which import what only some have installed
     "isospan.compat.spacelearn": {"data", "loss", "optim", "settings", "util"},
+    "isospan.compat.symm_learning": {"linalg"},
 }
 
 
