@@ -162,8 +162,8 @@ class Targets:
 
     def __call__(self, batch: Samples) -> dict[str, Tensor]:
         """Return the pooled quantities: {name: (B, C, n, n)} for fields, {name: (B, n)} for series."""
-        n = self.n or {}
-        return {name: pool(y, n[name]) if n.get(name) else y for name, y in self.unpooled(batch).items()}
+        pooled = {name: n for name, n in (self.n or {}).items() if n}
+        return {name: pool(y, pooled[name]) if name in pooled else y for name, y in self.unpooled(batch).items()}
 
     def unpooled(self, batch: Samples) -> dict[str, Tensor]:
         """Return the quantities: {name: (B, C, H, W)} for fields, {name: (B, S)} for series; numbers have S = 1."""
