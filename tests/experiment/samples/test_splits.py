@@ -76,7 +76,7 @@ def test_samples_are_read_one_after_the_other(on_disk):
     samples = select(numbered(30, on_disk), [range(2, 6), range(10, 20)])
     for rows in (samples, samples.fields) if on_disk else (samples,):
         for step in (2, -1):
-            with pytest.raises(OptionError, match=f"with step 1; got step {step}"):
+            with pytest.raises(OptionError, match=f"must have step 1, got step {step}"):
                 rows[::step]
 
 
@@ -87,7 +87,7 @@ def test_only_what_is_asked_for_is_read():
 
 
 def test_splits_that_cannot_be():
-    with pytest.raises(DegenerateDataError, match=r"got 3 with 0\.5 held out"):
+    with pytest.raises(DegenerateDataError, match=r"got 3 with the fraction 0\.5 held out"):
         hold_out(numbered(3), 0.5)
     with pytest.raises(OptionError, match=r"between 0 and 1 and the blocks at least 1, got 1\.5 and 1"):
         hold_out(numbered(10), 1.5)

@@ -67,7 +67,7 @@ class FieldArray:
             object.__setattr__(self, "dtype", _lossless(self.parts))
         if self.fill is not None and not torch.tensor(self.fill, dtype=self.dtype).isfinite():
             raise OptionError(
-                f"fill must be a finite number of {self.dtype}, got {self.fill}. It replaces NaN and infinity: pass "
+                f"fill must be a finite number of {self.dtype}, got {self.fill}. Pass "
                 "fill=VALUE with a number such as 0 or the mean of the field."
             )
 
