@@ -74,8 +74,8 @@ def test_every_number_against_scikit_learn(case):
             assert float(e.target_r2[i, j]) == pytest.approx(1.0 if i == j else expected, abs=1e-9)
         assert e.own_r2[name] == float(e.cross_r2[i, i])
         assert e.probe_r2[name] == pytest.approx(sklearn_r2(z[fit], y[name][fit], z[held], y[name][held]), abs=1e-9)
-        decoded = space.decode(z[held])[name].reshape(100, -1)
-        expected = r2_score(y[name][held].reshape(100, -1), decoded, multioutput="variance_weighted")
+        decoded = space.decode(z[held])[name].reshape(100, -1).numpy()
+        expected = r2_score(y[name][held].reshape(100, -1).numpy(), decoded, multioutput="variance_weighted")
         assert e.decode_r2[name] == pytest.approx(expected, abs=1e-9)
 
 
