@@ -82,6 +82,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "The lowest releases need Python 3.11, found " + sys.version.split()[0] + "; name it with make test-oldest PYTHON=python3.11")'
 	@echo 'Installing the lowest releases into $(OLDEST): some minutes, and 6 GB, since old torch comes with CUDA'
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints-oldest.txt \

@@ -76,8 +76,8 @@ def test_every_number_against_scikit_learn(case):
         assert e.linear_probe_r2[name] == pytest.approx(
             sklearn_r2(z[fit], y[name][fit], z[held], y[name][held]), abs=1e-9
         )
-        decoded = space.decode(z[held])[name].reshape(100, -1)
-        expected = r2_score(y[name][held].reshape(100, -1), decoded, multioutput="variance_weighted")
+        decoded = space.decode(z[held])[name].reshape(100, -1).numpy()
+        expected = r2_score(y[name][held].reshape(100, -1).numpy(), decoded, multioutput="variance_weighted")
         assert e.decoder_r2[name] == pytest.approx(expected, abs=1e-9)
 
 

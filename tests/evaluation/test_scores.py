@@ -33,7 +33,7 @@ def case(dtype=torch.float64, unit=1.0, offset=5.0):
 def test_equals_scikit_learn(dtype, offset):
     space, z, y = case(dtype, offset=offset)
     prediction = space.decode(z.double())["q"].flatten(1)
-    expected = r2_score(y.double().flatten(1), prediction, multioutput="variance_weighted")
+    expected = r2_score(y.double().flatten(1).numpy(), prediction.numpy(), multioutput="variance_weighted")
     # the offset costs the targets of float64 four digits; what is compared is computed in float64 in both
     assert stored_r2(space, Moments.of(z, {"q": y}), "q") == pytest.approx(expected, rel=1e-9)
 

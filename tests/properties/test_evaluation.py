@@ -32,6 +32,8 @@ def score(x, y, ridge=1e-6):
 
 @given(batches(samples=many), layouts)
 def test_scores_are_those_of_a_naive_cross_fit(batch, layout):
+    # data 1e3 standard deviations off zero cost 1e6 eps = 2e-10 of their squares, which the condition of a fit
+    # multiplies, most for the whole latent (linear_probe_r2)
     z, y = batch.double()
     space, other = space_of(batch), batch.map(lambda x: laid_out(x, layout))
     same = unchanged(other.z, *other.y.values())
@@ -52,6 +54,7 @@ def test_scores_are_those_of_a_naive_cross_fit(batch, layout):
 
 @given(plain, seeds, st.sampled_from([1e-4, 30.0]))
 def test_scores_have_no_unit(batch, seed, unit):
+    # rounding, 1e-15, times at most 1 / ridge = 1e6 where latents are of low rank; a hundred times that
     Q, space = orthogonal(seed, batch.z.shape[1]), space_of(batch)
     scaled = {part: {q: unit * t for q, t in getattr(space, part).items()} for part in ("A", "y_mean", "y_scale")}
     rotated = {q: W @ Q.mT for q, W in space.W.items()}
@@ -66,6 +69,7 @@ def test_scores_have_no_unit(batch, seed, unit):
 
 @given(plain)
 def test_shares_of_variance_add_up_and_the_full_probe_bounds_the_others(batch):
+    # equal but for rounding, 1e-15, and a fit without ridge of latents that may be of low rank
     assume(len(batch.y) <= batch.z.shape[1])
     space = space_of(batch, orthogonal=True, separation=0.0)
     evaluation = evaluate(space, batch.z, batch.y, fit=(batch.z, batch.y), ridge=0.0)

@@ -44,6 +44,7 @@ def pairs(draw):
     pairs(), st.lists(st.integers(0, 3), max_size=3), layouts, seeds, st.sampled_from([torch.float32, torch.float64])
 )
 def test_a_layer(name, pair, batch, layout, seed, dtype):
+    # of layouts: the same products, at most in another order; of single samples: what isospan.testing allows
     torch.manual_seed(seed)
     layer = LAYERS[name](*pair).to(dtype).eval()
     for parameter in layer.parameters():

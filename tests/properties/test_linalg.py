@@ -29,6 +29,7 @@ def unit_of(A):
 
 @given(matrices())
 def test_row_spans_and_complements(case):
+    # backward stable: a few eps of the largest singular value, of matrices of at most seven rows
     W, rank = case
     basis, rest = linalg.orthonormal_rows(W), linalg.orthogonal_complement(W)
     assert (basis.shape, rest.shape) == ((rank, W.shape[1]), (W.shape[1] - rank, W.shape[1]))
@@ -40,6 +41,7 @@ def test_row_spans_and_complements(case):
 
 @given(matrices())
 def test_singular_values(case):
+    # backward stable: a few eps of the largest; the basis of the last lines has the condition 2
     A, rank = case
     expected = np.linalg.svd(A.double().numpy(), compute_uv=False)
     near(linalg.singular_values(A), expected, 50 * eps(A), unit=expected[0])
@@ -55,6 +57,7 @@ def test_singular_values(case):
 
 @given(matrices(), st.sampled_from([0.0, 1e-6, 1.0]), seeds)
 def test_normal_equations(case, ridge, seed):
+    # a Gram matrix squares the condition, and without ridge its cutoff decides the rank: 2e-9 was seen
     X, rank = case
     X = X.double()
     Y = X @ matrix(seed, X.shape[1], 2)
@@ -70,6 +73,7 @@ tilts = st.sampled_from([0.0, 1e-12, 1e-5, 0.3, 0.7, 1.0, np.pi / 2])
 
 @given(seeds, st.lists(tilts, min_size=1, max_size=4), st.integers(0, 2), mild_units, dtypes)
 def test_principal_angles_are_those_that_were_built_in_any_basis(seed, angles, extra, unit, dtype):
+    # angles by sines and cosines are exact to a few eps at any size (Knyazev and Argentati, 2002)
     theta, k = torch.tensor(sorted(angles), dtype=torch.float64), len(angles)
     Q = orthogonal(seed, 2 * k + extra)
     W1, W2 = Q[: k + extra], theta.cos()[:, None] * Q[:k] + theta.sin()[:, None] * Q[k + extra :]
@@ -80,6 +84,7 @@ def test_principal_angles_are_those_that_were_built_in_any_basis(seed, angles, e
 
 @given(seeds, sizes, st.integers(0, 4), mild_units)
 def test_frames_and_rotations(seed, k, extra, unit):
+    # decompositions of matrices of condition 2 in float64: 1e-15 was seen
     D = k + extra
     M, W = unit * matrix(seed, k, D), orthogonal(seed + 1, D)[:k]
     near(linalg.nearest_frame(M), scipy.linalg.polar(M.numpy())[0], 1e-12)

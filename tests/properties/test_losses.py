@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
@@ -57,6 +57,13 @@ def free(Z, W):
     )
 
 
+def leaves_the_subspaces(Z, W):
+    """Whether the free part is more than rounding, whose evenness is arbitrary; the losses end at 64 eps."""
+    z, w = Z.double(), {q: W_q.double() for q, W_q in W.items()}
+    size = float(free(z, w)[0].norm() / centred(z).norm())
+    return size == 0 or size > 1e4 * eps(Z)
+
+
 def isotropy(Z, W, n_dir=32):
     X, d = free(Z, W)
     s = torch.linalg.svdvals(X)[: min(n_dir, d)]
@@ -84,7 +91,10 @@ def in_double(case):
 
 @given(cases(units=mild_units), layouts)
 def test_values_are_those_of_the_formulas(case, layout):
+    # float32 has an eps of 1e-7, and data 1e3 standard deviations off lose 1e3 of it, in both numbers of a ratio;
+    # float64 is 1e9 times finer, and the oracle, which centres in it, loses as much
     Z, W, A, Y, W_prev = case
+    assume(leaves_the_subspaces(Z, W))
     z, w, a, y, w_prev = in_double(case)
     moved = laid_out(Z, layout), W, A, {q: laid_out(t, layout) for q, t in Y.items()}
     tolerance = 1e-9 if Z.dtype == torch.float64 else 2e-3
@@ -104,7 +114,9 @@ def test_values_are_those_of_the_formulas(case, layout):
 
 @given(cases(units=mild_units))
 def test_the_spread_of_variances(case):
+    # as above
     (Z, W, *_), (z, w, *_) = case, in_double(case)
+    assume(leaves_the_subspaces(Z, W))
     near(
         isotropy_loss(Z, W, spectrum="variance"),
         isotropy_of_variance(z, w),
@@ -115,6 +127,8 @@ def test_the_spread_of_variances(case):
 
 @given(cases(offsets=st.sampled_from([1e6, -1e6]), units=one))
 def test_an_offset_of_a_million_standard_deviations_costs_no_digits_of_the_data(case):
+    # both sides are given the same rounded data, which float32 holds to 6 % of a deviation: less than that says that
+    # they are centred in float64, where an offset of 1e6 costs 1e6 eps = 2e-10
     Z, W, A, Y, _ = case
     z, w, a, y, _ = in_double(case)
     near(alignment_loss(Z, W, A, Y), alignment(z, w, a, y), 1e-6 if Z.dtype == torch.float64 else 2e-2)
@@ -124,8 +138,13 @@ def test_an_offset_of_a_million_standard_deviations_costs_no_digits_of_the_data(
 @given(cases(units=units))
 def test_every_unit_gives_a_finite_value_and_gradient_or_a_named_error(case):
     Z, W, A, Y, W_prev = case
+    z, w, a, y, _ = in_double(case)
+    exact = alignment(z.requires_grad_(), w, a, y)
+    slopes = torch.autograd.grad(exact, z)[0].abs().max()
+    fits = (
+        max(exact.detach(), slopes) < torch.finfo(Z.dtype).max / 2
+    )  # half, since rounding may pass the largest number
     Z = Z.requires_grad_()
-    fits = alignment(*in_double(case)[:4]) < torch.finfo(Z.dtype).max  # of squares of targets
     for loss in (
         *[lambda: combined_loss(Z, W, A, Y, W_prev)] * bool(fits),
         lambda: disentanglement_loss(Z, W),
@@ -141,6 +160,8 @@ def test_every_unit_gives_a_finite_value_and_gradient_or_a_named_error(case):
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
 @given(cases(dtypes=doubles, units=one, offsets=none, samples=small, max_names=2))
 def test_first_and_second_derivatives(check, case):
+    # differences of step 1e-6 are exact to about 1e-6 of third derivatives, which are large near coordinates of
+    # deviation 1e-3
     Z, W, A, Y, _ = case
     Z = Z.requires_grad_()
     S = centred(Z.detach()) @ torch.cat(list(W.values())).mT
@@ -154,7 +175,9 @@ def test_first_and_second_derivatives(check, case):
 
 @given(cases(dtypes=doubles, offsets=none), seeds, st.sampled_from([1e-5, 0.3, 1e4]))
 def test_rotations_orders_and_units(case, seed, scale):
+    # rounding of a rotation, 1e-15, over coordinates or a free part that may be a small share of the latents
     Z, W, A, Y, _ = case
+    assume(leaves_the_subspaces(Z, W))
     Q, order = orthogonal(seed, Z.shape[1]), torch.randperm(len(Z), generator=torch.Generator().manual_seed(seed))
     z, w = (Z @ Q.mT)[order], {q: W_q @ Q.mT for q, W_q in W.items()}
     y = {q: scale * t[order] + 3 * scale * t.std() for q, t in Y.items()}

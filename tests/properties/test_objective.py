@@ -36,6 +36,7 @@ def same_state(ours, theirs):
 
 @given(plain_batches, st.sets(st.integers(1, 7), max_size=5), st.integers(8, 50))
 def test_moments_do_not_depend_on_how_a_stream_is_cut(batch, cuts, memory):
+    # sums of at most 24 samples in another order, with weights that decay: 3e-15 was seen
     never = EverySteps(10**9)
     n = len(batch.z)
     whole = fed(objective_of(batch, schedule=never, memory=memory), batch, [0, n])
@@ -77,6 +78,7 @@ def test_an_averaged_objective_follows_from_before_the_first_batch(batch):
 
 @given(plain_batches, st.permutations(range(3)))
 def test_a_state_is_taken_in_by_name(batch, order):
+    # the same numbers; only the order of quantities differs, of which products may depend by rounding
     names = list(batch.y)
     objective = fed(objective_of(batch), batch, [0, len(batch.z)])
     objective.solve(batch.z, batch.y)
@@ -89,6 +91,7 @@ def test_a_state_is_taken_in_by_name(batch, order):
 
 @given(plain_batches, methods, seeds, st.sampled_from([1e-6, 0.1, 1e6]))
 def test_the_guidance_has_no_unit(batch, method, seed, unit):
+    # rounding of a rotation, 1e-15, times at most 1 / ridge = 1e3, over columns that may be small
     Q, order = (
         orthogonal(seed, batch.z.shape[1]),
         torch.randperm(len(batch.z), generator=torch.Generator().manual_seed(seed)),
@@ -104,6 +107,7 @@ def test_the_guidance_has_no_unit(batch, method, seed, unit):
 
 @given(plain_batches, st.sampled_from([1e-12, 1e-3, 1e9, -1.0]))
 def test_the_weight_follows_the_scale_of_the_task(batch, scale):
+    # a ratio of norms: far above rounding, 2e-15, for a floor that only matters below a scale of 1e-12
     weights, v = [], normal(0, batch.z.shape[1])
     for factor in (1.0, scale):
         objective = objective_of(batch, schedule=EverySteps(1))

@@ -27,6 +27,7 @@ def naive(x, n, mode):
 
 @given(seeds, SHAPES, st.integers(1, 9), st.sampled_from(["avg", "max"]), dtypes, units, layouts)
 def test_pooling_is_that_of_a_loop(seed, shape, n, mode, dtype, unit, layout):
+    # means of at most 7 numbers; unit * 10 bounds normal numbers
     x = laid_out((unit * normal(seed, *shape)).to(dtype), layout)
     same = unchanged(x)
     pooled = pool(x, n, mode)
@@ -38,6 +39,7 @@ def test_pooling_is_that_of_a_loop(seed, shape, n, mode, dtype, unit, layout):
 @pytest.mark.parametrize("name", BUILTIN_QUANTITIES)
 @given(seeds, st.integers(0, 7), st.integers(0, 7), st.integers(1, 2), layouts, st.sampled_from([1e-3, 1.0, 40.0]))
 def test_periodic_quantities_move_with_their_field(name, seed, down, right, samples, layout, unit):
+    # stencils and transforms of 64 numbers in another order, of at most the fourth power of the field
     quantity, channels = BUILTIN_QUANTITIES[name], 1
     x = unit * normal(
         seed, samples, 2 if name in ("divergence", "vorticity", "strain_rate", "kinetic_energy") else channels, 8, 8
@@ -57,6 +59,7 @@ def test_periodic_quantities_move_with_their_field(name, seed, down, right, samp
 
 @given(seeds, st.integers(1, 4), st.integers(1, 4), st.permutations(["u", "v", "w"]))
 def test_functions_get_the_arguments_that_they_name(seed, n, n_other, order):
+    # sums of two are exact; means of 16 numbers round by less than 1e-14
     arguments = {name: normal(seed + i, 2, 1, 4, 4) for i, name in enumerate(["u", "v", "w"])}
     given_in_order = {name: arguments[name] for name in order}
     functions = {"sum": lambda u, v: u + v, "double": lambda w: 2 * w}

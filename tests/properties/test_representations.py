@@ -37,6 +37,7 @@ def multiplicities(rep):
 
 @given(pairs(), seeds)
 def test_matrices_multiply_and_fall_into_irreps_in_any_basis(pair, seed):
+    # products of orthogonal matrices of size 6 at most: 4e-15 was seen, and a wrong one is off by about 1
     rep, _ = pair
     Q = orthogonal(seed, rep.size).numpy()
     turned = change_of_basis(rep, Q)
@@ -54,6 +55,7 @@ def test_matrices_multiply_and_fall_into_irreps_in_any_basis(pair, seed):
 
 @given(pairs())
 def test_characters_of_sums_and_products(pair):
+    # traces of 36 numbers at most: 8e-15 was seen, and a wrong one is off by about 1
     for g in elements(pair[0].group):
         a, b = (rep.character(g) for rep in pair)
         near([direct_sum(pair).character(g), tensor_product(*pair).character(g)], [a + b, a * b], 1e-9, unit=10.0)
@@ -63,6 +65,7 @@ def test_characters_of_sums_and_products(pair):
 
 @given(pairs(finite_groups), seeds)
 def test_equivariant_maps_are_as_many_as_characters_say(pair, seed):
+    # products of three matrices, whose entries are about 3 at most
     rep_in, rep_out = pair
     maps = HomBasis(rep_in, rep_out)
     inner = np.mean([rep_in.character(g) * rep_out.character(g) for g in rep_in.group.elements])

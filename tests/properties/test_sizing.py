@@ -28,6 +28,7 @@ def spectra(draw):
 
 
 def least_count(variance, threshold):
+    """The counts just below and just above a threshold: float32 rounds shares of variance by up to 1e-5."""
     share = np.cumsum(variance) / variance.sum()
     return min(int((share < threshold - 1e-5).sum()) + 1, len(variance)), min(
         int((share < threshold + 1e-5).sum()) + 1, len(variance)

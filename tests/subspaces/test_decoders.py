@@ -95,3 +95,13 @@ def test_bad_input(data):
     Z[0, 0] = float("nan")
     with pytest.raises(NonFiniteError, match="Latents z must be finite"):
         fit_decoders(W, Z, Y)
+
+
+@pytest.mark.parametrize(("unit_z", "unit_y"), [(1e30, 1e-15), (1e-30, 1e15)])
+def test_decoders_that_float32_cannot_hold_are_refused(unit_z, unit_y):
+    z = randn(8, 2)
+    W, Y = {"a": torch.eye(2)[:1]}, {"a": (unit_y * z[:, :1]).float()}
+    with pytest.raises(NonFiniteError, match=r"within the range of torch\.float32"):
+        fit_decoders(W, (unit_z * z).float(), Y)
+    zeros = fit_decoders(W, (unit_z * z).float(), {"a": torch.ones(8)})["a"]
+    assert torch.equal(zeros, torch.zeros(1, 1))

@@ -130,13 +130,12 @@ def open_npz(path: Path) -> dict[str, FileArray]:
     arrays: dict[str, FileArray] = {}
     with explained(path, remedy=REMEDY), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                with archive.open(member) as stream:
-                    array = FileArray(path, _read_header(stream), stream.tell(), member)
-                name = member.filename.removesuffix(".npy")
-                if name in arrays:
-                    raise ValueError(f"two arrays are called {name!r}")
-                arrays[name] = array
+            with archive.open(member) as stream:  # which requires one name of it in both places that hold it
+                if member.filename.endswith(".npy"):
+                    name = member.filename.removesuffix(".npy")
+                    if name in arrays:
+                        raise ValueError(f"two arrays are called {name!r}")
+                    arrays[name] = FileArray(path, _read_header(stream), stream.tell(), member)
     return arrays
 
 

@@ -58,7 +58,8 @@ class TerminalReporter:
 
     def __exit__(self, *_: object) -> None:
         """Stop drawing."""
-        self.progress.stop()
+        if self.live:  # rich 13 ends one that is disabled with an empty line
+            self.progress.stop()
 
     def stage(self, text: str) -> None:
         """Print the name of a stage."""

@@ -5,13 +5,19 @@ from contextlib import contextmanager
 from functools import wraps
 from inspect import unwrap
 from types import MethodType
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakSet
 
 from torch import nn
 
 CATCHING = WeakSet[Callable[..., Any]]()
 """All functions that catch outputs. Mixed precision may have wrapped one, which cannot be undone."""
+
+OPEN: list[list[Any]] = []
+"""What open blocks have caught: of all models, since mixed precision may keep a function of another one.
+
+A tracer of torch 2.8 follows a list of a module, and none of a class.
+"""
 
 
 class RawOutputs:
@@ -33,8 +39,6 @@ class RawOutputs:
         False
     """
 
-    _caught: ClassVar[list[Any] | None] = None  # shared: mixed precision may keep a function of another instance
-
     def __init__(self) -> None:
         self._changed: list[tuple[nn.Module, Any]] = []
 
@@ -47,8 +51,8 @@ class RawOutputs:
         @wraps(forward)
         def catching(*args: Any, **options: Any) -> Any:
             outputs = forward(*args, **options)
-            if RawOutputs._caught is not None:
-                RawOutputs._caught.append(outputs)
+            if OPEN:
+                OPEN[-1].append(outputs)
             return outputs
 
         CATCHING.add(catching)
@@ -69,8 +73,9 @@ class RawOutputs:
     @contextmanager
     def caught(self) -> Iterator[list[Any]]:
         """Catch outputs inside the block, in the order of calls."""
-        outputs = RawOutputs._caught = []
+        outputs: list[Any] = []
+        OPEN.append(outputs)
         try:
             yield outputs
         finally:
-            RawOutputs._caught = None
+            OPEN.pop()

@@ -78,7 +78,8 @@ def _band(coefficients: Tensor, band: Band) -> Tensor:
     if d > s:  # (..., m_out, s, m_in, s) to (..., m_out, d / s, s, m_in, d / s, s)
         block = torch.diag_embed(block.unsqueeze(-1).expand(*block.shape, d // s), dim1=-5, dim2=-2)
     block = block.reshape(*coefficients.shape[:-1], band.rows, m_in * d)
-    return torch.nn.functional.pad(block, (band.left, band.right)) if band.left or band.right else block
+    zeros = [block.new_zeros((*block.shape[:-1], n)) for n in (band.left, band.right)]
+    return torch.cat([zeros[0], block, zeros[1]], dim=-1)  # torch 2.8 compiles the gradient of pad with wrong strides
 
 
 class HomBasis:

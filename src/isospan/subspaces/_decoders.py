@@ -65,8 +65,9 @@ def fit_decoders(
         eps = max(torch.finfo(working_dtype(x)).eps for x in (Z, W_q))  # of what is given: so far are its rows known
         S = Zc @ W_q.double().mT
         scale = power_of_two(S)
-        A[name] = (_ridge_solution(S / scale, Y - Y.mean(0), ridge, eps) / scale).to(working_dtype(Z))
-        if not A[name].isfinite().all():
+        exact = _ridge_solution(S / scale, Y - Y.mean(0), ridge, eps) / scale
+        A[name] = exact.to(working_dtype(Z))
+        if not A[name].isfinite().all() or 0 < exact.abs().max() < torch.finfo(A[name].dtype).tiny:
             raise NonFiniteError(
                 f"The decoder of quantity {name!r} must be within the range of {A[name].dtype}, got coordinates near "
                 f"{float(scale):.3g} and targets up to {float(Y.abs().max()):.3g}. Change their units, or pass float64."

@@ -278,6 +278,19 @@ def test_an_archive_in_which_two_arrays_have_one_name_is_damaged(tmp_path):
         open_fields(tmp_path / "x.npz")
 
 
+def test_an_array_whose_name_is_damaged_is_missed(tmp_path):
+    """A zip file holds a name twice; numpy skips an array where the one in the directory does not end in .npy."""
+    path = tmp_path / "x.npz"
+    np.savez(path, u=numbers(), v=np.arange(N))
+    content = path.read_bytes()
+    at = content.rindex(b"v.npy")
+    path.write_bytes(content[:at] + b"v.npx" + content[at + 5 :])
+    with np.load(path) as loaded:
+        assert loaded.files == ["u"]
+    with pytest.raises(FileFormatError, match=r"x.npz cannot be read .*File name in directory"):
+        open_fields(path)
+
+
 LZF = (
     b"c-rgqaB<`1lHy_j0S*oZ76t(ZWbhvfo(iJ!Ve$!3nh{EOK<O1sFmXn(oCH){5NbZUx{x4OSCH!eXaHu90SkoYU>F4>5qP*d27u@YC?A$ePcWgXD@9"
     b"9>9u(Tk$iN0MixI}RfY8hk0cHl&bP1zzi%Wow5>$|9fFx-J25}As@p`B{D^Mj!o{5<WYymfe2AIzX^H42Fo|z%1Dh<p9nZe44u#f|29@rixmI_vcQ"
