@@ -8,13 +8,13 @@ from typing import Any, Generic, Self, TypeVar
 from isospan._core.immutable import Immutable
 from isospan.errors import GroupError, GroupMismatchError
 
-GroupT = TypeVar("GroupT", bound=Any)
+SomeGroup = TypeVar("SomeGroup", bound=Any)
 
 
-class Element(Immutable, Generic[GroupT]):
+class Element(Immutable, Generic[SomeGroup]):
     """Element of a group: ``g @ h`` or ``g * h`` is the product, ``~g`` the inverse, ``g**n`` a power."""
 
-    group: GroupT
+    group: SomeGroup
 
     def _times(self, other: Self) -> Self:
         """The product with an element of the same group."""
