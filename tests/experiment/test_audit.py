@@ -180,7 +180,7 @@ def test_latents_of_a_file_that_holds_several_matrices_are_named(data, tmp_path)
     np.savez(tmp_path / "x.npz", a=np.zeros((9, 2)), b=np.zeros((9, 3)))
     with pytest.raises(ShapeError, match=r"got a \(9, 2\), b \(9, 3\)\. Name one with variable="):
         audit(tmp_path / "x.npz", tmp_path / "x.npz")
-    with pytest.raises(NameMismatchError, match="no array 'c'"):
+    with pytest.raises(NameMismatchError, match="got variable='c'"):
         audit(tmp_path / "x.npz", tmp_path / "x.npz", AuditConfig(variable="c"))
 
 

@@ -155,7 +155,9 @@ def _check_samples(
             f"got n={n}, size={size}, snapshots={snapshots}."
         )
     if not (first_time >= 0 and interval > 0):
-        raise OptionError(f"first_time must be at least 0 and interval positive, got {first_time} and {interval}.")
+        raise OptionError(
+            f"first_time must be at least 0 and interval positive, got first_time={first_time}, interval={interval}."
+        )
     low, high = peaks
     if not 1 <= low <= high < size / 3:
         raise OptionError(

@@ -313,7 +313,7 @@ def test_a_quantity_with_holes_is_named():
     ("options", "error", "message"),
     [
         ({"epochs": 0}, OptionError, "epochs must be at least 1"),
-        ({"lr": 0.0}, OptionError, r"lr positive, got 16 and 0\.0"),
+        ({"lr": 0.0}, OptionError, r"lr positive, got epochs=16 and lr=0\.0"),
         ({"batch_size": 1}, OptionError, "batch_size must be at least 2"),
         ({"objective": SpaceObjective({"a": 1}, 6)}, MissingArgumentError, "needs quantities"),
     ],
