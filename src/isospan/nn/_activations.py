@@ -94,9 +94,8 @@ class Pointwise(torch.nn.Module):
         self.activation = as_activation(activation)
         name = activation_name(self.activation)
         _check_permutes(rep, name)
-        if rep.is_permutation and isinstance(activation, str):
-            return  # names are those of functions of single numbers
-        for element, order, signs in _signed_permutations(rep):
+        known = rep.is_permutation and isinstance(activation, str)  # names are those of functions of single numbers
+        for element, order, signs in [] if known else _signed_permutations(rep):
             if not commutes(self.activation, order, signs):
                 raise EquivarianceError(_refusal(name, element, rep, signed=bool((signs < 0).any())))
         place(self, device, dtype)
