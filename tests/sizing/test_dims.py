@@ -320,9 +320,9 @@ def test_bad_options():
     for max_bins in (1, 0, 2.5):
         with pytest.raises(OptionError, match="max_bins must be"):
             solve_dims(data, max_bins, 0.9, 0.9)
-    with pytest.raises(OptionError, match=r"^Invalid mode: 'mean'"):
+    with pytest.raises(OptionError, match=r"^Invalid pooling mode: 'mean'"):
         solve_dims(data, 4, 0.9, 0.9, pooling_mode="mean")
-    with pytest.raises(OptionError, match=r"^Invalid mode: 'mean'"):
+    with pytest.raises(OptionError, match=r"^Invalid pooling mode: 'mean'"):
         solve_dims([data], 4, 0.9, 0.9, pooling_mode="mean")
 
 
