@@ -54,7 +54,7 @@ test-oldest: $(OLDEST)/.installed  ## run the tests with the lowest release of e
 	$(OLDEST)/bin/python -m pytest -W default --numprocesses $(WORKERS) --dist worksteal tests \
 	    --ignore tests/compat --ignore tests/test_package.py --ignore tests/test_examples.py \
 	    --ignore tests/test_import_time.py \
-	    --ignore-glob '*/training/*lightning*' --ignore-glob '*/training/*transformers*' $(PYTEST_ARGS)
+	    --ignore-glob '*/integrations/*lightning*' --ignore-glob '*/integrations/*transformers*' $(PYTEST_ARGS)
 
 # Each worker measures, and pytest-cov combines; processes that the tests start are not measured.
 coverage: $(VENV)/.installed-test  ## run the tests and print which lines they did not reach

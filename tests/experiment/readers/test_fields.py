@@ -279,14 +279,12 @@ def test_an_archive_in_which_two_arrays_have_one_name_is_damaged(tmp_path):
 
 
 def test_an_array_whose_name_is_damaged_is_missed(tmp_path):
-    """A zip file holds a name twice; numpy skips an array where the one in the directory does not end in .npy."""
+    """A zip file has each name twice: in its directory, and before the array."""
     path = tmp_path / "x.npz"
     np.savez(path, u=numbers(), v=np.arange(N))
     content = path.read_bytes()
     at = content.rindex(b"v.npy")
     path.write_bytes(content[:at] + b"v.npx" + content[at + 5 :])
-    with np.load(path) as loaded:
-        assert loaded.files == ["u"]
     with pytest.raises(FileFormatError, match=r"x.npz cannot be read .*File name in directory"):
         open_fields(path)
 
