@@ -139,10 +139,10 @@ class Evaluation:
 
         Example:
             >>> import torch
-            >>> from isospan.guided import space_from_moments
+            >>> from isospan.subspaces import solve_from_moments
             >>> z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
             >>> y = {"sum": z.sum(1), "first": z[:, 0]}
-            >>> evaluate(space_from_moments(Moments.of(z, y), k=1), z, y)
+            >>> evaluate(solve_from_moments(Moments.of(z, y), k=1), z, y)
             Evaluation of 200 samples
             quantity  k  subspace_r2  rank_k_probe_r2  linear_probe_r2  decoder_r2  variance_share  max_excess_leakage
             sum       1        1.000            1.000            1.000       1.000           0.324               0.000
