@@ -394,7 +394,10 @@ def test_a_record_of_other_types_is_refused_by_name(run, flow, tmp_path, change,
     [
         ({"names": 3, "shapes": []}, "is not a readable latent space"),
         ({"names": ["a\nb"], "shapes": [[1]]}, "printable"),
-        ({"names": ["local_mean"], "shapes": [[-1, -1]]}, r"size of the shape of quantity 'local_mean' must be at least 1, got -1"),
+        (
+            {"names": ["local_mean"], "shapes": [[-1, -1]]},
+            r"size of the shape of quantity 'local_mean' must be at least 1, got -1",
+        ),
     ],
 )
 def test_a_space_of_other_types_is_refused(run, flow, tmp_path, header, message):
