@@ -46,7 +46,7 @@ def own_device(device: str) -> str:
     if 0 < gpus <= int(own):
         raise OptionError(
             f"Each process needs its own GPU, but process {own} of this machine, counted from 0, sees only {gpus}. "
-            f"Start {gpus} processes on it, or make more GPUs visible with CUDA_VISIBLE_DEVICES."
+            f"Start at most {gpus} there, or make more GPUs visible with CUDA_VISIBLE_DEVICES."
         )
     return f"cuda:{own}"
 
