@@ -125,7 +125,9 @@ def test_each_process_has_the_gpu_of_its_own_number(monkeypatch):
     with pytest.raises(OptionError, match=r"device must be 'cuda' .* got 'cuda:0' in process 1 of this machine"):
         own_device("cuda:0")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(OptionError, match=r"process 1 of this machine, counted from 0, sees only 1\. Start at most 1 there"):
+    with pytest.raises(
+        OptionError, match=r"process 1 of this machine, counted from 0, sees only 1\. Start at most 1 there"
+    ):
         own_device("cuda")
     monkeypatch.delenv("LOCAL_RANK")
     assert own_device("cpu") == "cpu"
