@@ -682,7 +682,7 @@ def test_a_damaged_state_is_refused_by_name(damage):
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a model"])
 def test_a_refused_state_changes_nothing(entry, damage, inside):
     if damage == "missing" and inside:
-        pytest.skip("torch tells of it after loading all the rest of the model")
+        pytest.skip("torch reports it after loading the rest of the model")
     trained, obj = objective(), objective()
     for i in range(3):
         trained(*batch(i))

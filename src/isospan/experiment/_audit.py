@@ -114,7 +114,7 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
 
     Warns:
         NumericalWarning: some probes have too few rows; their scores are NaN. See
-            :class:`isospan.guided.Evaluation`.
+            :class:`isospan.evaluation.Evaluation`.
 
     Example:
         >>> import torch

@@ -37,7 +37,7 @@ class SubspaceMonitor:
     score up to d/n on average. These are the degrees of freedom d of a ridge regression on all latents: D, or fewer
     where latents are constant, repeat each other or are far below the ridge. R² is NaN while n < 2d. Running moments
     hold at least 7/8 of ``memory`` samples in the long run; where that is too few, the log says once what is enough.
-    For R² on held-out data see :func:`isospan.guided.evaluate`.
+    For R² on held-out data see :func:`isospan.evaluation.evaluate`.
 
     The bases of every re-solve are kept, and from them follow the principal angles between each and the one before, the
     first, and the last. Between re-solves and ends of epochs :meth:`update` only looks at counters.

@@ -36,7 +36,7 @@ from isospan.guided._solution import Solution
 from isospan.guided.losses._combined import checked_weights, combined_loss
 from isospan.moments import Moments, sum_over_ranks_
 from isospan.subspaces import LatentSpace, Method, decoders_from_moments, solve_from_moments
-from isospan.subspaces._fitting import default_separation, standardised_bases, target_scales
+from isospan.subspaces._fitting import default_separation, space_of_bases, standardised_bases, target_scales
 from isospan.subspaces._solve import checked_separation, needs_target_covariance
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class SpaceObjective(KeepsPrecision):
             make the average after the first batch. Its buffers are those of the live model. So solve again for the
             averaged one, ``averaged.module.objective.solve(z, y)`` with its own latents, as for batch norms.
         schedule: when to re-solve the bases.
-        method: what the bases maximise; see :func:`isospan.guided.solve_subspaces`.
+        method: what the bases maximise; see :func:`isospan.subspaces.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
         separation: weight of the excess leakage that an orthogonal regression avoids; by default 1 there, else 0.
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
@@ -266,7 +266,8 @@ class SpaceObjective(KeepsPrecision):
         self.moments = moments
         self.in_block.zero_()
         self._take(W)
-        return self.space
+        W = {name: W_q.clone() for name, W_q in self.solution.W.items()}
+        return space_of_bases(self.moments, W, shapes=self.shapes, ridge=self.ridge)
 
     @torch.no_grad()
     def end_epoch(self) -> None:

@@ -147,6 +147,13 @@ def solve_from_moments(
     W = standardised_bases(
         moments, k, method=method, orthogonal=orthogonal, separation=separation, previous=previous, ridge=ridge
     )
+    return space_of_bases(moments, W, shapes=shapes, ridge=ridge)
+
+
+def space_of_bases(
+    moments: Moments, W: Mapping[str, Tensor], *, shapes: Mapping[str, tuple[int, ...]] | None, ridge: float
+) -> LatentSpace:
+    """Return the latent space of these bases, with the decoders, means and scales of the moments."""
     scale, mean = target_scales(moments), moments.y_mean
     return LatentSpace(
         W=W,
