@@ -102,6 +102,14 @@ SOLVER = {
     "previous": PREVIOUS,
     "ridge": NUMBER,
 }
+SOLVE = {
+    "k": 2,
+    "method": "regression",
+    "orthogonal": False,
+    "separation": 0.0,
+    "previous": None,
+    "ridge": 0.1,
+}
 QUANTITIES = named(NO_TENSOR | {"scalar": torch.tensor(1.0), "NaN": filled(NAN, N, P), "one sample": torch.ones(1, P)})
 BATCHES = NO_DICT | {"numbers": [3], "pairs of none": [(None, None)], "triples": [(1, 2, 3)], "texts": ["ab"]}
 
@@ -413,59 +421,24 @@ CASES = {
     ),
     "spacelearn.solve_from_moments": (
         spacelearn.solve_from_moments,
-        lambda: {
-            "moments": seen(),
-            "k": 2,
-            "method": "regression",
-            "orthogonal": False,
-            "separation": 0.0,
-            "previous": None,
-            "ridge": 0.1,
-        },
+        lambda: {"moments": seen()} | SOLVE,
         {"moments": MOMENTS} | SOLVER | {"k": without(K, "none")},
     ),
     "subspaces.solve_subspaces": (
         subspaces.solve_subspaces,
-        lambda: {
-            "z": Z,
-            "y": Y,
-            "k": 2,
-            "method": "regression",
-            "orthogonal": False,
-            "separation": 0.0,
-            "previous": None,
-            "ridge": 0.1,
-        },
+        lambda: {"z": Z, "y": Y} | SOLVE,
         {"z": FINITE_LATENTS, "y": FINITE_TARGETS}
         | SOLVER
         | {"k": without(K, "none"), "separation": without(NUMBER, "none")},
     ),
     "spacelearn.solve_subspaces": (
         spacelearn.solve_subspaces,
-        lambda: {
-            "Z": Z,
-            "Y": Y,
-            "k": 2,
-            "method": "regression",
-            "orthogonal": False,
-            "separation": 0.0,
-            "previous": None,
-            "ridge": 0.1,
-        },
+        lambda: {"Z": Z, "Y": Y} | SOLVE,
         {"Z": FINITE_LATENTS, "Y": FINITE_TARGETS} | SOLVER | {"k": without(K, "none")},
     ),
     "spacelearn.subspaces": (
         spacelearn.subspaces,
-        lambda: {
-            "Z": Z,
-            "targets": Y,
-            "k": 2,
-            "method": "regression",
-            "orthogonal": False,
-            "separation": 0.0,
-            "previous": None,
-            "ridge": 0.1,
-        },
+        lambda: {"Z": Z, "targets": Y} | SOLVE,
         {"Z": FINITE_LATENTS, "targets": FINITE_TARGETS} | SOLVER | {"k": without(K, "none")},
     ),
     "subspaces.solve_from_moments": (
