@@ -91,7 +91,7 @@ def steps(case: str, rank: int, count: Count) -> dict[str, float]:
         z = torch.randn(BATCH, D, generator=generator, requires_grad=True)
         y = {name: torch.randn(BATCH, p, generator=generator) for name, p in P.items()}
         before = count.bytes, count.messages, time.process_time()
-        objective.total(z.square().mean(), z, y).backward()
+        objective.total_loss(z.square().mean(), z, y).backward()
         after = count.bytes, count.messages, time.process_time()
         rows.append((step % EVERY == 0, *(b - a for a, b in zip(before, after, strict=True))))
     plain, solved = ([row[1:] for row in rows[EVERY:] if row[0] is solves] for solves in (False, True))

@@ -31,7 +31,7 @@ def training_step(compiled):
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=3e-3)
 
     def loss_at(z, x, y):
-        return objective.total((decoder(z) - x).square().mean(), z, y)
+        return objective.total_loss((decoder(z) - x).square().mean(), z, y)
 
     if compiled:
         encoder.compile(backend=BACKEND)  # in place: the names in its state_dict stay

@@ -34,7 +34,7 @@ def train(rank, meeting):
     for step in range(STEPS):
         x, y = signals(32, seed=WORLD * step + rank)  # a DistributedSampler would hand them out
         z = encoder(x)
-        loss = objective.total(nn.functional.mse_loss(decoder(z), x), z, y)
+        loss = objective.total_loss(nn.functional.mse_loss(decoder(z), x), z, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -29,7 +29,7 @@ class Autoencoder(LightningModule):
         x, energy = batch
         z = self.encoder(x)
         task_loss = nn.functional.mse_loss(self.decoder(z), x)
-        return self.guide.total(task_loss, z, {"energy": energy})  # the one line
+        return self.guide.total_loss(task_loss, z, {"energy": energy})  # the one line
 
     def training_step(self, batch, batch_idx):
         loss = self.step(batch)

@@ -33,7 +33,7 @@ for epoch in range(first, 20):
     for batch in train[torch.randperm(len(train))].split(64):
         z = encoder(batch)
         task_loss = nn.functional.mse_loss(decoder(z), batch)
-        loss = objective.total(task_loss, z, quantities(batch))  # the one line
+        loss = objective.total_loss(task_loss, z, quantities(batch))  # the one line
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -26,7 +26,7 @@ def fit(*, strength=0.3, bfloat16=False, accumulate=1):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             z = encoder(x[rows])
             task_loss = (decoder(z) - x[rows]).square().mean()
-            return objective.total(task_loss, z, {"energy": energy[rows]})
+            return objective.total_loss(task_loss, z, {"energy": energy[rows]})
 
     for _ in range(8):
         for rows in torch.randperm(1536).split(64):

@@ -70,7 +70,7 @@ for _ in range(EPOCHS):
     for x in train[torch.randperm(len(train))].split(32):
         z = encoder(x)
         task_loss = (decoder(z) - x).square().mean()
-        loss = objective.total(task_loss, z, quantities(omega=x))
+        loss = objective.total_loss(task_loss, z, quantities(omega=x))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

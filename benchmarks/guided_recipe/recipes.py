@@ -45,12 +45,12 @@ class Spacelearn(nn.Module):
         self.kind, self.reference, self.epoch = kind, train, 0
         self._model = [model]  # in a list, so that its parameters are not also this module's
         self.terms: dict[str, Tensor] = {}
-        self.resolve_steps: list[int] = []
+        self.solve_steps: list[int] = []
         self.W: dict[str, Tensor] = {}
         self.A: dict[str, Tensor] = {}
         self.W_prev: dict[str, Tensor] = {}
 
-    def total(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+    def total_loss(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
         """Return the task loss plus spacelearn's combined loss."""
         if not self.W:
             self.solve()

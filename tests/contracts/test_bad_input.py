@@ -578,13 +578,13 @@ CASES = {
         {"z": FINITE_LATENTS | {"wide": torch.ones(N, 9)}, "y": FINITE_TARGETS},
     ),
     "guided.SpaceObjective.total": (
-        lambda task_loss, z, y, read: objective().total(task_loss, z, y, read=read),
-        lambda: {"task_loss": torch.tensor(1.0), "z": Z, "y": Y, "read": None},
+        lambda task_loss, z, y, to_latents: objective().total_loss(task_loss, z, y, to_latents=to_latents),
+        lambda: {"task_loss": torch.tensor(1.0), "z": Z, "y": Y, "to_latents": None},
         {
             "task_loss": NO_TENSOR | {"vector": torch.ones(3)},
             "z": FINITE_LATENTS,
             "y": FINITE_TARGETS,
-            "read": {"text": "x", "whole": 3, "to none": lambda z: None},
+            "to_latents": {"text": "x", "whole": 3, "to none": lambda z: None},
         },
     ),
     "guided.SpaceObjective.load_state_dict": (

@@ -99,7 +99,7 @@ def train(
     for step in range(start, start + steps):
         x, y = part(rank, sizes, *data(step, dtype=dtype))
         z = net(x)
-        loss = obj.total(task_loss(z, sum(sizes), world), z, y) if use_total else obj(z, y)
+        loss = obj.total_loss(task_loss(z, sum(sizes), world), z, y) if use_total else obj(z, y)
         optimizer.zero_grad()
         loss.backward()
         if how == "torchrun" and world > 1:
@@ -175,7 +175,7 @@ class Guided(nn.Module):
 
     def forward(self, x, y, n, world):
         z = self.encoder(x)
-        return self.objective.total(task_loss(z, n, world), z, y)
+        return self.objective.total_loss(task_loss(z, n, world), z, y)
 
 
 def _model_that_holds_its_objective(rank, world, how):
@@ -213,7 +213,7 @@ def accumulated_gradients(rank, world):
             with net.no_sync() if world > 1 and micro == 0 else nullcontext():
                 x, y = part(rank, sizes, *data(2 * step + micro))
                 z = net(x)
-                (obj.total(task_loss(z, sum(sizes), world), z, y) / 2).backward()
+                (obj.total_loss(task_loss(z, sum(sizes), world), z, y) / 2).backward()
         optimizer.step()
     obj.end_epoch()
     return {"whole": {"gradients": flat(model), "log_ratio": obj.balance.log_ratio}, "bits": obj.state_dict()}
@@ -229,7 +229,7 @@ def evaluation_on_one_rank(rank, world):
         obj.eval()
         with torch.no_grad():
             first["whole"]["validation"] = obj(model(x), y)
-            obj.total(model(x).sum(), model(x), y)
+            obj.total_loss(model(x).sum(), model(x), y)
             first["whole"]["decoded"] = obj.space.decode(model(x))["a"]
         obj.train()
     rest = train(rank, world, obj, how="nothing", model=net, steps=3, start=5)
@@ -359,8 +359,8 @@ def only_forces_of_the_step_before_a_refusal(rank, world):
             if refuses and step == 3:
                 with refused(NonFiniteError, "Latents z must be finite"):
                     obj(z * float("nan") if rank == 0 else z, y)
-            obj.total(z.square().sum(), z, y).backward()
-        obj.settle()
+            obj.total_loss(z.square().sum(), z, y).backward()
+        obj.synchronize()
         found.append(torch.stack([obj.balance.log_ratio, obj.balance.measured.double()]))
     return {"true": torch.equal(*found) and int(found[0][1]) == 2, "found": found}
 
@@ -405,9 +405,9 @@ def only_messages_of_a_step(rank, world):
     try:
         for name in real:
             setattr(dist, name, counted(name))
-        obj.total(z.sum(), z, y).backward()
+        obj.total_loss(z.sum(), z, y).backward()
         step, sent = sent, []
-        obj.total(z.sum(), z, y).backward()  # samples 48 to 72
+        obj.total_loss(z.sum(), z, y).backward()  # samples 48 to 72
         solve, sent = sent, []
     finally:
         for name, function in real.items():

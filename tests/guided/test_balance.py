@@ -7,7 +7,7 @@ import torch
 
 from isospan.errors import NumericalWarning, OptionError
 from isospan.guided import EverySteps, SpaceObjective
-from isospan.guided._balance import MEMORY, UNMEASURED_RATIO, UNMEASURED_STEPS, ForceBalance
+from isospan.guided._balance import MEMORY, UNMEASURED_RATIO, UNMEASURED_STEPS, GradientBalance
 
 
 def backward(balance, task_slope, guidance_slope, *, scale=1.0):
@@ -20,13 +20,13 @@ def backward(balance, task_slope, guidance_slope, *, scale=1.0):
 
 
 def test_the_first_step_only_measures():
-    balance = ForceBalance(0.3)
+    balance = GradientBalance(0.3)
     assert backward(balance, 5.0, 2.0) == pytest.approx(0.3 * UNMEASURED_RATIO)
     assert float(balance.weight()) == pytest.approx(0.3 * 5 / 2)
 
 
 def test_running_mean_of_the_log():
-    balance, ratios = ForceBalance(1.0), [2.0, 8.0, 0.5] + [3.0] * 20
+    balance, ratios = GradientBalance(1.0), [2.0, 8.0, 0.5] + [3.0] * 20
     expected = 0.0
     for n, ratio in enumerate(ratios, start=1):
         backward(balance, ratio, 1.0)
@@ -36,7 +36,7 @@ def test_running_mean_of_the_log():
 
 @pytest.mark.parametrize("scale", [1e-6, 65536.0, -1.0])
 def test_scale_and_sign_of_the_loss_do_not_matter(scale):
-    balance = ForceBalance(1.0)
+    balance = GradientBalance(1.0)
     for _ in range(3):
         backward(balance, 5.0, 2.0, scale=scale)
     assert float(balance.weight()) == pytest.approx(2.5)
@@ -44,7 +44,7 @@ def test_scale_and_sign_of_the_loss_do_not_matter(scale):
 
 @pytest.mark.parametrize("bad", [0.0, float("inf"), float("nan")])
 def test_a_force_that_is_zero_or_not_finite_is_skipped(bad):
-    balance = ForceBalance(1.0)
+    balance = GradientBalance(1.0)
     backward(balance, 5.0, 2.0)
     backward(balance, bad, 2.0)
     backward(balance, 5.0, bad)
@@ -52,7 +52,7 @@ def test_a_force_that_is_zero_or_not_finite_is_skipped(bad):
 
 
 def test_a_branch_without_backward_measures_nothing():
-    balance = ForceBalance(1.0)
+    balance = GradientBalance(1.0)
     z = torch.ones(2, requires_grad=True)
     balance.watch(z, z.clone(), balance.weight())
     z.sum().backward()
@@ -61,7 +61,7 @@ def test_a_branch_without_backward_measures_nothing():
 
 def test_negative_strength():
     with pytest.raises(OptionError, match=r"strength .* must be a number of at least 0"):
-        ForceBalance(-0.1)
+        GradientBalance(-0.1)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
         for _ in range(3):
             z = torch.randn(16, 4, generator=g).to(dtype).requires_grad_()
             task = unit * (z.float() - 1).square().sum()
-            total = objective.total(task, z, {"a": z.detach()[:, 0].float() ** 2})
+            total = objective.total_loss(task, z, {"a": z.detach()[:, 0].float() ** 2})
             (total * (1 if dtype == torch.float16 else 1024) / unit).backward()
             used.append(float(objective.terms["weight"]) / unit)
         return used
@@ -96,7 +96,7 @@ def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
 
 
 def test_without_a_force_of_the_task_guidance_starts_after_a_warning():
-    balance = ForceBalance(0.3)
+    balance = GradientBalance(0.3)
     weights = []
     for _ in range(UNMEASURED_STEPS):
         weights.append(backward(balance, 0.0, 2.0))
@@ -115,7 +115,7 @@ def test_the_first_step_leaves_the_gradient_of_the_task_alone(dtype):
     y = {"a": tokens.detach()[:, 0, 0].float() ** 2}
     for step in range(2):
         task = tokens.float().square().sum()
-        total = objective.total(task, tokens, y, read=lambda tokens: tokens.mean(1))
+        total = objective.total_loss(task, tokens, y, to_latents=lambda tokens: tokens.mean(1))
         (gradient,) = torch.autograd.grad(total, tokens)
         assert torch.equal(gradient, 2 * tokens.detach()) == (step == 0)
     assert int(objective.balance.measured) == 2

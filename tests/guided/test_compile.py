@@ -135,7 +135,7 @@ def test_compiled_encoder_and_decoder_are_balanced():
 
         def step(objective, x, y, e=e, d=d):
             z = e(x)
-            return objective.total((d(z) - x).square().mean(), z, y)
+            return objective.total_loss((d(z) - x).square().mean(), z, y)
 
         losses.append(train(step, objective, [p for model in models for p in model.parameters()]))
         assert int(objective.balance.measured) > 3
@@ -148,7 +148,7 @@ def test_a_step_compiled_as_a_whole_is_told_that_no_force_is_seen():
 
     def step(objective, x, y):
         z = encoder(x)
-        return objective.total(z.square().mean(), z, y)
+        return objective.total_loss(z.square().mean(), z, y)
 
     with pytest.warns(NumericalWarning, match="no gradient of the task was seen at the latents"):
         train(compiled(step), objective, list(encoder.parameters()), n_steps=14)

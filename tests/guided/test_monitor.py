@@ -75,7 +75,7 @@ def test_terms_are_those_of_the_objective_at_that_step():
     objective, monitor = SpaceObjective(K, D, schedule=EverySteps(4)), SubspaceMonitor()
     for step in range(1, 9):
         z, y = batch(step)
-        objective.total(z.square().mean(), z.requires_grad_(), y).backward()
+        objective.total_loss(z.square().mean(), z.requires_grad_(), y).backward()
         if monitor.update(objective):
             assert monitor.rows[-1]["terms"] == {name: float(value) for name, value in objective.terms.items()}
     assert {"task", "weight", "alignment"} <= set(monitor.to_dict()["terms"])

@@ -86,7 +86,7 @@ def test_loss_is_that_of_the_best_decoders(orthogonal):
         else:
             # two independent float64 routes
             assert float(loss) == pytest.approx(brute_force_loss(obj, i + 1), rel=1e-9)
-    assert obj.resolve_steps == [3, 6]
+    assert obj.solve_steps == [3, 6]
 
 
 def test_bases_decode_as_well_as_reduced_rank_regression():
@@ -142,7 +142,7 @@ def test_balance_ignores_units_of_the_task():
         for i in range(6):
             z, y = batch(i)
             z.requires_grad_()
-            obj.total(unit * z.square().mean(), z, y).backward()
+            obj.total_loss(unit * z.square().mean(), z, y).backward()
         grads.append(z.grad / unit)
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-9, atol=1e-12)
 
@@ -151,7 +151,7 @@ def test_terms_are_for_logging_and_hold_no_graph():
     obj = objective()
     for i in range(4):
         z, y = batch(i)
-        obj.total(z.requires_grad_().square().mean(), z, y).backward()
+        obj.total_loss(z.requires_grad_().square().mean(), z, y).backward()
     assert {"total", "alignment", "task", "weight"} <= set(obj.terms)
     assert not any(value.requires_grad for value in obj.terms.values())
 
@@ -162,7 +162,7 @@ def test_strength_zero_leaves_the_task_alone():
         z, y = batch(i)
         z.requires_grad_()
         task = z.square().mean()
-        total = obj.total(task, z, y)
+        total = obj.total_loss(task, z, y)
     torch.testing.assert_close(torch.autograd.grad(total, z)[0], 2 * z.detach() / z.numel())
 
 
@@ -203,15 +203,15 @@ def test_solve_from_a_reference_set():
 def test_resume_is_bit_for_bit():
     first = objective(orthogonal=True)
     for i in range(7):
-        first.total(batch(i)[0].square().mean(), *batch(i))
+        first.total_loss(batch(i)[0].square().mean(), *batch(i))
     second = objective(orthogonal=True)
     second.load_state_dict(first.state_dict())
     third, fourth = pickle.loads(pickle.dumps(first)), copy.deepcopy(first)
     for i in range(7, 15):
         z, y = batch(i)
-        values = [float(obj.total(z.square().mean(), z, y)) for obj in (first, second, third, fourth)]
+        values = [float(obj.total_loss(z.square().mean(), z, y)) for obj in (first, second, third, fourth)]
         assert len(set(values)) == 1
-    assert second.resolve_steps == first.resolve_steps
+    assert second.solve_steps == first.solve_steps
     for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -245,7 +245,7 @@ def test_epochs():
         for i in range(3):
             obj(*batch(3 * epoch + i))
         obj.end_epoch()
-    assert obj.resolve_steps == [1, 6, 12]
+    assert obj.solve_steps == [1, 6, 12]
 
 
 def test_plain_recipe_is_the_combined_loss():
@@ -447,7 +447,7 @@ def test_a_batch_of_one_sample_is_taken_in_and_guides_nothing():
     z, y = batch(4, 1)
     z.requires_grad_()
     count = float(obj.moments.count)
-    total = obj.total(z.sum(), z, y)
+    total = obj.total_loss(z.sum(), z, y)
     total.backward()
     assert torch.equal(total, z.sum())
     assert torch.equal(z.grad, torch.ones_like(z))
@@ -515,7 +515,7 @@ def test_training_does_not_depend_on_the_unit_of_the_task(unit):
             x, y = batch(i)
             z = encoder(x)
             optimizer.zero_grad()
-            obj.total(unit * (z - x).square().mean(), z, y).backward()
+            obj.total_loss(unit * (z - x).square().mean(), z, y).backward()
             optimizer.step()
         return encoder.weight.detach()
 
@@ -595,7 +595,7 @@ def test_what_cannot_be_is_refused_at_construction(options, message):
 )
 def test_what_is_no_dense_tensor_is_named(bad):
     z, y = batch(0)
-    for call in (objective(), objective().solve, lambda *args: objective().total(z.sum(), *args)):
+    for call in (objective(), objective().solve, lambda *args: objective().total_loss(z.sum(), *args)):
         with pytest.raises(DtypeError, match="Latents z must be"):
             call(bad, y)
         with pytest.raises(DtypeError, match="quantity 'a' must be"):
@@ -701,9 +701,9 @@ def test_a_refused_state_changes_nothing(entry, damage, inside):
     after = obj.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(t, after[name]) for name, t in before.items())
-    assert obj.resolve_steps == []
+    assert obj.solve_steps == []
     obj.load_state_dict(trained.state_dict())
-    assert obj.resolve_steps == [3]
+    assert obj.solve_steps == [3]
 
 
 def test_a_batch_larger_than_the_memory_is_told_once(caplog):
@@ -723,5 +723,5 @@ def test_a_task_loss_that_is_none_changes_nothing(bad):
     obj = objective()
     before = copy.deepcopy(obj.state_dict())
     with pytest.raises((DtypeError, ShapeError), match="task_loss must be"):
-        obj.total(bad, *batch(0))
+        obj.total_loss(bad, *batch(0))
     assert all(torch.equal(t, obj.state_dict()[name]) for name, t in before.items())

@@ -21,7 +21,7 @@ def means(parts: list[slice]) -> dict[str, float]:
     for number, ((n, _), rows) in enumerate(zip(BATCHES, parts, strict=True), start=1):
         whole = number * torch.randn(n, 5, dtype=torch.float64, generator=generator)
         z = whole[rows].requires_grad_()
-        guide.total(z.square().mean(), z, {"a": z.detach()[:, :3].square()})
+        guide.total_loss(z.square().mean(), z, {"a": z.detach()[:, :3].square()})
     return guide.training.read()
 
 

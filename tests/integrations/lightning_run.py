@@ -33,7 +33,7 @@ class Autoencoder(LightningModule):
     def training_step(self, batch, batch_idx):
         x, power = batch
         z = self.encoder(x)
-        return self.guide.total((self.decoder(z) - x).square().mean(), z, {"power": power})
+        return self.guide.total_loss((self.decoder(z) - x).square().mean(), z, {"power": power})
 
     def validation_step(self, batch, batch_idx):
         self.log("val_loss", self.training_step(batch, batch_idx))

@@ -29,10 +29,10 @@ def test_without_gradients_a_batch_is_scored_and_not_taken_in():
     used = guide()
     for _ in range(2):
         z, y = batch()
-        used.total(z.square().mean(), z, y)
+        used.total_loss(z.square().mean(), z, y)
     before = {name: value.clone() for name, value in used.objective.state_dict().items()}
     with torch.no_grad():
-        used.total(z.square().mean(), z, y)
+        used.total_loss(z.square().mean(), z, y)
     assert all(torch.equal(value, before[name]) for name, value in used.objective.state_dict().items())
     assert set(used.held_out.read()) == set(used.training.read()) >= {"task", "alignment", "weight"}
 
@@ -40,11 +40,11 @@ def test_without_gradients_a_batch_is_scored_and_not_taken_in():
 def test_epochs_are_ended_once_each_however_often_they_are_told():
     used = guide(EveryEpochs(1))
     z, y = batch()
-    used.total(z.square().mean(), z, y)
+    used.total_loss(z.square().mean(), z, y)
     for epochs in (0, 1, 1, 3):
         used.epochs_done(epochs)
     assert int(used.objective.epoch) == 3
-    assert len(used.objective.resolve_steps) == 4  # the first step, and three epochs
+    assert len(used.objective.solve_steps) == 4  # the first step, and three epochs
 
 
 def test_what_is_read_from_the_latents_weighs_as_much_as_the_task_there():
@@ -54,7 +54,7 @@ def test_what_is_read_from_the_latents_weighs_as_much_as_the_task_there():
     for _ in range(2):
         tokens = z.detach()[:, None].repeat(1, 4, 1).requires_grad_()
         task = 300 * tokens.sin().mean()
-        loss = used.total(task, tokens, y, read=lambda t: t[:, 0])
+        loss = used.total_loss(task, tokens, y, to_latents=lambda t: t[:, 0])
         (both,) = torch.autograd.grad(loss, tokens, retain_graph=True)
         (alone,) = torch.autograd.grad(task, tokens)
     # the same batch twice: the second time the ratio is measured; the loss with frozen moments is nearly the same

@@ -57,7 +57,7 @@ def test_it_is_the_plain_loop(lightning):
             z = plain.encoder(x[rows])
             task = (plain.decoder(z) - x[rows]).square().mean()
             optimizer.zero_grad()
-            objective.total(task, z, {"power": power[rows]}).backward()
+            objective.total_loss(task, z, {"power": power[rows]}).backward()
             monitor.update(objective)
             optimizer.step()
         objective.end_epoch()
@@ -114,7 +114,7 @@ def test_a_held_out_batch_is_never_taken_in_even_with_gradients(lightning, submo
             with torch.enable_grad():
                 z = self.encoder(100 * x + 3)
                 self.guide.objective(z, {"power": power})
-                self.guide.total((self.decoder(z) - x).square().mean(), z, {"power": power})
+                self.guide.total_loss((self.decoder(z) - x).square().mean(), z, {"power": power})
                 return self.guide.objective(z, {"power": power}).detach()
 
     held_out = torch.utils.data.DataLoader(lightning.samples(32), 16)

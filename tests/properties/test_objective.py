@@ -113,7 +113,7 @@ def test_the_weight_follows_the_scale_of_the_task(batch, scale):
         objective = objective_of(batch, schedule=EverySteps(1))
         for _ in range(4):
             z = batch.z.clone().requires_grad_()
-            objective.total(factor * (z @ v).square().mean(), z, batch.y).backward()
+            objective.total_loss(factor * (z @ v).square().mean(), z, batch.y).backward()
         weights.append(objective.terms["weight"])
     near(weights[1], abs(scale) * weights[0], 1e-6)
 
@@ -166,7 +166,7 @@ def test_three_thousand_steps():
     for step in range(3000):
         x = normal(step, 32, 10, dtype=torch.float32)
         z = encoder(x)
-        loss = objective.total((z - x[:, :8]).square().mean(), z, {"a": x[:, :3] ** 2, "b": x[:, 3:6]})
+        loss = objective.total_loss((z - x[:, :8]).square().mean(), z, {"a": x[:, :3] ** 2, "b": x[:, 3:6]})
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -16,7 +16,7 @@ UNMEASURED_RATIO = 0.01
 """Weight over strength until a norm has been measured; guidance trains with it only after these steps."""
 
 
-class ForceBalance(KeepsPrecision):
+class GradientBalance(KeepsPrecision):
     r"""Weight w with which guidance pulls at the latents ``strength`` times as hard as the task.
 
     .. math:: w = \text{strength} \cdot \exp \Bigl\langle \log
@@ -38,7 +38,7 @@ class ForceBalance(KeepsPrecision):
 
     Example:
         >>> import torch
-        >>> balance, z = ForceBalance(strength=0.5), torch.ones(4, requires_grad=True)
+        >>> balance, z = GradientBalance(strength=0.5), torch.ones(4, requires_grad=True)
         >>> for _ in range(2):
         ...     branch, weight = z.clone(), balance.weight()
         ...     balance.watch(z, branch, weight)

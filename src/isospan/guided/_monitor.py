@@ -77,7 +77,7 @@ class SubspaceMonitor:
         """
         if not isinstance(objective, SpaceObjective):
             raise OptionError(f"objective must be a SpaceObjective, got {type(objective).__name__}.")
-        seen = (len(objective.resolve_steps), int(objective.epoch))
+        seen = (len(objective.solve_steps), int(objective.epoch))
         if not objective.solved or seen == self._seen:
             return False
         if seen[0] != self._seen[0]:

@@ -29,7 +29,7 @@ from isospan._core.checks import (
 from isospan._core.processes import Ranks
 from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes
 from isospan.errors import DimensionError, FileFormatError, NotSolvedError, OptionError, ShapeError
-from isospan.guided._balance import ForceBalance
+from isospan.guided._balance import GradientBalance
 from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided._solution import Solution
@@ -66,8 +66,8 @@ class SpaceObjective(KeepsPrecision):
     All state is in float64 buffers: ``state_dict`` holds everything that continuing bit for bit needs.
 
     Under ``torch.distributed`` each process passes its part of the batch, and the loss is that of the whole. What
-    changes the state is called by all processes, in the same order: :meth:`forward` and :meth:`total` in training mode,
-    :meth:`solve`, :meth:`end_epoch` and :meth:`settle`. All else, also :meth:`forward` in evaluation mode, concerns one
+    changes the state is called by all processes, in the same order: :meth:`forward` and :meth:`total_loss` in training mode,
+    :meth:`solve`, :meth:`end_epoch` and :meth:`synchronize`. All else, also :meth:`forward` in evaluation mode, concerns one
     process alone. The gradient of every process is such that its *average*, which DDP and FSDP take, is that of the
     whole batch.
 
@@ -85,7 +85,7 @@ class SpaceObjective(KeepsPrecision):
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
         weights: weights of the terms "alignment", "disentanglement", "isotropy" and "stability". The last is for
             logging: bases are solved and not trained, so it adds to the loss but has no gradient.
-        strength: pull of the guidance on the latents over that of the task in :meth:`total`, dimensionless; by default
+        strength: pull of the guidance on the latents over that of the task in :meth:`total_loss`, dimensionless; by default
             0.3, and 1.2 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
@@ -103,7 +103,7 @@ class SpaceObjective(KeepsPrecision):
         >>> for _ in range(6):
         ...     x = torch.randn(32, 10)
         ...     z = encoder(x)
-        ...     loss = objective.total((z.norm(dim=1) - 1).square().mean(), z, {"energy": x[:, :3] ** 2})
+        ...     loss = objective.total_loss((z.norm(dim=1) - 1).square().mean(), z, {"energy": x[:, :3] ** 2})
         ...     optimizer.zero_grad()
         ...     loss.backward()
         ...     optimizer.step()
@@ -162,13 +162,13 @@ class SpaceObjective(KeepsPrecision):
         self.weights = {"alignment": 1.0} if weights is None else dict(weights)
         self.ridge = check_ridge(ridge)
         self.shapes: Shapes = {}
-        self.resolve_steps: list[int] = []
+        self.solve_steps: list[int] = []
         self._told_of_memory = False
         self.terms: dict[str, Tensor] = {}
         for counter in ("step", "epoch", "in_block"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
         self.ranks = Ranks(process_group)
-        self.balance = ForceBalance((1.2 if orthogonal else 0.3) if strength is None else strength, self.ranks)
+        self.balance = GradientBalance((1.2 if orthogonal else 0.3) if strength is None else strength, self.ranks)
         self.register_module("moments", None)
         self.register_module("solution", None)
         if shapes is not None:
@@ -197,19 +197,19 @@ class SpaceObjective(KeepsPrecision):
         """
         return self._guidance(z, self._taken_in(z, y))
 
-    def total(
+    def total_loss(
         self,
         task_loss: Tensor,
         z: Tensor,
         y: Mapping[str, Tensor],
         *,
-        read: Callable[[Tensor], Tensor] | None = None,
+        to_latents: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         r"""Return task loss plus guidance, balanced by the force of each on the latents.
 
         .. math:: L = L_\text{task} + w L_\text{guide}
 
-        The weight follows ``ForceBalance`` (``guided/_balance.py``): guidance pulls at the latents ``strength``
+        The weight follows ``GradientBalance`` (``guided/_balance.py``): guidance pulls at the latents ``strength``
         times as hard as the task, with whatever else the caller adds to the loss. So it is small while the task's
         decoder is young, and the same for a task loss in other units, of another scale or negative, and under a
         gradient scaler. A backward in which either gradient is zero or not finite leaves the weight as it is.
@@ -227,12 +227,12 @@ class SpaceObjective(KeepsPrecision):
             task_loss: a scalar that depends on z.
             z: the very tensor that the task reads on: latents (B, D), or what they are read from.
             y: quantities {name: (B, ...)}, in their units.
-            read: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
+            to_latents: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
                 ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no gradient.
 
         Raises:
             DtypeError, ShapeError: the task loss is no real tensor without dimensions; the state is unchanged.
-            OptionError: ``read`` cannot be called.
+            OptionError: ``to_latents`` cannot be called.
             Others: as in :meth:`forward`.
         """
         task_loss = as_floating(task_loss, what="task_loss")
@@ -240,9 +240,9 @@ class SpaceObjective(KeepsPrecision):
             raise ShapeError(
                 f"task_loss must be a scalar, got shape {tuple(task_loss.shape)}. Take its mean or sum over samples."
             )
-        if read is not None and not callable(read):
-            raise OptionError(f"read must be a function from z to latents (B, D), got {read!r:.80}.")
-        inputs = self._taken_in(z, y, balanced=True, read=read)
+        if to_latents is not None and not callable(to_latents):
+            raise OptionError(f"to_latents must be a function from z to latents (B, D), got {to_latents!r:.80}.")
+        inputs = self._taken_in(z, y, balanced=True, to_latents=to_latents)
         weight = inputs.pop("weight", task_loss.new_ones(()))
         guidance = self._guidance(z, inputs)
         if inputs:
@@ -272,12 +272,12 @@ class SpaceObjective(KeepsPrecision):
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Count an epoch; re-solve where the schedule says so."""
-        self.settle()
+        self.synchronize()
         self.epoch += 1
         if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None and float(self.moments.count) > 0:
             self._take(self._solved(self.moments))
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Bring into the state what processes would tell each other at the next batch.
 
         All of them call it before ``state_dict`` inside an epoch; at the end of one it is done.
@@ -313,14 +313,14 @@ class SpaceObjective(KeepsPrecision):
                 "target_covariance": needs_target_covariance(self.method, self.separation),
                 "k": self.k,
                 "shapes": self.shapes,
-                "resolve_steps": self.resolve_steps,
+                "solve_steps": self.solve_steps,
             }
         )
 
     def set_extra_state(self, state: Tensor) -> None:
         """Make the buffers that the rest of the state_dict fills, in the order of quantities that it has."""
         record = self._checked_record(state)
-        self.k, self.resolve_steps = record["k"], record["resolve_steps"]
+        self.k, self.solve_steps = record["k"], record["solve_steps"]
         self._allocate(record["shapes"])
 
     def check_state(self, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
@@ -351,7 +351,7 @@ class SpaceObjective(KeepsPrecision):
     def _checked_record(self, state: Tensor | None) -> dict[str, Any]:
         """What a state says of itself, with shapes as tuples; raises what :meth:`check_state` does."""
         record = from_bytes(
-            state, ("latent_dim", "target_covariance", "k", "shapes", "resolve_steps"), what="a guidance objective"
+            state, ("latent_dim", "target_covariance", "k", "shapes", "solve_steps"), what="a guidance objective"
         )
         check_named(self.k, record["k"], what="The state to load", against="this objective")
         if (record["latent_dim"], record["k"]) != (self.latent_dim, self.k):
@@ -365,9 +365,9 @@ class SpaceObjective(KeepsPrecision):
                 f"covariance of the targets, as method={self.method!r} and separation={self.separation:g} here. Make "
                 "the objective with the options of the state."
             )
-        shapes, steps = record["shapes"], record["resolve_steps"]
+        shapes, steps = record["shapes"], record["solve_steps"]
         if not isinstance(steps, list) or not all(isinstance(step, int) for step in steps):
-            raise FileFormatError(f"The state to load must have a list of resolve_steps, got {steps!r:.80}.")
+            raise FileFormatError(f"The state to load must have a list of solve_steps, got {steps!r:.80}.")
         shapes = {} if shapes == {} else self._checked_shapes(shapes)
         if shapes and self.shapes and shapes != self.shapes:
             raise ShapeError(f"The state to load must have targets of the shapes {self.shapes}, got {shapes}.")
@@ -488,7 +488,7 @@ class SpaceObjective(KeepsPrecision):
         self._refit()
         if self.ranks.size > 1:  # unlike machines round differently
             self.ranks.broadcast_([*self.solution.W.values(), *self.solution.A.values()])
-        self.resolve_steps.append(int(self.step))
+        self.solve_steps.append(int(self.step))
 
     def _solved(self, moments: Moments) -> dict[str, Tensor]:
         return standardised_bases(moments, **self._how_to_solve())
@@ -524,7 +524,7 @@ class SpaceObjective(KeepsPrecision):
         y: Mapping[str, Tensor],
         *,
         balanced: bool = False,
-        read: Callable[[Tensor], Tensor] | None = None,
+        to_latents: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Any]:
         """Take in a batch where the state trains; return what the loss is made of, nothing before the first solve.
 
@@ -533,7 +533,7 @@ class SpaceObjective(KeepsPrecision):
         """
         z = as_tensor(z)
         branch = z.clone() if balanced and isinstance(z, Tensor) else z
-        latents = as_tensor(branch if read is None else read(branch))
+        latents = as_tensor(branch if to_latents is None else to_latents(branch))
         batch = self._joint(latents, y, min_samples=1) if self.training else self._checked(latents, y, min_samples=1)
         if self.training:
             observe = lambda z, *y: self._observe(z, batch._replace(flat=dict(zip(batch.flat, y, strict=True))))  # noqa: E731

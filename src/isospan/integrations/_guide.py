@@ -16,7 +16,7 @@ from isospan.integrations._means import Means
 class Guide:
     """An objective that follows a trainer: its device, its evaluations, and its epochs.
 
-    Under ``torch.distributed`` all processes call :meth:`total` with gradients, :meth:`held_out_means`,
+    Under ``torch.distributed`` all processes call :meth:`total_loss` with gradients, :meth:`held_out_means`,
     :meth:`epochs_done` and :meth:`state_dict`.
 
     Args:
@@ -33,7 +33,7 @@ class Guide:
         >>> guide = Guide(SpaceObjective({"energy": 2}, latent_dim=8))
         >>> z, y = torch.randn(16, 8), {"energy": torch.randn(16, 3)}
         >>> with torch.no_grad():
-        ...     loss = guide.total(z.square().mean(), z, y)
+        ...     loss = guide.total_loss(z.square().mean(), z, y)
         >>> int(guide.objective.step)
         0
     """
@@ -59,22 +59,22 @@ class Guide:
         """The :attr:`terms` with a weight. The others are 0."""
         return self._weighted(self.terms)
 
-    def total(
+    def total_loss(
         self,
         task_loss: Tensor,
         z: Tensor,
         y: Mapping[str, Tensor],
         *,
-        read: Callable[[Tensor], Tensor] | None = None,
+        to_latents: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return ``objective.total(task_loss, z, y, read=read)``.
+        """Return ``objective.total_loss(task_loss, z, y, to_latents=to_latents)``.
 
         In an evaluation (:meth:`begin_evaluation`), and without gradients, the batch does not update the objective.
         """
         if self.objective.step.device != z.device:
             self.objective.to(z.device)
         self.objective.train(torch.is_grad_enabled() and not self.evaluating)
-        loss = self.objective.total(task_loss, z, y, read=read)
+        loss = self.objective.total_loss(task_loss, z, y, to_latents=to_latents)
         if self.objective.training:
             self._log_training(samples=len(z))
         else:
@@ -105,7 +105,7 @@ class Guide:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint: dicts and lists of tensors, numbers and strings."""
-        self.objective.settle()
+        self.objective.synchronize()
         return {
             "objective": self.objective.state_dict(),
             "monitor": None if self.monitor is None else self.monitor.state_dict(),

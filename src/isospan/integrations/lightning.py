@@ -18,13 +18,13 @@ except ImportError as _error:
 
 
 class GuideCallback(Callback):
-    """Adds guidance to a LightningModule, whose steps call :meth:`total`.
+    """Adds guidance to a LightningModule, whose steps call :meth:`total_loss`.
 
     The objective follows the module to its device, solves on its schedule, and is saved in Lightning's checkpoints. Its
     terms with a weight are logged: at every training step as ``guide/...``, and as means over a validation or test as
     ``val_guide/...`` and ``test_guide/...``.
 
-    In ``validation_step`` and ``test_step``, :meth:`total` returns the loss without an update of the objective. While
+    In ``validation_step`` and ``test_step``, :meth:`total_loss` returns the loss without an update of the objective. While
     Lightning validates, tests or predicts, the objective is in evaluation mode, whether it is a submodule of the
     LightningModule or not. So a direct call of ``guide.objective(z, y)`` does not update it either.
 
@@ -46,7 +46,7 @@ class GuideCallback(Callback):
         ...         x, energy = batch
         ...         z = self.encoder(x)
         ...         task_loss = (self.decoder(z) - x).square().mean()
-        ...         return self.guide.total(task_loss, z, {"energy": energy})
+        ...         return self.guide.total_loss(task_loss, z, {"energy": energy})
         >>> guide = GuideCallback(SpaceObjective({"energy": 2}, latent_dim=8))
 
         Then ``Trainer(callbacks=[guide]).fit(Autoencoder(encoder, decoder, guide), loader)``, and
@@ -61,15 +61,15 @@ class GuideCallback(Callback):
         """The guidance."""
         return self._guide.objective
 
-    def total(
+    def total_loss(
         self,
         task_loss: Tensor,
         z: Tensor,
         y: Mapping[str, Tensor],
         *,
-        read: Callable[[Tensor], Tensor] | None = None,
+        to_latents: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return :meth:`SpaceObjective.total <isospan.guided.SpaceObjective.total>`.
+        """Return :meth:`SpaceObjective.total_loss <isospan.guided.SpaceObjective.total_loss>`.
 
         In validation, test and prediction, and without gradients, the batch does not update the objective.
 
@@ -82,7 +82,7 @@ class GuideCallback(Callback):
                 "state, got none. Pass it as Trainer(callbacks=[guide]). Without a Trainer, call it under "
                 "torch.no_grad()."
             )
-        return self._guide.total(task_loss, z, y, read=read)
+        return self._guide.total_loss(task_loss, z, y, to_latents=to_latents)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Note that a Trainer runs."""

@@ -133,7 +133,7 @@ class GuidedTrainer(Trainer):
         with self._raw.caught() as raw:
             task_loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **options)
         hidden = self._hidden(raw[-1] if raw else outputs)
-        total = self._guide.total(task_loss, hidden, y, read=lambda h: self._latents(h, inputs))
+        total = self._guide.total_loss(task_loss, hidden, y, to_latents=lambda h: self._latents(h, inputs))
         loss = total if self.objective.training else task_loss
         return (loss, outputs) if return_outputs else loss
 

@@ -46,7 +46,7 @@ def fit(
 
     .. math:: L_\text{task} = \frac1C \sum_c \frac{\operatorname{mean}(\hat x_c - x_c)^2}{\operatorname{var} x_c}
 
-    is the unexplained variance of the fields. With an objective, the loss is ``objective.total(task, z, y)``. The
+    is the unexplained variance of the fields. With an objective, the loss is ``objective.total_loss(task, z, y)``. The
     optimiser is Adam with the learning rate of :func:`learning_rate`.
 
     The order of samples, and their shifts and flips, have their own generator. So a guided and an unguided run with the
@@ -179,7 +179,7 @@ def _guidance(objective: SpaceObjective | None) -> str:
 
 def _validate(run: Run, validation: Samples) -> dict[str, float]:
     """Held-out scores. Those of the quantities need a first solve."""
-    solved = run.objective is not None and bool(run.objective.resolve_steps)
+    solved = run.objective is not None and bool(run.objective.solve_steps)
     space = run.objective.space if run.objective is not None and solved else None
     return held_out_scores(read_out(run.model, validation, run.quantities, shard=run.shard), run.scale, space)
 

@@ -99,14 +99,14 @@ class Run:
         self.epoch_generator = self.generator.get_state()
         if self.objective is not None:
             self.objective.end_epoch()
-            self.history.solve_steps = list(self.objective.resolve_steps)
+            self.history.solve_steps = list(self.objective.solve_steps)
             self._follow()
 
     def state(self) -> dict[str, Any]:
         """Return the state from which training continues bit for bit, with the generator at the start of the epoch."""
         self._broadcast_(list(self.model.buffers()))
         if self.objective is not None:
-            self.objective.settle()
+            self.objective.synchronize()
         return {
             "settings": dict(self.settings),
             "epoch": self.epoch,
@@ -160,7 +160,7 @@ class Run:
         y = self.quantities(shard)
         if idle:
             z, y = z[:0], {name: q[:0] for name, q in y.items()}
-        total = self.objective.total(own * self.shard.size, z, y)
+        total = self.objective.total_loss(own * self.shard.size, z, y)
         self._check_finite(total)
         self.objective.terms |= {"task": task}
         terms = {name: float(value) for name, value in self.objective.terms.items()}
