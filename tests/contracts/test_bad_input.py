@@ -9,6 +9,7 @@ import torch
 
 from isospan import guided, linalg, moments, sizing, subspaces, symmetric
 from isospan.compat.spacelearn import _solve as spacelearn
+from isospan.compat.spacelearn import util
 from isospan.compat.spacelearn._space import Space
 from isospan.compat.spacelearn.loss import disentanglement_loss_original
 from isospan.errors import IsospanError
@@ -131,14 +132,12 @@ CASES = {
     ),
     "linalg.eigh": (linalg.eigh, lambda: {"G": Z.T @ Z, "upper": True}, {"G": SQUARE, "upper": FLAG}),
     "linalg.fix_signs": (linalg.fix_signs, lambda: {"W": Z}, {"W": MATRIX}),
-    "linalg.full": (linalg.full, lambda: {"A": Z}, {"A": MATRIX}),
     "linalg.gram_spectrum": (linalg.gram_spectrum, lambda: {"x_centred": Z}, {"x_centred": MATRIX}),
     "linalg.grassmann_distance": (
         linalg.grassmann_distance,
         lambda: {"W1": W["a"], "W2": W["a"]},
         {"W1": MATRIX, "W2": MATRIX},
     ),
-    "linalg.left": (linalg.left, lambda: {"A": Z}, {"A": MATRIX}),
     "linalg.matrix_exp": (linalg.matrix_exp, lambda: {"X": Z[:D]}, {"X": NO_MATRIX | {"oblong": torch.ones(2, 3)}}),
     "linalg.mirror_": (
         linalg.mirror_,
@@ -173,9 +172,6 @@ CASES = {
         {"W": MATRIX, "W_previous": MATRIX},
     ),
     "linalg.qr": (linalg.qr, lambda: {"A": Z, "complete": False}, {"A": MATRIX, "complete": FLAG}),
-    "linalg.randomised_svd": (linalg.randomised_svd, lambda: {"A": Z, "rank": 2}, {"A": MATRIX, "rank": COUNT}),
-    "linalg.right": (linalg.right, lambda: {"A": Z}, {"A": MATRIX}),
-    "linalg.singular_values": (linalg.singular_values, lambda: {"A": Z}, {"A": MATRIX}),
     "linalg.solve_gram": (
         linalg.solve_gram,
         lambda: {"G": Z.T @ Z, "C": Z.T, "ridge": 0.1},
@@ -332,6 +328,10 @@ CASES = {
         lambda: {"k": 2, "Q": 2, "free_frac": 0.3, "num_heads": 2},
         {"k": COUNT, "Q": COUNT, "free_frac": NUMBER | {"one": 1}, "num_heads": without(COUNT, "none")},
     ),
+    **{
+        f"spacelearn.{routine.__name__}": (routine, lambda: {"A": Z}, {"A": MATRIX})
+        for routine in (util.full, util.left, util.right, util.singular_values)
+    },
     "spacelearn.Space": (
         Space,
         lambda: {"W": W, "A": A, "V": {"a": torch.ones(P)}},

@@ -14,9 +14,9 @@ BLOCK = 128
 def gram_spectrum(x_centred: Tensor) -> Tensor:
     r"""Return the squared singular values of X (N, P), the eigenvalues of the smaller of :math:`X X^\top, X^\top X`.
 
-    They are computed in float64 for every dtype of X and every solver mode. Their absolute error is about eps = 2e-16
-    times the largest. So their sums are exact to rounding, but singular values below 1e-8 of the largest are lost; use
-    :func:`isospan.linalg.singular_values` if these matter.
+    They are computed in float64 for every dtype of X. Their absolute error is about eps = 2e-16 times the largest. So
+    their sums are exact to rounding, but singular values below 1e-8 of the largest are lost; use
+    :func:`isospan.linalg.svdvals` if these matter.
 
     Args:
         x_centred: matrix (N, P). The name is a reminder: for variances the columns have mean 0.
