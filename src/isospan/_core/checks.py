@@ -1,7 +1,8 @@
 """Validation at the public boundary: each error states the condition, what arrived and the remedy."""
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf, nan
 from numbers import Real
 from typing import Any
@@ -56,6 +57,22 @@ def check_floating(x: Tensor, *, what: str) -> None:
         raise DtypeError(f"{what} must be floating point, got {x.dtype}. Convert it with .float() or .double().")
     if x.layout is not torch.strided:
         raise DtypeError(f"{what} must be dense, got the layout {x.layout}. Convert it with .to_dense().")
+
+
+@contextmanager
+def naming_quantity(name: str) -> Iterator[None]:
+    """Add the name of a quantity to an error of isospan.
+
+    Example:
+        >>> with naming_quantity("heat"):
+        ...     check_choice("mean", ("avg", "max"), what="mode")
+        Traceback (most recent call last):
+        isospan.errors.OptionError: Invalid mode: 'mean'. Choose one of 'avg', 'max'. (quantity 'heat')
+    """
+    try:
+        yield
+    except IsospanError as error:
+        raise type(error)(f"{error} (quantity {name!r})") from error
 
 
 def as_tensor(x: Tensor | np.ndarray) -> Tensor:
