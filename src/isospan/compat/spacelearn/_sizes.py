@@ -86,4 +86,4 @@ def _complete(Y: Quantities, threshold: Threshold, default: float | None) -> Thr
     if default is None or not isinstance(threshold, Mapping):
         return threshold
     check_not_empty(Y, what="Quantities")
-    return dict.fromkeys(Y, default) | threshold
+    return dict.fromkeys(Y, default) | dict(threshold)
