@@ -132,7 +132,7 @@ CASES = {
     ),
     "linalg.eigh": (linalg.eigh, lambda: {"G": Z.T @ Z, "upper": True}, {"G": SQUARE, "upper": FLAG}),
     "linalg.fix_signs": (linalg.fix_signs, lambda: {"W": Z}, {"W": MATRIX}),
-    "linalg.gram_spectrum": (linalg.gram_spectrum, lambda: {"x_centred": Z}, {"x_centred": MATRIX}),
+    "linalg.gram_spectrum": (linalg.gram_spectrum, lambda: {"x": Z}, {"x": MATRIX}),
     "linalg.grassmann_distance": (
         linalg.grassmann_distance,
         lambda: {"W1": W["a"], "W2": W["a"]},
@@ -689,7 +689,7 @@ CASES = {
 }
 ELSEWHERE = {  # types, or of tensors that moments hold
     *("guided.Schedule", "guided.SubspaceMonitor", "sizing.ThresholdSweep", "subspaces.Method"),
-    *("moments.check_moments", "moments.sum_over_ranks_", "moments.varies", "moments.varying"),
+    *("moments.check_moments", "moments.sum_over_ranks_", "moments.varies"),
 }
 
 

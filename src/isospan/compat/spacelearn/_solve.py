@@ -1,6 +1,7 @@
 """Solvers under the names, defaults and result of spacelearn."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,17 +43,9 @@ def principal_directions(z: Tensor, pooled_targets: Mapping[str, Tensor]) -> dic
 
 
 def subspaces(
-    Z: Tensor,
-    pooled_global: Mapping[str, Tensor],
-    k: int | Mapping[str, int],
-    *,
-    method: Method = "covariance",
-    orthogonal: bool = False,
-    separation: float = 0.0,
-    previous: Space | Mapping[str, Tensor] | None = None,
-    ridge: float = 1e-3,
+    Z: Tensor, pooled_global: Mapping[str, Tensor], k: int | Mapping[str, int], **options: Any
 ) -> dict[str, Tensor]:
-    """Return the bases W {name: (k, D)} of :func:`solve_subspaces`.
+    """Return the bases W {name: (k, D)} of :func:`solve_subspaces`, with its options.
 
     Example:
         >>> import torch
@@ -60,8 +53,7 @@ def subspaces(
         >>> subspaces(z, {"a": z[:, :2] * 2}, 2)["a"].shape
         torch.Size([2, 3])
     """
-    options = {"method": method, "orthogonal": orthogonal, "separation": separation, "ridge": ridge}
-    return solve_subspaces(Z, pooled_global, k=k, previous=previous, **options).W
+    return solve_subspaces(Z, pooled_global, k=k, **options).W
 
 
 def solve_subspaces(
@@ -108,38 +100,26 @@ def solve_from_moments(
     k: int | Mapping[str, int] | None = None,
     *,
     method: Method = "covariance",
-    orthogonal: bool = False,
     separation: float = 0.0,
     previous: Space | Mapping[str, Tensor] | None = None,
-    ridge: float = 1e-3,
+    **options: Any,
 ) -> Space:
     """Return the :func:`solve_subspaces` of the data of the moments, in float64.
-
-    One batch, a stream, or the moments of several processes merged give the same answer.
 
     Raises:
         IsospanError: as in :func:`isospan.subspaces.solve_from_moments`.
 
     Example:
         >>> import torch
-        >>> moments = Moments(6, {"a": 2})
-        >>> for _ in range(10):
-        ...     z = torch.randn(20, 6)
-        ...     _ = moments.update(z, {"a": z[:, :2]})
-        >>> solve_from_moments(moments, 2)
+        >>> z = torch.randn(20, 6)
+        >>> solve_from_moments(Moments.of(z, {"a": z[:, :2]}), 2)
         Space(a: W (2, 6), A (2, 2))
     """
-    W = ours.solve_from_moments(
-        moments,
-        k,
-        method=method,
-        orthogonal=orthogonal,
-        separation=check_number(separation, what="separation"),
-        previous=previous.W if isinstance(previous, Space) else previous,
-        ridge=ridge,
-    ).W
+    bases = previous.W if isinstance(previous, Space) else previous
+    separation = check_number(separation, what="separation")
+    W = dict(ours.solve_from_moments(moments, k, method=method, separation=separation, previous=bases, **options).W)
     C_zy = moments.cov_zy
-    return Space(dict(W), ours.decoders_from_moments(moments, W), {name: _leading(W[name] @ C_zy[name]) for name in W})
+    return Space(W, ours.decoders_from_moments(moments, W), {name: _leading(W[name] @ C_zy[name]) for name in W})
 
 
 def _leading(X: Tensor) -> Tensor:
