@@ -188,7 +188,7 @@ def precision(offset: float) -> dict[str, float]:
 
 
 def solves(steps: int) -> int:
-    """How often the default schedule solves in so many steps."""
+    """How often the default schedule solves in a number of steps."""
     schedule, step, number = ExponentialSchedule(), 0, 0
     while step < steps:
         step += 1

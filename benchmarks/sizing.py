@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks import memory
 from benchmarks.timing import machine, medians, one_thread, print_table, silenced
-from isospan.sizing import k_per_q, optimal_bins, solve_dims, threshold_sweep
+from isospan.sizing import pooled_resolutions, solve_dims, subspace_dims, threshold_sweep
 
 RESULTS = Path(__file__).parent / "results"
 N, SIDE = 2048, 64
@@ -44,10 +44,10 @@ def time_against_the_floor() -> dict[str, float]:
         {
             "floor, float32": partial(floor, rows),
             "floor, float64": partial(floor, rows.double()),
-            "k_per_q": lambda: k_per_q({"q": rows}, 0.9),
-            "optimal_bins": lambda: optimal_bins(Y, 16, 0.95),
-            "solve_dims": lambda: solve_dims(Y, 16, 0.95, 0.9),
-            "threshold_sweep, 11 x 5": lambda: threshold_sweep(Y, N_ETAS, K_ETAS),
+            "subspace_dims": lambda: subspace_dims({"q": rows}),
+            "pooled_resolutions": lambda: pooled_resolutions(Y),
+            "solve_dims": lambda: solve_dims(Y),
+            "threshold_sweep, 11 x 5": lambda: threshold_sweep(Y, n_thresholds=N_ETAS, k_thresholds=K_ETAS),
         }
     )
     print_table(f"({N}, {SIDE**2}) float32, {machine()}", seconds, floor="floor, float32")
@@ -77,17 +77,17 @@ def time_against_spacelearn() -> dict[str, float]:
     )
     seconds = medians(
         {
-            "k_per_q, isospan": lambda: k_per_q({"q": rows}, 0.9),
+            "subspace_dims, isospan": lambda: subspace_dims({"q": rows}),
             "k_per_q, spacelearn exact": lambda: theirs("svd", their_k),
             "k_per_q, spacelearn default": lambda: theirs("auto", their_k),
-            "solve_dims, isospan": lambda: solve_dims({"q": fields}, 16, 0.95, 0.9),
+            "solve_dims, isospan": lambda: solve_dims({"q": fields}),
             "solve_dims, spacelearn exact": lambda: theirs("svd", their_dims),
         },
         repeats=3,
         warm_up=0,
     )
     print_table("beside spacelearn", seconds)
-    print(f"  k: isospan {k_per_q({'q': rows}, 0.9)}, spacelearn exact {theirs('svd', their_k)}", end="")
+    print(f"  k: isospan {subspace_dims({'q': rows})}, spacelearn exact {theirs('svd', their_k)}", end="")
     print(f", spacelearn default {theirs('auto', their_k)}")
     return seconds
 
@@ -101,9 +101,9 @@ def batches(count: int) -> Iterator[dict[str, Tensor]]:
 def measure_memory(kind: str, count: int) -> None:
     def call() -> None:
         Y = {"q": torch.cat([batch["q"] for batch in batches(count)])} if kind == "held" else batches(count)
-        solve_dims(Y, 16, 0.95, 0.9)
+        solve_dims(Y)
 
-    memory.print_rise(lambda: solve_dims({"q": smooth_fields(20)}, 16, 0.95, 0.9), call)
+    memory.print_rise(lambda: solve_dims({"q": smooth_fields(20)}), call)
 
 
 def main() -> None:

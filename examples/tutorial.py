@@ -35,7 +35,7 @@ def strain(omega):
 
 # [sizes]
 targets = {"flow": flow(train), "strain": strain(train)}
-dims = solve_dims(targets, max_bins=6, bin_thresholds=0.95, k_thresholds=0.9, k_per_quantity=True)
+dims = solve_dims(targets, max_n=6)
 n = dims["flow"][0]
 k = {name: k_q for name, (_, k_q) in dims.items()}
 D = minimal_latent_dim(k, free_frac=0.3)

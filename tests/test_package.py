@@ -93,6 +93,14 @@ def test_dir_of_a_package_shows_its_api_and_nothing_else(name: str) -> None:
     assert shown <= {*getattr(package, "__all__", []), *(module.name for module in below)}
 
 
+@pytest.mark.parametrize("name", [f"{package}.{name}" for package, names in PUBLIC_MODULES.items() for name in names])
+def test_dir_of_a_module_shows_its_api_and_nothing_else(name: str) -> None:
+    """What it lists; errors, which imports nothing, lists nothing, and all its names are its own."""
+    module = importlib.import_module(name)
+    own = [entry for entry, value in vars(module).items() if getattr(value, "__module__", "") == name]
+    assert {entry for entry in dir(module) if not entry.startswith("_")} == set(getattr(module, "__all__", own))
+
+
 def test_the_subpackages_and_names_of_both_halves_need_no_further_import() -> None:
     """A fresh interpreter, where nothing else has imported the subpackages."""
     program = """

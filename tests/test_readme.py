@@ -54,12 +54,12 @@ def test_latents_of_any_model(tmp_path, monkeypatch):
 
 def test_symmetry():
     x = torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
-    turned = x.roll(1, dims=1)
-    names = {"x": x, "y": x + turned}
+    shifted = x.roll(1, dims=1)
+    names = {"x": x, "y": x + shifted}
     exec(BLOCKS[2], names)
-    torch.testing.assert_close(x @ names["A"].mT, x + turned)  # equivariant, so found exactly
+    torch.testing.assert_close(x @ names["A"].mT, x + shifted)  # equivariant, so found exactly
     torch.testing.assert_close(names["C"].roll((1, 1), dims=(0, 1)), names["C"])
-    torch.testing.assert_close(names["model"](turned), names["model"](x).roll(1, dims=1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(names["model"](shifted), names["model"](x).roll(1, dims=1), rtol=1e-4, atol=1e-5)
 
 
 def test_every_block_is_run():

@@ -1,4 +1,4 @@
-"""One run of the study: train on so many samples, and score on 5,000 of other trajectories."""
+"""One run of the study: train on n samples, and score on 5,000 of other trajectories."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from isospan.symmetric import var_mean
 
 TEST_SEED = 1000
 HELD_OUT = 5
-"""One of so many samples chooses the step at which training should have stopped."""
+"""One of this many samples chooses the step at which training should have stopped."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def fit(
 
 
 def batches(data: Pair, seed: int, budget: Budget) -> Iterator[Pair]:
-    """So many batches of samples in random order, the same for every learner of a seed."""
+    """A number of batches of samples in random order, the same for every learner of a seed."""
     generator, n = torch.Generator().manual_seed(seed), len(data[0])
     taken = 0
     while taken < budget.steps:

@@ -13,6 +13,8 @@ from isospan._core.checks import check_finite, check_floating
 from isospan.errors import EquivarianceError, GroupMismatchError, RepresentationError, ShapeError
 from isospan.representations import Representation, SymmetryGroup, check_representation
 
+__all__ = ["assert_equivariant", "equivariance_error"]
+
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest relative error that counts as rounding, by precision.
 
@@ -288,3 +290,7 @@ def _tolerance(f: Map, xs: Sequence[Tensor], reps: Sequence[Representation | Non
     acted_on = [x for x, rep in zip(xs, reps, strict=True) if rep is not None]
     precisions = {tensor.dtype for tensor in (*acted_on, *_floats(f))}
     return max(TOLERANCE[dtype] for dtype in precisions if dtype in TOLERANCE)
+
+
+def __dir__() -> list[str]:
+    return __all__

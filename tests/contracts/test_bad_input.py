@@ -9,6 +9,7 @@ import torch
 
 from isospan import guided, linalg, moments, sizing, subspaces, symmetric
 from isospan.compat.spacelearn import _solve as spacelearn
+from isospan.compat.spacelearn import optim, util
 from isospan.compat.spacelearn._space import Space
 from isospan.compat.spacelearn.loss import disentanglement_loss_original
 from isospan.errors import IsospanError
@@ -131,14 +132,12 @@ CASES = {
     ),
     "linalg.eigh": (linalg.eigh, lambda: {"G": Z.T @ Z, "upper": True}, {"G": SQUARE, "upper": FLAG}),
     "linalg.fix_signs": (linalg.fix_signs, lambda: {"W": Z}, {"W": MATRIX}),
-    "linalg.full": (linalg.full, lambda: {"A": Z}, {"A": MATRIX}),
-    "linalg.gram_spectrum": (linalg.gram_spectrum, lambda: {"x_centred": Z}, {"x_centred": MATRIX}),
+    "linalg.gram_spectrum": (linalg.gram_spectrum, lambda: {"x": Z}, {"x": MATRIX}),
     "linalg.grassmann_distance": (
         linalg.grassmann_distance,
         lambda: {"W1": W["a"], "W2": W["a"]},
         {"W1": MATRIX, "W2": MATRIX},
     ),
-    "linalg.left": (linalg.left, lambda: {"A": Z}, {"A": MATRIX}),
     "linalg.matrix_exp": (linalg.matrix_exp, lambda: {"X": Z[:D]}, {"X": NO_MATRIX | {"oblong": torch.ones(2, 3)}}),
     "linalg.mirror_": (
         linalg.mirror_,
@@ -173,9 +172,6 @@ CASES = {
         {"W": MATRIX, "W_previous": MATRIX},
     ),
     "linalg.qr": (linalg.qr, lambda: {"A": Z, "complete": False}, {"A": MATRIX, "complete": FLAG}),
-    "linalg.randomised_svd": (linalg.randomised_svd, lambda: {"A": Z, "rank": 2}, {"A": MATRIX, "rank": COUNT}),
-    "linalg.right": (linalg.right, lambda: {"A": Z}, {"A": MATRIX}),
-    "linalg.singular_values": (linalg.singular_values, lambda: {"A": Z}, {"A": MATRIX}),
     "linalg.solve_gram": (
         linalg.solve_gram,
         lambda: {"G": Z.T @ Z, "C": Z.T, "ridge": 0.1},
@@ -252,77 +248,61 @@ CASES = {
         lambda: {"parts": [seen(), seen()]},
         {"parts": {"none": None, "text": "x", "whole": 3, "empty": [], "numbers": [1, 2]}},
     ),
-    "sizing.optimal_bins": (
-        sizing.optimal_bins,
-        lambda: {
-            "targets": Y,
-            "max_bins": 4,
-            "variance_threshold": 0.9,
-            "default_threshold": 0.9,
-            "per_quantity": True,
-        },
+    "sizing.pooled_resolutions": (
+        sizing.pooled_resolutions,
+        lambda: {"y": Y, "max_n": 4, "threshold": 0.9, "per_quantity": True},
         {
-            "targets": QUANTITIES,
-            "max_bins": COUNT | {"one": 1},
-            "variance_threshold": FRACTION | {"other": {"b": 0.5}, "text of one": {"a": "x"}},
-            "default_threshold": without(FRACTION, "none"),
+            "y": QUANTITIES,
+            "max_n": COUNT | {"one": 1},
+            "threshold": FRACTION | {"other": {"b": 0.5}, "text of one": {"a": "x"}},
             "per_quantity": FLAG,
         },
     ),
-    "sizing.k_per_q": (
-        sizing.k_per_q,
-        lambda: {"pooled": Y, "threshold": 0.9, "default_threshold": 0.9, "per_quantity": True},
-        {
-            "pooled": QUANTITIES,
-            "threshold": FRACTION | {"mixed": {"b": 0.5, 1: 0.5}},
-            "default_threshold": without(FRACTION, "none"),
-            "per_quantity": FLAG,
-        },
+    "sizing.subspace_dims": (
+        sizing.subspace_dims,
+        lambda: {"y": Y, "threshold": 0.9, "per_quantity": True},
+        {"y": QUANTITIES, "threshold": FRACTION | {"mixed": {"b": 0.5, 1: 0.5}}, "per_quantity": FLAG},
     ),
     "sizing.solve_dims": (
         sizing.solve_dims,
         lambda: {
-            "Y": Y,
-            "max_bins": 4,
-            "bin_thresholds": 0.9,
-            "k_thresholds": 0.9,
-            "bin_default_threshold": 0.9,
-            "k_default_threshold": 0.9,
-            "pooling_mode": "avg",
-            "pool_per_quantity": True,
+            "y": Y,
+            "n_threshold": 0.9,
+            "k_threshold": 0.9,
+            "max_n": 4,
+            "mode": "avg",
+            "n_per_quantity": True,
             "k_per_quantity": True,
         },
         {
-            "Y": QUANTITIES,
-            "max_bins": COUNT,
-            "bin_thresholds": FRACTION,
-            "k_thresholds": FRACTION,
-            "bin_default_threshold": without(FRACTION, "none"),
-            "k_default_threshold": without(FRACTION, "none"),
-            "pooling_mode": CHOICE,
-            "pool_per_quantity": FLAG,
+            "y": QUANTITIES,
+            "n_threshold": FRACTION,
+            "k_threshold": FRACTION,
+            "max_n": COUNT,
+            "mode": CHOICE,
+            "n_per_quantity": FLAG,
             "k_per_quantity": FLAG,
         },
     ),
     "sizing.threshold_sweep": (
         sizing.threshold_sweep,
         lambda: {
-            "Y": Y,
+            "y": Y,
             "n_thresholds": [0.9],
             "k_thresholds": [0.9],
-            "max_bins": 4,
-            "pooling_mode": "avg",
-            "pool_per_quantity": True,
+            "max_n": 4,
+            "mode": "avg",
+            "n_per_quantity": True,
             "free_frac": 0.3,
             "num_heads": 2,
         },
         {
-            "Y": QUANTITIES,
+            "y": QUANTITIES,
             "n_thresholds": without(FRACTION, "tensor") | {"number": 0.9, "empty": [], "texts": ["x"]},
             "k_thresholds": without(FRACTION, "tensor") | {"number": 0.9, "empty": []},
-            "max_bins": COUNT,
-            "pooling_mode": CHOICE,
-            "pool_per_quantity": FLAG,
+            "max_n": COUNT,
+            "mode": CHOICE,
+            "n_per_quantity": FLAG,
             "free_frac": NUMBER | {"one": 1},
             "num_heads": without(COUNT, "none"),
         },
@@ -331,6 +311,36 @@ CASES = {
         sizing.minimal_latent_dim,
         lambda: {"k": 2, "Q": 2, "free_frac": 0.3, "num_heads": 2},
         {"k": COUNT, "Q": COUNT, "free_frac": NUMBER | {"one": 1}, "num_heads": without(COUNT, "none")},
+    ),
+    **{
+        f"spacelearn.{routine.__name__}": (routine, lambda: {"A": Z}, {"A": MATRIX})
+        for routine in (util.full, util.left, util.right, util.singular_values)
+    },
+    "spacelearn.optimal_bins": (
+        optim.optimal_bins,
+        lambda: {
+            "pooled_targets_coarse": Y,
+            "max_bins": 4,
+            "variance_threshold": 0.9,
+            "default_threshold": None,
+            "per_quantity": True,
+        },
+        {
+            "pooled_targets_coarse": QUANTITIES,
+            "max_bins": COUNT | {"one": 1},
+            "variance_threshold": FRACTION | {"other": {"b": 0.5}, "text of one": {"a": "x"}},
+            "per_quantity": FLAG,
+        },
+    ),
+    "spacelearn.k_per_q": (
+        optim.k_per_q,
+        lambda: {"pooled_global": Y, "threshold": {}, "default_threshold": 0.9, "per_quantity": True},
+        {
+            "pooled_global": QUANTITIES,
+            "threshold": FRACTION | {"mixed": {"b": 0.5, 1: 0.5}},
+            "default_threshold": without(FRACTION, "none"),
+            "per_quantity": FLAG,
+        },
     ),
     "spacelearn.Space": (
         Space,
@@ -369,9 +379,9 @@ CASES = {
         {"z": without(FINITE_LATENTS, "no samples")},
     ),
     "subspaces.LatentSpace.edit": (
-        lambda z, targets: space().edit(z, targets),
-        lambda: {"z": Z, "targets": Y},
-        {"z": without(FINITE_LATENTS, "no samples"), "targets": FINITE_TARGETS},
+        lambda z, y: space().edit(z, y=y),
+        lambda: {"z": Z, "y": Y},
+        {"z": without(FINITE_LATENTS, "no samples"), "y": FINITE_TARGETS},
     ),
     "subspaces.LatentSpace.erase": (
         lambda z, names: space().erase(z, names),
@@ -411,13 +421,13 @@ CASES = {
     ),
     "subspaces.fit_decoders": (
         subspaces.fit_decoders,
-        lambda: {"W": W, "Z": Z, "targets": Y, "ridge": 0.0},
-        {"W": FINITE_BASES, "Z": FINITE_LATENTS, "targets": FINITE_TARGETS, "ridge": NUMBER},
+        lambda: {"W": W, "z": Z, "y": Y, "ridge": 0.0},
+        {"W": FINITE_BASES, "z": FINITE_LATENTS, "y": FINITE_TARGETS, "ridge": NUMBER},
     ),
     "spacelearn.principal_directions": (
         spacelearn.principal_directions,
-        lambda: {"z": Z, "targets": Y},
-        {"z": FINITE_LATENTS, "targets": FINITE_TARGETS},
+        lambda: {"z": Z, "pooled_targets": Y},
+        {"z": FINITE_LATENTS, "pooled_targets": FINITE_TARGETS},
     ),
     "spacelearn.solve_from_moments": (
         spacelearn.solve_from_moments,
@@ -438,8 +448,8 @@ CASES = {
     ),
     "spacelearn.subspaces": (
         spacelearn.subspaces,
-        lambda: {"Z": Z, "targets": Y} | SOLVE,
-        {"Z": FINITE_LATENTS, "targets": FINITE_TARGETS} | SOLVER | {"k": without(K, "none")},
+        lambda: {"Z": Z, "pooled_global": Y} | SOLVE,
+        {"Z": FINITE_LATENTS, "pooled_global": FINITE_TARGETS} | SOLVER | {"k": without(K, "none")},
     ),
     "subspaces.solve_from_moments": (
         subspaces.solve_from_moments,
@@ -679,7 +689,7 @@ CASES = {
 }
 ELSEWHERE = {  # types, or of tensors that moments hold
     *("guided.Schedule", "guided.SubspaceMonitor", "sizing.ThresholdSweep", "subspaces.Method"),
-    *("moments.check_moments", "moments.sum_over_ranks_", "moments.varies", "moments.varying"),
+    *("moments.check_moments", "moments.sum_over_ranks_", "moments.varies"),
 }
 
 

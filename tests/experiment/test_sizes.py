@@ -18,7 +18,9 @@ def targets(**quantities):
 def test_they_are_those_of_solve_dims(fields, thresholds):
     samples, wanted = Samples(fields(60)), targets(local_mean="", gradient_x="")
     sizes = solve_sizes(samples, wanted, bin_threshold=thresholds[0], k_threshold=thresholds[1], max_bins=6)
-    expected = solve_dims(wanted.unpooled(samples), 6, *thresholds, pool_per_quantity=True, k_per_quantity=True)
+    expected = solve_dims(
+        wanted.unpooled(samples), n_threshold=thresholds[0], k_threshold=thresholds[1], max_n=6, n_per_quantity=True
+    )
     assert sizes.dims == expected
     assert sizes.latent_dim == minimal_latent_dim(sizes.k)
     assert sizes.n == {name: n for name, (n, _) in expected.items()}

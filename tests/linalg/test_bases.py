@@ -51,8 +51,8 @@ def test_span_and_complement_split_the_space(case):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dependence_is_seen_up_to_the_rounding_of_the_dtype(dtype):
     frame = torch.linalg.qr(randn(50, 8))[0].T
-    turn = torch.linalg.qr(randn(8, 8))[0]
-    twice = torch.cat([frame, turn @ frame]).to(dtype)
+    rotation = torch.linalg.qr(randn(8, 8))[0]
+    twice = torch.cat([frame, rotation @ frame]).to(dtype)
     assert len(orthonormal_rows(twice)) == 8
     assert len(orthogonal_complement(twice)) == 42
 

@@ -16,16 +16,12 @@ ROOT = Path(isospan.__file__).parent
 BY_TORCH = re.compile(r"torch\.(linalg\.(eig|svd|qr|pinv|lstsq|cholesky|solve)\w*|geqrf|ormqr|svd\w*|pinverse)\(")
 ONE_MATRIX = [
     linalg.eigh,
-    linalg.full,
-    linalg.left,
     linalg.nearest_frame,
     linalg.nested_frame,
     linalg.orthogonal_complement,
     linalg.orthonormal_rows,
     linalg.pinv,
     linalg.qr,
-    linalg.right,
-    linalg.singular_values,
     linalg.svd,
     linalg.svdvals,
     linalg.symmetric_spectrum,

@@ -7,8 +7,8 @@ from isospan.compat.spacelearn._solve import solve_subspaces
 from isospan.errors import DegenerateDataError
 from isospan.evaluation._scores import squared_deviation
 from isospan.experiment.samples import Samples, field_statistics
-from isospan.moments import Moments, varies, varying
-from isospan.sizing import k_per_q
+from isospan.moments import Moments, varies
+from isospan.sizing import subspace_dims
 from isospan.subspaces import solve_from_moments
 
 Z = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
@@ -30,7 +30,7 @@ def test_rounding_of_a_constant_does_not_vary_and_the_smallest_change_of_digits_
     z = torch.randn(1000, 2).double()
     moments = Moments.of(z, {"constant": constant, "steps": steps})
     means, variances = moments.y_mean, moments.var_y
-    assert {name: bool(varying(variances[name], means[name]).any()) for name in means} == {
+    assert {name: varies(variances[name], means[name]) for name in means} == {
         "constant": False,
         "steps": True,
     }
@@ -42,7 +42,7 @@ def test_rounding_of_a_constant_does_not_vary_and_the_smallest_change_of_digits_
         lambda y: solve_subspaces(Z, {"q": y}, k=1),
         lambda y: solve_from_moments(Moments.of(Z, {"q": y}), 1),
         lambda y: squared_deviation("q", Moments.of(Z, {"q": y})),
-        lambda y: k_per_q({"q": y}),
+        lambda y: subspace_dims({"q": y}),
         lambda y: field_statistics(Samples(y.reshape(-1, 1, 1, 1))),
     ],
 )

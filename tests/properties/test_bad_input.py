@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from isospan import evaluation, guided, linalg, quantities, sizing, subspaces, symmetric
 from isospan.compat.spacelearn import _solve as spacelearn
+from isospan.compat.spacelearn import util
 from isospan.errors import IsospanError
 from isospan.groups import DihedralGroup
 from isospan.moments import Moments
@@ -100,10 +101,10 @@ CALLS = {
     "stability_loss": lambda z, y, k: guided.losses.stability_loss({"a": z}, {"a": y}),
     "alignment_loss": lambda z, y, k: guided.losses.alignment_loss(z, {"a": W}, {"a": A}, y_of(y)),
     "combined_loss": lambda z, y, k: guided.losses.combined_loss(z, {"a": W}, {"a": A}, y_of(y)),
-    "k_per_q": lambda z, y, k: sizing.k_per_q(y_of(y), 0.9),
-    "k_per_q of a threshold": lambda z, y, k: sizing.k_per_q({"a": normal(0, N, D)}, k),
-    "optimal_bins": lambda z, y, k: sizing.optimal_bins(y_of(y), k),
-    "solve_dims": lambda z, y, k: sizing.solve_dims(y_of(y), 4, 0.9, 0.9),
+    "subspace_dims": lambda z, y, k: sizing.subspace_dims(y_of(y)),
+    "subspace_dims of a threshold": lambda z, y, k: sizing.subspace_dims({"a": normal(0, N, D)}, threshold=k),
+    "pooled_resolutions": lambda z, y, k: sizing.pooled_resolutions(y_of(y), max_n=k),
+    "solve_dims": lambda z, y, k: sizing.solve_dims(y_of(y), max_n=4),
     "minimal_latent_dim": lambda z, y, k: sizing.minimal_latent_dim(k, Q=2),
     "pool": lambda z, y, k: quantities.pool(y, k),
     "EverySteps": lambda z, y, k: guided.EverySteps(k),
@@ -118,7 +119,7 @@ CALLS = {
     "equivariant_projection": lambda z, y, k: symmetric.equivariant_projection(z, REP, REP),
     "multiples": lambda z, y, k: (REP * k).size,
     "principal_angles": lambda z, y, k: linalg.principal_angles(z, W),
-    "singular_values": lambda z, y, k: linalg.singular_values(z),
+    "singular_values": lambda z, y, k: util.singular_values(z),
     "orthonormal_rows": lambda z, y, k: linalg.orthonormal_rows(z),
     "orthogonal_complement": lambda z, y, k: linalg.orthogonal_complement(z),
     "gram_spectrum": lambda z, y, k: linalg.gram_spectrum(z),

@@ -105,7 +105,7 @@ def test_each_latent_is_used_alone(space, n, seed, layout, dtype):
 def test_a_rotated_space_gives_rotated_latents(space, n, seed):
     # an edit solves equations, whose condition may be large; erasing and decoding only multiply
     z, Q = normal(seed, n, space.latent_dim), orthogonal(seed + 1, space.latent_dim)
-    turned = LatentSpace(
+    rotated = LatentSpace(
         {name: W @ Q.mT for name, W in space.W.items()},
         space.A,
         Q @ space.z_mean,
@@ -114,9 +114,9 @@ def test_a_rotated_space_gives_rotated_latents(space, n, seed):
         space.shapes,
     )
     target = {space.names[0]: reachable(space, space.names[0], seed + 2, n)}
-    near(turned.edit(z @ Q.mT, target), space.edit(z, target) @ Q.mT, 1e-8, unit=1e3)
-    near(turned.erase(z @ Q.mT, space.names), space.erase(z, space.names) @ Q.mT, 1e-12, unit=10.0)
-    for name, y in turned.decode(z @ Q.mT).items():
+    near(rotated.edit(z @ Q.mT, target), space.edit(z, target) @ Q.mT, 1e-8, unit=1e3)
+    near(rotated.erase(z @ Q.mT, space.names), space.erase(z, space.names) @ Q.mT, 1e-12, unit=10.0)
+    for name, y in rotated.decode(z @ Q.mT).items():
         near(y, space.decode(z)[name], 1e-12, unit=10 * unit_of(space))
 
 

@@ -100,8 +100,8 @@ def test_the_guidance_has_no_unit(batch, method, seed, unit):
     before = objectives[0](batch.z, batch.y)
     moved = {name: unit * (y[order] + 7) for name, y in reversed(batch.y.items())}
     near(objectives[1](batch.z[order], moved), before, 1e-6, unit=1.0)
-    turned = objective_of(batch, method=method, schedule=EverySteps(1))(unit * batch.z @ Q.mT, batch.y)
-    near(turned, before, 1e-6, unit=1.0)
+    rotated = objective_of(batch, method=method, schedule=EverySteps(1))(unit * batch.z @ Q.mT, batch.y)
+    near(rotated, before, 1e-6, unit=1.0)
     assert 0 <= before <= 1 + 1e-9  # the unexplained share
 
 

@@ -30,7 +30,7 @@ def test_pooling_is_that_of_a_loop(seed, shape, n, mode, dtype, unit, layout):
     # means of at most 7 numbers; unit * 10 bounds normal numbers
     x = laid_out((unit * normal(seed, *shape)).to(dtype), layout)
     same = unchanged(x)
-    pooled = pool(x, n, mode)
+    pooled = pool(x, n, mode=mode)
     assert pooled.dtype == dtype
     near(pooled, naive(x.detach().double(), n, mode), 4 * eps(x), unit=unit * 10)
     assert same()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isospan.quantities import pool
-from isospan.sizing import k_per_q, minimal_latent_dim, optimal_bins, solve_dims, threshold_sweep
+from isospan.sizing import minimal_latent_dim, pooled_resolutions, solve_dims, subspace_dims, threshold_sweep
 
 from .strategies import dtypes, laid_out, layouts, normal, orthogonal, seeds
 
@@ -41,11 +41,11 @@ def test_directions_are_counted_as_numpy_does(data, threshold, unit, offset, dty
     y = laid_out(((x + offset) * unit).to(dtype), layout)
     lowest, highest = least_count(variance, threshold)
     if dtype == torch.float64 or threshold < 1:  # rounding of float32 data adds modes
-        k = k_per_q({"a": y}, threshold)["a"]
+        k = subspace_dims({"a": y}, threshold=threshold)["a"]
         assert lowest <= k <= highest
-        assert k_per_q(iter([{"a": y[:cut]}, {"a": y[cut:]}]), threshold)["a"] == k
-        bins = optimal_bins({"a": y}, variance_threshold=threshold)
-        assert bins == max(2, min(16, math.ceil(math.sqrt(k))))
+        assert subspace_dims(iter([{"a": y[:cut]}, {"a": y[cut:]}]), threshold=threshold)["a"] == k
+        n = pooled_resolutions({"a": y}, threshold=threshold)["a"]
+        assert n == max(2, min(16, math.ceil(math.sqrt(k))))
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.integers(0, 99), st.none() | st.integers(1, 12))
@@ -58,11 +58,11 @@ def test_the_latent_dimension_is_the_least(k, percent, heads):
 
 
 @given(seeds, st.sampled_from(["avg", "max"]), fractions, fractions, mild_units, st.booleans())
-def test_sizes_of_fields_are_those_of_their_pooled_values(seed, mode, bin_threshold, k_threshold, unit, streamed):
+def test_sizes_of_fields_are_those_of_their_pooled_values(seed, mode, n_threshold, k_threshold, unit, streamed):
     field = unit * normal(seed, 14, 2, 6, 6)
     data = iter([{"a": field[:5]}, {"a": field[5:]}]) if streamed else {"a": field}
-    n, k = solve_dims(data, 5, bin_threshold, k_threshold, pooling_mode=mode)["a"]
-    assert n == optimal_bins({"a": field}, 5, bin_threshold)
-    assert k == k_per_q({"a": pool(field, n, mode)}, k_threshold)["a"]
-    sweep = threshold_sweep({"a": field}, [bin_threshold], [k_threshold], max_bins=5, pooling_mode=mode)
+    n, k = solve_dims(data, n_threshold=n_threshold, k_threshold=k_threshold, max_n=5, mode=mode)["a"]
+    assert n == pooled_resolutions({"a": field}, threshold=n_threshold, max_n=5)["a"]
+    assert k == subspace_dims({"a": pool(field, n, mode=mode)}, threshold=k_threshold)["a"]
+    sweep = threshold_sweep({"a": field}, n_thresholds=[n_threshold], k_thresholds=[k_threshold], max_n=5, mode=mode)
     assert (sweep.n["a"][0], sweep.k["a"][0][0]) == (n, k)

@@ -96,8 +96,8 @@ def test_rotations_orders_and_units_change_nothing(batch, method, orthogonal_sub
     options = {"k": 1 if orthogonal_subspaces else 2, "method": method, "orthogonal": orthogonal_subspaces}
     before = solve_subspaces(batch.z, batch.y, **options).W
     after = solve_subspaces(0.01 * (batch.z @ Q.mT)[order] + 2, moved, **options).W
-    turned_back = {q: after[q] @ Q for q in before}
-    reached = [{q: value for q, _, value in shares(batch, W, method, 1e-3)} for W in (before, turned_back)]
+    rotated_back = {q: after[q] @ Q for q in before}
+    reached = [{q: value for q, _, value in shares(batch, W, method, 1e-3)} for W in (before, rotated_back)]
     if orthogonal_subspaces:  # the sum over quantities, each in units of its variance, is as large
         whole, (_, y) = torch.cat(list(after.values())), batch.double()
         near(whole @ whole.mT, torch.eye(len(whole)), 1e-12)

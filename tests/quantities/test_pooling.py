@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def pool_by_definition(x, n, mode, axes):
 def test_pool_equals_definition(shape, mode, n, dtype):
     x = torch.randn(shape, dtype=dtype)
     expected = pool_by_definition(x, n, mode, axes={2: 1, 4: 2, 5: 3}[len(shape)])
-    torch.testing.assert_close(pool(x, n, mode), expected)
+    torch.testing.assert_close(pool(x, n, mode=mode), expected)
 
 
 def test_more_bins_than_points_repeats_them():
@@ -50,8 +51,8 @@ def test_the_mean_is_kept_where_bins_divide_the_axis():
 @pytest.mark.parametrize("mode", ["avg", "max"])
 def test_named_cases(mode):
     series, fields = torch.randn(3, 20), torch.randn(3, 2, 8, 8)
-    assert torch.equal(pool_targets(series, 5, mode), pool(series, 5, mode))
-    assert torch.equal(spatial_pool_targets(fields, 3, mode), pool(fields, 3, mode))
+    assert torch.equal(pool_targets(series, 5, mode), pool(series, 5, mode=mode))
+    assert torch.equal(spatial_pool_targets(fields, 3, mode), pool(fields, 3, mode=mode))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -78,13 +79,14 @@ def test_named_cases_take_their_layout_only():
 
 
 @pytest.mark.parametrize("function", [pool, pool_targets])
-def test_wrong_mode(function):
-    with pytest.raises(OptionError, match=r"^Invalid mode: 'mean'. Choose 'avg' or 'max'"):
-        function(torch.zeros(2, 4), 2, "mean")
+@pytest.mark.parametrize("mode", ["mean", ["avg"], None])
+def test_wrong_mode(function, mode):
+    with pytest.raises(OptionError, match=rf"^Invalid mode: {re.escape(repr(mode))}. Choose one of 'avg', 'max'"):
+        function(torch.zeros(2, 4), 2, mode=mode)
 
 
 @pytest.mark.parametrize(("n", "message"), [(0, "at least 1, got 0"), (2.0, "whole number, got 2.0")])
-def test_wrong_bins(n, message):
+def test_wrong_resolution(n, message):
     with pytest.raises(OptionError, match=message):
         pool(torch.zeros(2, 4), n)
 

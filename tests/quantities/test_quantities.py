@@ -111,27 +111,27 @@ class TestComputeQ:
             combine()
 
 
-class TestInputToQuantity:
+class TestPooled:
     @pytest.mark.parametrize("mode", ["avg", "max"])
     def test_equals_compute_then_pool(self, mode):
         functions = {"field": lambda field: field, "slope": lambda field: field.diff()}
-        pooled = combine(**functions).pooled(4, mode)(field=FIELD)
+        pooled = combine(**functions).pooled(4, mode=mode)(field=FIELD)
         for name, y in combine(**functions)(field=FIELD).items():
-            assert torch.equal(pooled[name], pool(y, 4, mode))
+            assert torch.equal(pooled[name], pool(y, 4, mode=mode))
 
-    def test_bins_by_name(self):
+    def test_resolutions_by_name(self):
         def rows(field):
             return field.flatten(1)
 
         result = combine(rows, field=lambda field: field).pooled({"field": 2, "rows": 5})(field=FIELD)
         assert {name: tuple(y.shape) for name, y in result.items()} == {"rows": (3, 5), "field": (3, 1, 2, 2)}
 
-    @pytest.mark.parametrize("bins", [{"a": 2}, {"a": 2, "b": 2, "c": 2}, {}])
-    def test_bins_must_name_the_functions(self, bins):
+    @pytest.mark.parametrize("n", [{"a": 2}, {"a": 2, "b": 2, "c": 2}, {}])
+    def test_resolutions_must_name_the_functions(self, n):
         with pytest.raises(NameMismatchError, match=r"n must name the quantities of the functions \['a', 'b'\]"):
-            combine(a=lambda x: x, b=lambda x: x).pooled(bins)
+            combine(a=lambda x: x, b=lambda x: x).pooled(n)
 
-    def test_bins_must_be_whole(self):
+    def test_resolutions_must_be_whole(self):
         with pytest.raises(OptionError, match=r"n of quantity 'a' must be at least 1, got 0"):
             combine(a=lambda x: x).pooled({"a": 0})
 
@@ -139,10 +139,10 @@ class TestInputToQuantity:
         with pytest.raises(ShapeError, match=r"^Invalid number of dimensions: 3 .*\(quantity 'bad'\)"):
             combine(bad=lambda x: x).pooled(2)(x=torch.zeros(2, 3, 4))
         with pytest.raises(OptionError, match=r"^Invalid mode: 'mean'.*\(quantity 'a'\)"):
-            combine(a=lambda x: x).pooled(2, "mean")(x=torch.zeros(2, 4))
+            combine(a=lambda x: x).pooled(2, mode="mean")(x=torch.zeros(2, 4))
         with pytest.raises(DtypeError, match=r"got torch.int64.*\(quantity 'a'\)"):
             combine(a=lambda x: x).pooled(2)(x=torch.zeros(2, 4, dtype=torch.int64))
-        with pytest.raises(DtypeError, match=r"Quantity 'a' must be a torch.Tensor to be pooled, got float"):
+        with pytest.raises(DtypeError, match=r"must be a torch.Tensor, got float.*\(quantity 'a'\)"):
             combine(a=lambda x: x).pooled(2)(x=1.0)
 
     def test_missing_argument(self):

@@ -33,8 +33,8 @@ def test_signs_and_order_do_not_count():
 @pytest.mark.parametrize(("degrees", "expected"), [(9e-4, 0.0), (2e-3, 2e-3)])
 def test_tiny_angles_are_zero(degrees, expected):
     e, angle = torch.eye(3, dtype=torch.float64), torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    turned = (angle.cos() * e[:1]) + angle.sin() * e[1:2]
-    assert subspace_change(e[:1], turned)["mean_angle_deg"].item() == pytest.approx(expected, rel=1e-4)
+    rotated = (angle.cos() * e[:1]) + angle.sin() * e[1:2]
+    assert subspace_change(e[:1], rotated)["mean_angle_deg"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_no_gradient_and_no_nan_beyond_one():

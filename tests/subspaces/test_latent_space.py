@@ -281,8 +281,8 @@ def test_the_part_inside_a_subspace_does_not_depend_on_its_basis():
     z = torch.randn(20, 4).double()
     moments = Moments.of(z, {"a": z[:, :2]})
     space = solve_from_moments(moments, 2)
-    turned = replace(space, W={"a": torch.tensor([[2.0, 0.0], [1.0, 0.5]]).double() @ space.W["a"]})
-    torch.testing.assert_close(turned.project(z, "a"), space.project(z, "a"))
+    mixed = replace(space, W={"a": torch.tensor([[2.0, 0.0], [1.0, 0.5]]).double() @ space.W["a"]})
+    torch.testing.assert_close(mixed.project(z, "a"), space.project(z, "a"))
 
 
 def two_quantities(W, dtype=torch.float64):
@@ -318,7 +318,7 @@ def test_quantities_of_latents_of_other_scales_are_reached_together(scale, dtype
     space = solve_from_moments(Moments.of(z, {"a": z[:, 0] / scale, "b": z[:, 1]}), 1, ridge=0.0).to(dtype=dtype)
     edited = space.edit(z[:5], {"a": torch.full((1,), 3.0).double(), "b": torch.full((1,), -2.0).double()})
     decoded = space.decode(edited)
-    # the space is held to eps of its own dtype, over the scale of the latents
+    # the tolerance is eps of the dtype of the space, over the scale of the latents
     tolerance = 1e3 * torch.finfo(dtype).eps * max(1, scale, 1 / scale)
     torch.testing.assert_close(decoded["a"], torch.full((5, 1), 3.0).double(), rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(decoded["b"], torch.full((5, 1), -2.0).double(), rtol=tolerance, atol=tolerance)

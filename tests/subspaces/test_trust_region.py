@@ -8,7 +8,7 @@ import torch
 from isospan.compat.spacelearn._solve import subspaces
 from isospan.errors import NumericalWarning
 from isospan.linalg import nearest_frame
-from isospan.subspaces._partition import Shares, joint_frame
+from isospan.subspaces._partition import ExplainedVariance, joint_frame
 
 D, SIZES = 9, [3, 2, 1]
 
@@ -20,11 +20,11 @@ def problem(*, with_metric=True):
     X = rand(D, D)
     metric = X @ X.mT + eye if with_metric else None
     forms = [T @ T.mT - 0.3 * U @ U.mT for T, U in ((rand(D, 3), rand(D, 2)) for _ in SIZES)]
-    return forms, metric, lambda W: Shares(forms, metric, SIZES, W), rand
+    return forms, metric, lambda W: ExplainedVariance(forms, metric, SIZES, W), rand
 
 
 def tangent(W, X):
-    """Directions in which W stays orthonormal and no basis turns within its span."""
+    """Directions in which W stays orthonormal and no basis is rotated within its span."""
     S = X @ W.mT
     S = (S + S.mT) / 2 + torch.block_diag(*(torch.ones(k, k) for k in SIZES)) * (S - S.mT) / 2
     return X - S @ W
@@ -37,10 +37,10 @@ def test_derivatives_are_those_of_differences(with_metric):
     here, step, other, h = at(W), tangent(W, rand(*W.shape)), tangent(W, rand(*W.shape)), 1e-4
     ahead, behind = (at(nearest_frame(W + s * step)) for s in (h, -h))
     G = torch.eye(D, dtype=torch.float64) if metric is None else metric
-    shares = [
+    terms = [
         (torch.linalg.inv(V @ G @ V.mT) * (V @ H @ V.mT)).sum() for V, H in zip(W.split(SIZES), forms, strict=True)
     ]
-    assert here.value == pytest.approx(float(sum(shares)), rel=1e-12)
+    assert here.value == pytest.approx(float(sum(terms)), rel=1e-12)
     # errors of central differences are h² times higher derivatives, and rounding / h²
     assert float((here.gradient * step).sum()) == pytest.approx((ahead.value - behind.value) / (2 * h), rel=1e-5)
     curved = (ahead.value - 2 * here.value + behind.value) / h**2
@@ -86,14 +86,14 @@ def test_an_uneven_metric_costs_few_steps():
     start = torch.linalg.qr(rand(wide, sum(sizes))).Q.mT.split(sizes)
     found = joint_frame(dict(zip("ab", forms, strict=True)), metric, dict(zip("ab", start, strict=True)))
     W = torch.cat(list(found.values()))
-    here = Shares(forms, metric, sizes, W)
+    here = ExplainedVariance(forms, metric, sizes, W)
     # lengths of a gradient in the metric of the costs are gains
     assert float((here.precondition(here.gradient) * here.gradient).sum()) < 1e-9 * here.value
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_optimum_is_reached_from_afar(seed):
-    """A random start, shares of different sizes and costs from 1 to 1e-4: the way takes 50 to 100 steps."""
+    """A random start, explained variances of different sizes and costs from 1 to 1e-4: it takes 50 to 100 steps."""
     g = torch.Generator().manual_seed(seed)
     wide, sizes = 20, [6, 6]
     rand = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
@@ -103,8 +103,8 @@ def test_the_optimum_is_reached_from_afar(seed):
     metric = Q * torch.logspace(0, -4, wide, dtype=torch.float64) @ Q.mT
     start = dict(zip("ab", torch.linalg.qr(rand(wide, sum(sizes))).Q.mT.split(sizes), strict=True))
     found = joint_frame(dict(zip("ab", forms, strict=True)), metric, start)
-    here = Shares(forms, metric, sizes, torch.cat(list(found.values())))
-    assert float(here.gradient.norm()) < 1e-9 * here.value  # 1e-12, and above 1 on the way
+    here = ExplainedVariance(forms, metric, sizes, torch.cat(list(found.values())))
+    assert float(here.gradient.norm()) < 1e-9 * here.value  # 1e-12, and above 1 before
 
 
 def awkward(kind):
@@ -118,14 +118,14 @@ def awkward(kind):
         z[:, 6:] = 0
     elif kind == "repeated":
         z = torch.cat([z[:, :5], z[:, :5]], 1)
-    told = z[:, :4] @ rand(4, 6) + 0.3 * rand(len(z), 6), z[:, 2:6] @ rand(4, 5)
+    known = z[:, :4] @ rand(4, 6) + 0.3 * rand(len(z), 6), z[:, 2:6] @ rand(4, 5)
     # an even quantity of mirrored latents has no covariance with them, but for rounding
-    return z, dict(zip("ab", (told[0], told[1] ** 2 if kind == "mirrored" else told[1]), strict=True))
+    return z, dict(zip("ab", (known[0], known[1] ** 2 if kind == "mirrored" else known[1]), strict=True))
 
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-3])
 @pytest.mark.parametrize("kind", ["whole", "mirrored", "dead", "repeated"])
-def test_singular_metrics_and_forms_are_climbed_too(kind, ridge):
+def test_singular_metrics_and_forms_have_an_optimum_too(kind, ridge):
     z, y = awkward(kind)
     k = {"a": 2, "b": 2}
     with warnings.catch_warnings():
@@ -134,10 +134,10 @@ def test_singular_metrics_and_forms_are_climbed_too(kind, ridge):
     W = torch.cat(list(joint.values()))
     torch.testing.assert_close(W @ W.mT, torch.eye(4, dtype=W.dtype), rtol=0, atol=1e-10)
     polar = dict(zip(k, nearest_frame(torch.cat(list(free.values()))).split(2), strict=True))
-    shares = [sum(explained(z, y[name], bases[name]) for name in k) for bases in (polar, joint, free)]
-    assert shares[0] - 1e-10 <= shares[1] <= shares[2] + 1e-10
-    if kind != "repeated":  # where halves of one latent can be told by both
-        assert shares[1] > shares[0] + 1e-3
+    variances = [sum(explained(z, y[name], bases[name]) for name in k) for bases in (polar, joint, free)]
+    assert variances[0] - 1e-10 <= variances[1] <= variances[2] + 1e-10
+    if kind != "repeated":  # whose quantities both halves of the latent explain
+        assert variances[1] > variances[0] + 1e-3
 
 
 def test_the_more_separation_the_less_leakage():
@@ -149,14 +149,14 @@ def test_the_more_separation_the_less_leakage():
 
 
 def explained(z, y, W):
-    """Share of the variance of y that coordinates tell, by least squares."""
+    """Explained variance of y, by least squares from the coordinates."""
     s, t = (z - z.mean(0)) @ W.mT, y - y.mean(0)
     rest = t - s @ torch.linalg.lstsq(s, t, driver="gelsd").solution
     return float(1 - rest.square().sum() / t.square().sum())
 
 
 def leaked(z, y, W):
-    """How much more of each quantity the other's subspace tells than the other quantity does."""
+    """Excess leakage, summed over the two quantities."""
     both = [
         explained(torch.cat([z @ W[j].mT, y[j]], 1), y[i], torch.eye(2 + y[j].shape[1], dtype=z.dtype))
         for i, j in ("ab", "ba")

@@ -36,9 +36,9 @@ def test_an_offset_of_latents_and_targets_does_not_matter(batch, isotropy):
 @pytest.mark.parametrize("isotropy", ["singular", "variance"])
 def test_turning_latents_and_bases_together_does_not_matter(batch, isotropy):
     Z, W, A, Y = batch
-    turn = frame(9, 9)
-    turned = combined(Z @ turn, {n: basis @ turn for n, basis in W.items()}, A, Y, isotropy)
-    torch.testing.assert_close(turned, combined(*batch, isotropy), rtol=1e-10, atol=0)
+    rotation = frame(9, 9)
+    rotated = combined(Z @ rotation, {n: basis @ rotation for n, basis in W.items()}, A, Y, isotropy)
+    torch.testing.assert_close(rotated, combined(*batch, isotropy), rtol=1e-10, atol=0)
 
 
 @pytest.mark.parametrize("isotropy", ["singular", "variance"])

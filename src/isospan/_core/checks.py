@@ -1,7 +1,8 @@
 """Validation at the public boundary: each error states the condition, what arrived and the remedy."""
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf, nan
 from numbers import Real
 from typing import Any
@@ -58,6 +59,22 @@ def check_floating(x: Tensor, *, what: str) -> None:
         raise DtypeError(f"{what} must be dense, got the layout {x.layout}. Convert it with .to_dense().")
 
 
+@contextmanager
+def naming_quantity(name: str) -> Iterator[None]:
+    """Add the name of a quantity to an error of isospan.
+
+    Example:
+        >>> with naming_quantity("heat"):
+        ...     check_choice("mean", ("avg", "max"), what="mode")
+        Traceback (most recent call last):
+        isospan.errors.OptionError: Invalid mode: 'mean'. Choose one of 'avg', 'max'. (quantity 'heat')
+    """
+    try:
+        yield
+    except IsospanError as error:
+        raise type(error)(f"{error} (quantity {name!r})") from error
+
+
 def as_tensor(x: Tensor | np.ndarray) -> Tensor:
     """Return a NumPy array as a tensor, without a copy if torch can share its memory, and any other value unchanged.
 
@@ -78,14 +95,12 @@ def as_floating(x: Tensor | np.ndarray, *, what: str) -> Tensor:
     return x
 
 
-def as_matrix(x: Tensor | np.ndarray, *, what: str, finite: bool = True) -> Tensor:
+def as_matrix(x: Tensor | np.ndarray, *, what: str) -> Tensor:
     """Return a matrix in float64 if it is float64, else in float32."""
     x = as_floating(x, what=what)
     if x.dim() != 2:
         raise ShapeError(f"{what} must have two dimensions, got shape {tuple(x.shape)}.")
-    if finite:
-        check_finite(x, what=what)
-    return x.to(working_dtype(x))
+    return as_matrices(x, what=what)
 
 
 def as_matrices(x: Tensor | np.ndarray, *, what: str, square: bool = False, finite: bool = True) -> Tensor:
@@ -180,8 +195,7 @@ def check_number(
 
 def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> Tensor:
     """Return floating-point latents (B, D) with enough samples, also from a NumPy array."""
-    z = as_tensor(z)
-    check_floating(z, what="Latents z")
+    z = as_floating(z, what="Latents z")
     if z.dim() != 2:
         raise ShapeError(f"Latents z must have shape (B, D), got {tuple(z.shape)}. Flatten them with z.flatten(1).")
     if z.shape[1] == 0:
@@ -258,20 +272,14 @@ def check_device(x: Tensor, device: torch.device, *, what: str, against: str = "
         )
 
 
-def flatten_targets(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """View each target (B, ...) as (B, P); a target of shape (B,) becomes (B, 1)."""
-    return {name: y.flatten(1) if y.dim() > 1 else y.unsqueeze(1) for name, y in targets.items()}
-
-
 def check_targets(
     targets: Mapping[str, Tensor], *, batch: int, device: torch.device, finite: bool = True, what: str = "Targets"
 ) -> dict[str, Tensor]:
     """Return targets with the batch and device of the latents, flattened to {name: (B, P)}, as tensors."""
     check_not_empty(targets, what=what)
-    targets = {name: as_tensor(y) for name, y in targets.items()}
+    targets = {name: as_floating(y, what=f"{what} of quantity {name!r}") for name, y in targets.items()}
     for name, y in targets.items():
         label = f"{what} of quantity {name!r}"
-        check_floating(y, what=label)
         check_device(y, device, what=label)
         if y.dim() == 0 or y.shape[0] != batch:
             raise ShapeError(
@@ -282,7 +290,7 @@ def check_targets(
             raise ShapeError(f"{label} must have at least one entry a sample, got shape {tuple(y.shape)}.")
         if finite:
             check_finite(y, what=label, most=LARGEST)
-    return flatten_targets(targets)
+    return {name: y.flatten(1) if y.dim() > 1 else y.unsqueeze(1) for name, y in targets.items()}
 
 
 def check_k(k: int | Mapping[str, int], names: Iterable[str]) -> dict[str, int]:

@@ -25,6 +25,7 @@ OPTIONS = {
     r"\(lr=([^)]*)\)": r"(--learning-rate \1)",
     r"\blatent='auto'": "--latent auto",
     r"^(latent|epochs|device|batch_size|strength|out|fill) must": lambda found: f"--{_dashed(found[1])} must",
+    r"\bmax_n\b": "--max-bins",
     r"\b(sample_dim|max_bins)\b": lambda found: f"--{_dashed(found[1])}",
     r"\b(bin|k)_thresholds?\b": r"--\1-threshold",
     r"\bn_thresholds\b": "--bin-threshold",

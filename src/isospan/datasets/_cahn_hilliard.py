@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._core.grids import forward_transform, inverse_transform
 from isospan.datasets._spectral import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
 from isospan.errors import OptionError, ShapeError
-from isospan.quantities.fields._grid import forward_transform, inverse_transform
 
 STEP_PER_GAMMA = 0.25
 """Longest step over gamma. The scheme dissipates F while step <= 8 gamma / max|3 u^2 - 1|^2, here for |u| <= 1.49."""

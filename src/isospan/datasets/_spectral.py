@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from isospan._core.grids import wave_numbers
 from isospan.errors import OptionError
-from isospan.quantities.fields._grid import wave_numbers
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)`` with numbers of samples, whenever more are ready."""

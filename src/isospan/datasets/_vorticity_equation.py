@@ -5,7 +5,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from isospan.quantities.fields._grid import wave_numbers
+from isospan._core.grids import wave_numbers
 
 LENGTH = 2 * pi
 """Side of the domain."""

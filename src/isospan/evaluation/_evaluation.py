@@ -17,7 +17,7 @@ from isospan.evaluation._probes import SAMPLES_PER_INPUT, Pair, Probe, determine
 from isospan.evaluation._scores import squared_deviation, stored_r2
 from isospan.linalg import orthonormal_rows, principal_angles, symmetric_spectrum
 from isospan.moments import Moments, merged
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,7 +171,7 @@ class Evaluation:
 
     def plot(self) -> "Figure":
         """Draw ``cross_r2``, ``target_r2`` and the excess leakage (needs matplotlib)."""
-        from isospan.plotting._figures import plot_cross_decodability
+        from isospan.plotting import plot_cross_decodability
 
         return plot_cross_decodability(self)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from isospan.linalg import eigh, solve_gram, symmetric_spectrum
 from isospan.moments import Moments
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace
 
 SAMPLES_PER_INPUT = 2
 """Least number of samples for each input of a probe; with one, a probe fits noise."""

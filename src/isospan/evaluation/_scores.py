@@ -6,7 +6,7 @@ from isospan._core.checks import KEEP_FLOAT64
 from isospan.errors import DegenerateDataError
 from isospan.evaluation._probes import Pair, Probe
 from isospan.moments import Moments, varies
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace
 
 
 @torch.no_grad()

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from textwrap import shorten
 
 import torch
-from torch import Tensor
 
 from isospan.errors import DimensionError
 from isospan.experiment._targets import Targets
 from isospan.experiment.samples import Samples
 from isospan.experiment.samples._samples import concatenate
 from isospan.experiment.training import can_shift, shifted
-from isospan.sizing import ThresholdSweep, k_per_q, minimal_latent_dim, threshold_sweep
+from isospan.sizing import ThresholdSweep, minimal_latent_dim, subspace_dims, threshold_sweep
 
 BIN_GRID = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
 K_GRID = (0.8, 0.9, 0.95, 0.99, 0.999)
@@ -98,10 +97,17 @@ def solve_sizes(
     sweep, dims = None, dict[str, tuple[int | None, int]]()
     if fields:
         n_grid, k_grid = sorted({*BIN_GRID, bin_threshold}), sorted({*K_GRID, k_threshold})
-        sweep = threshold_sweep(fields, n_grid, k_grid, max_bins=max_bins, pool_per_quantity=True, free_frac=free_frac)
+        sweep = threshold_sweep(
+            fields,
+            n_thresholds=n_grid,
+            k_thresholds=k_grid,
+            max_n=max_bins,
+            n_per_quantity=True,
+            free_frac=free_frac,
+        )
         i, j = n_grid.index(bin_threshold), k_grid.index(k_threshold)
         dims |= {name: (sweep.n[name][i], sweep.k[name][i][j]) for name in fields}
-    dims |= {name: (None, k) for name, k in _subspace_dims(rest, k_threshold).items()}
+    dims |= {name: (None, k) for name, k in (subspace_dims(rest, threshold=k_threshold) if rest else {}).items()}
     dims = {name: dims[name] for name in y}
     least = minimal_latent_dim({name: k for name, (_, k) in dims.items()}, free_frac=free_frac)
     sizes = Sizes(dims, latent_dim or least, least, sweep)
@@ -117,11 +123,6 @@ def _check_latent_dim(sizes: Sizes) -> None:
             f"The latent dimension must be at least the k of every quantity, got D = {sizes.latent_dim} with k = "
             f"{above}. Pass latent='auto', which is {sizes.least_latent_dim}, or lower k with a lower k_threshold."
         )
-
-
-def _subspace_dims(y: Mapping[str, Tensor], threshold: float) -> dict[str, int]:
-    k = k_per_q(y, threshold) if y else {}
-    return k if isinstance(k, dict) else dict.fromkeys(y, k)
 
 
 def _sizing_samples(samples: Samples, targets: Targets, *, augment: bool, seed: int) -> Samples:

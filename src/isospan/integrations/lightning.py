@@ -16,6 +16,8 @@ try:
 except ImportError as _error:
     raise MissingPackageError("This needs Lightning. Install it with: pip install 'isospan[lightning]'.") from _error
 
+__all__ = ["GuideCallback"]
+
 
 class GuideCallback(Callback):
     """Adds guidance to a LightningModule, whose steps call :meth:`total_loss`.
@@ -142,3 +144,7 @@ class GuideCallback(Callback):
     def _log_held_out(self, pl_module: LightningModule, prefix: str) -> None:
         means = self._guide.held_out_means()
         pl_module.log_dict({f"{prefix}/{name}": value for name, value in means.items()}, sync_dist=True)
+
+
+def __dir__() -> list[str]:
+    return __all__

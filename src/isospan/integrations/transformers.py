@@ -21,6 +21,8 @@ except ImportError as _error:
         "This needs transformers and accelerate. Install them with: pip install 'isospan[transformers]'."
     ) from _error
 
+__all__ = ["GuidedTrainer"]
+
 FILE, KIND = "guidance.safetensors", "state of guidance"
 
 
@@ -212,3 +214,7 @@ class _Follow(TrainerCallback):
 
 def _saved(directory: str) -> dict[str, Any]:
     return load_tree(Path(directory) / FILE, kind=KIND)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""Decompositions, least squares and geometry of subspaces, computed as the settings say."""
+"""Decompositions, least squares and geometry of subspaces."""
 
 from isospan.linalg._angles import grassmann_distance, principal_angles
 from isospan.linalg._bases import (
@@ -14,7 +14,6 @@ from isospan.linalg._decompositions import eigh, pinv, qr, svd, svdvals
 from isospan.linalg._eigenvalues import add_gram_, gram_spectrum, mirror_, symmetric_spectrum
 from isospan.linalg._exponential import matrix_exp
 from isospan.linalg._least_squares import power_of_two, solve_gram
-from isospan.linalg._spectra import full, left, randomised_svd, right, singular_values
 from isospan.linalg._truncated import top_left_singular
 
 __all__ = [
@@ -22,10 +21,8 @@ __all__ = [
     "complete_rows",
     "eigh",
     "fix_signs",
-    "full",
     "gram_spectrum",
     "grassmann_distance",
-    "left",
     "matrix_exp",
     "mirror_",
     "nearest_frame",
@@ -37,9 +34,6 @@ __all__ = [
     "principal_angles",
     "procrustes_rotation",
     "qr",
-    "randomised_svd",
-    "right",
-    "singular_values",
     "solve_gram",
     "svd",
     "svdvals",

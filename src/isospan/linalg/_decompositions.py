@@ -1,8 +1,8 @@
 """Decompositions on the device of the matrix, or with ``use_cpu_fallback`` on the CPU.
 
 Moments, guided latent spaces and their training use only these decompositions, so the setting applies to all of them.
-They are exact for every ``solver_mode``. Each takes a matrix or a batch of them (..., m, n); half precision is computed
-in float32. A matrix that is not real, not finite or of another shape is an error of :mod:`isospan.errors`.
+Each takes a matrix or a batch of them (..., m, n). Half precision is computed in float32. A matrix that is not real,
+not finite or of another shape is an error of :mod:`isospan.errors`.
 
 Example:
     >>> import torch

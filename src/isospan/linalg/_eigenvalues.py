@@ -11,15 +11,15 @@ BLOCK = 128
 """Rows of a Gram matrix that are mirrored at a time."""
 
 
-def gram_spectrum(x_centred: Tensor) -> Tensor:
+def gram_spectrum(x: Tensor) -> Tensor:
     r"""Return the squared singular values of X (N, P), the eigenvalues of the smaller of :math:`X X^\top, X^\top X`.
 
-    They are computed in float64 for every dtype of X and every solver mode. Their absolute error is about eps = 2e-16
-    times the largest. So their sums are exact to rounding, but singular values below 1e-8 of the largest are lost; use
-    :func:`isospan.linalg.singular_values` if these matter.
+    They are computed in float64 for every dtype of X. Their absolute error is about eps = 2e-16 times the largest. So
+    their sums are exact to rounding, but singular values below 1e-8 of the largest are lost; use
+    :func:`isospan.linalg.svdvals` if these matter.
 
     Args:
-        x_centred: matrix (N, P). The name is a reminder: for variances the columns have mean 0.
+        x: matrix (N, P); for variances, with columns of mean 0.
 
     Returns:
         min(N, P) eigenvalues, descending, at least 0, float64.
@@ -29,7 +29,7 @@ def gram_spectrum(x_centred: Tensor) -> Tensor:
         >>> gram_spectrum(torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, 4.0]]))
         tensor([16.,  9.], dtype=torch.float64)
     """
-    x = as_matrix(x_centred, what="The matrix").double()
+    x = as_matrix(x, what="The matrix").double()
     x = x.mT if x.shape[0] <= x.shape[1] else x
     return symmetric_spectrum(add_gram_(x.new_zeros(x.shape[1], x.shape[1]), x))
 

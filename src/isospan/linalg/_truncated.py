@@ -1,14 +1,16 @@
 """The leading left singular vectors of a matrix."""
 
+import logging
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from isospan._core.checks import as_matrix, check_count
 from isospan.errors import DimensionError
-from isospan.linalg._decompositions import decomposition, eigh
-from isospan.linalg._spectra import left, randomised_svd
-from isospan.settings import config
+from isospan.linalg._decompositions import decomposition, eigh, svd
+
+logger = logging.getLogger("isospan")
 
 SMALLEST_RATIO = 1e-3
 """Ratio of singular values below which squaring them costs too many digits."""
@@ -27,10 +29,9 @@ BY_INDEX = 2
 def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
     r"""Return the k leading left singular vectors of C as rows, and their singular values.
 
-    With ``solver_mode="auto"`` they come from the k leading eigenvectors of the Gram matrix of the shorter side. On the
-    CPU, LAPACK computes only these (``sytrd``, ``stemr``) in less than half of the time of all. If the singular values
-    spread too far for a Gram matrix, the full SVD is used. ``"lowrank"`` is approximate
-    (:func:`isospan.linalg.randomised_svd`); the other modes truncate :func:`isospan.linalg.left`.
+    They come from the k leading eigenvectors of the Gram matrix of the shorter side. On the CPU, LAPACK computes only
+    these (``sytrd``, ``stemr``) in less than half of the time of all. If the singular values spread too far for a Gram
+    matrix, the full SVD is used.
 
     Args:
         C: matrix (D, P), float64.
@@ -59,11 +60,15 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
     C = as_matrix(C, what="C").detach()
     if check_count(k, what="k", error=DimensionError) > min(C.shape):
         raise DimensionError(f"k must be at most min(D, P) of C (D, P), got k = {k} and shape {tuple(C.shape)}.")
-    if config.solver_mode == "auto":
-        leading = _from_gram(C, k)
-        if leading is not None:
-            return leading
-    U, s = randomised_svd(C, k)[:2] if config.solver_mode == "lowrank" else left(C)
+    leading = _from_gram(C, k)
+    if leading is not None:
+        return leading
+    try:
+        U, s, _ = svd(C)
+    except torch.linalg.LinAlgError:
+        logger.warning("The SVD of a %s matrix did not converge; using its Gram matrix.", tuple(C.shape))
+        W = eigh(C @ C.mT)[1][:, -k:].mT.flip(0)
+        return W, torch.linalg.vector_norm(W @ C, dim=1)
     return U[:, :k].mT.contiguous(), s[:k]
 
 

@@ -1,4 +1,4 @@
-"""Running second moments of latents and targets."""
+"""Second moments of latents and targets, which can be updated and merged."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,13 +24,14 @@ from isospan._core.checks import (
 from isospan._core.processes import Ranks
 from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, from_bytes
 from isospan.errors import DegenerateDataError, DtypeError, FileFormatError, OptionError, ShapeError
-from isospan.moments._batch import add_batch_, add_means_
+from isospan.moments._batch import add_batch_, add_means_, sum_over_ranks_
 from isospan.moments._chunks import aligned_chunks, reduce_chunks
-from isospan.moments._ranks import sum_over_ranks_
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
+ROUNDING = 64 * torch.finfo(torch.float64).eps
+"""Largest standard deviation of a constant, relative to its mean, from the rounding of a float64 mean."""
 
 SIZES = ("latent_dim", "target_covariance", "target_dims")
 """Entries of the extra state of moments."""
@@ -415,6 +416,19 @@ def check_moments(moments: Moments, *, what: str = "moments") -> None:
         raise DtypeError(
             f"{what} must be isospan.moments.Moments, got {type(moments).__name__}. Make them with Moments.of(z, y)."
         )
+
+
+def varies(variance: Tensor, mean: Tensor) -> bool:
+    r"""Return whether any entry varies by more than the rounding of its mean, both in float64.
+
+    .. math:: \sigma^2 > (64\, \epsilon)^2\, \mu^2
+
+    Example:
+        >>> mean = torch.tensor(273.15, dtype=torch.float64)
+        >>> varies(mean * 1e-32, mean), varies(mean * 1e-12, mean)
+        (False, True)
+    """
+    return bool((variance > ROUNDING**2 * mean.square()).any())
 
 
 def _pairs(batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> Iterator[Sequence[Any]]:

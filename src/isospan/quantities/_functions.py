@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from isospan._core.checks import check_count, check_names
+from isospan._core.checks import check_count, check_names, naming_quantity
 from isospan.errors import MissingArgumentError, NameMismatchError, OptionError
-from isospan.quantities._pooling import PoolingMode, pool_quantity
+from isospan.quantities._pooling import PoolingMode, pool
 
 Function = Callable[..., Any]
 
@@ -75,7 +75,7 @@ class CombinedQuantities:
         """Return the names of the quantities."""
         return f"CombinedQuantities({', '.join(self.names)})"
 
-    def pooled(self, n: int | Mapping[str, int], mode: PoolingMode = "avg") -> Callable[..., dict[str, Tensor]]:
+    def pooled(self, n: int | Mapping[str, int], *, mode: PoolingMode = "avg") -> Callable[..., dict[str, Tensor]]:
         """Return a function that also pools each result by :func:`~isospan.quantities.pool`.
 
         Args:
@@ -103,7 +103,11 @@ class CombinedQuantities:
         resolution = {name: check_count(n, what=f"n of quantity {name!r}") for name, n in resolution.items()}
 
         def quantities(**kwargs: Any) -> dict[str, Tensor]:
-            return {name: pool_quantity(name, y, resolution[name], mode) for name, y in self(**kwargs).items()}
+            pooled = {}
+            for name, y in self(**kwargs).items():
+                with naming_quantity(name):
+                    pooled[name] = pool(y, resolution[name], mode=mode)
+            return pooled
 
         return quantities
 

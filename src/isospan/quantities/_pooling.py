@@ -1,13 +1,13 @@
 """Pooling of quantities to a fixed resolution along each spatial axis."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 from torch.nn import functional
 
-from isospan._core.checks import as_tensor, check_count, check_floating
-from isospan.errors import DtypeError, OptionError, ShapeError
+from isospan._core.checks import as_floating, check_choice, check_count
+from isospan.errors import ShapeError
 
 PoolingMode = Literal["avg", "max"]
 
@@ -22,7 +22,7 @@ _POOLS: dict[tuple[str, int], Callable[..., Tensor]] = {
 }
 
 
-def pool(x: Tensor, n: int, mode: PoolingMode = "avg") -> Tensor:
+def pool(x: Tensor, n: int, *, mode: PoolingMode = "avg") -> Tensor:
     r"""Pool every spatial axis to n cells, by the mean or the maximum of each cell.
 
     Cell i of n on an axis of length L has the points :math:`\lfloor iL/n \rfloor` to
@@ -46,33 +46,17 @@ def pool(x: Tensor, n: int, mode: PoolingMode = "avg") -> Tensor:
         >>> import torch
         >>> pool(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2)
         tensor([[2., 6.]])
-        >>> pool(torch.zeros(8, 3, 64, 64), 6, "max").shape
+        >>> pool(torch.zeros(8, 3, 64, 64), 6, mode="max").shape
         torch.Size([8, 3, 6, 6])
     """
-    x = as_tensor(x)
-    check_floating(x, what="A field to pool")
+    x = as_floating(x, what="A field to pool")
     if x.dim() not in _SPATIAL_AXES:
         raise ShapeError(
             f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected (B, S), (B, C, H, W) or "
             "(B, C, D, H, W); add or flatten axes before pooling."
         )
-    return _pool_spatial(x, n, mode, axes=_SPATIAL_AXES[x.dim()])
-
-
-def pool_quantity(name: str, y: Tensor, n: int, mode: PoolingMode = "avg") -> Tensor:
-    """Call :func:`pool`, with errors that name the quantity."""
-    y = as_tensor(y)
-    if not isinstance(y, Tensor):
-        raise DtypeError(f"Quantity {name!r} must be a torch.Tensor to be pooled, got {type(y).__name__}.")
-    try:
-        return pool(y, n, mode)
-    except (ShapeError, DtypeError, OptionError) as error:
-        raise type(error)(f"{error} (quantity {name!r})") from error
-
-
-def _pool_spatial(x: Tensor, n: int, mode: str, *, axes: int) -> Tensor:
-    if (mode, axes) not in _POOLS:
-        raise OptionError(f"Invalid mode: {mode!r}. Choose 'avg' or 'max'.")
+    axes = _SPATIAL_AXES[x.dim()]
+    check_choice(mode, get_args(PoolingMode), what="mode")
     n = check_count(n, what="n")
     if 0 in x.shape[-axes:]:
         raise ShapeError(f"Every spatial axis needs at least one point, got shape {tuple(x.shape)}.")

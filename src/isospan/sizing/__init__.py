@@ -1,7 +1,17 @@
-"""Sizes of a guided latent space: bins n, directions k and dimension D, from the variance of the quantities."""
+"""Sizes of a guided latent space, from the variance of the quantities.
 
-from isospan.sizing._dims import k_per_q, optimal_bins, solve_dims
+They are the pooled resolution n, the subspace dimension k and the latent dimension D.
+"""
+
+from isospan.sizing._dims import pooled_resolutions, solve_dims, subspace_dims
 from isospan.sizing._latent_dim import minimal_latent_dim
 from isospan.sizing._sweep import ThresholdSweep, threshold_sweep
 
-__all__ = ["ThresholdSweep", "k_per_q", "minimal_latent_dim", "optimal_bins", "solve_dims", "threshold_sweep"]
+__all__ = [
+    "ThresholdSweep",
+    "minimal_latent_dim",
+    "pooled_resolutions",
+    "solve_dims",
+    "subspace_dims",
+    "threshold_sweep",
+]

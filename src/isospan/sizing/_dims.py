@@ -1,28 +1,33 @@
-"""How finely to pool each quantity, and how many directions its subspace needs."""
+"""The pooled resolution of each quantity, and the dimension of its subspace."""
 
 import logging
 import math
+from collections.abc import Mapping
 
-from isospan._core.checks import check_count, check_flag
+from torch import Tensor
+
+from isospan._core.checks import as_number, check_count, check_flag, check_number
+from isospan.errors import NameMismatchError
 from isospan.quantities import PoolingMode
-from isospan.sizing._modes import Threshold, check_thresholds, count_modes, resolve_thresholds
-from isospan.sizing._spectra import Quantities, spectra_of
+from isospan.sizing._spectra import Quantities, Spectra, spectra_of
 
 logger = logging.getLogger("isospan")
 
-BIN_FALLBACK = 0.95
-K_FALLBACK = 0.90
+Threshold = float | Mapping[str, float]
+"""An explained variance in (0, 1], the same for all quantities or by name."""
+
+N_THRESHOLD, K_THRESHOLD = 0.95, 0.90
+"""Thresholds of the quantities that are not named."""
+
+TOLERANCE = 1e-12
+"""Explained variances are compared to within this. It is the size of the rounding in the spectrum of a float64 Gram
+matrix of 4096 rows, 4096 eps: a value that equals the threshold but for rounding reaches it."""
 
 
-def optimal_bins(
-    targets: Quantities,
-    max_bins: int = 16,
-    variance_threshold: Threshold = BIN_FALLBACK,
-    *,
-    default_threshold: float | None = None,
-    per_quantity: bool = False,
-) -> int | dict[str, int]:
-    r"""Least grid of n × n bins that has as many entries as the quantity has modes.
+def pooled_resolutions(
+    y: Quantities, *, threshold: Threshold = N_THRESHOLD, max_n: int = 16, per_quantity: bool = False
+) -> dict[str, int]:
+    r"""Return the least n for which n × n cells are at least as many as the quantity has modes.
 
     .. math:: n = \lceil \sqrt{k} \rceil \in [2, n_\text{max}], \qquad
               k = \min \{k : \textstyle\sum_{i \le k} \lambda_i \ge \eta \sum_i \lambda_i\}
@@ -31,152 +36,177 @@ def optimal_bins(
     stream takes the memory of one (P, P) matrix a quantity, for P entries a sample, whatever the number of samples.
 
     Args:
-        targets: {name: (N, ...)}, or an iterable of such batches, which is read once.
-        max_bins: the largest n allowed, at least 2.
-        variance_threshold: fraction η in (0, 1], for all or by name.
-        default_threshold: η of the quantities that variance_threshold does not name; 0.95 where not given.
-        per_quantity: return n for each quantity instead of the largest.
+        y: {name: (N, ...)}, or an iterable of such batches, which is read once.
+        threshold: explained variance η in (0, 1], for all or by name; 0.95 for a quantity that is not named.
+        max_n: the largest n, at least 2.
+        per_quantity: give each quantity its own n instead of the largest.
 
     Returns:
-        n, or {name: n}.
+        {name: n}.
 
     Raises:
         DegenerateDataError: a quantity is constant, or has fewer than 2 samples, or there is none.
         NonFiniteError: a quantity contains NaN or infinity.
-        NameMismatchError: variance_threshold names a quantity that is not there, or batches differ in names.
+        NameMismatchError: the threshold names a quantity that is not there, or batches differ in names.
         ShapeError: quantities differ in the number of samples, or batches in the shape of one.
-        OptionError: η is outside (0, 1], or max_bins below 2.
+        OptionError: η is outside (0, 1], or max_n below 2.
 
     Example:
         >>> import torch
         >>> waves = torch.randn(100, 9) @ torch.randn(9, 256)
-        >>> optimal_bins({"waves": waves.reshape(100, 1, 16, 16)}, variance_threshold=1.0)
-        3
+        >>> pooled_resolutions({"waves": waves.reshape(100, 1, 16, 16)}, threshold=1.0)
+        {'waves': 3}
     """
-    check_max_bins(max_bins)
+    check_count(max_n, what="max_n", least=2)
     check_flag(per_quantity, what="per_quantity")
-    check_thresholds(variance_threshold, default_threshold, what="variance_threshold")
-    spectra = spectra_of(targets)
-    fractions = resolve_thresholds(
-        spectra, variance_threshold, default_threshold, BIN_FALLBACK, what="variance_threshold"
-    )
-    bins = {name: bins_for(count_modes(s.full(), fractions[name]), max_bins) for name, s in spectra.items()}
-    logger.info("Bins along each axis: %s", bins)
-    return bins if per_quantity else max(bins.values())
+    check_threshold(threshold, what="threshold")
+    modes = _modes(spectra_of(y), threshold, N_THRESHOLD, what="threshold")
+    n = own_or_largest({name: resolution(k, max_n) for name, k in modes.items()}, per_quantity)
+    logger.info("Pooled resolutions: %s", n)
+    return n
 
 
-def k_per_q(
-    pooled: Quantities,
-    threshold: Threshold = K_FALLBACK,
-    *,
-    default_threshold: float | None = None,
-    per_quantity: bool = True,
-) -> int | dict[str, int]:
-    r"""Least number k of principal components that hold a fraction of the variance, never more than the rank.
+def subspace_dims(y: Quantities, *, threshold: Threshold = K_THRESHOLD, per_quantity: bool = True) -> dict[str, int]:
+    r"""Return the least number k of principal components that explain a part of the variance, at most the rank.
 
     .. math:: k = \min \{k : \textstyle\sum_{i \le k} \lambda_i \ge \eta \sum_i \lambda_i\}
 
     Args:
-        pooled: {name: (N, ...)}, or an iterable of such batches, which is read once.
-        threshold: fraction η in (0, 1], for all or by name.
-        default_threshold: η of the quantities that threshold does not name; 0.90 where not given.
-        per_quantity: return k for each quantity instead of the largest.
+        y: {name: (N, ...)}, pooled, or an iterable of such batches, which is read once.
+        threshold: explained variance η in (0, 1], for all or by name; 0.90 for a quantity that is not named.
+        per_quantity: give each quantity its own k instead of the largest.
 
     Returns:
-        {name: k}, or k.
+        {name: k}.
 
     Raises:
-        Those of :func:`optimal_bins`, for the same reasons.
+        DegenerateDataError, NonFiniteError, NameMismatchError, ShapeError, OptionError: as in
+            :func:`pooled_resolutions`.
 
     Example:
         >>> import torch
-        >>> waves = torch.randn(100, 3) @ torch.randn(3, 36)
-        >>> k_per_q({"waves": waves}, threshold=1.0)
+        >>> subspace_dims({"waves": torch.randn(100, 3) @ torch.randn(3, 36)}, threshold=1.0)
         {'waves': 3}
     """
     check_flag(per_quantity, what="per_quantity")
-    check_thresholds(threshold, default_threshold, what="threshold")
-    spectra = spectra_of(pooled)
-    fractions = resolve_thresholds(spectra, threshold, default_threshold, K_FALLBACK, what="threshold")
-    k = {name: count_modes(s.full(), fractions[name]) for name, s in spectra.items()}
-    logger.info("Directions: %s", k)
-    return k if per_quantity else max(k.values())
+    check_threshold(threshold, what="threshold")
+    k = own_or_largest(_modes(spectra_of(y), threshold, K_THRESHOLD, what="threshold"), per_quantity)
+    logger.info("Subspace dimensions: %s", k)
+    return k
 
 
 def solve_dims(
-    Y: Quantities,
-    max_bins: int,
-    bin_thresholds: Threshold,
-    k_thresholds: Threshold,
+    y: Quantities,
     *,
-    bin_default_threshold: float | None = None,
-    k_default_threshold: float | None = None,
-    pooling_mode: PoolingMode = "avg",
-    pool_per_quantity: bool = False,
-    k_per_quantity: bool = False,
+    n_threshold: Threshold = N_THRESHOLD,
+    k_threshold: Threshold = K_THRESHOLD,
+    max_n: int = 16,
+    mode: PoolingMode = "avg",
+    n_per_quantity: bool = False,
+    k_per_quantity: bool = True,
 ) -> dict[str, tuple[int, int]]:
-    r"""Bins n of every quantity (:func:`optimal_bins`), and the k of the quantity pooled to them (:func:`k_per_q`).
+    r"""Return n of every quantity (:func:`pooled_resolutions`), and k of the pooled quantity (:func:`subspace_dims`).
 
     A stream is read once, and its memory does not depend on the number of samples. Averages are pooled from the scatter
-    at full resolution, :math:`M S M^\top` with the averaging matrix M; for maxima the scatter of every n up to max_bins
-    is kept as well, :math:`\sum_n n^4` numbers a quantity and channel pair (2 MB at max_bins = 16).
+    at full resolution, :math:`M S M^\top` with the averaging matrix M. For maxima, the scatter of every n up to max_n
+    is kept as well, :math:`\sum_n n^4` numbers a quantity and channel pair (2 MB at max_n = 16).
 
     Args:
-        Y: {name: (N, S), (N, C, H, W) or (N, C, D, H, W)}, or an iterable of such batches.
-        max_bins: the largest n allowed, at least 2.
-        bin_thresholds: fraction of the variance that decides n, for all or by name.
-        k_thresholds: fraction of the variance of the pooled quantity that decides k, for all or by name.
-        bin_default_threshold: for quantities that bin_thresholds does not name; 0.95 where not given.
-        k_default_threshold: for quantities that k_thresholds does not name; 0.90 where not given.
-        pooling_mode: ``"avg"`` or ``"max"``.
-        pool_per_quantity: give each quantity its own n instead of the largest.
+        y: {name: (N, S), (N, C, H, W) or (N, C, D, H, W)}, or an iterable of such batches.
+        n_threshold: explained variance from which n follows, for all or by name; 0.95 for a quantity that is not named.
+        k_threshold: explained variance of the pooled quantity from which k follows, for all or by name; 0.90 for a
+            quantity that is not named.
+        max_n: the largest n, at least 2.
+        mode: ``"avg"`` or ``"max"``, how cells are pooled.
+        n_per_quantity: give each quantity its own n instead of the largest.
         k_per_quantity: give each quantity its own k instead of the largest.
 
     Returns:
         {name: (n, k)}.
 
     Raises:
-        Those of :func:`optimal_bins` and of :func:`~isospan.quantities.pool`, naming the quantity.
+        DegenerateDataError, NonFiniteError, NameMismatchError, ShapeError, OptionError: as in
+            :func:`pooled_resolutions` and :func:`~isospan.quantities.pool`, naming the quantity.
 
     Example:
         >>> import torch
         >>> waves = torch.randn(100, 9) @ torch.randn(9, 256)
-        >>> solve_dims({"waves": waves.reshape(100, 1, 16, 16)}, 16, 1.0, 1.0)
+        >>> solve_dims({"waves": waves.reshape(100, 1, 16, 16)}, n_threshold=1.0, k_threshold=1.0)
         {'waves': (3, 9)}
     """
-    check_max_bins(max_bins)
-    check_flag(pool_per_quantity, what="pool_per_quantity")
+    check_count(max_n, what="max_n", least=2)
+    check_flag(n_per_quantity, what="n_per_quantity")
     check_flag(k_per_quantity, what="k_per_quantity")
-    check_thresholds(bin_thresholds, bin_default_threshold, what="bin_thresholds")
-    check_thresholds(k_thresholds, k_default_threshold, what="k_thresholds")
-    spectra = spectra_of(Y, mode=pooling_mode, pool_bins=range(2, max_bins + 1))
-    bin_eta = resolve_thresholds(spectra, bin_thresholds, bin_default_threshold, BIN_FALLBACK, what="bin_thresholds")
-    k_eta = resolve_thresholds(spectra, k_thresholds, k_default_threshold, K_FALLBACK, what="k_thresholds")
-
-    n = {name: bins_for(count_modes(s.full(), bin_eta[name]), max_bins) for name, s in spectra.items()}
-    n = n if pool_per_quantity else shared_maximum(n)
-    k = {name: count_modes(s.pooled([n[name]])[n[name]], k_eta[name]) for name, s in spectra.items()}
-    k = k if k_per_quantity else shared_maximum(k)
+    check_threshold(n_threshold, what="n_threshold")
+    check_threshold(k_threshold, what="k_threshold")
+    spectra = spectra_of(y, mode=mode, resolutions=range(2, max_n + 1))
+    eta = _by_name(spectra, k_threshold, K_THRESHOLD, what="k_threshold")
+    modes = _modes(spectra, n_threshold, N_THRESHOLD, what="n_threshold")
+    n = own_or_largest({name: resolution(k, max_n) for name, k in modes.items()}, n_per_quantity)
+    k = {name: count_modes(s.pooled([n[name]])[n[name]], eta[name]) for name, s in spectra.items()}
+    k = own_or_largest(k, k_per_quantity)
     dims = {name: (n[name], k[name]) for name in spectra}
-    logger.info("Bins and directions (n, k): %s", dims)
+    logger.info("Pooled resolutions and subspace dimensions (n, k): %s", dims)
     return dims
 
 
-def bins_for(modes: int, max_bins: int) -> int:
-    """Return ceil(sqrt(modes)) clamped to [2, max_bins].
+def count_modes(spectrum: Tensor, threshold: float) -> int:
+    r"""Return the least k with :math:`\sum_{i \le k} \lambda_i \ge \eta \sum_i \lambda_i`, at most the rank.
+
+    Both sides are compared to within :data:`TOLERANCE`. The rank counts the modes with :math:`\lambda_i` above that
+    fraction of the largest, singular values above a millionth of the largest.
+
+    Args:
+        spectrum: variances λ of the modes, descending, at least one above 0.
+        threshold: η in (0, 1].
 
     Example:
-        >>> [bins_for(modes, 16) for modes in (1, 9, 10, 1000)]
+        >>> import torch
+        >>> spectrum = torch.tensor([5.0, 3.0, 2.0, 0.0])
+        >>> [count_modes(spectrum, threshold) for threshold in (0.4, 0.5, 0.6, 0.8, 0.81, 1.0)]
+        [1, 1, 2, 2, 3, 3]
+    """
+    explained = spectrum.double().cumsum(0) / spectrum.double().sum()
+    rank = int((spectrum > TOLERANCE * spectrum[0]).sum())
+    return min(int((explained < threshold - TOLERANCE).sum()) + 1, rank)
+
+
+def resolution(modes: int, max_n: int) -> int:
+    """Return ceil(sqrt(modes)) clamped to [2, max_n].
+
+    Example:
+        >>> [resolution(modes, 16) for modes in (1, 9, 10, 1000)]
         [2, 3, 4, 16]
     """
-    return max(2, min(math.isqrt(modes - 1) + 1, max_bins))
+    return max(2, min(math.isqrt(modes - 1) + 1, max_n))
 
 
-def shared_maximum(sizes: dict[str, int]) -> dict[str, int]:
-    """Give every quantity the largest of the sizes."""
-    return dict.fromkeys(sizes, max(sizes.values()))
+def check_threshold(threshold: Threshold, *, what: str) -> None:
+    """Require every explained variance to be in (0, 1]."""
+    if isinstance(threshold, Mapping):
+        given = {f"{what} of quantity {name!r}": value for name, value in threshold.items()}
+    else:
+        given = {what: threshold}
+    for label, value in given.items():
+        check_number(value, what=label, above=0, most=1, must="a fraction of the variance in (0, 1]")
 
 
-def check_max_bins(max_bins: int) -> None:
-    """Require a whole number of at least 2."""
-    check_count(max_bins, what="max_bins", least=2)
+def _by_name(spectra: Mapping[str, Spectra], threshold: Threshold, default: float, *, what: str) -> dict[str, float]:
+    """Return the threshold of each quantity; one number holds for all, and the default for those not named."""
+    if not isinstance(threshold, Mapping):
+        return dict.fromkeys(spectra, as_number(threshold))
+    unknown = sorted(set(threshold) - set(spectra), key=str)
+    if unknown:
+        raise NameMismatchError(f"{what} must name quantities of the data, {sorted(spectra)}, got {unknown} too.")
+    return {name: as_number(threshold.get(name, default)) for name in spectra}
+
+
+def _modes(spectra: Mapping[str, Spectra], threshold: Threshold, default: float, *, what: str) -> dict[str, int]:
+    """Return the number of modes of each quantity at full resolution that reach its threshold."""
+    eta = _by_name(spectra, threshold, default, what=what)
+    return {name: count_modes(s.full(), eta[name]) for name, s in spectra.items()}
+
+
+def own_or_largest(sizes: dict[str, int], per_quantity: bool) -> dict[str, int]:
+    """Return the sizes, or the largest of them for every quantity."""
+    return sizes if per_quantity else dict.fromkeys(sizes, max(sizes.values()))

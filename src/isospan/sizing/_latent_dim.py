@@ -14,7 +14,7 @@ logger = logging.getLogger("isospan")
 def minimal_latent_dim(
     k: int | Mapping[str, int], *, Q: int | None = None, free_frac: float = 0.30, num_heads: int | None = None
 ) -> int:
-    r"""Least latent dimension that holds all subspaces and leaves a fraction of itself free.
+    r"""Return the least latent dimension for all subspaces and a fraction that is free.
 
     .. math:: D = \left\lceil \frac{\sum_q k_q}{1 - f} \right\rceil, \text{ rounded up to a multiple of the heads.}
 
@@ -24,7 +24,7 @@ def minimal_latent_dim(
     Args:
         k: dimension of each subspace {name: k}, or one for all Q quantities.
         Q: number of quantities, needed where k is one number, ignored otherwise.
-        free_frac: fraction f of the latent space that no quantity claims, in [0, 1).
+        free_frac: fraction f of the latent space outside all subspaces, in [0, 1).
         num_heads: a number that has to divide D, such as attention heads.
 
     Returns:
@@ -45,9 +45,7 @@ def minimal_latent_dim(
     D = math.ceil(claimed / (1 - Fraction(repr(free_frac))))
     heads = 1 if num_heads is None else check_count(num_heads, what="num_heads")
     aligned = -(-D // heads) * heads
-    logger.debug(
-        "D = %d for %d directions of quantities, %s free, a multiple of %d", aligned, claimed, free_frac, heads
-    )
+    logger.debug("D = %d for %d dimensions of subspaces, %s free, a multiple of %d", aligned, claimed, free_frac, heads)
     return aligned
 
 

@@ -1,16 +1,14 @@
-"""The steps of a solve: the leading basis of every quantity, how it is turned, and the direction its target takes."""
+"""The leading basis of every quantity, and its rotation onto a previous one."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from isospan._core.checks import check_bases, check_named
 from isospan._core.warnings import warn
 from isospan.errors import ShapeError
-from isospan.linalg import complete_rows, eigh, fix_signs, nested_frame, procrustes_rotation, top_left_singular
-from isospan.subspaces._by_shape import by_shape
+from isospan.linalg import complete_rows, fix_signs, nested_frame, procrustes_rotation, top_left_singular
 from isospan.subspaces._criteria import Criterion, whitener
 
 
@@ -24,7 +22,10 @@ def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, T
         values, cutoff = s.tolist(), max(T.shape) * torch.finfo(s.dtype).eps
         rank = sum(value > cutoff * values[0] for value in values)
         if rank < k:
-            _warn_of_rank(name, rank, k)
+            warn(
+                f"Quantity {name!r} covaries with only {rank} latent directions, fewer than k = {k}; the basis was "
+                "completed with directions that carry nothing. Use a smaller k or more samples."
+            )
         W[name] = complete_rows(U[:rank] if F is None else nested_frame(U[:rank] @ F), k)
     return W
 
@@ -32,7 +33,8 @@ def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, T
 def oriented(W: Mapping[str, Tensor], previous: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """Fix signs, or rotate each basis within its span onto the previous one."""
     if previous is None:
-        return _split_like(fix_signs(torch.cat(list(W.values()))), W)
+        rows = fix_signs(torch.cat(list(W.values())))
+        return dict(zip(W, rows.split([len(W_q) for W_q in W.values()]), strict=True))
     check_named(W, previous, what="previous", against="the targets")
     some = next(iter(W.values()))
     bases = check_bases(previous, latent_dim=some.shape[1], device=some.device, what="previous")
@@ -43,29 +45,3 @@ def oriented(W: Mapping[str, Tensor], previous: Mapping[str, Tensor] | None) -> 
                 f"{tuple(bases[name].shape)}. Solve with the same k, or without previous."
             )
     return {name: procrustes_rotation(W_q, bases[name].to(W_q)) for name, W_q in W.items()}
-
-
-def leading_targets(WC: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leading right singular vector of each X = W C (k, P), from the k x k side; zero where X is."""
-
-    def leading(X: Tensor) -> Tensor:
-        x = fix_signs(eigh(X @ X.mT)[1][..., -1])
-        return unit_rows(torch.einsum("nk,nkp->np", x, X))
-
-    return by_shape(leading, WC)
-
-
-def unit_rows(x: Tensor) -> Tensor:
-    """Rows of length 1 whatever their unit; zero where they are."""
-    return normalize(x, dim=-1, eps=torch.finfo(x.dtype).tiny)
-
-
-def _split_like(rows: Tensor, W: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return dict(zip(W, rows.split([len(W_q) for W_q in W.values()]), strict=True))
-
-
-def _warn_of_rank(name: str, rank: int, k: int) -> None:
-    warn(
-        f"Quantity {name!r} covaries with only {rank} latent directions, fewer than k = {k}; the basis was completed "
-        "with directions that carry nothing. Use a smaller k or more samples."
-    )

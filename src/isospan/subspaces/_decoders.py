@@ -1,4 +1,4 @@
-"""Linear decoders: what is read of a quantity from the coordinates in its subspace."""
+"""Linear decoders of quantities from the coordinates in their subspaces."""
 
 from collections.abc import Mapping
 
@@ -16,12 +16,11 @@ from isospan._core.checks import (
 from isospan.errors import NonFiniteError
 from isospan.linalg import power_of_two, solve_gram, svd
 from isospan.moments import Moments, check_moments
-from isospan.subspaces._by_shape import by_shape
 
 
 @torch.no_grad()
 def fit_decoders(
-    W: Mapping[str, Tensor], Z: Tensor, targets: Mapping[str, Tensor], *, ridge: float = 0.0
+    W: Mapping[str, Tensor], z: Tensor, y: Mapping[str, Tensor], *, ridge: float = 0.0
 ) -> dict[str, Tensor]:
     r"""Fit the decoder of every quantity by least squares.
 
@@ -33,17 +32,17 @@ def fit_decoders(
 
     Args:
         W: bases {name: (k, D)}.
-        Z: latents (B, D), B ≥ 2.
-        targets: quantities {name: (B, ...)}, in their units; flattened to (B, P).
+        z: latents (B, D), B ≥ 2.
+        y: quantities {name: (B, ...)}, in their units; flattened to (B, P).
         ridge: relative ridge, at least 0.
 
     Returns:
-        {name: A (k, P)} in the dtype of Z (float32 for half precision), in units of the quantity by units of z.
+        {name: A (k, P)} in the dtype of z (float32 for half precision), in units of the quantity by units of z.
 
     Raises:
-        NameMismatchError: W and targets name different quantities.
+        NameMismatchError: W and y name different quantities.
         ShapeError: batch sizes or latent dimensions differ.
-        NonFiniteError: Z or a target contains NaN or infinity, or a decoder cannot be held in the dtype of Z.
+        NonFiniteError: z or a quantity contains NaN or infinity, or a decoder is outside the range of the dtype of z.
 
     Example:
         >>> import torch
@@ -53,20 +52,20 @@ def fit_decoders(
         tensor([[ 5.],
                 [-1.]])
     """
-    Z = check_latents(Z)
-    flat = check_targets(targets, batch=len(Z), device=Z.device)
+    z = check_latents(z)
+    flat = check_targets(y, batch=len(z), device=z.device)
     check_named(flat, W, what="W", against="the targets")
-    W = check_bases(W, latent_dim=Z.shape[1], device=Z.device)
+    W = check_bases(W, latent_dim=z.shape[1], device=z.device)
     ridge = check_ridge(ridge)
-    Zc = Z.double() - Z.double().mean(0)
+    zc = z.double() - z.double().mean(0)
     A = {}
     for name, W_q in W.items():
         Y = flat[name].double()
-        eps = max(torch.finfo(working_dtype(x)).eps for x in (Z, W_q))  # of what is given: so far are its rows known
-        S = Zc @ W_q.double().mT
+        eps = max(torch.finfo(working_dtype(x)).eps for x in (z, W_q))  # the rounding of the arguments
+        S = zc @ W_q.double().mT
         scale = power_of_two(S)
         exact = _ridge_solution(S / scale, Y - Y.mean(0), ridge, eps) / scale
-        A[name] = exact.to(working_dtype(Z))
+        A[name] = exact.to(working_dtype(z))
         if not A[name].isfinite().all() or 0 < exact.abs().max() < torch.finfo(A[name].dtype).tiny:
             raise NonFiniteError(
                 f"The decoder of quantity {name!r} must be within the range of {A[name].dtype}, got coordinates near "
@@ -77,7 +76,7 @@ def fit_decoders(
 
 @torch.no_grad()
 def decoders_from_moments(moments: Moments, W: Mapping[str, Tensor], *, ridge: float = 0.0) -> dict[str, Tensor]:
-    r"""Return the least squares decoders of the data that the moments have seen.
+    r"""Return the least squares decoders of the data of the moments.
 
     .. math:: A_q = (G + \lambda I)^{+} W_q C_{zy}, \qquad G = W_q C_{zz} W_q^\top, \qquad
               \lambda = \text{ridge} \cdot \operatorname{tr}(G)/k
@@ -104,26 +103,11 @@ def decoders_from_moments(moments: Moments, W: Mapping[str, Tensor], *, ridge: f
     check_named(moments.names, W, what="W", against="the moments")
     W = check_bases(W, latent_dim=moments.latent_dim, device=moments.z_mean.device)
     ridge = check_ridge(ridge)
-    W = {name: W_q.double() for name, W_q in W.items()}
-    return least_squares(moments, W, projected_cross(moments, W), ridge=ridge)
-
-
-def projected_cross(moments: Moments, W: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """W S_zy of every quantity, (k, P), from the scatter (a covariance times the count)."""
-    scatter_zy = moments.split(moments.scatter_zy)
-    return {name: W_q @ scatter_zy[name] for name, W_q in W.items()}
-
-
-def least_squares(
-    moments: Moments, W: Mapping[str, Tensor], WS: Mapping[str, Tensor], *, ridge: float = 0.0
-) -> dict[str, Tensor]:
-    """Decoders from projected cross-scatters W S_zy; the count cancels, as the ridge is relative."""
-    WZ = (torch.cat(list(W.values())) @ moments.scatter_zz).split([len(W_q) for W_q in W.values()])
-
-    def decoders(basis: Tensor, cross_z: Tensor, cross_y: Tensor) -> Tensor:
-        return solve_gram(cross_z @ basis.mT, cross_y, ridge=ridge)
-
-    return by_shape(decoders, W, dict(zip(W, WZ, strict=True)), WS)
+    scatter_zy, decoders = moments.split(moments.scatter_zy), {}
+    for name, W_q in W.items():  # from scatters: the count cancels, as the ridge is relative
+        W_q = W_q.double()
+        decoders[name] = solve_gram(W_q @ moments.scatter_zz @ W_q.mT, W_q @ scatter_zy[name], ridge=ridge)
+    return decoders
 
 
 def _ridge_solution(S: Tensor, Y: Tensor, ridge: float, eps: float) -> Tensor:

@@ -5,13 +5,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from isospan._core.checks import KEEP_FLOAT64, check_flag, check_latents, check_named, working_dtype
-from isospan.errors import DegenerateDataError
-from isospan.moments import Moments, check_moments, varies
+from isospan._core.checks import check_flag, check_latents, check_named, working_dtype
+from isospan.moments import Moments, check_moments
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
 from isospan.subspaces._latent_space import LatentSpace
-from isospan.subspaces._solve import bases_from_moments, checked_separation, needs_target_covariance
+from isospan.subspaces._solve import (
+    checked_separation,
+    default_separation,
+    needs_target_covariance,
+    standardised_bases,
+    target_scales,
+)
 
 
 def solve_subspaces(
@@ -112,7 +117,7 @@ def solve_from_moments(
     previous: LatentSpace | Mapping[str, Tensor] | None = None,
     ridge: float = 1e-3,
 ) -> LatentSpace:
-    """Return the :func:`solve_subspaces` of the data that the moments have seen, in float64.
+    """Return the :func:`solve_subspaces` of the data of the moments, in float64.
 
     One batch, a stream, or the moments of several processes merged give the same answer. The data need not fit in
     memory.
@@ -163,53 +168,3 @@ def space_of_bases(
         y_scale={name: scale[name] for name in W},
         shapes={name: (P,) if shapes is None else shapes[name] for name, P in moments.target_dims.items()},
     )
-
-
-def standardised_bases(
-    moments: Moments,
-    k: int | Mapping[str, int] | None,
-    *,
-    method: Method,
-    orthogonal: bool,
-    separation: float | None,
-    previous: LatentSpace | Mapping[str, Tensor] | None,
-    ridge: float,
-) -> dict[str, Tensor]:
-    """Return the bases {name: (k, D)} of the standardised quantities."""
-    if separation is None:
-        separation = default_separation(method, orthogonal, len(moments.names))
-    return bases_from_moments(
-        moments.scaled({name: 1 / scale for name, scale in target_scales(moments).items()}),
-        k,
-        method=method,
-        orthogonal=orthogonal,
-        separation=separation,
-        previous=previous.W if isinstance(previous, LatentSpace) else previous,
-        ridge=ridge,
-    )
-
-
-def target_scales(moments: Moments) -> dict[str, Tensor]:
-    """One standard deviation a quantity: the root of the mean variance of its entries.
-
-    Raises:
-        DegenerateDataError: a quantity is constant.
-    """
-    variance, mean = moments.var_y, moments.y_mean
-    constant = [name for name, var in variance.items() if not varies(var, mean[name])]
-    if constant:
-        raise DegenerateDataError(
-            f"The quantities {constant} have been constant over {float(moments.count):g} samples, so they "
-            f"cannot guide anything. Leave them out, or check how they are computed. {KEEP_FLOAT64}"
-        )
-    return {name: var.mean().sqrt() for name, var in variance.items()}
-
-
-def default_separation(method: Method, orthogonal: bool, n_quantities: int) -> float:
-    """1 where an orthogonal regression has quantities to keep apart, else 0.
-
-    Example:
-        >>> default_separation("regression", True, 2), default_separation("regression", True, 1)
-        (1.0, 0.0)
-    """
-    return 1.0 if orthogonal and method == "regression" and n_quantities > 1 else 0.0

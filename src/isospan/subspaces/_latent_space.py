@@ -1,4 +1,4 @@
-"""The frozen result: read quantities from a latent, edit them, erase them."""
+"""A solved latent space: it encodes, decodes, edits and erases quantities."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -169,8 +169,8 @@ class LatentSpace:
             if mean.dtype == torch.float64 and float(mean.abs().max() * rounding) > 0.01 * float(self.y_scale[name])
         ]
 
-    def edit(self, z: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        r"""Return the nearest latent that decodes to the targets and leaves every other quantity as it was.
+    def edit(self, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+        r"""Return the nearest latent that decodes to the targets y and to the same values of all other quantities.
 
         The step δ minimises :math:`\|\delta\|` among the least squares solutions of
         :math:`A_q^\top W_q (z + \delta - \bar z) = y_q - \bar y_q` subject to :math:`A_j^\top W_j \delta = 0` for the
@@ -180,27 +180,28 @@ class LatentSpace:
 
         Args:
             z: latents (B, D).
-            targets: {name: ``(B, *shape)`` or ``shape``}, in the quantity's units.
+            y: {name: ``(B, *shape)`` or ``shape``}, in the quantity's units.
 
         Returns:
             Latents (B, D), in the dtype of z (float32 for half precision).
 
         Raises:
             NameMismatchError: a target is of no quantity of the space.
-            ShapeError, DtypeError, NonFiniteError: a target does not fit the quantity or z; the message says which.
+            ShapeError, DtypeError, NonFiniteError: a target has another shape than the quantity or another batch size
+                than z, is not real, or not finite.
 
         Warns:
-            NumericalWarning: some directions of an edited quantity lie within the subspaces of the others, so it
-                cannot be set in full while they stay; along these the latent does not move.
+            NumericalWarning: some directions of an edited quantity lie within the subspaces of the others. The latent
+                does not change along these, so the edit reaches its target only in part.
         """
         zc, space = self._centred(z, torch.float64)
-        wanted = self._broadcast_targets(zc, targets)
+        wanted = self._broadcast_targets(zc, y)
         # With the QR of each decoder, A_q^T = Q R, the P equations of a quantity become k of the same least squares.
         factors = {name: qr(space.A[name].mT / space.y_scale[name]) for name in self.names}
         rows = {name: factors[name][1] @ W for name, W in space.W.items()}
         change = {
-            name: ((y - space.y_mean[name]) / space.y_scale[name]) @ factors[name][0] - zc @ rows[name].mT
-            for name, y in wanted.items()
+            name: ((target - space.y_mean[name]) / space.y_scale[name]) @ factors[name][0] - zc @ rows[name].mT
+            for name, target in wanted.items()
         }
         rounding = 100 * self.latent_dim * torch.finfo(self.z_mean.dtype).eps
         parts = [_significant(rows[name], change[name], rounding) for name in wanted]
@@ -325,11 +326,12 @@ class LatentSpace:
             )
         return names
 
-    def _broadcast_targets(self, z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        check_not_empty(targets, what="Targets")
-        self._known(targets)
-        whole = {name: self._expanded(name, y, len(z)) for name, y in targets.items()}
-        return {name: y.double() for name, y in check_targets(whole, batch=len(z), device=z.device).items()}
+    def _broadcast_targets(self, z: Tensor, y: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        check_not_empty(y, what="Targets")
+        self._known(y)
+        expanded = {name: self._expanded(name, target, len(z)) for name, target in y.items()}
+        flat = check_targets(expanded, batch=len(z), device=z.device)
+        return {name: target.double() for name, target in flat.items()}
 
     def _expanded(self, name: str, y: Tensor, batch: int) -> Tensor:
         y = as_floating(y, what=f"The target of {name!r}")

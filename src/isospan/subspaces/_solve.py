@@ -18,9 +18,10 @@ from isospan._core.checks import (
 )
 from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, OptionError
-from isospan.moments import Moments, check_moments, varies, varying
+from isospan.moments import Moments, check_moments, varies
 from isospan.subspaces._bases import leading_bases, oriented
 from isospan.subspaces._criteria import Criterion, Method
+from isospan.subspaces._latent_space import LatentSpace
 from isospan.subspaces._leakage import leakage_forms
 from isospan.subspaces._partition import joint_frame
 
@@ -28,23 +29,23 @@ DEFAULT_K = 32
 
 
 @torch.no_grad()
-def bases_from_moments(
+def standardised_bases(
     moments: Moments,
     k: int | Mapping[str, int] | None,
     *,
     method: Method,
     orthogonal: bool,
-    separation: float,
-    previous: Mapping[str, Tensor] | None,
+    separation: float | None,
+    previous: LatentSpace | Mapping[str, Tensor] | None,
     ridge: float,
 ) -> dict[str, Tensor]:
-    """Return the bases W {name: (k, D)} of :func:`isospan.subspaces.solve_subspaces`, in the units of the moments.
-
-    Quantities are not standardised: where subspaces compete (``orthogonal=True``), their units matter.
-    """
+    """Return the bases W {name: (k, D)} of :func:`isospan.subspaces.solve_subspaces`, of standardised quantities."""
     check_moments(moments)
+    if separation is None:
+        separation = default_separation(method, orthogonal, len(moments.names))
     separation, ridge = checked_separation(method, orthogonal, separation), check_ridge(ridge)
-    check_informative(moments)
+    moments = moments.scaled({name: 1 / scale for name, scale in target_scales(moments).items()})
+    check_latents_vary(moments)
     sizes = _subspace_sizes(k, moments)
     if orthogonal:
         check_partition(sizes, moments.latent_dim)
@@ -56,7 +57,33 @@ def bases_from_moments(
             leaked = leakage_forms(moments, ridge=ridge)
             forms = {name: H - separation * leaked[name] for name, H in forms.items()}
         W = joint_frame(forms, criterion.metric, W)
-    return oriented(W, previous)
+    return oriented(W, previous.W if isinstance(previous, LatentSpace) else previous)
+
+
+def target_scales(moments: Moments) -> dict[str, Tensor]:
+    """Return one standard deviation a quantity: the root of the mean variance of its entries.
+
+    Raises:
+        DegenerateDataError: a quantity is constant.
+    """
+    variance, mean = moments.var_y, moments.y_mean
+    constant = [name for name, var in variance.items() if not varies(var, mean[name])]
+    if constant:
+        raise DegenerateDataError(
+            f"The quantities {constant} have been constant over {float(moments.count):g} samples, so "
+            f"they have no subspace. Leave them out, or check how they are computed. {KEEP_FLOAT64}"
+        )
+    return {name: var.mean().sqrt() for name, var in variance.items()}
+
+
+def default_separation(method: Method, orthogonal: bool, n_quantities: int) -> float:
+    """Return 1 for an orthogonal regression of several quantities, else 0.
+
+    Example:
+        >>> default_separation("regression", True, 2), default_separation("regression", True, 1)
+        (1.0, 0.0)
+    """
+    return 1.0 if orthogonal and method == "regression" and n_quantities > 1 else 0.0
 
 
 def needs_target_covariance(method: Method, separation: float) -> bool:
@@ -65,7 +92,7 @@ def needs_target_covariance(method: Method, separation: float) -> bool:
 
 
 def checked_separation(method: Method, orthogonal: bool, separation: float) -> float:
-    """Return the separation, at least 0, and 0 where these options leave nothing to separate by."""
+    """Return the separation, which is above 0 only for an orthogonal regression."""
     check_choice(method, get_args(Method), what="method")
     check_flag(orthogonal, what="orthogonal")
     number = as_number(separation)
@@ -89,17 +116,10 @@ def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict
     return {name: min(asked[name], limit) for name, limit in limits.items()}
 
 
-def check_informative(moments: Moments) -> None:
-    """Require latents and quantities that vary by more than the rounding of their means."""
-    varying_targets = moments.split(varying(moments.target_variance, moments.target_mean).cpu())
+def check_latents_vary(moments: Moments) -> None:
+    """Require latents that vary by more than the rounding of their mean."""
     if not varies(moments.scatter_zz.diagonal() / moments.count, moments.z_mean):
         raise DegenerateDataError(
             f"The latents are constant over {float(moments.count):g} samples, so no subspace can be solved. "
             "Check the encoder, or pass more than one sample."
         )
-    for name, where in varying_targets.items():
-        if not where.any():
-            raise DegenerateDataError(
-                f"Quantity {name!r} is constant (zero variance) over {float(moments.count):g} samples, so it has no "
-                f"subspace. Leave it out, or check how it is computed. {KEEP_FLOAT64}"
-            )

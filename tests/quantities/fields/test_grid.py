@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from isospan._core.grids import forward_transform, inverse_transform, wave_numbers
 from isospan.errors import DtypeError, OptionError, ShapeError
-from isospan.quantities.fields._grid import (
-    derivative,
-    forward_transform,
-    inverse_transform,
-    odd_wave_numbers,
-    second_derivative,
-    wave_numbers,
-)
+from isospan.quantities.fields._grid import derivative, odd_wave_numbers, second_derivative
 
 
 def sampled(f, points, *, periodic, length=2.0, axis=-1):

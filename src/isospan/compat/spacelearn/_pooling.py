@@ -5,16 +5,22 @@ from typing import Any
 
 from torch import Tensor
 
-from isospan._core.checks import as_tensor, check_floating
+from isospan import quantities
+from isospan._core.checks import as_floating
 from isospan.errors import ShapeError
-from isospan.quantities import PoolingMode, combine, pool
+from isospan.quantities import PoolingMode
 
 
 def input_to_quantity(
     n_bins: int | Mapping[str, int], mode: PoolingMode, *functions: Callable[..., Any], **named: Callable[..., Any]
 ) -> Callable[..., dict[str, Tensor]]:
-    """Return ``combine(*functions, **named).pooled(n_bins, mode)``: see :func:`isospan.quantities.combine`."""
-    return combine(*functions, **named).pooled(n_bins, mode)
+    """Return ``combine(*functions, **named).pooled(n_bins, mode=mode)``: see :func:`isospan.quantities.combine`."""
+    return quantities.combine(*functions, **named).pooled(n_bins, mode=mode)
+
+
+def pool(chunks: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
+    """Return :func:`isospan.quantities.pool`."""
+    return quantities.pool(chunks, n_bins, mode=mode)
 
 
 def spatial_pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
@@ -40,8 +46,7 @@ def pool_targets(x: Tensor, n_bins: int, mode: PoolingMode = "avg") -> Tensor:
 
 
 def _of_dim(x: Tensor, dim: int, layout: str) -> Tensor:
-    x = as_tensor(x)
-    check_floating(x, what="A field to pool")
+    x = as_floating(x, what="A field to pool")
     if x.dim() != dim:
         raise ShapeError(f"Invalid number of dimensions: {x.dim()} (shape {tuple(x.shape)}). Expected {dim}, {layout}.")
     return x

@@ -1,39 +1,34 @@
 """Solvers under the names, defaults and result of spacelearn."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from isospan._core.checks import check_latents, working_dtype
+from isospan import subspaces as ours
+from isospan._core.checks import as_number, check_latents, check_number, working_dtype
 from isospan.compat.spacelearn._space import Space
-from isospan.linalg import fix_signs, top_left_singular
+from isospan.linalg import eigh, fix_signs
 from isospan.moments import Moments
 from isospan.subspaces import Method
-from isospan.subspaces._bases import leading_targets, unit_rows
-from isospan.subspaces._decoders import least_squares, projected_cross
-from isospan.subspaces._solve import bases_from_moments, check_informative, checked_separation, needs_target_covariance
 
 
-@torch.no_grad()
-def principal_directions(z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def principal_directions(z: Tensor, pooled_targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     r"""Return the directions of latents and of each quantity that covary most.
 
     .. math:: (w, v) = \arg\max_{\|w\| = \|v\| = 1} w^\top C v, \qquad C = Z_c^\top Y_c
 
     Args:
         z: latents (B, D), B ≥ 2.
-        targets: quantities {name: (B, ...)}.
+        pooled_targets: quantities {name: (B, ...)}.
 
     Returns:
         {name: (w (D,), v (P,))}, unit length, the entry of w that is largest in magnitude positive, no gradient.
 
     Raises:
-        DegenerateDataError: fewer than two samples, constant latents or a constant quantity.
-        ShapeError: z is no matrix (B, D), or a quantity has another number of samples.
-        NonFiniteError: z or a quantity contains NaN or infinity, or is so large that its square would be.
-        DtypeError: z or a quantity is not floating point.
-        DeviceMismatchError: a quantity is on another device than z.
+        IsospanError: as in :func:`isospan.subspaces.solve_subspaces`.
 
     Example:
         >>> import torch
@@ -43,28 +38,14 @@ def principal_directions(z: Tensor, targets: Mapping[str, Tensor]) -> dict[str, 
         tensor([0.6000, 0.8000])
     """
     z = check_latents(z, finite=False)
-    moments = Moments.of(z, targets)
-    check_informative(moments)
-    dtype = working_dtype(z)
-    pairs = {}
-    for name, C in moments.cov_zy.items():
-        w = fix_signs(top_left_singular(C, 1)[0])
-        pairs[name] = (w[0].to(dtype), unit_rows(w @ C)[0].to(dtype))
-    return pairs
+    space = solve_from_moments(Moments.of(z, pooled_targets), 1).to(working_dtype(z))
+    return {name: (W[0], V) for name, (W, _, V) in space.items()}
 
 
 def subspaces(
-    Z: Tensor,
-    targets: Mapping[str, Tensor],
-    k: int | Mapping[str, int],
-    *,
-    method: Method = "covariance",
-    orthogonal: bool = False,
-    separation: float = 0.0,
-    previous: Space | Mapping[str, Tensor] | None = None,
-    ridge: float = 1e-3,
+    Z: Tensor, pooled_global: Mapping[str, Tensor], k: int | Mapping[str, int], **options: Any
 ) -> dict[str, Tensor]:
-    """Return the bases W {name: (k, D)} of :func:`solve_subspaces`.
+    """Return the bases W {name: (k, D)} of :func:`solve_subspaces`, with its options.
 
     Example:
         >>> import torch
@@ -72,10 +53,7 @@ def subspaces(
         >>> subspaces(z, {"a": z[:, :2] * 2}, 2)["a"].shape
         torch.Size([2, 3])
     """
-    space = solve_subspaces(
-        Z, targets, k=k, method=method, orthogonal=orthogonal, separation=separation, previous=previous, ridge=ridge
-    )
-    return space.W
+    return solve_subspaces(Z, pooled_global, k=k, **options).W
 
 
 def solve_subspaces(
@@ -91,7 +69,7 @@ def solve_subspaces(
 ) -> Space:
     """Solve a subspace and a decoder for every quantity as :func:`isospan.subspaces.solve_subspaces` does.
 
-    Quantities are not standardised, and "covariance" is the default.
+    "covariance" is the default.
 
     Returns:
         ``Space`` of W (orthonormal rows, signs fixed), least squares decoders A and target directions V: the leading
@@ -107,11 +85,9 @@ def solve_subspaces(
         >>> {name: tuple(W.shape) for name, (W, A, V) in space.items()}
         {'a': (2, 6), 'b': (1, 6)}
     """
-    separation = checked_separation(method, orthogonal, separation)
     Z = check_latents(Z, finite=False)
-    moments = Moments.of(
-        Z, Y, target_covariance=needs_target_covariance(method, separation), precision=working_dtype(Z)
-    )
+    target_covariance = as_number(separation) > 0 or (isinstance(method, str) and method == "correlation")
+    moments = Moments.of(Z, Y, target_covariance=target_covariance, precision=working_dtype(Z))
     space = solve_from_moments(
         moments, k, method=method, orthogonal=orthogonal, separation=separation, previous=previous, ridge=ridge
     )
@@ -124,36 +100,36 @@ def solve_from_moments(
     k: int | Mapping[str, int] | None = None,
     *,
     method: Method = "covariance",
-    orthogonal: bool = False,
     separation: float = 0.0,
     previous: Space | Mapping[str, Tensor] | None = None,
-    ridge: float = 1e-3,
+    **options: Any,
 ) -> Space:
-    """Return the :func:`solve_subspaces` of the data that the moments have seen, in float64.
-
-    One batch, a stream, or the moments of several processes merged give the same answer.
+    """Return the :func:`solve_subspaces` of the data of the moments, in float64.
 
     Raises:
-        DegenerateDataError, DimensionError, NameMismatchError, OptionError: as in :func:`solve_subspaces`; also where
-            ``"correlation"`` gets moments without ``target_covariance=True``.
+        IsospanError: as in :func:`isospan.subspaces.solve_from_moments`.
 
     Example:
         >>> import torch
-        >>> moments = Moments(6, {"a": 2})
-        >>> for _ in range(10):
-        ...     z = torch.randn(20, 6)
-        ...     _ = moments.update(z, {"a": z[:, :2]})
-        >>> solve_from_moments(moments, 2)
+        >>> z = torch.randn(20, 6)
+        >>> solve_from_moments(Moments.of(z, {"a": z[:, :2]}), 2)
         Space(a: W (2, 6), A (2, 2))
     """
-    W = bases_from_moments(
-        moments,
-        k,
-        method=method,
-        orthogonal=orthogonal,
-        separation=separation,
-        previous=previous.W if isinstance(previous, Space) else previous,
-        ridge=ridge,
-    )
-    WS = projected_cross(moments, W)
-    return Space(W, least_squares(moments, W, WS), leading_targets(WS))
+    bases = previous.W if isinstance(previous, Space) else previous
+    separation = check_number(separation, what="separation")
+    W = dict(ours.solve_from_moments(moments, k, method=method, separation=separation, previous=bases, **options).W)
+    C_zy = moments.cov_zy
+    return Space(W, ours.decoders_from_moments(moments, W), {name: _leading(W[name] @ C_zy[name]) for name in W})
+
+
+def _leading(X: Tensor) -> Tensor:
+    """Return the leading right singular vector of X (k, P), from the k × k side; zero if X is."""
+    x = fix_signs(eigh(X @ X.mT)[1][:, -1:].mT)
+    return normalize(x @ X, eps=torch.finfo(X.dtype).tiny)[0]
+
+
+def fit_decoders(
+    W: Mapping[str, Tensor], Z: Tensor, pooled_global: Mapping[str, Tensor], *, ridge: float = 0.0
+) -> dict[str, Tensor]:
+    """Return :func:`isospan.subspaces.fit_decoders`."""
+    return ours.fit_decoders(W, Z, pooled_global, ridge=ridge)

@@ -1,6 +1,7 @@
-"""Sizes of the latent space, decoders, and how far a subspace moved."""
+"""Sizes of the latent space, decoders, and the change of a subspace."""
 
-from isospan.compat.spacelearn._keywords import fit_decoders, k_per_q, optimal_bins
+from isospan.compat.spacelearn._sizes import k_per_q, optimal_bins
+from isospan.compat.spacelearn._solve import fit_decoders
 from isospan.sizing import minimal_latent_dim
 from isospan.subspaces import subspace_change
 

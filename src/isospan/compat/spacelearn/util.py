@@ -1,5 +1,5 @@
 """Singular value decompositions."""
 
-from isospan.linalg import full, left, right, singular_values
+from isospan.compat.spacelearn._svd import full, left, right, singular_values
 
 __all__ = ["full", "left", "right", "singular_values"]

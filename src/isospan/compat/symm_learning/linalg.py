@@ -35,3 +35,7 @@ def isotypic_signal2irreducible_subspaces(x: Tensor, rep_x: Representation) -> T
                 [2., 4.]])
     """
     return irrep_coordinates(x, rep_x)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,9 +1,9 @@
 """Built-in quantities of fields (..., H, W) on a uniform grid."""
 
+from isospan._core.grids import Spacing
 from isospan.quantities.fields._builtin import BUILTIN_QUANTITIES, large_scale_energy, small_scale_energy
 from isospan.quantities.fields._filters import band_filter, local_mean, local_variance, spectral_band_energy
 from isospan.quantities.fields._flows import divergence, kinetic_energy, strain_rate, vorticity
-from isospan.quantities.fields._grid import Spacing
 from isospan.quantities.fields._scalars import (
     gradient_magnitude,
     gradient_magnitude_squared,

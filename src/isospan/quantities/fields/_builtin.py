@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from isospan._core.grids import Spacing, spacings
 from isospan.quantities.fields._filters import local_mean, local_variance, spectral_band_energy
 from isospan.quantities.fields._flows import divergence, kinetic_energy, strain_rate, vorticity
-from isospan.quantities.fields._grid import Spacing, spacings
 from isospan.quantities.fields._scalars import (
     gradient_magnitude,
     gradient_magnitude_squared,

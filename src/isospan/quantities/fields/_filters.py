@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from isospan._core.grids import Spacing, check_field, forward_transform, inverse_transform, wave_numbers
 from isospan.errors import OptionError, ShapeError
-from isospan.quantities.fields._grid import Spacing, check_field, forward_transform, inverse_transform, wave_numbers
 
 _EDGE_TOLERANCE = 1e-9
 """A wave number within this relative distance of the edge of a band counts as on the edge, despite rounding."""

@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from isospan._core.grids import Spacing, check_field
 from isospan.errors import ShapeError
-from isospan.quantities.fields._grid import Spacing, check_field
 from isospan.quantities.fields._scalars import gradient_x, gradient_y
 
 

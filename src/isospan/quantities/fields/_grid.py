@@ -1,15 +1,9 @@
-"""Derivatives on a uniform grid, second-order accurate up to the edges, and its wave numbers."""
-
-import math
+"""Derivatives on a uniform grid, second-order accurate up to the edges, and wave numbers of odd derivatives."""
 
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_floating, working_dtype
-from isospan.errors import OptionError, ShapeError
-
-Spacing = float | tuple[float, float]
-"""Distance of grid points: one number, or (along H, along W)."""
+from isospan._core.grids import Spacing, checked_spacing, wave_numbers
 
 
 def derivative(field: Tensor, axis: int, *, dx: Spacing, periodic: bool) -> Tensor:
@@ -33,7 +27,7 @@ def derivative(field: Tensor, axis: int, *, dx: Spacing, periodic: bool) -> Tens
         tensor([[0., 2., 4., 6.],
                 [0., 2., 4., 6.]])
     """
-    h = _checked(field, axis, dx, least=3)
+    h = checked_spacing(field, axis, dx, least=3)
     if periodic:
         return (field.roll(-1, axis) - field.roll(1, axis)) / (2 * h)
     return torch.gradient(field, spacing=h, dim=axis, edge_order=2)[0]
@@ -51,29 +45,11 @@ def second_derivative(field: Tensor, axis: int, *, dx: Spacing, periodic: bool) 
         >>> second_derivative(x**3, -1, dx=1.0, periodic=False)
         tensor([[ 0.,  6., 12., 18.]])
     """
-    h = _checked(field, axis, dx, least=3 if periodic else 4)
+    h = checked_spacing(field, axis, dx, least=3 if periodic else 4)
     if periodic:
         return (field.roll(-1, axis) - 2 * field + field.roll(1, axis)) / h**2
     first, last = (_one_sided_second(f, axis) for f in (field, field.flip(axis)))
     return torch.cat([first, field.diff(n=2, dim=axis), last], dim=axis) / h**2
-
-
-def wave_numbers(field: Tensor, dx: Spacing) -> tuple[Tensor, Tensor]:
-    r"""Angular wave numbers :math:`(\kappa_y, \kappa_x)` of ``torch.fft.rfft2(field)``, (H, 1) and (1, W // 2 + 1).
-
-    In radians per unit of dx, float64, on the device of the field.
-
-    Example:
-        >>> import torch
-        >>> ky, kx = wave_numbers(torch.zeros(4, 4), torch.pi / 2)
-        >>> ky.flatten().tolist(), kx.flatten().tolist()
-        ([0.0, 1.0, -2.0, -1.0], [0.0, 1.0, 2.0])
-    """
-    h = (_checked(field, -2, dx, least=1), _checked(field, -1, dx, least=1))
-    options = {"dtype": torch.float64, "device": field.device}
-    ky = 2 * math.pi * torch.fft.fftfreq(field.shape[-2], h[0], **options)
-    kx = 2 * math.pi * torch.fft.rfftfreq(field.shape[-1], h[1], **options)
-    return ky[:, None], kx[None, :]
 
 
 def odd_wave_numbers(field: Tensor, dx: Spacing) -> tuple[Tensor, Tensor]:
@@ -87,44 +63,6 @@ def odd_wave_numbers(field: Tensor, dx: Spacing) -> tuple[Tensor, Tensor]:
     if field.shape[-1] % 2 == 0:
         kx[:, -1] = 0
     return ky, kx
-
-
-def forward_transform(field: Tensor) -> Tensor:
-    """Return the Fourier coefficients of a field (..., H, W), for half precision in float32."""
-    return torch.fft.rfft2(field.to(working_dtype(field)).contiguous())  # MKL of torch 2.8 refuses expanded fields
-
-
-def inverse_transform(coefficients: Tensor, like: Tensor) -> Tensor:
-    """Return the field of these Fourier coefficients, with the grid and dtype of ``like``."""
-    H, W = like.shape[-2:]
-    unscaled = torch.fft.irfft2(coefficients, s=(H, W), norm="forward")
-    return (unscaled / (H * W)).to(like.dtype)  # the division makes expanded gradients dense, which MKL needs
-
-
-def check_field(field: Tensor) -> None:
-    """Require a floating-point field (..., H, W)."""
-    check_floating(field, what="A field")
-    if field.dim() < 2:
-        raise ShapeError(f"A field must have shape (..., H, W), got {tuple(field.shape)}. Add the missing axis.")
-
-
-def spacings(dx: Spacing) -> tuple[float, float]:
-    """Return the distances of grid points (along H, along W), which must be positive."""
-    pair = tuple(dx) if isinstance(dx, tuple | list) else (dx, dx)
-    if len(pair) != 2 or not all(0 < float(h) < math.inf for h in pair):
-        raise OptionError(f"dx must be a positive number or two, (along H, along W), got {dx!r}.")
-    return float(pair[0]), float(pair[1])
-
-
-def _checked(field: Tensor, axis: int, dx: Spacing, *, least: int) -> float:
-    """Return the spacing along an axis; the field must have enough points for the stencil."""
-    check_field(field)
-    points = field.shape[axis]
-    if points < least:
-        raise ShapeError(
-            f"The stencil needs at least {least} points along axis {axis}, got {points} (shape {tuple(field.shape)})."
-        )
-    return spacings(dx)[axis]
 
 
 def _one_sided_second(field: Tensor, axis: int) -> Tensor:

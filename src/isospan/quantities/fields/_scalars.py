@@ -12,7 +12,8 @@ and :class:`~isospan.errors.OptionError` if dx is not positive.
 import torch
 from torch import Tensor
 
-from isospan.quantities.fields._grid import Spacing, derivative, second_derivative
+from isospan._core.grids import Spacing
+from isospan.quantities.fields._grid import derivative, second_derivative
 
 
 def gradient_x(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:

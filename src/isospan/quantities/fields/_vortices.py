@@ -12,16 +12,10 @@ for the flow raise :class:`~isospan.errors.OptionError` for ``periodic=False``.
 import torch
 from torch import Tensor
 
+from isospan._core.grids import Spacing, check_field, forward_transform, inverse_transform, wave_numbers
 from isospan.errors import OptionError, ShapeError
 from isospan.quantities.fields._flows import kinetic_energy, strain_rate
-from isospan.quantities.fields._grid import (
-    Spacing,
-    check_field,
-    forward_transform,
-    inverse_transform,
-    odd_wave_numbers,
-    wave_numbers,
-)
+from isospan.quantities.fields._grid import odd_wave_numbers
 from isospan.quantities.fields._scalars import gradient_magnitude_squared
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.sizing._scatter import Scatter
+from isospan.sizing._spectra import Scatter
 
 
 @pytest.mark.parametrize("sizes", [[50], [1] * 50, [0, 3, 47], [20, 0, 30]])
