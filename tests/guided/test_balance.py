@@ -14,19 +14,19 @@ def backward(balance, task_slope, guidance_slope, *, scale=1.0):
     """One step with gradients of known size at z; returns the weight that was used."""
     z = torch.ones(3, 4, dtype=torch.float64, requires_grad=True)
     branch, weight = z.clone(), balance.weight()
-    balance.watch(z, branch, weight)
+    balance.measure(z, branch, weight)
     (scale * (task_slope * z.sum() + weight * guidance_slope * branch.sum())).backward()
     return float(weight)
 
 
 def test_the_first_step_only_measures():
-    balance = GradientBalance(0.3)
+    balance = GradientBalance(0.3, head_start=0)
     assert backward(balance, 5.0, 2.0) == pytest.approx(0.3 * UNMEASURED_RATIO)
     assert float(balance.weight()) == pytest.approx(0.3 * 5 / 2)
 
 
 def test_running_mean_of_the_log():
-    balance, ratios = GradientBalance(1.0), [2.0, 8.0, 0.5] + [3.0] * 20
+    balance, ratios = GradientBalance(1.0, head_start=0), [2.0, 8.0, 0.5] + [3.0] * 20
     expected = 0.0
     for n, ratio in enumerate(ratios, start=1):
         backward(balance, ratio, 1.0)
@@ -34,17 +34,25 @@ def test_running_mean_of_the_log():
     assert float(balance.weight()) == pytest.approx(math.exp(expected))
 
 
+def test_guidance_leads_in_the_first_steps():
+    balance, weights = GradientBalance(0.5, head_start=12), []
+    for _ in range(5):
+        weights.append(backward(balance, 6.0, 2.0))
+    # strength · (1 + 12 / t) times the ratio 3
+    assert weights[1:] == pytest.approx([0.5 * 3 * (1 + 12 / t) for t in (1, 2, 3, 4)])
+
+
 @pytest.mark.parametrize("scale", [1e-6, 65536.0, -1.0])
 def test_scale_and_sign_of_the_loss_do_not_matter(scale):
-    balance = GradientBalance(1.0)
+    balance = GradientBalance(1.0, head_start=0)
     for _ in range(3):
         backward(balance, 5.0, 2.0, scale=scale)
     assert float(balance.weight()) == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize("bad", [0.0, float("inf"), float("nan")])
-def test_a_force_that_is_zero_or_not_finite_is_skipped(bad):
-    balance = GradientBalance(1.0)
+def test_a_gradient_that_is_zero_or_not_finite_is_skipped(bad):
+    balance = GradientBalance(1.0, head_start=0)
     backward(balance, 5.0, 2.0)
     backward(balance, bad, 2.0)
     backward(balance, 5.0, bad)
@@ -52,9 +60,9 @@ def test_a_force_that_is_zero_or_not_finite_is_skipped(bad):
 
 
 def test_a_branch_without_backward_measures_nothing():
-    balance = GradientBalance(1.0)
+    balance = GradientBalance(1.0, head_start=0)
     z = torch.ones(2, requires_grad=True)
-    balance.watch(z, z.clone(), balance.weight())
+    balance.measure(z, z.clone(), balance.weight())
     z.sum().backward()
     assert int(balance.measured) == 0
 
@@ -95,8 +103,8 @@ def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
     assert others == pytest.approx(weights(1.0)[1:], rel=1e-3)
 
 
-def test_without_a_force_of_the_task_guidance_starts_after_a_warning():
-    balance = GradientBalance(0.3)
+def test_without_a_gradient_of_the_task_guidance_starts_after_a_warning():
+    balance = GradientBalance(0.3, head_start=0)
     weights = []
     for _ in range(UNMEASURED_STEPS):
         weights.append(backward(balance, 0.0, 2.0))

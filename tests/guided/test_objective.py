@@ -23,7 +23,8 @@ from isospan.errors import (
 )
 from isospan.guided import EveryEpochs, EverySteps, SpaceObjective
 from isospan.guided.losses import combined_loss
-from isospan.subspaces._fitting import target_scales
+from isospan.subspaces import solve_subspaces
+from isospan.subspaces._solve import target_scales
 
 D, B, RIDGE, MEMORY = 6, 20, 1e-3, 200
 K = {"a": 2, "b.x": 1}
@@ -67,12 +68,15 @@ def brute_force_loss(obj, n_batches):
         S = zc @ W.numpy().T
         G = (w[:, None] * S).T @ S / w.sum()
         A = (
-            np.linalg.solve(G + RIDGE * np.trace(G) / len(G) * np.eye(len(G)), (w[:, None] * S).T @ yc / w.sum())
+            np.linalg.solve(
+                G + RIDGE * (w[:, None] * zc**2).mean() * len(w) / w.sum() * np.eye(len(G)),
+                (w[:, None] * S).T @ yc / w.sum(),
+            )
             / scale
         )
-        Sb = (zb - zb.mean(0)).numpy() @ W.numpy().T
-        target = yb[name].reshape(B, -1).numpy() / scale
-        losses.append(((Sb @ A - (target - target.mean(0))) ** 2).mean())
+        Sb = (zb.numpy() - mean(z)) @ W.numpy().T
+        target = (yb[name].reshape(B, -1).numpy() - mean(y[name])) / scale
+        losses.append(((Sb @ A - target) ** 2).mean())
     return np.mean(losses)
 
 
@@ -110,13 +114,13 @@ def test_gradient_is_that_of_the_formula_with_decoders_held():
         z, y = batch(i)
         z.requires_grad_()
         obj(z, y).backward()
-    W, A, scale = obj.solution.W, obj.solution.A, target_scales(obj.moments)
+    W, A, scale, y_mean = obj.solution.W, obj.solution.A, target_scales(obj.moments), obj.moments.y_mean
 
     def formula(z):
         total = 0.0
         for name in K:
-            target = y[name].reshape(B, -1) / scale[name]
-            total = total + ((z - z.mean(0)) @ W[name].mT @ A[name] - (target - target.mean(0))).square().mean()
+            target = (y[name].reshape(B, -1) - y_mean[name]) / scale[name]
+            total = total + ((z - obj.moments.z_mean) @ W[name].mT @ A[name] - target).square().mean()
         return total / len(K)
 
     expected = torch.autograd.functional.jacobian(formula, z.detach())
@@ -253,9 +257,11 @@ def test_plain_recipe_is_the_combined_loss():
     for i in range(5):
         z, y = batch(i)
         loss = obj(z, y)
-    A = {name: t.clone() for name, t in obj.solution.A.items()}
-    scale = target_scales(obj.moments)
-    expected = combined_loss(z, obj.solution.W, A, {n: y[n].reshape(B, -1) / scale[n] for n in K}, None)
+    W, A, scale, mean = obj.solution.W, obj.solution.A, target_scales(obj.moments), obj.moments.y_mean
+    standard = {n: (y[n].reshape(B, -1) - mean[n]) / scale[n] for n in K}
+    others = {"disentanglement": 1.0, "isotropy": 1.0, "stability": 1.0}
+    expected = combined_loss(z, W, A, standard, None, weights=others)
+    expected += sum(((z - obj.moments.z_mean) @ W[n].mT @ A[n] - standard[n]).square().mean() for n in K) / len(K)
     assert float(loss) == pytest.approx(float(expected), rel=1e-9)
 
 
@@ -352,19 +358,24 @@ def test_a_partition_is_checked_on_the_dimensions_that_are_used():
         SpaceObjective({"wide": 4, "narrow": 4}, 5, orthogonal=True)
 
 
-def test_the_space_decodes_as_the_loss_does():
-    """Both with the ridge of the objective, which is large here."""
+def test_the_loss_reads_through_noise_and_the_space_without():
+    """The noise adds the squares of the read-out; both by least squares of the samples with noise, in float64."""
     obj = objective(ridge=0.5)
     z, y = batch(0, 400)
     space = obj.solve(z, y)
-    A = obj.solution.A
+    zc = z - z.mean(0)
+    variance = 0.5 * zc.square().mean()
+    unexplained = []
     for name in K:
-        # two float64 routes, standardised and in units
-        torch.testing.assert_close(space.A[name], A[name] * space.y_scale[name], rtol=1e-10, atol=0)
-    unexplained = [
-        (space.decode(z)[n] - y[n]).square().mean() / y[n].reshape(400, -1).var(0, correction=0).mean() for n in K
-    ]
+        yc = (y[name] - y[name].mean(0)).reshape(400, -1) / space.y_scale[name]
+        S = zc @ obj.solution.W[name].mT
+        A = torch.linalg.solve(S.mT @ S / 400 + variance * torch.eye(S.shape[1]).double(), S.mT @ yc / 400)
+        torch.testing.assert_close(obj.solution.A[name], A, rtol=1e-9, atol=1e-12)
+        unexplained.append((S @ A - yc).square().mean())
     assert float(obj.eval()(z, y)) == pytest.approx(float(sum(unexplained)) / 2, rel=1e-9)
+    best = solve_subspaces(z, y, K)
+    for name in K:
+        torch.testing.assert_close(space.decode(z)[name], best.decode(z)[name], rtol=1e-9, atol=1e-9)
 
 
 def test_stability_is_logged_and_pulls_at_nothing():
@@ -440,23 +451,23 @@ def test_a_reference_set_weighs_the_memory_at_most():
     assert float(obj.moments.count) == pytest.approx(0.875 * MEMORY + 10)
 
 
-def test_a_batch_of_one_sample_is_taken_in_and_guides_nothing():
+def test_a_batch_of_one_sample_guides_about_the_running_means():
     obj = objective(schedule=EverySteps(1))
     for i in range(4):
         obj(*batch(i))
     z, y = batch(4, 1)
-    z.requires_grad_()
     count = float(obj.moments.count)
-    total = obj.total_loss(z.sum(), z, y)
-    total.backward()
-    assert torch.equal(total, z.sum())
-    assert torch.equal(z.grad, torch.ones_like(z))
+    loss = obj(z, y)
     assert float(obj.moments.count) > count
+    scale, mean = target_scales(obj.moments), obj.moments.y_mean
+    read = {n: (z - obj.moments.z_mean) @ obj.solution.W[n].mT @ obj.solution.A[n] for n in K}
+    expected = sum((read[n] - (y[n].reshape(1, -1) - mean[n]) / scale[n]).square().mean() for n in K) / len(K)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_quantities_of_a_state_are_matched_by_name():
     """Of equal sizes in another order, which nothing else tells apart."""
-    first, second = SpaceObjective({"a": 2, "b": 2}, 8), SpaceObjective({"b": 2, "a": 2}, 8)
+    first, second = (SpaceObjective(dict.fromkeys(names, 2), 8, ridge=1e-3) for names in ("ab", "ba"))
     z = torch.randn(300, 8).double()
     y = {"a": z[:, :2], "b": z[:, 2:4]}
     first.solve(z, y)
@@ -677,7 +688,7 @@ def test_a_damaged_state_is_refused_by_name(damage):
         objective().load_state_dict(state)
 
 
-@pytest.mark.parametrize("entry", ["moments.scatter_zz", "solution.W0", "balance.log_ratio"])
+@pytest.mark.parametrize("entry", ["moments.scatter_zz", "solution.bases", "balance.log_ratio"])
 @pytest.mark.parametrize("damage", ["NaN", "shape", "missing"])
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a model"])
 def test_a_refused_state_changes_nothing(entry, damage, inside):

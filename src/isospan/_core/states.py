@@ -41,7 +41,7 @@ class KeepsPrecision(nn.Module):
             ShapeError: a tensor has another shape.
             NonFiniteError: a tensor contains NaN or infinity.
         """
-        check_entries(dict(self.named_buffers()), state, strict=strict)
+        check_entries(saved_buffers(self), state, strict=strict)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load a state, or raise the error of :meth:`check_state` without a change."""
@@ -55,6 +55,11 @@ class KeepsPrecision(nn.Module):
         own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
         self.check_state(own, strict=False)
         super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+def saved_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers of a module that its ``state_dict`` holds."""
+    return {name: value for name, value in module.state_dict().items() if name.rpartition(".")[2] != EXTRA}
 
 
 def check_entries(expected: Mapping[str, Tensor], state: Mapping[str, Any], *, strict: bool) -> None:

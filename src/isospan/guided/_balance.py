@@ -1,4 +1,4 @@
-"""The weight of guidance against the task, by the force of each on the latents."""
+"""The weight of guidance against the task, from the norms of both gradients at the latents."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,13 @@ from isospan._core.states import KeepsPrecision
 from isospan._core.warnings import warn
 
 MEMORY = 0.9
-"""Share of the running mean of the log force ratio that a step leaves."""
+"""Weight of the past in the exponential moving average of the log ratio of the norms."""
+HEAD_START = 100
+"""Measured steps over which guidance leads: the encoder takes shape before the decoder, whose gradient is small then.
+
+On seven sets of fields and vectors 100 gave the same as a constant weight of 0.05 to 0.1 at initialisation, which would
+have the unit of the task. Without it, three-body trajectories are read with an R² of 0.66 instead of 0.85.
+"""
 UNMEASURED_STEPS = 10
 """Steps without a gradient norm of the task after which something is wrong."""
 UNMEASURED_RATIO = 0.01
@@ -17,31 +23,33 @@ UNMEASURED_RATIO = 0.01
 
 
 class GradientBalance(KeepsPrecision):
-    r"""Weight w with which guidance pulls at the latents ``strength`` times as hard as the task.
+    r"""Weight of guidance that makes its gradient at the latents a multiple of the task's.
 
-    .. math:: w = \text{strength} \cdot \exp \Bigl\langle \log
+    .. math:: w = \text{strength} \Bigl(1 + \frac{h}{t}\Bigr) \exp \Bigl\langle \log
         \frac{\| \partial L_\text{task} / \partial z \|}{\| \partial L_\text{guide} / \partial z \|} \Bigr\rangle
 
-    Both gradients arrive during ``backward`` anyway: the one of the guidance at its own branch of z, the sum of both
-    at z. So measuring costs two norms and no pass. Any scale of the loss cancels, and its sign does not enter.
+    with the number t of measured steps and an exponential moving average. The scale and the sign of the task loss do
+    not matter, nor does a constant that is added to it.
 
-    The first step only measures: the gradient of the guidance stops at its branch, since its weight would have to have
-    the unit of the task.
+    Both gradients arrive during ``backward`` anyway: that of the guidance at its own branch of z, the sum of both at z.
+    So a measurement costs two norms and no further pass. The first step only measures: the gradient of the guidance
+    stops at its branch, since its weight would have to have the unit of the task.
 
-    Of processes that share a batch, each sees the gradients of its part, and the squares have to be summed. That is not
-    done in the backward pass, where one process may be alone or early: what a process measures waits until it is asked
-    for by :meth:`waiting`, and the sum is given to :meth:`remember_`.
+    Processes that share a batch each see the gradients of their shard. The squared norms have to be summed, and a
+    backward pass may not wait for other processes. So a measurement is pending until :meth:`pending` hands it over, and
+    its sum over the processes goes to :meth:`update_`.
 
     Args:
         strength: dimensionless, at least 0.
         ranks: the processes that share a batch.
+        head_start: h, in steps.
 
     Example:
         >>> import torch
-        >>> balance, z = GradientBalance(strength=0.5), torch.ones(4, requires_grad=True)
+        >>> balance, z = GradientBalance(strength=0.5, head_start=0), torch.ones(4, requires_grad=True)
         >>> for _ in range(2):
         ...     branch, weight = z.clone(), balance.weight()
-        ...     balance.watch(z, branch, weight)
+        ...     balance.measure(z, branch, weight)
         ...     (300 * z.sum() + weight * branch.sum()).backward()
         >>> round(float(balance.weight()))
         150
@@ -51,11 +59,11 @@ class GradientBalance(KeepsPrecision):
     measured: Tensor
     watched: Tensor
 
-    def __init__(self, strength: float, ranks: Ranks | None = None) -> None:
+    def __init__(self, strength: float, ranks: Ranks | None = None, *, head_start: float = HEAD_START) -> None:
         super().__init__()
         self.strength = check_number(strength, what="strength (0 switches guidance off)")
-        self.ranks = ranks or Ranks()
-        self._waiting: list[Tensor] = []
+        self.ranks, self.head_start = ranks or Ranks(), head_start
+        self._pending: list[Tensor] = []
         self._warned = False
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
         for counter in ("measured", "watched"):
@@ -63,10 +71,13 @@ class GradientBalance(KeepsPrecision):
 
     def weight(self) -> Tensor:
         """Return w, a scalar without gradient."""
-        return self.strength * torch.where(self.measured > 0, self.log_ratio.exp(), UNMEASURED_RATIO)
+        steps = int(self.measured)
+        if not steps:
+            return self.log_ratio.new_tensor(self.strength * UNMEASURED_RATIO)
+        return self.log_ratio.exp() * (self.strength * (1 + self.head_start / steps))
 
-    def watch(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
-        """Measure both forces in the backward pass to come.
+    def measure(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
+        """Measure both norms in the backward pass to come.
 
         Args:
             z: latents that the task reads, requiring a gradient.
@@ -106,22 +117,19 @@ class GradientBalance(KeepsPrecision):
 
     def _measured(self, squares: Tensor) -> None:
         if self.ranks.size > 1:
-            self._waiting.append(squares)
+            self._pending.append(squares)
         else:
-            self.remember_(squares)
+            self.update_(squares)
 
-    def waiting(self) -> Tensor:
-        """Hand over what was measured since the last call: squared norms (2,) of the forces of task and guidance."""
-        squares = torch.stack([self.log_ratio.new_zeros(2), *self._waiting]).sum(0)
-        self._waiting.clear()
+    def pending(self) -> Tensor:
+        """Hand over the sum of the squared norms (2,) of task and guidance that were measured since the last call."""
+        squares = torch.stack([self.log_ratio.new_zeros(2), *self._pending]).sum(0)
+        self._pending.clear()
         return squares
 
     @torch.no_grad()
-    def remember_(self, squares: Tensor) -> None:
-        """Take squared norms into the running mean of the log, in which one large force does not count for long.
-
-        Where either is zero or not finite, nothing is changed.
-        """
+    def update_(self, squares: Tensor) -> None:
+        """Take squared norms (2,) into the moving average. Where either is zero or not finite, nothing is changed."""
         log = (squares[0] / squares[1]).log() / 2
         valid = log.isfinite()
         self.measured += valid
@@ -131,5 +139,5 @@ class GradientBalance(KeepsPrecision):
 
 
 def _norm(x: Tensor) -> Tensor:
-    """In float64, which neither half precision nor a weight of next to nothing leaves."""
+    """Return the norm in float64, whose range holds that of half precision and of very small weights."""
     return torch.linalg.vector_norm(x, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""A batch that several processes share: each holds a part, all learn the moments of the whole."""
+"""A global batch of several processes: each holds a shard, and all get the moments of the batch."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,11 +14,11 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class Batch(NamedTuple):
-    """Flattened targets of this process, their shapes, and the moments of the whole batch where others share it."""
+    """Flattened targets of this process, their shapes, and the moments of the global batch of several processes."""
 
     flat: dict[str, Tensor]
     shapes: Shapes
-    whole: Moments | None = None
+    joint: Moments | None = None
 
 
 @torch.no_grad()
@@ -32,12 +32,12 @@ def joint_batch(
     also: Sequence[Tensor] = (),
     min_samples: int = 2,
 ) -> Batch:
-    """Return the checked batch with the moments over all processes; what one of them refuses is raised by all.
+    """Return the checked batch with the moments over all processes; what one process refuses is raised by all.
 
-    A refusal travels with the first message, so no process waits for one that has given up.
+    A refusal travels with the first message, so no process waits for one that has raised.
 
     Args:
-        check: returns the batch of this process or raises; any number of samples will do, also none.
+        check: returns the batch of this process or raises; a process may have no samples.
         empty: makes moments of targets of these shapes.
         z: latents of this process.
         ranks: the processes.
@@ -53,16 +53,16 @@ def joint_batch(
     if not known:
         ranks.raise_first(error)
         ranks.check_equal(list(batch.shapes.items()), what="The shapes of targets")
-    whole = empty(batch.shapes)
+    joint = empty(batch.shapes)
     if error is None and len(z):
-        whole.update(z, batch.flat)
-    refused = torch.full_like(whole.count, error is not None)
-    sum_over_ranks_(dict(whole.named_buffers()), ranks, also=(refused, *also))
+        joint.update(z, batch.flat)
+    refused = torch.full_like(joint.count, error is not None)
+    sum_over_ranks_(dict(joint.named_buffers()), ranks, also=(refused, *also))
     if refused:
         ranks.raise_first(error)
-    if float(whole.count) < min_samples:
+    if float(joint.count) < min_samples:
         raise DegenerateDataError(
-            f"At least {min_samples} samples are needed, got {float(whole.count):g} on all processes together. Pass a "
+            f"At least {min_samples} samples are needed, got {float(joint.count):g} on all processes together. Pass a "
             "larger batch."
         )
-    return batch._replace(whole=whole)
+    return batch._replace(joint=joint)

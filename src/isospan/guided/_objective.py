@@ -1,4 +1,4 @@
-"""The guidance loss of a training loop: running moments, re-solved subspaces, refitted decoders, balance."""
+"""The guidance loss of a training loop: running moments, subspaces, decoders fitted at every step, balance."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 import torch
 from torch import Tensor
 
+from isospan._core.autocast import full_precision
 from isospan._core.checks import (
     as_floating,
     as_tensor,
@@ -27,17 +28,24 @@ from isospan._core.checks import (
     working_dtype,
 )
 from isospan._core.processes import Ranks
-from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes
+from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes, saved_buffers
 from isospan.errors import DimensionError, FileFormatError, NotSolvedError, OptionError, ShapeError
 from isospan.guided._balance import GradientBalance
 from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided._solution import Solution
 from isospan.guided.losses._combined import checked_weights, combined_loss
+from isospan.guided.losses._fused import with_gradient
 from isospan.moments import Moments, sum_over_ranks_
-from isospan.subspaces import LatentSpace, Method, decoders_from_moments, solve_from_moments
-from isospan.subspaces._fitting import default_separation, space_of_bases, standardised_bases, target_scales
-from isospan.subspaces._solve import checked_separation, needs_target_covariance
+from isospan.subspaces import LatentSpace, Method
+from isospan.subspaces._fitting import space_of_bases
+from isospan.subspaces._solve import (
+    checked_separation,
+    default_separation,
+    needs_target_covariance,
+    standardised_bases,
+    target_scales,
+)
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -47,51 +55,57 @@ logger = logging.getLogger("isospan")
 Decoders = Literal["refit", "frozen"]
 BLOCKS = 8
 """Blocks of samples that the running moments hold; all samples of a block weigh the same."""
+READING_RIDGE = 1e-3
+"""Ridge of the space that an objective returns, as of the solvers."""
 
 
 class SpaceObjective(KeepsPrecision):
-    r"""Guide a latent space: each quantity shall be readable from its own linear subspace.
+    r"""Guide a latent space: each quantity becomes readable from its own linear subspace.
 
-    At every training step the running moments take in the batch and decay exponentially with the number of samples, so
-    they do not depend on how a stream of samples is cut into batches; at the steps of the schedule the bases W are
-    solved again from the moments; the decoders A are refitted in closed form at every step (variable
-    projection: the gradient sees the best decoder, not an old one). With the standardised quantities
+    At every training step the batch enters the running moments. They decay exponentially with the number of samples, so
+    they do not depend on how a stream of samples is cut into batches. At the steps of the schedule the bases W are
+    solved from the moments. The decoders A are fitted to the moments in closed form at every step (variable projection:
+    the gradient is that of the best decoders). With the running means and the standardised quantities
     :math:`\tilde y = (y - \bar y) / \sigma_y` the loss is
 
     .. math:: L = \frac1Q \sum_q \operatorname{mean} \bigl( (z - \bar z) W_q^\top A_q - \tilde y_q \bigr)^2 ,
 
-    the unexplained share of each quantity's variance, which has no unit. It is zero before the first solve, and for a
-    batch of one sample, which has no variance.
+    the unexplained share of each quantity's variance, which has no unit. It is zero before the first solve.
 
-    All state is in float64 buffers: ``state_dict`` holds everything that continuing bit for bit needs.
+    The bases and decoders of the loss read the latents through noise of variance ridge · tr(C_zz) / D. A quantity that
+    is read along directions of small variance is then read badly. So the encoder learns to give it directions of large
+    variance, along which an edit stays within the data. :attr:`space` reads without this noise.
 
-    Under ``torch.distributed`` each process passes its part of the batch, and the loss is that of the whole. What
-    changes the state is called by all processes, in the same order: :meth:`forward` and :meth:`total_loss` in training mode,
-    :meth:`solve`, :meth:`end_epoch` and :meth:`synchronize`. All else, also :meth:`forward` in evaluation mode, concerns one
-    process alone. The gradient of every process is such that its *average*, which DDP and FSDP take, is that of the
-    whole batch.
+    All state is in float64 buffers: ``state_dict`` holds everything that is needed to continue bit for bit.
+
+    Under ``torch.distributed`` each process passes its shard of the batch, and the loss is that of the global batch.
+    All processes call what changes the state, in the same order: :meth:`forward` and :meth:`total_loss` in training
+    mode, :meth:`solve`, :meth:`end_epoch` and :meth:`synchronize`. Everything else, also :meth:`forward` in evaluation
+    mode, concerns one process alone. The *average* of the gradients of the processes, which DDP and FSDP take, is the
+    gradient of the global batch.
 
     Args:
-        k: subspace dimension of each quantity, at most D; of a quantity of P < k entries, P of it are used.
+        k: subspace dimension of each quantity, at most D. Of a quantity of P < k entries, P dimensions are used.
         latent_dim: D.
         shapes: shape of one target of each quantity, where it is known. All buffers then exist from construction; else
             they are made with the first batch. ``torch.optim.swa_utils.AveragedModel`` needs them: pass ``shapes``, or
             make the average after the first batch. Its buffers are those of the live model. So solve again for the
             averaged one, ``averaged.module.objective.solve(z, y)`` with its own latents, as for batch norms.
-        schedule: when to re-solve the bases.
+        schedule: when to solve the bases; by default at growing intervals from the first step on.
         method: what the bases maximise; see :func:`isospan.subspaces.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
         separation: weight of the excess leakage that an orthogonal regression avoids; by default 1 there, else 0.
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
-        weights: weights of the terms "alignment", "disentanglement", "isotropy" and "stability". The last is for
-            logging: bases are solved and not trained, so it adds to the loss but has no gradient.
-        strength: pull of the guidance on the latents over that of the task in :meth:`total_loss`, dimensionless; by default
-            0.3, and 1.2 with ``orthogonal``, where what quantities share has to be held in the subspace of each.
+        weights: weights of the terms "alignment" (L above), "disentanglement", "isotropy" and "stability". The last is
+            for logging: bases are solved and not trained, so it adds to the loss but has no gradient.
+        strength: norm of the gradient of the guidance over that of the task at the latents, in :meth:`total_loss`. It
+            is dimensionless; by default 0.3, and 1.2 with ``orthogonal``, where what quantities share has to be in the
+            subspace of each.
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
             before by 7/8. That holds within a batch too: of a global batch that is larger than the memory, the first
             samples weigh less than the last, and the log says so once.
-        ridge: of solvers and decoders, relative to the mean variance.
+        ridge: variance of the noise in the loss, relative to the mean variance of the latents.
         process_group: the processes that share a batch; by default all, where ``torch.distributed`` is initialised. A
             group of this process alone keeps the objective to itself.
 
@@ -131,7 +145,7 @@ class SpaceObjective(KeepsPrecision):
         weights: Mapping[str, float] | None = None,
         strength: float | None = None,
         memory: int | None = None,
-        ridge: float = 1e-3,
+        ridge: float = 0.03,
         process_group: "ProcessGroup | None" = None,
     ) -> None:
         super().__init__()
@@ -163,7 +177,7 @@ class SpaceObjective(KeepsPrecision):
         self.ridge = check_ridge(ridge)
         self.shapes: Shapes = {}
         self.solve_steps: list[int] = []
-        self._told_of_memory = False
+        self._warned_of_memory = False
         self.terms: dict[str, Tensor] = {}
         for counter in ("step", "epoch", "in_block"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
@@ -180,7 +194,11 @@ class SpaceObjective(KeepsPrecision):
     def plain(cls, k: Mapping[str, int], latent_dim: int, **options: Any) -> Self:
         """Return the plain SPACE recipe: covariance subspaces, decoders frozen between solves, four terms."""
         terms = dict.fromkeys(("alignment", "disentanglement", "isotropy", "stability"), 1.0)
-        return cls(k, latent_dim, **{"method": "covariance", "decoders": "frozen", "weights": terms} | options)
+        return cls(
+            k,
+            latent_dim,
+            **{"method": "covariance", "decoders": "frozen", "ridge": READING_RIDGE, "weights": terms} | options,
+        )
 
     def forward(self, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
         """Return the guidance loss of a batch, with gradient to z; in training mode the state takes in the batch.
@@ -195,7 +213,7 @@ class SpaceObjective(KeepsPrecision):
                 training is raised by all.
             DegenerateDataError: no sample, or a quantity that has been constant so far.
         """
-        return self._guidance(z, self._taken_in(z, y))
+        return self._guidance(z, self._observed(z, y))
 
     def total_loss(
         self,
@@ -205,27 +223,28 @@ class SpaceObjective(KeepsPrecision):
         *,
         to_latents: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        r"""Return task loss plus guidance, balanced by the force of each on the latents.
+        r"""Return task loss plus guidance, balanced by the gradient norm of each at the latents.
 
         .. math:: L = L_\text{task} + w L_\text{guide}
 
-        The weight follows ``GradientBalance`` (``guided/_balance.py``): guidance pulls at the latents ``strength``
-        times as hard as the task, with whatever else the caller adds to the loss. So it is small while the task's
-        decoder is young, and the same for a task loss in other units, of another scale or negative, and under a
-        gradient scaler. A backward in which either gradient is zero or not finite leaves the weight as it is.
+        The weight makes the gradient norm of the guidance ``strength`` times that of the task, more in the first
+        hundred steps (``guided/_balance.py`` has the formula). The gradient of the task includes whatever else the
+        caller adds to the loss. So a task loss in other units, of another scale or negative changes nothing, nor does a
+        gradient scaler. A backward pass in which either gradient is zero or not finite does not change the weight.
 
         The attribute ``terms`` then holds ``task``, ``weight`` (w), the terms of the guidance, and ``total``: their
         weighted sum :math:`L_\text{guide}` alone, without the task.
 
-        The z to pass is the tensor that the task's decoder reads: the force of the task is measured there. A model or a
-        step that is compiled as a whole gives a copy, which no task pulls at; compile encoder and decoder instead.
+        The z to pass is the tensor that the task's decoder reads: the gradient of the task is measured there. A model
+        or a step that is compiled as a whole returns a copy, which has no gradient of the task; compile encoder and
+        decoder instead.
 
         Warns:
             NumericalWarning: the task had no gradient at z in the first steps.
 
         Args:
             task_loss: a scalar that depends on z.
-            z: the very tensor that the task reads on: latents (B, D), or what they are read from.
+            z: the very tensor that the task reads: latents (B, D), or what ``to_latents`` makes latents of.
             y: quantities {name: (B, ...)}, in their units.
             to_latents: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
                 ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no gradient.
@@ -242,12 +261,12 @@ class SpaceObjective(KeepsPrecision):
             )
         if to_latents is not None and not callable(to_latents):
             raise OptionError(f"to_latents must be a function from z to latents (B, D), got {to_latents!r:.80}.")
-        inputs = self._taken_in(z, y, balanced=True, to_latents=to_latents)
-        weight = inputs.pop("weight", task_loss.new_ones(()))
+        inputs = self._observed(z, y, balanced=True, to_latents=to_latents)
         guidance = self._guidance(z, inputs)
-        if inputs:
-            self.terms = self.terms | {"task": task_loss.detach(), "weight": weight}
-        return task_loss + weight * guidance
+        if not inputs:
+            return task_loss + guidance
+        self.terms = self.terms | {"task": task_loss.detach(), "weight": inputs["weight"]}
+        return task_loss + inputs["weight"] * guidance
 
     @torch.no_grad()
     def solve(self, z: Tensor, y: Mapping[str, Tensor]) -> LatentSpace:
@@ -257,35 +276,35 @@ class SpaceObjective(KeepsPrecision):
         reference set that cannot be solved does not change the objective. Of several processes, each passes its shard.
 
         Returns:
-            The latent space of the reference set.
+            The latent space of the reference set, as :attr:`space`.
         """
         batch = self._joint(z, y)
-        moments = self._make_moments(batch.shapes).update(z, batch.flat) if batch.whole is None else batch.whole
-        W = self._solved(moments)
+        moments = self._make_moments(batch.shapes).update(z, batch.flat) if batch.joint is None else batch.joint
+        W = self._solved(moments, ridge=self.ridge)
+        space = self._space_of(moments, batch.shapes, W if self.ridge == self._reading_ridge else None)
         self._allocate(batch.shapes)
         self.moments = moments
         self.in_block.zero_()
-        self._take(W)
-        W = {name: W_q.clone() for name, W_q in self.solution.W.items()}
-        return space_of_bases(self.moments, W, shapes=self.shapes, ridge=self.ridge)
+        self._set_bases(W)
+        return space
 
     @torch.no_grad()
     def end_epoch(self) -> None:
-        """Count an epoch; re-solve where the schedule says so."""
+        """Count an epoch, and solve where the schedule says so."""
         self.synchronize()
         self.epoch += 1
         if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None and float(self.moments.count) > 0:
-            self._take(self._solved(self.moments))
+            self._set_bases(self._solved(self.moments, ridge=self.ridge))
 
     def synchronize(self) -> None:
-        """Bring into the state what processes would tell each other at the next batch.
+        """Exchange between processes what they would exchange at the next batch.
 
-        All of them call it before ``state_dict`` inside an epoch; at the end of one it is done.
+        All of them call it before ``state_dict`` inside an epoch; at the end of an epoch it has been done.
         """
         if self.ranks.size > 1:
-            forces = self.balance.waiting()
-            self.ranks.sum_([forces])
-            self.balance.remember_(forces)
+            squares = self.balance.pending()
+            self.ranks.sum_([squares])
+            self.balance.update_(squares)
 
     @property
     def solved(self) -> bool:
@@ -294,16 +313,17 @@ class SpaceObjective(KeepsPrecision):
 
     @property
     def space(self) -> LatentSpace:
-        """What the running moments give now: subspaces, decoders, means and scales, as a :class:`LatentSpace`.
+        """The :class:`LatentSpace` of the running moments: subspaces, decoders, means and scales.
 
-        It is solved afresh when read, turned onto the present bases, and leaves the objective as it is.
+        It is solved when read, without the noise of the loss, and rotated onto the present bases. The objective does
+        not change.
         """
         if not self.solved:
             raise NotSolvedError(
                 f"There are no subspaces yet, after {int(self.step)} steps. Train until the first step of the schedule "
                 f"({self.schedule}), or call solve(z, y)."
             )
-        return solve_from_moments(self.moments, shapes=self.shapes, **self._how_to_solve())
+        return self._space_of(self.moments, self.shapes)
 
     def get_extra_state(self) -> Tensor:
         """Shapes and re-solves as JSON bytes, so that a state_dict holds nothing but tensors."""
@@ -345,7 +365,7 @@ class SpaceObjective(KeepsPrecision):
         for name, part in parts.items():
             own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
             part.check_state(own, strict=strict)
-            expected |= {f"{name}.{key}": buffer for key, buffer in part.named_buffers()}
+            expected |= {f"{name}.{key}": buffer for key, buffer in saved_buffers(part).items()}
         check_entries(expected, state, strict=strict)
 
     def _checked_record(self, state: Tensor | None) -> dict[str, Any]:
@@ -390,20 +410,20 @@ class SpaceObjective(KeepsPrecision):
         return Batch({name: flat[name] for name in self.k}, shapes)
 
     def _joint(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
-        """The checked batch, and the sums of all processes that share it."""
+        """Return the checked batch, with the moments of the global batch of several processes."""
         if self.ranks.size == 1:
             return self._checked(z, y, min_samples=min_samples)
-        forces = self.balance.waiting()
+        squares = self.balance.pending()
         check = partial(self._checked, z, y, min_samples=0)
         try:
             return joint_batch(
                 *(check, self._make_moments, z.detach(), self.ranks),
                 known=self.shapes,
-                also=[forces],
+                also=[squares],
                 min_samples=min_samples,
             )
-        finally:  # a batch that is refused has carried the forces of the one before
-            self.balance.remember_(forces)
+        finally:  # a batch that is refused has carried the measurement of the step before
+            self.balance.update_(squares)
 
     def _checked_shapes(self, shapes: Mapping[str, Sequence[int]]) -> Shapes:
         check_named(self.k, shapes, what="shapes", against="k")
@@ -436,62 +456,62 @@ class SpaceObjective(KeepsPrecision):
     def _observe(self, z: Tensor, batch: Batch) -> None:
         """Add the batch to the running moments, which lose weight at the start of every block of samples."""
         self._allocate(batch.shapes)
-        n = len(z) if batch.whole is None else int(batch.whole.count)
-        if n > self.memory and not self._told_of_memory:
-            self._told_of_memory = True
+        n = len(z) if batch.joint is None else int(batch.joint.count)
+        if n > self.memory and not self._warned_of_memory:
+            self._warned_of_memory = True
             logger.warning(
                 "A batch of %d samples is larger than memory = %d, so its first samples weigh next to nothing in the "
                 "running moments. Pass memory=%d or more to SpaceObjective.",
                 *(n, self.memory, BLOCKS * ceil(n / BLOCKS)),
             )
-        pieces = self._pieces(n)
-        if batch.whole is None:
-            add_pieces_(self.moments, pieces, z, batch.flat)
-        elif len(pieces) == 1:
-            self.moments.decay_(pieces[0].factor).merge(batch.whole)
+        segments = self._segments(n)
+        if batch.joint is None:
+            add_segments_(self.moments, segments, z, batch.flat)
+        elif len(segments) == 1:
+            self.moments.decay_(segments[0].factor).merge(batch.joint)
         else:  # of the samples of this process, those before the start of a block weigh less
             counts = self.ranks.gather(len(z))
-            part = self._make_moments(batch.shapes)
-            add_pieces_(part, pieces, z, batch.flat, first=sum(counts[: self.ranks.rank]))
-            sum_over_ranks_(dict(part.named_buffers()), self.ranks)
-            self.moments.decay_(prod(piece.factor for piece in pieces)).merge(part)
+            shard = self._make_moments(batch.shapes)
+            add_segments_(shard, segments, z, batch.flat, first=sum(counts[: self.ranks.rank]))
+            sum_over_ranks_(dict(shard.named_buffers()), self.ranks)
+            self.moments.decay_(prod(segment.factor for segment in segments)).merge(shard)
         self.in_block.copy_((self.in_block + n) % self._block)
         self.step += 1
         if self.schedule.due_at_step(int(self.step)):
-            self._take(self._solved(self.moments))
+            self._set_bases(self._solved(self.moments, ridge=self.ridge))
         elif self.solved and self.decoders == "refit":
-            self._refit()
+            self.solution.refit(self.moments, ridge=self.ridge)
 
     @property
     def _block(self) -> int:
         """Samples of a block, all of which weigh the same."""
         return self.memory // BLOCKS
 
-    def _pieces(self, n: int) -> list["Piece"]:
+    def _segments(self, n: int) -> list["Segment"]:
         """The next n samples, cut where a block starts; what came before is multiplied there, to less than the memory.
 
         So the weight of a sample depends on its number in the stream alone.
         """
         start, filled, count = 0, int(self.in_block) % self._block, float(self.moments.count)
-        pieces = []
+        segments = []
         while start < n:
             stop = min(n, start + self._block - filled)
             limit = self.memory / max(count, 1.0)
             factor = (1 - 1 / BLOCKS) * min(1.0, limit) if filled == 0 else 1.0
-            pieces.append(Piece(factor, start, stop))
+            segments.append(Segment(factor, start, stop))
             start, filled, count = stop, 0, count * factor + stop - start
-        return pieces
+        return segments
 
-    def _take(self, W: Mapping[str, Tensor]) -> None:
-        """Make these the bases, with decoders from the running moments."""
+    def _set_bases(self, W: Mapping[str, Tensor]) -> None:
+        """Use these bases, with decoders from the running moments."""
         self.solution.replace_bases(W)
-        self._refit()
+        self.solution.refit(self.moments, ridge=self.ridge)
         if self.ranks.size > 1:  # unlike machines round differently
-            self.ranks.broadcast_([*self.solution.W.values(), *self.solution.A.values()])
+            self.ranks.broadcast_([self.solution.bases, self.solution.decoders])
         self.solve_steps.append(int(self.step))
 
-    def _solved(self, moments: Moments) -> dict[str, Tensor]:
-        return standardised_bases(moments, **self._how_to_solve())
+    def _solved(self, moments: Moments, *, ridge: float) -> dict[str, Tensor]:
+        return standardised_bases(moments, **self._how_to_solve(), ridge=ridge)
 
     def _how_to_solve(self) -> dict[str, Any]:
         return {
@@ -500,25 +520,19 @@ class SpaceObjective(KeepsPrecision):
             "orthogonal": self.orthogonal,
             "separation": self.separation,
             "previous": self.solution.W if self.solved else None,
-            "ridge": self.ridge,
         }
 
-    def _refit(self) -> None:
-        A = decoders_from_moments(self.moments, self.solution.W, ridge=self.ridge)
-        scale = target_scales(self.moments)
-        self.solution.replace_decoders({name: A[name] / scale[name] for name in self.k})
+    @property
+    def _reading_ridge(self) -> float:
+        return min(self.ridge, READING_RIDGE)
 
-    def _guidance(self, z: Tensor, inputs: Mapping[str, Any]) -> Tensor:
-        """The loss, and its terms for logging; zero before the first solve."""
-        if not inputs:
-            self.terms = {}
-            return (as_tensor(z) * 0).sum()
-        terms = combined_loss(**inputs, weights=self.weights, return_terms=True)
-        self.terms = {name: value.detach() for name, value in terms.items()}
-        return terms["total"]
+    def _space_of(self, moments: Moments, shapes: Shapes, W: Mapping[str, Tensor] | None = None) -> LatentSpace:
+        ridge = self._reading_ridge
+        W = self._solved(moments, ridge=ridge) if W is None else W
+        return space_of_bases(moments, W, shapes=shapes, ridge=ridge)
 
     @torch._disable_dynamo  # torch.compiler.disable, which would load the compiler already with isospan
-    def _taken_in(
+    def _observed(
         self,
         z: Tensor,
         y: Mapping[str, Tensor],
@@ -526,10 +540,10 @@ class SpaceObjective(KeepsPrecision):
         balanced: bool = False,
         to_latents: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Any]:
-        """Take in a batch where the state trains; return what the loss is made of, nothing before the first solve.
+        """Update the state in training mode; return the inputs of the loss, or nothing before the first solve.
 
         All that looks at values or sends messages is here, so a compiler breaks its graph here and nowhere else. Where
-        the guidance is to be ``balanced``, its weight comes along, and both forces on z are watched.
+        the guidance is ``balanced``, its weight comes along, and the backward pass measures both gradients at z.
         """
         z = as_tensor(z)
         branch = z.clone() if balanced and isinstance(z, Tensor) else z
@@ -538,25 +552,47 @@ class SpaceObjective(KeepsPrecision):
         if self.training:
             observe = lambda z, *y: self._observe(z, batch._replace(flat=dict(zip(batch.flat, y, strict=True))))  # noqa: E731
             _Untransformed.apply(observe, latents.detach(), *batch.flat.values())
-        n = len(latents) if batch.whole is None else float(batch.whole.count)
-        if not self.solved or n < 2:
+        if not self.solved:
             return {}
         inputs = self._inputs(latents, batch)
-        if not balanced:
-            return inputs
-        weight = self.balance.weight().to(working_dtype(latents))
-        if self.training and z.requires_grad:
-            self.balance.watch(z, branch, weight)
-        return inputs | {"weight": weight}
+        if balanced:
+            inputs["weight"] = self.balance.weight().to(working_dtype(latents))
+            if self.training and z.requires_grad:
+                self.balance.measure(z, branch, inputs["weight"])
+        return inputs
 
     def _inputs(self, z: Tensor, batch: Batch) -> dict[str, Any]:
-        """Arguments of the loss, in its precision and without units.
+        """Return the inputs of the terms with a weight, as copies: a solve before the backward pass changes nothing."""
+        others = {term: weight for term, weight in self.weights.items() if term != "alignment" and weight}
+        count = len(z) if batch.joint is None else float(batch.joint.count)
+        inputs: dict[str, Any] = {"count": count}
+        if self.weights.get("alignment"):
+            inputs["alignment"] = self._inputs_of_alignment(z, batch)
+        if others and count >= 2:
+            inputs["others"] = self._inputs_of_others(z, batch) | {"weights": others, "return_terms": True}
+        return inputs
 
-        The running mean is taken off in the precision of the targets, so that one far from zero costs no digits.
-        """
+    def _inputs_of_alignment(self, z: Tensor, batch: Batch) -> dict[str, Any]:
+        """Return the inputs of :func:`alignment`, standardised, each entry times the root of its weight in the loss."""
+        dtype, solution, moments = working_dtype(z), self.solution, self.moments
+        root, mean = solution.weights().sqrt(), moments.target_mean
+        factor, reader = root / solution.scales(moments), solution.bases.mT @ solution.decoders * root
+        value = None
+        if batch.joint is not None:
+            z, value = self.ranks.for_average(z), _error_of_moments(batch.joint, moments, reader, factor)
+        targets = torch.cat(list(batch.flat.values()), 1)
+        return {
+            "z": z,
+            "z_mean": moments.z_mean.clone(),
+            "reader": reader.to(dtype),
+            "targets": ((targets - mean) * factor).to(dtype),
+            "value": value,
+        }
+
+    def _inputs_of_others(self, z: Tensor, batch: Batch) -> dict[str, Any]:
+        """Return the inputs of :func:`combined_loss`, in its precision and without units."""
         dtype, W_prev = working_dtype(z), self.solution.W_prev
         scale, mean = target_scales(self.moments), self.moments.y_mean
-        # copies, which a solve between forward and backward does not change
         cast = lambda tensors: {name: t.to(dtype, copy=True) for name, t in tensors.items()}  # noqa: E731
         inputs = {
             "Z": z.to(dtype),
@@ -565,11 +601,65 @@ class SpaceObjective(KeepsPrecision):
             "Y": {name: ((y - mean[name].to(y.dtype)) / scale[name]).to(dtype) for name, y in batch.flat.items()},
             "W_prev": None if W_prev is None else cast(W_prev),
         }
-        if batch.whole is None:
+        if batch.joint is None:
             return inputs
         shift = {name: mean[name].to(y.dtype).double() for name, y in batch.flat.items()}
-        standard = batch.whole.scaled({name: 1 / s for name, s in scale.items()}, shift=shift)
+        standard = batch.joint.scaled({name: 1 / s for name, s in scale.items()}, shift=shift)
         return inputs | {"Z": self.ranks.for_average(inputs["Z"]), "whole": standard}
+
+    def _guidance(self, z: Tensor, inputs: Mapping[str, Any]) -> Tensor:
+        """Return the loss, and keep its terms for logging; zero before the first solve."""
+        terms: dict[str, Tensor] = {}
+        loss = (as_tensor(z) * 0).sum()
+        if "alignment" in inputs:
+            terms["alignment"] = alignment(**inputs["alignment"], count=inputs["count"])
+            loss = self.weights["alignment"] * terms["alignment"]
+        if "others" in inputs:
+            others = combined_loss(**inputs["others"])
+            loss = loss + others["total"]
+            terms |= {term: value for term, value in others.items() if self.weights.get(term) and term != "alignment"}
+        self.terms = {name: value.detach() for name, value in ({"total": loss} | terms).items()} if inputs else {}
+        return loss
+
+
+def alignment(
+    z: Tensor, z_mean: Tensor, reader: Tensor, targets: Tensor, count: float, value: Tensor | None = None
+) -> Tensor:
+    r"""Return the mean over the samples of :math:`\| (z - \bar z) R - t \|^2`.
+
+    Args:
+        z: latents (B, D), those of this process.
+        z_mean: running mean (D,), in float64: an offset of the latents costs no digits.
+        reader: R (D, ΣP).
+        targets: t (B, ΣP).
+        count: samples of the global batch, over which the mean is taken.
+        value: the loss of the global batch, of which this process has the gradient of its shard.
+    """
+    with full_precision(z):
+        kernel = partial(_squared_error, reader, count)
+        loss = with_gradient(kernel, (z - z_mean).to(reader.dtype), targets, traceable=True)
+    return loss if value is None else loss + (value - loss.detach())
+
+
+def _squared_error(
+    reader: Tensor, count: float, needed: Sequence[bool], zc: Tensor, targets: Tensor
+) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
+    """Return the loss and its gradients in centred latents and targets."""
+    error = torch.addmm(targets, zc, reader, beta=-1)
+    slope = error * (2 / count)
+    return error.square().sum() / count, (slope @ reader.mT if needed[0] else None, -slope if needed[1] else None)
+
+
+def _error_of_moments(batch: Moments, running: Moments, reader: Tensor, factor: Tensor) -> Tensor:
+    r"""Return the loss of a batch from its moments, in the notation of :func:`alignment`.
+
+    .. math:: \tfrac1n \sum \| (z - \bar z) R - t \|^2 = \operatorname{tr}(R^\top C_{zz} R - 2 R^\top C_{zt} + C_{tt})
+              + \| (m_z - \bar z) R - m_t \|^2
+    """
+    n = batch.count
+    squares = ((batch.scatter_zz @ reader - 2 * batch.scatter_zy * factor) * reader).sum() / n
+    offset = (batch.z_mean - running.z_mean) @ reader - (batch.target_mean - running.target_mean) * factor
+    return (squares + (batch.target_variance * factor.square()).sum()).clamp(min=0) + offset.square().sum()
 
 
 class _Untransformed(torch.autograd.Function):
@@ -584,7 +674,7 @@ class _Untransformed(torch.autograd.Function):
         """Nothing has a gradient."""
 
 
-class Piece(NamedTuple):
+class Segment(NamedTuple):
     """Samples of one block: what all before them is multiplied by, their first number in the batch, and one past."""
 
     factor: float
@@ -592,11 +682,11 @@ class Piece(NamedTuple):
     stop: int
 
 
-def add_pieces_(
-    moments: Moments, pieces: Sequence[Piece], z: Tensor, y: Mapping[str, Tensor], *, first: int = 0
+def add_segments_(
+    moments: Moments, segments: Sequence[Segment], z: Tensor, y: Mapping[str, Tensor], *, first: int = 0
 ) -> None:
-    """Add to moments those samples of every piece that are here; the first of these has the number ``first``."""
-    for factor, start, stop in pieces:
+    """Add to moments those samples of every segment that are here; the first of these has the number ``first``."""
+    for factor, start, stop in segments:
         moments.decay_(factor)
         rows = slice(max(start - first, 0), max(stop - first, 0))
         if len(z[rows]):

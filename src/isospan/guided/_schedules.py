@@ -45,7 +45,7 @@ class ExponentialSchedule:
         [5, 7, 11, 16, 25, 37]
     """
 
-    first: int = 5
+    first: int = 1
     growth: float = 1.5
 
     def __post_init__(self) -> None:
