@@ -559,17 +559,17 @@ class SpaceObjective(KeepsPrecision):
         # copies, which a solve between forward and backward does not change
         cast = lambda tensors: {name: t.to(dtype, copy=True) for name, t in tensors.items()}  # noqa: E731
         inputs = {
-            "Z": z.to(dtype),
+            "z": z.to(dtype),
             "W": cast(self.solution.W),
             "A": cast(self.solution.A),
-            "Y": {name: ((y - mean[name].to(y.dtype)) / scale[name]).to(dtype) for name, y in batch.flat.items()},
+            "y": {name: ((y - mean[name].to(y.dtype)) / scale[name]).to(dtype) for name, y in batch.flat.items()},
             "W_prev": None if W_prev is None else cast(W_prev),
         }
         if batch.whole is None:
             return inputs
         shift = {name: mean[name].to(y.dtype).double() for name, y in batch.flat.items()}
         standard = batch.whole.scaled({name: 1 / s for name, s in scale.items()}, shift=shift)
-        return inputs | {"Z": self.ranks.for_average(inputs["Z"]), "whole": standard}
+        return inputs | {"z": self.ranks.for_average(inputs["z"]), "global_moments": standard}
 
 
 class _Untransformed(torch.autograd.Function):

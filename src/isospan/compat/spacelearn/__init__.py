@@ -6,9 +6,8 @@ Example:
     >>> from isospan.compat.spacelearn.optim import minimal_latent_dim
 """
 
-from isospan.compat.spacelearn._keywords import principal_directions, subspaces
+from isospan.compat.spacelearn._keywords import combined_loss, principal_directions, subspaces
 from isospan.compat.spacelearn._solve import solve_subspaces
-from isospan.guided.losses import combined_loss
 from isospan.sizing import solve_dims
 
 __all__ = ["combined_loss", "principal_directions", "solve_dims", "solve_subspaces", "subspaces"]

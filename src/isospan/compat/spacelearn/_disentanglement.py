@@ -1,14 +1,13 @@
 """The older form of the disentanglement loss."""
 
 from collections.abc import Mapping
-from functools import partial
+from itertools import combinations
 
+import torch
 from torch import Tensor
 
-from isospan._core.autocast import full_precision
-from isospan.guided.losses._disentanglement import weighted_correlation
-from isospan.guided.losses._fused import with_gradient
-from isospan.guided.losses._inputs import centred, checked_bases, checked_latents, in_units, sizes, stacked
+from isospan.guided.losses import disentanglement_loss
+from isospan.guided.losses._inputs import checked_bases, checked_latents
 
 
 def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
@@ -16,7 +15,8 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
 
     .. math:: L = \operatorname{mean}_{i<j} \frac{\|C_{ij}\|_F^2}{k_i k_j}
 
-    The older form of :func:`isospan.guided.losses.disentanglement_loss`, with the same correlation matrices C.
+    The correlation matrices C are those of :func:`isospan.guided.losses.disentanglement_loss`, which divides by
+    :math:`k_i` only and raises the same errors. The loss is 0 for a single quantity.
 
     Example:
         >>> import torch
@@ -24,13 +24,7 @@ def disentanglement_loss_original(Z: Tensor, W: Mapping[str, Tensor]) -> Tensor:
         >>> disentanglement_loss_original(z, {"a": e[:1]})
         tensor(0.)
     """
-    Z = checked_latents(Z)
-    with full_precision(Z):
-        Zc, W = in_units(centred(Z))[0], checked_bases(W, Z)
-        kernel = partial(weighted_correlation, sizes(W), _by_both)
-        S = Zc @ stacked(W).mT
-        return with_gradient(lambda needed, S: kernel(needed, S, len(S), S.mT @ S), S, traceable=True)
-
-
-def _by_both(k_i: int, k_j: int) -> float:
-    return 1 / (k_i * k_j)
+    W = checked_bases(W, checked_latents(Z))
+    if len(W) == 1:
+        return disentanglement_loss(Z, W)
+    return torch.stack([disentanglement_loss(Z, {i: W[i], j: W[j]}) / len(W[j]) for i, j in combinations(W, 2)]).mean()

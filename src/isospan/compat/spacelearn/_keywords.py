@@ -10,6 +10,7 @@ from torch import Tensor
 from isospan import quantities, sizing
 from isospan import subspaces as ours
 from isospan.compat.spacelearn import _solve
+from isospan.guided import losses
 
 T = TypeVar("T")
 
@@ -43,3 +44,8 @@ fit_decoders: Callable[..., dict[str, Tensor]] = renamed(ours.fit_decoders, targ
 k_per_q: Callable[..., int | dict[str, int]] = renamed(sizing.k_per_q, pooled="pooled_global")
 optimal_bins: Callable[..., int | dict[str, int]] = renamed(sizing.optimal_bins, targets="pooled_targets_coarse")
 pool: Callable[..., Tensor] = renamed(quantities.pool, x="chunks", n="n_bins")
+
+alignment_loss: Callable[..., Tensor] = renamed(losses.alignment_loss, z="Z", y="Y")
+combined_loss: Callable[..., Any] = renamed(losses.combined_loss, z="Z", y="Y")
+disentanglement_loss: Callable[..., Tensor] = renamed(losses.disentanglement_loss, z="Z")
+isotropy_loss: Callable[..., Tensor] = renamed(losses.isotropy_loss, z="Z")
