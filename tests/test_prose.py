@@ -8,9 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 REFUSED = {
+    "at first": "at initialisation, early in training",
     "conjugate_by": "change_of_basis",
     "dealt": "sharded",
     "directsum": "direct_sum",
+    "disentanglement_loss_original": "disentanglement_loss, except in isospan.compat",
     "leaves as it is": "does not change, is invariant under",
     "stands at": "is at",
     "sym2": "symmetric_square",
@@ -25,33 +27,35 @@ REFUSED = {
     "in the place of": "instead of",
     "is told": "gets, is given, knows",
     "orbit mean": "group average",
+    "of late": "recently",
     "past that fades": "exponential moving average",
     "pull at": "gradient norm",
     "stand at": "are at",
     "verdict": "summary",
+    "what the message says": "the condition itself",
 }
 """Phrases that occur nowhere, and what to say."""
 
 NOT_YET = (
-    ("at first", "at initialisation, early in training", 1),
-    ("disentanglement_loss_original", "a name of isospan.compat", 14),
     ("lengthen", "upsample", 3),
-    ("of late", "recently", 1),
-    ("re-solve", "solve", 9),
-    ("re-solves", "solves", 2),
+    ("re-solve", "solve", 2),
+    ("re-solves", "solves", 1),
     ("settle", "synchronize", 8),
     ("so many", "n, as many", 4),
     ("taps", "kernel positions, kernel size", 2),
-    ("turned", "rotated, transformed", 108),
-    ("what the message says", "the condition itself", 4),
+    ("turned", "rotated, transformed", 99),
 )
 """Phrases that still occur, what to say, and how often at most they may occur. A number only ever gets smaller."""
 
 ALLOWED = {
+    "disentanglement_loss_original": (
+        *("compat/spacelearn/_disentanglement.py", "compat/spacelearn/loss.py", "docs/api/compat.rst"),
+        *("tests/compat/test_spacelearn.py", "tests/contracts/test_bad_input.py"),
+    ),
     "displaced": ("datasets/_ant.py", "datasets/ant.py", "datasets/_springs.py", "datasets/springs.py"),  # of masses
     "tile": ("tests/experiment/readers/test_damage.py", "tests/subspaces/test_latent_space.py"),  # numpy.tile
 }
-"""Files in which a phrase means something else."""
+"""Files in which a phrase means something else, or is the name of another package."""
 
 
 def texts():

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 import math
 from collections import defaultdict
 from types import ModuleType
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from isospan.compat import spacelearn as ours
+from isospan.compat.spacelearn.loss import disentanglement_loss_original
 
 PUBLIC_NAMES = {
     "": ["combined_loss", "principal_directions", "solve_dims", "solve_subspaces", "subspaces"],
@@ -67,6 +69,11 @@ def test_a_renamed_argument_arrives() -> None:
     assert torch.equal(optim.fit_decoders(W=W, Z=z, pooled_global=y)["a"], optim.fit_decoders(W, z, y)["a"])
     assert optim.k_per_q(pooled_global=y, per_quantity=False) == optim.k_per_q(y, per_quantity=False)
     assert torch.equal(data.pool(chunks=y["a"], n_bins=2, mode="max"), data.pool(y["a"], 2, "max"))
+    A, losses = optim.fit_decoders(W, z, y), importlib.import_module("isospan.compat.spacelearn.loss")
+    assert losses.alignment_loss(Z=z, W=W, A=A, Y=y) == losses.alignment_loss(z, W, A, y)
+    assert losses.disentanglement_loss(Z=z, W=W | {"b": W["a"]}) == losses.disentanglement_loss(z, W | {"b": W["a"]})
+    assert losses.isotropy_loss(Z=z, W=W, n_dir=2) == losses.isotropy_loss(z, W, 2)
+    assert ours.combined_loss(Z=z, W=W, A=A, Y=y, W_prev=W) == ours.combined_loss(z, W, A, y, W)
     with pytest.raises(TypeError, match="pooled_global"):
         optim.fit_decoders(W=W, Z=z)
 
@@ -221,6 +228,21 @@ def test_losses_agree(theirs: ModuleType, latents: Tensor, targets: dict[str, Te
         torch.testing.assert_close(mine.double(), other.double(), rtol=1e-6, atol=1e-7)
     mine, other = (package.combined_loss(latents, W, A, targets, W_prev, n_dir=10) for package in (ours, theirs))
     torch.testing.assert_close(mine.double(), other.double(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("k", [[2, 3, 1], [2]])
+def test_the_original_disentanglement_against_its_formula(k: list[int]) -> None:
+    """The mean of the squared entries of C_ij, whose standardised coordinates are divided by B."""
+    z = torch.randn(9, 7, dtype=torch.float64, requires_grad=True)
+    W = {name: torch.randn(size, 7, dtype=torch.float64) for name, size in zip("abc", k, strict=False)}
+    S = [(z - z.mean(0)) @ w.mT for w in W.values()]
+    S = [s / s.std(0) for s in S]
+    pairs = [(s.mT @ t / len(z)).square().mean() for s, t in itertools.combinations(S, 2)]
+    expected = torch.stack(pairs).mean() if pairs else torch.zeros((), dtype=torch.float64)
+    # two float64 evaluations of the same sums
+    torch.testing.assert_close(disentanglement_loss_original(z, W), expected, rtol=1e-11, atol=0)
+    assert torch.autograd.gradgradcheck(lambda z: disentanglement_loss_original(z, W), z, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda z: disentanglement_loss_original(z, W), z)
 
 
 def test_sizes_agree(theirs: ModuleType) -> None:

@@ -119,7 +119,7 @@ space = lambda: subspaces.solve_from_moments(seen(), k=1)  # noqa: E731
 objective = lambda: SpaceObjective({"a": 1}, D, schedule=EverySteps(1))  # noqa: E731
 fields = lambda: {name: getattr(space(), name) for name in ("W", "A", "z_mean", "y_mean", "y_scale", "shapes")}  # noqa: E731
 solved = lambda: spacelearn.solve_from_moments(seen(), 2)  # noqa: E731
-LOSS = {"Z": LATENTS, "W": BASES, "A": named(NO_MATRIX | {"tall": torch.ones(D, P)}), "Y": TARGETS}
+LOSS = {"z": LATENTS, "W": BASES, "A": named(NO_MATRIX | {"tall": torch.ones(D, P)}), "y": TARGETS}
 DECODERS = named(NO_MATRIX | {"tall": torch.ones(D, P), "NaN": filled(NAN, 1, P)})
 
 # a name, a function, good arguments (made anew for each call), and what is bad for each of them
@@ -631,21 +631,21 @@ CASES = {
         lambda: {"step": 2},
         {"step": NUMBER},
     ),
-    "guided.losses.alignment_loss": (guided.losses.alignment_loss, lambda: {"Z": Z, "W": W, "A": A, "Y": Y}, LOSS),
+    "guided.losses.alignment_loss": (guided.losses.alignment_loss, lambda: {"z": Z, "W": W, "A": A, "y": Y}, LOSS),
     "guided.losses.combined_loss": (
         guided.losses.combined_loss,
         lambda: {
-            "Z": Z,
+            "z": Z,
             "W": W,
             "A": A,
-            "Y": Y,
+            "y": Y,
             "W_prev": W,
             "n_dir": 2,
             "weights": None,
             "isotropy": "singular",
             "unbiased": False,
             "metric": "frobenius",
-            "whole": None,
+            "global_moments": None,
             "return_terms": False,
         },
         LOSS
@@ -662,14 +662,14 @@ CASES = {
             "isotropy": CHOICE,
             "unbiased": FLAG,
             "metric": CHOICE,
-            "whole": without(MOMENTS, "none") | {"sizes": Moments(D, {"a": 1})},
+            "global_moments": without(MOMENTS, "none") | {"sizes": Moments(D, {"a": 1})},
             "return_terms": FLAG,
         },
     ),
     "guided.losses.disentanglement_loss": (
         guided.losses.disentanglement_loss,
-        lambda: {"Z": Z, "W": W, "unbiased": True},
-        {"Z": LATENTS, "W": BASES, "unbiased": FLAG},
+        lambda: {"z": Z, "W": W, "unbiased": True},
+        {"z": LATENTS, "W": BASES, "unbiased": FLAG},
     ),
     "spacelearn.disentanglement_loss_original": (
         disentanglement_loss_original,
@@ -678,8 +678,8 @@ CASES = {
     ),
     "guided.losses.isotropy_loss": (
         guided.losses.isotropy_loss,
-        lambda: {"Z": Z, "W": W, "n_dir": 2, "spectrum": "singular"},
-        {"Z": LATENTS, "W": BASES, "n_dir": COUNT, "spectrum": CHOICE},
+        lambda: {"z": Z, "W": W, "n_dir": 2, "spectrum": "singular"},
+        {"z": LATENTS, "W": BASES, "n_dir": COUNT, "spectrum": CHOICE},
     ),
     "guided.losses.stability_loss": (
         guided.losses.stability_loss,

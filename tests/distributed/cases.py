@@ -299,10 +299,9 @@ def combined_losses(rank, world):
     z, own = part(rank, sizes, x, y)
     for isotropy in ("singular", "variance"):
         leaf = z.clone().requires_grad_()
-        whole = Moments(N_INPUTS, {"b": 3, "a": 1}).update(z, own).all_reduce_() if world > 1 else None
-        terms = combined_loss(
-            leaf, space.W, space.A, own, older, isotropy=isotropy, unbiased=True, whole=whole, return_terms=True
-        )
+        moments = Moments(N_INPUTS, {"b": 3, "a": 1}).update(z, own).all_reduce_() if world > 1 else None
+        options = {"isotropy": isotropy, "unbiased": True, "global_moments": moments}
+        terms = combined_loss(leaf, space.W, space.A, own, older, **options, return_terms=True)
         terms["total"].backward()
         results |= {f"{isotropy} {name}": t.detach() for name, t in terms.items()}
         rows[isotropy] = leaf.grad

@@ -94,7 +94,7 @@ def test_the_drift_of_the_subspaces_is_recorded_and_reported_also_over_an_interr
     resumed = train(config(epochs=4, baseline=False, resume=True), samples=fields())
     drift = json.loads((tmp_path / "run" / "metrics.json").read_text())["drift"]
     assert drift["step"] == [5, 7, 8, 11, 12, 16, 16]  # at 16 a solve and the end of an epoch
-    assert drift["resolved"] == [True, True, False, True, False, True, False]
+    assert drift["solved"] == [True, True, False, True, False, True, False]
     assert resumed.guided.drift.to_dict() == whole.guided.drift.to_dict()
     assert "Drift of the subspaces" in (tmp_path / "run" / "report.html").read_text()
 

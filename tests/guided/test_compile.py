@@ -7,7 +7,6 @@ import torch
 from torch._dynamo.utils import counters
 
 from isospan.compat.spacelearn._solve import solve_subspaces
-from isospan.compat.spacelearn.loss import disentanglement_loss_original
 from isospan.errors import NumericalWarning, OptionError
 from isospan.guided import EverySteps, SpaceObjective
 from isospan.guided.losses import alignment_loss, combined_loss, disentanglement_loss
@@ -63,14 +62,15 @@ def test_combined_loss_in_one_graph(isotropy, weights, n):
         torch.testing.assert_close(other.grad, expected, rtol=0, atol=0)
 
 
-def test_a_part_of_a_batch():
+def test_a_shard_of_a_global_batch():
     z, y = batch()
-    space, whole = solve_subspaces(z, y, k=K), Moments.of(z, y)
+    space, moments = solve_subspaces(z, y, k=K), Moments.of(z, y)
     results = []
     for loss in (combined_loss, compiled(combined_loss)):
-        part = z[:9].clone().requires_grad_()
-        value = loss(part, space.W, space.A, {name: t[:9] for name, t in y.items()}, whole=whole)
-        results.append((value, *torch.autograd.grad(value, part)))
+        shard = z[:9].clone().requires_grad_()
+        y_shard = {name: t[:9] for name, t in y.items()}
+        value = loss(shard, space.W, space.A, y_shard, global_moments=moments)
+        results.append((value, *torch.autograd.grad(value, shard)))
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
 
 
@@ -93,7 +93,7 @@ def test_the_operation_obeys_the_rules_of_custom_operators():
     A_and_Y[-1] = A_and_Y[-1].unsqueeze(1)
     options = ([2, 1], [1.0, 1.0, 1.0], False, 4, "variance", [True, True, False, False, False, False])
     arguments = (z.clone().requires_grad_(), W, A_and_Y, [], 0, *options)
-    torch.library.opcheck(torch.ops.isospan.loss_of_batch.default, arguments)
+    torch.library.opcheck(torch.ops.isospan.weighted_terms.default, arguments)
 
 
 def train(step, objective, parameters, n_steps=9):
@@ -155,11 +155,10 @@ def test_a_step_compiled_as_a_whole_is_told_that_no_force_is_seen():
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by Dynamo itself
-@pytest.mark.parametrize("loss", [disentanglement_loss, disentanglement_loss_original])
-def test_disentanglement_in_one_graph(loss):
+def test_disentanglement_in_one_graph():
     z, _ = batch()
     W = {"b": torch.eye(D)[:2], "a": torch.eye(D)[1:4]}
-    torch.testing.assert_close(compiled(loss, fullgraph=True)(z, W), loss(z, W))
+    torch.testing.assert_close(compiled(disentanglement_loss, fullgraph=True)(z, W), disentanglement_loss(z, W))
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])

@@ -1,4 +1,4 @@
-"""The record of moving subspaces, against SciPy's angles and scikit-learn's R²."""
+"""The record of subspaces during training, against SciPy's angles and scikit-learn's R²."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ D, K = 7, {"a": 2, "b": 1}
 
 
 def batch(step, n=40):
-    """Latents whose relation to the quantities turns with the steps."""
+    """Latents whose relation to the quantities rotates with the steps."""
     g = torch.Generator().manual_seed(step)
     z = torch.randn(n, D, generator=g, dtype=torch.float64)
     angle = torch.tensor(0.05 * step)
@@ -38,7 +38,7 @@ def test_rows_come_at_solves_and_ends_of_epochs_only():
     follow(objective, range(1, 21), monitor)
     table = monitor.to_dict()
     assert table["step"] == [4, 8, 10, 12, 16, 20]
-    assert table["resolved"] == [True, True, False, True, True, True]
+    assert table["solved"] == [True, True, False, True, True, True]
     assert table["epoch"] == [0, 0, 1, 1, 1, 2]
     assert len(monitor.bases) == 5
     assert not monitor.update(objective)
@@ -151,8 +151,8 @@ def test_r2_of_noise_is_the_degrees_of_freedom_over_the_samples():
 
 
 # Two samples for each of 7 latents are 14, and 7/8 of 16 are 14. The size of a batch does not matter.
-@pytest.mark.parametrize(("n", "memory", "told"), [(4, 16, False), (3, 15, True), (6, 8, True), (20, 24, False)])
-def test_a_memory_that_never_determines_r2_is_told_once(n, memory, told, caplog):
+@pytest.mark.parametrize(("n", "memory", "warned"), [(4, 16, False), (3, 15, True), (6, 8, True), (20, 24, False)])
+def test_a_memory_that_never_determines_r2_is_logged_once(n, memory, warned, caplog):
     objective = SpaceObjective(K, D, schedule=EverySteps(2), memory=memory, ridge=0.0)
     monitor = SubspaceMonitor()
     with caplog.at_level("WARNING", logger="isospan"):
@@ -160,11 +160,11 @@ def test_a_memory_that_never_determines_r2_is_told_once(n, memory, told, caplog)
             objective(*noise(step, n))
             monitor.update(objective)
     last = [column[-1] for column in monitor.to_dict()["r2"].values()]
-    assert np.isnan(last).all() == told
-    assert len(caplog.records) == told
+    assert np.isnan(last).all() == warned
+    assert len(caplog.records) == warned
 
 
-def test_what_is_told_is_enough(caplog):
+def test_the_memory_that_the_warning_names_is_enough(caplog):
     def train(n, memory):
         objective, monitor = SpaceObjective(K, D, memory=memory, ridge=0.0), SubspaceMonitor()
         with caplog.at_level("WARNING", logger="isospan"):

@@ -34,7 +34,7 @@ def test_an_offset_of_latents_and_targets_does_not_matter(batch, isotropy):
 
 
 @pytest.mark.parametrize("isotropy", ["singular", "variance"])
-def test_turning_latents_and_bases_together_does_not_matter(batch, isotropy):
+def test_rotating_latents_and_bases_together_does_not_matter(batch, isotropy):
     Z, W, A, Y = batch
     rotation = frame(9, 9)
     rotated = combined(Z @ rotation, {n: basis @ rotation for n, basis in W.items()}, A, Y, isotropy)
@@ -58,7 +58,7 @@ def test_alignment_is_least_at_the_fitted_decoders(batch):
 
 
 def test_gradient_of_every_loss_sums_to_zero_over_the_samples(batch):
-    """No loss pulls all latents the same way, so holding the mean constant loses nothing."""
+    """No loss depends on the mean of the latents, so a mean held constant changes no gradient."""
     Z, W, A, Y = batch
     for isotropy in ("singular", "variance"):
         leaf = Z.clone().requires_grad_()

@@ -1,6 +1,6 @@
-"""Guidance while training: the objective, its schedules, and a monitor of the subspaces.
+"""Guidance of a latent space during training: the objective, its schedules, and a monitor of the subspaces.
 
-:mod:`isospan.guided.losses` has the losses alone.
+The losses alone are in :mod:`isospan.guided.losses`.
 """
 
 from isospan.guided._monitor import SubspaceMonitor

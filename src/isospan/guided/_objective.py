@@ -35,7 +35,7 @@ from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided._solution import Solution
 from isospan.guided.losses._combined import checked_weights, combined_loss
-from isospan.guided.losses._fused import with_gradient
+from isospan.guided.losses._precomputed_gradient import with_precomputed_gradient
 from isospan.moments import Moments, sum_over_ranks_
 from isospan.subspaces import LatentSpace, Method
 from isospan.subspaces._fitting import space_of_bases
@@ -595,17 +595,17 @@ class SpaceObjective(KeepsPrecision):
         scale, mean = target_scales(self.moments), self.moments.y_mean
         cast = lambda tensors: {name: t.to(dtype, copy=True) for name, t in tensors.items()}  # noqa: E731
         inputs = {
-            "Z": z.to(dtype),
+            "z": z.to(dtype),
             "W": cast(self.solution.W),
             "A": cast(self.solution.A),
-            "Y": {name: ((y - mean[name].to(y.dtype)) / scale[name]).to(dtype) for name, y in batch.flat.items()},
+            "y": {name: ((y - mean[name].to(y.dtype)) / scale[name]).to(dtype) for name, y in batch.flat.items()},
             "W_prev": None if W_prev is None else cast(W_prev),
         }
         if batch.joint is None:
             return inputs
         shift = {name: mean[name].to(y.dtype).double() for name, y in batch.flat.items()}
         standard = batch.joint.scaled({name: 1 / s for name, s in scale.items()}, shift=shift)
-        return inputs | {"Z": self.ranks.for_average(inputs["Z"]), "whole": standard}
+        return inputs | {"z": self.ranks.for_average(inputs["z"]), "global_moments": standard}
 
     def _guidance(self, z: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """Return the loss, and keep its terms for logging; zero before the first solve."""
@@ -637,7 +637,7 @@ def alignment(
     """
     with full_precision(z):
         kernel = partial(_squared_error, reader, count)
-        loss = with_gradient(kernel, (z - z_mean).to(reader.dtype), targets, traceable=True)
+        loss = with_precomputed_gradient(kernel, (z - z_mean).to(reader.dtype), targets, traceable=True)
     return loss if value is None else loss + (value - loss.detach())
 
 

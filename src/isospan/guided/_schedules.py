@@ -1,4 +1,4 @@
-"""When the subspaces are solved again during training."""
+"""Schedules: when to solve the subspaces during training."""
 
 from dataclasses import dataclass
 from math import inf
@@ -10,19 +10,19 @@ from isospan.errors import OptionError
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Decides, from counters that start at 1, whether to re-solve."""
+    """Decides at which steps and epochs to solve the subspaces. Both are counted from 1."""
 
     def due_at_step(self, step: int) -> bool:
-        """Whether to re-solve after this step."""
+        """Whether to solve after this step."""
         ...
 
     def due_at_epoch(self, epoch: int) -> bool:
-        """Whether to re-solve at the end of this epoch."""
+        """Whether to solve at the end of this epoch."""
         ...
 
 
 def check_schedule(schedule: Schedule) -> Schedule:
-    """Require a schedule, which says when to solve."""
+    """Require an object with the methods of a schedule."""
     if isinstance(schedule, type) or not isinstance(schedule, Schedule):
         raise OptionError(
             f"schedule must be a schedule such as ExponentialSchedule(), EverySteps(100) or EveryEpochs(1), got "
@@ -33,11 +33,16 @@ def check_schedule(schedule: Schedule) -> Schedule:
 
 @dataclass(frozen=True)
 class ExponentialSchedule:
-    r"""Often at first, then rarely: at the steps :math:`\lfloor \text{first} \cdot \text{growth}^i \rfloor`.
+    r"""Solve often early in training and rarely later.
+
+    .. math:: \text{step}_i = \lfloor \text{first} \cdot \text{growth}^i \rfloor, \qquad i = 0, 1, 2, \ldots
 
     Args:
         first: the first step, at least 1.
         growth: ratio of one step to the one before, above 1.
+
+    Raises:
+        OptionError: a number outside these ranges.
 
     Example:
         >>> schedule = ExponentialSchedule(first=5, growth=1.5)
@@ -57,7 +62,7 @@ class ExponentialSchedule:
             )
 
     def due_at_step(self, step: int) -> bool:
-        """Whether ``step`` is one of the sequence."""
+        """Whether ``step`` is in the sequence."""
         check_count(step, what="step", least=0)
         due = float(self.first)
         while int(due) < step:
@@ -65,13 +70,13 @@ class ExponentialSchedule:
         return int(due) == step
 
     def due_at_epoch(self, epoch: int) -> bool:
-        """Never: this schedule counts steps."""
+        """Whether to solve at the end of an epoch: never."""
         return False
 
 
 @dataclass(frozen=True)
 class EverySteps:
-    """Every n steps.
+    """Solve every n steps.
 
     Example:
         >>> [step for step in range(1, 10) if EverySteps(4).due_at_step(step)]
@@ -89,13 +94,13 @@ class EverySteps:
         return check_count(step, what="step", least=0) % self.n == 0
 
     def due_at_epoch(self, epoch: int) -> bool:
-        """Never: this schedule counts steps."""
+        """Whether to solve at the end of an epoch: never."""
         return False
 
 
 @dataclass(frozen=True)
 class EveryEpochs:
-    """At the end of every n-th epoch, counted by ``SpaceObjective.end_epoch()``.
+    """Solve at the end of every n-th epoch, counted by ``SpaceObjective.end_epoch()``, and after the first step.
 
     Example:
         >>> [epoch for epoch in range(1, 7) if EveryEpochs(2).due_at_epoch(epoch)]
@@ -109,7 +114,7 @@ class EveryEpochs:
         check_count(self.n, what="The period of EveryEpochs")
 
     def due_at_step(self, step: int) -> bool:
-        """Only at the first step: without a solution there is nothing to guide by."""
+        """Whether ``step`` is the first, since there is no guidance before the first solve."""
         return check_count(step, what="step", least=0) == 1
 
     def due_at_epoch(self, epoch: int) -> bool:

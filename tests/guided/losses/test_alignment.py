@@ -76,7 +76,7 @@ def test_nan_propagates(make_batch):
 
 def test_bad_input(make_batch):
     Z, W, A, Y, _ = make_batch(12, 5, [2, 1], [3, 4])
-    with pytest.raises(NameMismatchError, match=r"Y must name the quantities of W.*missing \['q1'\]"):
+    with pytest.raises(NameMismatchError, match=r"y must name the quantities of W.*missing \['q1'\]"):
         alignment_loss(Z, W, A, {"q0": Y["q0"]})
     with pytest.raises(NameMismatchError, match=r"A must name the quantities of W.*unknown \['x'\]"):
         alignment_loss(Z, W, A | {"x": A["q0"]}, Y)
@@ -84,7 +84,7 @@ def test_bad_input(make_batch):
         alignment_loss(Z, W, A | {"q1": A["q0"]}, Y)
     with pytest.raises(ShapeError, match=r"W of quantity 'q0' must have shape \(k, D\) with D = 5, got \(2, 4\)"):
         alignment_loss(Z, W | {"q0": W["q0"][:, :4]}, A, Y)
-    with pytest.raises(ShapeError, match="Y of quantity 'q1' must have one row for each of the 12 samples"):
+    with pytest.raises(ShapeError, match="y of quantity 'q1' must have one row for each of the 12 samples"):
         alignment_loss(Z, W, A, Y | {"q1": Y["q1"][:7]})
     with pytest.raises(ShapeError, match=r"must have shape \(B, D\), got \(12, 5, 1\)"):
         alignment_loss(Z[..., None], W, A, Y)
@@ -96,7 +96,7 @@ def test_bad_input(make_batch):
         alignment_loss(Z, {}, {}, {})
     with pytest.raises(DtypeError, match=r"Latents z must be floating point, got torch.int64"):
         alignment_loss(Z.long(), W, A, Y)
-    with pytest.raises(DtypeError, match="Y of quantity 'q0' must be floating point"):
+    with pytest.raises(DtypeError, match="y of quantity 'q0' must be floating point"):
         alignment_loss(Z, W, A, Y | {"q0": Y["q0"].int()})
     with pytest.raises(DeviceMismatchError, match="W of quantity 'q0' is on meta but the latents are on cpu"):
         alignment_loss(Z, W | {"q0": W["q0"].to("meta")}, A, Y)

@@ -5,6 +5,7 @@ import torch
 
 from isospan.errors import NameMismatchError, OptionError
 from isospan.guided.losses import alignment_loss, combined_loss, disentanglement_loss, isotropy_loss, stability_loss
+from isospan.moments import Moments
 
 TERMS = ("alignment", "disentanglement", "isotropy", "stability")
 
@@ -132,3 +133,32 @@ def test_bad_input(make_batch):
 def test_infinity_makes_it_nan(batch, isotropy):
     batch[0][0, 0] = float("inf")
     assert combined_loss(*batch, isotropy=isotropy).isnan()
+
+
+@pytest.mark.parametrize("isotropy", ["singular", "variance"])
+def test_shards_have_the_loss_of_the_global_batch_and_its_gradient(batch, isotropy):
+    """In z and y each shard has its samples; in W and A the shards add up."""
+    moments = Moments.of(batch[0], batch[3])
+
+    def value_and_gradients(rows, **options):
+        z, W, A, y, _ = batch
+        W, A, y = ({name: t.clone().requires_grad_() for name, t in part.items()} for part in (W, A, y))
+        leaves = [z := z.clone().requires_grad_(), *W.values(), *A.values(), *y.values()]
+        shard = {name: t[rows] for name, t in y.items()}
+        loss = combined_loss(z[rows], W, A, shard, isotropy=isotropy, **options)
+        return loss.detach(), torch.autograd.grad(loss, leaves)
+
+    expected, gradients = value_and_gradients(slice(None))
+    shards = [value_and_gradients(rows, global_moments=moments) for rows in (slice(4), slice(4, 5), slice(5, None))]
+    for value, _ in shards:
+        torch.testing.assert_close(value, expected, rtol=1e-10, atol=0)  # the same float64 sums in another order
+    for i, gradient in enumerate(gradients):
+        total = sum(shard[i] for _, shard in shards)
+        torch.testing.assert_close(total, gradient, rtol=1e-8, atol=1e-10 * float(gradient.abs().max()))  # as above
+
+
+def test_a_shard_has_no_second_derivatives(make_batch):
+    z, W, A, y, _ = make_batch(12, 6, [2, 1], [3, 2])
+    loss = combined_loss(z.requires_grad_(), W, A, y, global_moments=Moments.of(z.detach(), y))
+    with pytest.raises(OptionError, match="global batch has first derivatives only"):
+        torch.autograd.grad(loss, z, create_graph=True)

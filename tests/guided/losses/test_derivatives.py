@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from isospan.compat.spacelearn.loss import disentanglement_loss_original
 from isospan.errors import DegenerateDataError
 from isospan.guided.losses import alignment_loss, combined_loss, disentanglement_loss, isotropy_loss
 
@@ -12,7 +11,6 @@ LOSSES = {
     "alignment": alignment_loss,
     "disentanglement": lambda Z, W, A, Y: disentanglement_loss(Z, W),
     "disentanglement unbiased": lambda Z, W, A, Y: disentanglement_loss(Z, W, unbiased=True),
-    "disentanglement original": lambda Z, W, A, Y: disentanglement_loss_original(Z, W),
     "isotropy singular": lambda Z, W, A, Y: isotropy_loss(Z, W, 3),
     "isotropy variance": lambda Z, W, A, Y: isotropy_loss(Z, W, spectrum="variance"),
     "combined": lambda Z, W, A, Y: combined_loss(Z, W, A, Y, weights=ALL, n_dir=3),

@@ -38,11 +38,11 @@ def test_gradient(batch, metric):
 
 def test_projector_is_the_same_for_every_basis(batch):
     _, W, _, _, W_prev = batch
-    turned = {n: torch.linalg.qr(torch.randn(len(w), len(w)).double())[0] @ w for n, w in W.items()}
-    values = [stability_loss(w, W_prev, metric="projector") for w in (W, turned)]
+    rotated = {n: torch.linalg.qr(torch.randn(len(w), len(w)).double())[0] @ w for n, w in W.items()}
+    values = [stability_loss(w, W_prev, metric="projector") for w in (W, rotated)]
     torch.testing.assert_close(*values, rtol=1e-12, atol=0)  # rounding
-    assert stability_loss(W, turned, metric="projector") < 1e-28
-    assert stability_loss(W, turned) > 0
+    assert stability_loss(W, rotated, metric="projector") < 1e-28
+    assert stability_loss(W, rotated) > 0
 
 
 def test_without_previous_it_is_zero():

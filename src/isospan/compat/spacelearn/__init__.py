@@ -6,8 +6,8 @@ Example:
     >>> from isospan.compat.spacelearn.optim import minimal_latent_dim
 """
 
+from isospan.compat.spacelearn._keywords import combined_loss
 from isospan.compat.spacelearn._sizes import solve_dims
 from isospan.compat.spacelearn._solve import principal_directions, solve_subspaces, subspaces
-from isospan.guided.losses import combined_loss
 
 __all__ = ["combined_loss", "principal_directions", "solve_dims", "solve_subspaces", "subspaces"]

@@ -1,4 +1,4 @@
-"""Losses that shape a latent space; each is exact for a single batch."""
+"""Losses of a batch of latents: alignment, disentanglement, isotropy, stability, and their weighted sum."""
 
 from isospan.guided.losses._alignment import alignment_loss
 from isospan.guided.losses._combined import combined_loss

@@ -1,4 +1,4 @@
-"""How well each quantity is read from its subspace."""
+"""The error of decoding each quantity from its subspace."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.guided.losses._fused import Gradients, with_gradient
+from isospan.guided.losses._global_sums import GlobalSums
 from isospan.guided.losses._inputs import (
     centred,
     checked_bases,
@@ -17,27 +17,32 @@ from isospan.guided.losses._inputs import (
     sizes,
     stacked,
 )
-from isospan.guided.losses._whole import Whole
+from isospan.guided.losses._precomputed_gradient import Gradients, with_precomputed_gradient
 
 
-def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], Y: Mapping[str, Tensor]) -> Tensor:
-    r"""Return the mean over quantities of the mean squared error of decoding.
+def alignment_loss(z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tensor:
+    r"""Return the mean squared error of decoding the quantities from their subspaces.
 
-    .. math:: L = \frac1Q \sum_q \operatorname{mean}\bigl( (Z_c W_q^\top A_q - Y_{q,c})^2 \bigr)
+    .. math:: L = \frac1Q \sum_q \operatorname{mean}\bigl( (z_c W_q^\top A_q - y_{q,c})^2 \bigr)
+
+    with Q quantities, and latents :math:`z_c` and quantities :math:`y_{q,c}` minus their means over the batch.
 
     Args:
-        Z: latents (B, D), B ≥ 2.
+        z: latents (B, D), B ≥ 2.
         W: bases {name: (k, D)}.
         A: decoders {name: (k, P)}.
-        Y: quantities {name: (B, ...)}, flattened to (B, P).
+        y: quantities {name: (B, ...)}, flattened to (B, P).
 
     Returns:
-        Scalar, in squared units of the quantities, in the precision of Z (float32 for half precision).
+        Scalar, in squared units of the quantities, in the precision of z (float32 for half precision).
+        Values are not checked: NaN or infinity in an argument makes it NaN or infinite.
 
     Raises:
-        NameMismatchError: W, A and Y name different quantities.
-        ShapeError, DtypeError, DeviceMismatchError, DegenerateDataError: what the message says. NaN is not looked for;
-            it makes the loss NaN.
+        NameMismatchError: W, A and y are not dicts with the same names.
+        ShapeError: z, W or A has another shape, or y another number of samples or no entries.
+        DtypeError: a tensor is not real floating point.
+        DeviceMismatchError: a tensor is on another device than z.
+        DegenerateDataError: fewer than two samples, or no quantity.
 
     Example:
         >>> import torch
@@ -45,41 +50,43 @@ def alignment_loss(Z: Tensor, W: Mapping[str, Tensor], A: Mapping[str, Tensor], 
         >>> alignment_loss(z, W, {"a": torch.tensor([[2.0]])}, {"a": 2 * z[:, :1] + 7}).round(decimals=4)
         tensor(0.)
     """
-    Z = checked_latents(Z)
-    with full_precision(Z):
-        Zc, W = centred(Z), checked_bases(W, Z)
-        Y = checked_quantities(Y, W, Z)
-        A = checked_decoders(A, W, Y)
-        S = Zc @ stacked(W).mT
+    z = checked_latents(z)
+    with full_precision(z):
+        zc, W = centred(z), checked_bases(W, z)
+        y = checked_quantities(y, W, z)
+        A = checked_decoders(A, W, y)
+        S = zc @ stacked(W).mT
         kernel = partial(decoding_error, sizes(W))
-        return with_gradient(kernel, S, *(A[name] for name in W), *(Y[name] for name in W), traceable=True)
+        return with_precomputed_gradient(kernel, S, *(A[name] for name in W), *(y[name] for name in W), traceable=True)
 
 
 def decoding_error(
-    k: Sequence[int], needed: Sequence[bool], S: Tensor, *rest: Tensor, whole: Whole | None = None
+    k: Sequence[int], needed: Sequence[bool], S: Tensor, *A_and_Y: Tensor, sums: GlobalSums | None = None
 ) -> tuple[Tensor, Gradients]:
-    """Mean over quantities of mean((S_q A_q - Y_q,c)²) and its gradients in the stacked S (B, Σk), the A and the Y.
+    """The alignment loss of centred coordinates S (B, Σk) of all quantities, and its gradients in S, the A and the Y.
 
-    With R = S_q A_q - Y_q,c they are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R, all over Q·B·P. One R lives at a time. The mean of
-    R is zero but for the rounding of a large mean of Y, which is taken off the value; the centring of S takes it off
-    the gradient in Z. Where these are a part of a ``whole`` batch, Y is centred already, the value is that of the
-    whole, and the gradients are what this part adds to them.
+    With the residual R = S_q A_q - (Y_q - mean Y_q), the terms of a quantity are ‖R‖², 2 R Aᵀ, 2 Sᵀ R and -2 R, each
+    divided by Q·B·P. Only one residual is in memory at a time. The mean of R is zero up to the rounding of a large mean
+    of Y, and is subtracted from the value and from the gradient in Y; the centring of S subtracts it from that in z.
+
+    With the ``sums`` of a global batch, of which S and Y are a shard, Y is centred already. The value is that of the
+    global batch, and the gradients are those of its samples in the shard.
     """
-    Q, B = len(k), len(S) if whole is None else whole.count
-    squares, shares, for_S, for_A, for_Y = [], [], [], [], []
-    parts = zip(S.split(k, dim=1), rest[:Q], rest[Q:], needed[1 : Q + 1], needed[Q + 1 :], strict=True)
-    for S_q, A, Y, need_A, need_Y in parts:
-        R = (Y - (Y.mean(0) if whole is None else 0)).addmm_(S_q, A, beta=-1)
-        share = 1 / (Q * B * R.shape[1])
-        if needed[0]:
-            for_S.append((R @ A.mT).mul_(2 * share))
-        left = R.mean(0) if whole is None else R.new_zeros(())
-        if whole is None:
+    Q, B = len(k), len(S) if sums is None else sums.count
+    errors, weights, dS, dA, dY = [], [], [], [], []
+    quantities = zip(S.split(k, dim=1), A_and_Y[:Q], A_and_Y[Q:], needed[1 : Q + 1], needed[Q + 1 :], strict=True)
+    for S_q, A, Y, need_A, need_Y in quantities:
+        R = (Y - (Y.mean(0) if sums is None else 0)).addmm_(S_q, A, beta=-1)
+        mean = R.mean(0) if sums is None else R.new_zeros(())
+        weight = 1 / (Q * B * R.shape[1])
+        weights.append(weight)
+        if sums is None:
             flat = R.reshape(-1)
-            squares.append(flat.dot(flat) - B * left.dot(left))
-        shares.append(share)
-        for_A.append(2 * share * (S_q.mT @ R) if need_A else None)
-        for_Y.append(2 * share * (left - R) if need_Y else None)
-    errors = torch.stack(squares) if whole is None else whole.errors
-    value = errors.dot(torch.tensor(shares, dtype=S.dtype, device=S.device))
-    return value, (torch.cat(for_S, 1) if needed[0] else None, *for_A, *for_Y)
+            errors.append(flat.dot(flat) - B * mean.dot(mean))
+        if needed[0]:
+            dS.append((R @ A.mT).mul_(2 * weight))
+        dA.append(2 * weight * (S_q.mT @ R) if need_A else None)
+        dY.append(2 * weight * (mean - R) if need_Y else None)
+    squares = torch.stack(errors) if sums is None else sums.errors
+    value = squares.dot(torch.tensor(weights, dtype=S.dtype, device=S.device))
+    return value, (torch.cat(dS, 1) if needed[0] else None, *dA, *dY)

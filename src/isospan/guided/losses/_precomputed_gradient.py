@@ -1,4 +1,4 @@
-"""Losses whose gradient is written down and computed together with the value."""
+"""Losses whose gradient is computed by a formula in the forward pass, together with the value."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,24 +12,24 @@ Gradients = tuple[Tensor | None, ...]
 Kernel = Callable[..., tuple[Tensor, Gradients]]
 
 
-def with_gradient(kernel: Kernel, *inputs: Tensor, traceable: bool = False) -> Tensor:
-    """Return the value of a kernel as a differentiable function of its inputs.
+def with_precomputed_gradient(kernel: Kernel, *inputs: Tensor, traceable: bool = False) -> Tensor:
+    """Return the value of a function that also computes its own gradients, differentiable in its inputs.
 
-    The kernel is called as ``kernel(needed, *inputs)``, where ``needed`` says of each input whether its gradient is
-    wanted, and returns the value and a tuple of gradients. They are computed without a graph, so that intermediate
-    results of the size of the targets live for one call only. The inputs are kept until the backward pass.
+    The call is ``kernel(needed, *inputs)``. ``needed`` has a flag for each input: whether its gradient is needed. The
+    result is the value and a tuple of gradients, None where not needed. Autograd records no graph of the kernel, so
+    its intermediate results are freed when it returns. The inputs and the gradients are kept until the backward pass.
 
-    Where a backward pass is itself to be differentiated (``create_graph=True``, ``torch.func``), the kernel is called
-    again with a graph. So its gradients have to be differentiable expressions in its inputs; derivatives of every order
-    are then right.
+    For second derivatives (``create_graph=True``, ``torch.func``) the backward pass calls the kernel again, with a
+    graph. The gradients must therefore be differentiable expressions of the inputs. Derivatives of every order are
+    then correct.
 
-    A compiler takes the gradients in as constants, so that derivatives of ``torch.func.grad`` would be zero. Where it
-    can trace the kernel (``traceable``), it differentiates the value by itself.
+    ``torch.compile`` treats the gradients as constants, so derivatives of a compiled ``torch.func.grad`` would be zero.
+    With ``traceable=True`` it traces the value instead, and differentiates that.
 
     Example:
         >>> import torch
         >>> x = torch.tensor([3.0], requires_grad=True)
-        >>> cube = with_gradient(lambda needed, x: (x.pow(3).sum(), (3 * x.square(),)), x)
+        >>> cube = with_precomputed_gradient(lambda needed, x: (x.pow(3).sum(), (3 * x.square(),)), x)
         >>> (first,) = torch.autograd.grad(cube, x, create_graph=True)
         >>> first, torch.autograd.grad(first, x)
         (tensor([27.], grad_fn=<MulBackward0>), (tensor([18.]),))
@@ -37,10 +37,10 @@ def with_gradient(kernel: Kernel, *inputs: Tensor, traceable: bool = False) -> T
     if traceable and torch.compiler.is_compiling():
         return kernel([False] * len(inputs), *inputs)[0]
     needed = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
-    return _Fused.apply(kernel, needed, *inputs)[0]  # type: ignore[index]
+    return _PrecomputedGradient.apply(kernel, needed, *inputs)[0]  # type: ignore[index]
 
 
-class _Fused(torch.autograd.Function):
+class _PrecomputedGradient(torch.autograd.Function):
     @staticmethod
     def forward(kernel: Kernel, needed: Sequence[bool], *inputs: Tensor) -> tuple[Tensor, ...]:
         value, gradients = kernel(needed, *inputs)
@@ -58,7 +58,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor | None, *_: None) -> Gradients:
         if upstream is None:
             return None, None, *(None for _ in ctx.needed)
-        saved, n = ctx.saved_tensors, len(ctx.needed)  # read once: checkpoints of activations refuse more
+        saved, n = ctx.saved_tensors, len(ctx.needed)  # read once: activation checkpointing allows no second read
         inputs, gradients = saved[:n], iter(saved[n:])
         if torch.is_grad_enabled():
             with full_precision(upstream):
