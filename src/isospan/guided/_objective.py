@@ -145,7 +145,7 @@ class SpaceObjective(KeepsPrecision):
         weights: Mapping[str, float] | None = None,
         strength: float | None = None,
         memory: int | None = None,
-        ridge: float = 0.03,
+        ridge: float = 0.02,
         process_group: "ProcessGroup | None" = None,
     ) -> None:
         super().__init__()
