@@ -11,8 +11,10 @@ REFUSED = {
     "conjugate_by": "change_of_basis",
     "dealt": "sharded",
     "directsum": "direct_sum",
+    "disentanglement_loss_original": "disentanglement_loss, since that is a name of isospan.compat",
     "leaves as it is": "does not change, is invariant under",
     "stands at": "is at",
+    "so many": "n, as many",
     "sym2": "symmetric_square",
     "tap": "kernel position",
     "tile": "summary",
@@ -34,20 +36,22 @@ REFUSED = {
 
 NOT_YET = (
     ("at first", "at initialisation, early in training", 1),
-    ("disentanglement_loss_original", "a name of isospan.compat", 14),
     ("lengthen", "upsample", 3),
     ("of late", "recently", 1),
     ("re-solve", "solve", 9),
     ("re-solves", "solves", 2),
     ("settle", "synchronize", 8),
-    ("so many", "n, as many", 4),
     ("taps", "kernel positions, kernel size", 2),
-    ("turned", "rotated, transformed", 108),
+    ("turned", "rotated, transformed", 84),
     ("what the message says", "the condition itself", 4),
 )
 """Phrases that still occur, what to say, and how often at most they may occur. A number only ever gets smaller."""
 
 ALLOWED = {
+    "disentanglement_loss_original": (
+        *("compat.rst", "_disentanglement.py", "spacelearn/loss.py", "test_spacelearn.py"),
+        *("test_bad_input.py", "test_derivatives.py", "test_disentanglement.py", "test_compile.py"),
+    ),
     "displaced": ("datasets/_ant.py", "datasets/ant.py", "datasets/_springs.py", "datasets/springs.py"),  # of masses
     "tile": ("tests/experiment/readers/test_damage.py", "tests/subspaces/test_latent_space.py"),  # numpy.tile
 }
