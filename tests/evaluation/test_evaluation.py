@@ -62,35 +62,35 @@ def sklearn_r2(x_fit, y_fit, x, y):
 
 def test_every_number_against_scikit_learn(case):
     space, z, y = case
-    fit, held = slice(0, 200), slice(200, 300)
-    e = evaluate(space, z[held], rows(y, held), fit=(z[fit], rows(y, fit)), ridge=0.0)
+    fit, held_out = slice(0, 200), slice(200, 300)
+    e = evaluate(space, z[held_out], rows(y, held_out), fit=(z[fit], rows(y, fit)), ridge=0.0)
     for i, name in enumerate(space.names):
         for j, other in enumerate(space.names):
             S = z @ space.W[other].mT
             assert float(e.cross_r2[i, j]) == pytest.approx(
-                sklearn_r2(S[fit], y[name][fit], S[held], y[name][held]), abs=1e-9
+                sklearn_r2(S[fit], y[name][fit], S[held_out], y[name][held_out]), abs=1e-9
             )
-            expected = sklearn_r2(y[other][fit], y[name][fit], y[other][held], y[name][held])
+            expected = sklearn_r2(y[other][fit], y[name][fit], y[other][held_out], y[name][held_out])
             assert float(e.target_r2[i, j]) == pytest.approx(1.0 if i == j else expected, abs=1e-9)
         assert e.subspace_r2[name] == float(e.cross_r2[i, i])
         assert e.linear_probe_r2[name] == pytest.approx(
-            sklearn_r2(z[fit], y[name][fit], z[held], y[name][held]), abs=1e-9
+            sklearn_r2(z[fit], y[name][fit], z[held_out], y[name][held_out]), abs=1e-9
         )
-        decoded = space.decode(z[held])[name].reshape(100, -1).numpy()
-        expected = r2_score(y[name][held].reshape(100, -1).numpy(), decoded, multioutput="variance_weighted")
+        decoded = space.decode(z[held_out])[name].reshape(100, -1).numpy()
+        expected = r2_score(y[name][held_out].reshape(100, -1).numpy(), decoded, multioutput="variance_weighted")
         assert e.decoder_r2[name] == pytest.approx(expected, abs=1e-9)
 
 
 def test_rank_k_probe_is_reduced_rank_regression(case):
     space, z, y = case
-    fit, held = slice(0, 200), slice(200, 300)
-    e = evaluate(space, z[held], rows(y, held), fit=(z[fit], rows(y, fit)), ridge=0.0)
+    fit, held_out = slice(0, 200), slice(200, 300)
+    e = evaluate(space, z[held_out], rows(y, held_out), fit=(z[fit], rows(y, fit)), ridge=0.0)
     target = y["a"].reshape(300, -1).numpy()
     linear = LinearRegression().fit(z[fit].numpy(), target[fit])
     pca = PCA(2).fit(linear.predict(z[fit].numpy()))
-    low_rank = pca.inverse_transform(pca.transform(linear.predict(z[held].numpy())))
+    low_rank = pca.inverse_transform(pca.transform(linear.predict(z[held_out].numpy())))
     assert e.rank_k_probe_r2["a"] == pytest.approx(
-        r2_score(target[held], low_rank, multioutput="variance_weighted"), abs=1e-9
+        r2_score(target[held_out], low_rank, multioutput="variance_weighted"), abs=1e-9
     )
     assert e.subspace_r2["a"] < e.rank_k_probe_r2["a"] < e.linear_probe_r2["a"]
 
@@ -302,7 +302,7 @@ def test_entries_that_repeat_others_need_no_samples():
 
 def test_every_probe_is_left_out_where_its_samples_are_too_few(case):
     space, z, y = case
-    held = slice(100, 300)
+    held_out = slice(100, 300)
     left_out = {
         16: [],
         15: ["the whole latent of D = 8"],
@@ -311,7 +311,7 @@ def test_every_probe_is_left_out_where_its_samples_are_too_few(case):
         2: ["the subspaces of 'a' (k = 2), 'b' (k = 1), 'c' (k = 2) and"],
     }
     for n, words in left_out.items():
-        score = lambda n=n: evaluate(space, z[held], rows(y, held), fit=(z[:n], rows(y, slice(n))))  # noqa: E731
+        score = lambda n=n: evaluate(space, z[held_out], rows(y, held_out), fit=(z[:n], rows(y, slice(n))))  # noqa: E731
         if not words:
             e = score()
             assert all(

@@ -131,7 +131,7 @@ def test_nan_is_an_error_and_not_an_endless_loop(bad):
 
 @pytest.mark.parametrize("shape", [(30, 40), (40, 30)])
 def test_a_full_decomposition_that_does_not_converge_is_taken_from_the_gram_matrix(monkeypatch, caplog, shape):
-    C = graded(*shape, 4)  # whose values spread too far for the Gram matrix at first
+    C = graded(*shape, 4)  # so large a spread of values is left to the full SVD
 
     def fail(*args, **kwargs):
         raise torch.linalg.LinAlgError("did not converge")

@@ -70,7 +70,9 @@ def test_a_single_quantity_gets_a_sentence_instead_of_matrices():
 
 def test_the_sweep_figure_shows_every_size():
     waves = torch.randn(200, 9) @ torch.randn(9, 256)
-    sweep = threshold_sweep({"waves": waves.reshape(200, 1, 16, 16)}, [0.5, 0.9, 1.0], [0.9, 1.0])
+    sweep = threshold_sweep(
+        {"waves": waves.reshape(200, 1, 16, 16)}, n_thresholds=[0.5, 0.9, 1.0], k_thresholds=[0.9, 1.0]
+    )
     dimension, k = sweep.plot().axes
     assert _texts(dimension) == [str(D) for row in sweep.D for D in row]
     assert _texts(k) == [str(size) for row in sweep.k["waves"] for size in row]

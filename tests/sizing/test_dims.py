@@ -25,12 +25,12 @@ ETAS = [0.1, 0.5, 0.8, 0.9, 0.95, 0.999, 1.0]
 
 
 def modes_by_svd(x, eta):
-    """Least number of modes that reach the share, from the singular values of the centred data in float64."""
+    """Least number of modes that explain η of the variance, from the singular values of the centred data in float64."""
     x = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
     s = np.linalg.svd(x - x.mean(0), compute_uv=False)
-    share = np.cumsum(s**2) / np.sum(s**2)
+    explained = np.cumsum(s**2) / np.sum(s**2)
     # rounding of sums of squares; and the singular values that are rounding (float32 data: 6e-8) are not modes
-    return min(int(np.sum(share < eta - 1e-12)) + 1, int(np.sum(s > 1e-6 * s[0])))
+    return min(int(np.sum(explained < eta - 1e-12)) + 1, int(np.sum(s > 1e-6 * s[0])))
 
 
 def decaying(N, P, *, rank=None, dtype=torch.float64, offset=0.0):

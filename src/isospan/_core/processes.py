@@ -70,11 +70,11 @@ class Ranks:
 
     def check_equal(self, item: object, *, what: str) -> None:
         """Raise a ShapeError on all processes unless their items are equal."""
-        held = self.gather(item)
-        different = [rank for rank, other in enumerate(held) if other != held[0]]
+        items = self.gather(item)
+        different = [rank for rank, other in enumerate(items) if other != items[0]]
         if different:
             raise ShapeError(
-                f"{what} must be the same on every process, got {held[0]} on rank 0 and {held[different[0]]} on rank "
+                f"{what} must be the same on every process, got {items[0]} on rank 0 and {items[different[0]]} on rank "
                 f"{different[0]}. Pass the same quantities, in the same order and shapes, everywhere."
             )
 

@@ -40,7 +40,7 @@ def load_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
     """Read a file of :func:`save_tree`, with tensors on the CPU; the checksum is verified.
 
     Raises:
-        FileFormatError: the file is missing, damaged, or holds something else.
+        FileFormatError: the file is missing, damaged, or of another kind.
     """
     return load_tensors(
         path,

@@ -53,7 +53,7 @@ class Evaluation:
         cross_r2: (Q, Q), [i, j]: quantity i from the subspace of j.
         target_r2: (Q, Q), [i, j]: quantity i from the true quantity j.
         angles: principal angles of each pair (i, j), degrees, ascending.
-        variance_share: share of the latent variance inside each subspace, and outside all of them ("free").
+        variance_share: fraction of the latent variance inside each subspace, and outside all of them ("free").
         spectrum: standard deviations of the free part along its principal axes, descending.
         n_samples: how many samples were scored.
         k: dimension of each subspace, the rank of ``rank_k_probe_r2``.
@@ -161,7 +161,7 @@ class Evaluation:
         return "\n".join([f"Evaluation of {self.n_samples} samples", *lines])
 
     def _columns(self) -> dict[str, dict[str, float]]:
-        """Scores, share of the latent variance and largest excess leakage, by quantity."""
+        """Scores, fraction of the latent variance and largest excess leakage, by quantity."""
         worst = [_largest_known(row) for row in self.excess_leakage]
         return {
             **{key: getattr(self, key) for key in SCORES},
@@ -392,7 +392,7 @@ def _angles(W: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
 
 
 def _variance(space: LatentSpace, C: Tensor) -> tuple[dict[str, float], Tensor]:
-    """Return the shares of the latent variance, and the spectrum outside all subspaces."""
+    """Return the fractions of the latent variance, and the spectrum outside all subspaces."""
     total = C.trace().clamp(min=torch.finfo(C.dtype).tiny)
     basis = orthonormal_rows(torch.cat(list(space.W.values())))
     outside = torch.eye(len(C), dtype=C.dtype, device=C.device) - basis.mT @ basis

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXCESS_AT_FULL_COLOUR = 0.3
 NO_R2 = """R² is not known:
-the running moments held too few
+the running moments have too few
 samples for this latent dimension.
 Train on more samples,
 or with a larger memory."""
@@ -143,23 +143,23 @@ def plot_drift(monitor: Record) -> Figure:
             )
         table, steps = monitor.to_dict(), np.asarray(monitor.to_dict()["step"])
         figure = new_figure(PAGE, 3.0)
-        before, ends, read = figure.subplots(1, 3, sharex=True)
+        before, ends, scores = figure.subplots(1, 3, sharex=True)
         for i, name in enumerate(monitor.names):
             colour = QUANTITIES[i % len(QUANTITIES)]
-            moved = np.array(largest(table["angles"][name]))
-            known = np.isfinite(moved)
-            before.plot(steps[known], moved[known], marker="o", markersize=3, color=colour, label=label(name))
+            angles = np.array(largest(table["angles"][name]))
+            known = np.isfinite(angles)
+            before.plot(steps[known], angles[known], marker="o", markersize=3, color=colour, label=label(name))
             ends.plot(steps, largest(table["from_first"][name]), color=colour)
             ends.plot(steps, largest(table["to_last"][name]), color=colour, linestyle=(0, (3, 2)))
-            read.plot(steps, table["r2"][name], color=colour)
+            scores.plot(steps, table["r2"][name], color=colour)
         for ax, title in zip((before, ends), ("moved by", "from the first, to the last (dashed)"), strict=True):
             ax.set(title=title, xlabel="step", ylim=(0, 92))
             ax.yaxis.set_major_formatter("{x:g}°")
-        read.set(title="R² on running moments", xlabel="step", ylim=(min(0, read.get_ylim()[0]), 1.02))
-        for ax in (before, ends, read):
+        scores.set(title="R² on running moments", xlabel="step", ylim=(min(0, scores.get_ylim()[0]), 1.02))
+        for ax in (before, ends, scores):
             ax.grid(axis="y")
         if not np.isfinite(list(table["r2"].values())).any():
-            note(read, NO_R2)
+            note(scores, NO_R2)
         figure.legend(*before.get_legend_handles_labels(), loc="outside lower left", ncols=4)
     return figure
 

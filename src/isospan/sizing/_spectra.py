@@ -1,7 +1,7 @@
 """Spectra of the variance of quantities, at full resolution and pooled, from memory or from a stream."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Protocol, cast, get_args
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
@@ -31,24 +31,17 @@ CONSTANT = 64 * torch.finfo(torch.float64).eps
 """Deviations below this fraction of the largest value are rounding: the quantity is constant."""
 
 
-class Spectra(Protocol):
-    """What sizing asks of one quantity; both spectra are squared singular values of centred data, descending."""
+def spectra_of(
+    y: Quantities, *, mode: PoolingMode = "avg", resolutions: Collection[int] = ()
+) -> "Mapping[str, Spectra]":
+    """Return the spectra of every quantity: squared singular values of centred data, descending.
 
-    def full(self) -> Tensor:
-        """The spectrum at full resolution."""
-        ...
-
-    def pooled(self, resolutions: Collection[int]) -> dict[int, Tensor]:
-        """The spectrum after pooling to n cells along each spatial axis, for several n from one pass."""
-        ...
-
-
-def spectra_of(y: Quantities, *, mode: PoolingMode = "avg", resolutions: Collection[int] = ()) -> Mapping[str, Spectra]:
-    """Prepare the spectra of every quantity.
+    Each has ``full()``, at full resolution, and ``pooled(resolutions)``, after pooling to n cells along each spatial
+    axis, for several n from one pass.
 
     Args:
         y: quantities in memory, or a stream of batches.
-        mode: how :meth:`Spectra.pooled` pools.
+        mode: how ``pooled`` pools.
         resolutions: the n that it may be asked for. Maxima cannot be pooled from second moments, so a stream keeps the
             moments of each n.
     """
@@ -142,6 +135,9 @@ class _Streamed:
         _check_count(self.name, self.scatter.count)
         variance = float(S.trace()) / (self.scatter.count * len(S))
         return _check_varies(self.name, symmetric_spectrum(S), variance, self.largest, n)
+
+
+Spectra = _InMemory | _Streamed
 
 
 class Scatter:

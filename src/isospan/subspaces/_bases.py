@@ -13,7 +13,7 @@ from isospan.subspaces._criteria import Criterion, whitener
 
 
 def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, Tensor]:
-    """Maximise each criterion on its own: W spans Fᵀ U with F G Fᵀ = I and U the leading singular vectors of F T."""
+    """Maximise each criterion separately: W spans Fᵀ U with F G Fᵀ = I and U the leading singular vectors of F T."""
     F = None if criterion.metric is None else whitener(criterion.metric)
     W = {}
     for name, T in criterion.cross.items():
@@ -24,7 +24,7 @@ def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, T
         if rank < k:
             warn(
                 f"Quantity {name!r} covaries with only {rank} latent directions, fewer than k = {k}; the basis was "
-                "completed with directions that carry nothing. Use a smaller k or more samples."
+                "completed with directions that explain nothing. Use a smaller k or more samples."
             )
         W[name] = complete_rows(U[:rank] if F is None else nested_frame(U[:rank] @ F), k)
     return W

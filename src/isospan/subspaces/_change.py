@@ -1,4 +1,4 @@
-"""How much a basis changed between two solves."""
+"""The change of a basis between two solves."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ LEAST_ANGLE = 1e-3
 
 @torch.no_grad()
 def subspace_change(W_old: Tensor, W_new: Tensor) -> dict[str, Tensor]:
-    r"""Return how well each old direction is matched by its best new one.
+    r"""Return the cosine between each row of a basis and the nearest row of another.
 
     .. math:: G_{ij} = \frac{|w_i \cdot w'_j|}{\|w_i\| \|w'_j\|}, \qquad c_i = \max_j G_{ij}, \qquad
               \theta_i = \arccos c_i

@@ -1,4 +1,4 @@
-"""What a basis shall maximise: the covariance, regression and correlation criteria in one form."""
+"""The covariance, regression and correlation criteria, which a basis maximises, in one form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class Criterion:
     Attributes:
         metric: G (D, D), or None for the identity.
         cross: T of every quantity, (D, P).
-        scale: total target variance of every quantity in the units of T, and for G = I in those of the latents too:
-            f / scale is a share, which has no unit.
+        scale: total target variance of every quantity in the units of T, and for G = I in those of the latents too, so
+            that f / scale has no unit.
     """
 
     metric: Tensor | None

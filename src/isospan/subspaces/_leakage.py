@@ -12,12 +12,12 @@ def leakage_forms(moments: Moments, *, ridge: float) -> dict[str, Tensor]:
 
     With :math:`T_{iq} = C_{qq}^{-1} C_{qi}` the linear prediction of :math:`y_i` from :math:`y_q`, what is left is
     :math:`r_{iq} = y_i - T_{iq}^\top y_q`, and :math:`N_{iq} = C_{zi} - C_{zq} T_{iq}` its covariance with the latents.
-    Coordinates :math:`W z` explain the share :math:`\operatorname{tr}[(W C_{zz} W^\top)^{-1} W L_q W^\top]` of it, with
+    Coordinates :math:`W z` explain :math:`\operatorname{tr}[(W C_{zz} W^\top)^{-1} W L_q W^\top]` of its variance, with
 
     .. math:: L_q = \sum_{i \ne q} \frac{N_{iq} N_{iq}^\top}{\operatorname{tr} C_{ii}}
 
-    in units of the variance of :math:`y_i`: the sum over i of how much more of :math:`y_i` the subspace and
-    :math:`y_q` tell together than :math:`y_q` alone.
+    in units of the variance of :math:`y_i`. This is the sum over i of R² of :math:`y_i` from the subspace and
+    :math:`y_q` together, minus R² from :math:`y_q` alone.
 
     Args:
         moments: with ``target_covariance=True``.
