@@ -1,5 +1,7 @@
 """The weight of guidance against the task, from the norms of both gradients at the latents."""
 
+from math import isfinite, log
+
 import torch
 from torch import Tensor
 
@@ -130,12 +132,13 @@ class GradientBalance(KeepsPrecision):
     @torch.no_grad()
     def update_(self, squares: Tensor) -> None:
         """Take squared norms (2,) into the moving average. Where either is zero or not finite, nothing is changed."""
-        log = (squares[0] / squares[1]).log() / 2
-        valid = log.isfinite()
-        self.measured += valid
-        self.watched += squares.isfinite().all() & (squares[1] > 0)
-        share = (1 / self.measured.clamp(min=1)).clamp(min=1 - MEMORY)
-        self.log_ratio += torch.where(valid, share * (log - self.log_ratio), 0.0)
+        task, guidance = squares.tolist()
+        if isfinite(task) and isfinite(guidance) and guidance > 0:
+            self.watched.add_(1)
+            if task > 0:
+                self.measured.add_(1)
+                share = max(1 / int(self.measured), 1 - MEMORY)
+                self.log_ratio.add_(share * (log(task / guidance) / 2 - float(self.log_ratio)))
 
 
 def _norm(x: Tensor) -> Tensor:

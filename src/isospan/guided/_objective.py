@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 
 from isospan._core.autocast import full_precision
 from isospan._core.checks import (
@@ -476,7 +477,7 @@ class SpaceObjective(KeepsPrecision):
             sum_over_ranks_(dict(shard.named_buffers()), self.ranks)
             self.moments.decay_(prod(segment.factor for segment in segments)).merge(shard)
         self.in_block.copy_((self.in_block + n) % self._block)
-        self.step += 1
+        self.step.add_(1)
         if self.schedule.due_at_step(int(self.step)):
             self._set_bases(self._solved(self.moments, ridge=self.ridge))
         elif self.solved and self.decoders == "refit":
@@ -550,8 +551,7 @@ class SpaceObjective(KeepsPrecision):
         latents = as_tensor(branch if to_latents is None else to_latents(branch))
         batch = self._joint(latents, y, min_samples=1) if self.training else self._checked(latents, y, min_samples=1)
         if self.training:
-            observe = lambda z, *y: self._observe(z, batch._replace(flat=dict(zip(batch.flat, y, strict=True))))  # noqa: E731
-            _Untransformed.apply(observe, latents.detach(), *batch.flat.values())
+            self._observe_untransformed(latents.detach(), batch)
         if not self.solved:
             return {}
         inputs = self._inputs(latents, batch)
@@ -560,6 +560,13 @@ class SpaceObjective(KeepsPrecision):
             if self.training and z.requires_grad:
                 self.balance.measure(z, branch, inputs["weight"])
         return inputs
+
+    def _observe_untransformed(self, z: Tensor, batch: Batch) -> None:
+        """Update the state by tensors as they were before ``torch.func`` transformed them."""
+        if peek_interpreter_stack() is None:
+            return self._observe(z, batch)
+        observe = lambda z, *y: self._observe(z, batch._replace(flat=dict(zip(batch.flat, y, strict=True))))  # noqa: E731
+        _Untransformed.apply(observe, z, *batch.flat.values())
 
     def _inputs(self, z: Tensor, batch: Batch) -> dict[str, Any]:
         """Return the inputs of the terms with a weight, as copies: a solve before the backward pass changes nothing."""
@@ -574,10 +581,8 @@ class SpaceObjective(KeepsPrecision):
 
     def _inputs_of_alignment(self, z: Tensor, batch: Batch) -> dict[str, Any]:
         """Return the inputs of :func:`alignment`, standardised, each entry times the root of its weight in the loss."""
-        dtype, solution, moments = working_dtype(z), self.solution, self.moments
-        root, mean = solution.weights().sqrt(), moments.target_mean
-        factor, reader = root / solution.scales(moments), solution.bases.mT @ solution.decoders * root
-        value = None
+        dtype, moments, value = working_dtype(z), self.moments, None
+        reader, factor = self.solution.reader(moments)
         if batch.joint is not None:
             z, value = self.ranks.for_average(z), _error_of_moments(batch.joint, moments, reader, factor)
         targets = torch.cat(list(batch.flat.values()), 1)
@@ -585,7 +590,7 @@ class SpaceObjective(KeepsPrecision):
             "z": z,
             "z_mean": moments.z_mean.clone(),
             "reader": reader.to(dtype),
-            "targets": ((targets - mean) * factor).to(dtype),
+            "targets": ((targets - moments.target_mean) * factor).to(dtype),
             "value": value,
         }
 
@@ -635,9 +640,12 @@ def alignment(
         count: samples of the global batch, over which the mean is taken.
         value: the loss of the global batch, of which this process has the gradient of its shard.
     """
-    with full_precision(z):
-        kernel = partial(_squared_error, reader, count)
-        loss = with_precomputed_gradient(kernel, (z - z_mean).to(reader.dtype), targets, traceable=True)
+    zc = (z - z_mean).to(reader.dtype)
+    if torch.is_autocast_enabled(z.device.type):  # a backward pass within autocast would lower its products, too
+        with full_precision(z):
+            loss = with_precomputed_gradient(partial(_squared_error, reader, count), zc, targets, traceable=True)
+    else:
+        loss = torch.addmm(targets, zc, reader, beta=-1).square().sum() / count
     return loss if value is None else loss + (value - loss.detach())
 
 
@@ -690,4 +698,4 @@ def add_segments_(
         moments.decay_(factor)
         rows = slice(max(start - first, 0), max(stop - first, 0))
         if len(z[rows]):
-            moments.update(z[rows], {name: y_q[rows] for name, y_q in y.items()})
+            moments.add_(z[rows], {name: y_q[rows] for name, y_q in y.items()})

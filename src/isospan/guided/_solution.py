@@ -26,6 +26,10 @@ class Solution(KeepsPrecision):
     previous: Tensor
     decoders: Tensor
     solves: Tensor
+    same_rows: Tensor
+    own_entries: Tensor
+    same_mean: Tensor
+    root_weights: Tensor
 
     def __init__(self, k: Mapping[str, int], latent_dim: int, target_dims: Mapping[str, int]) -> None:
         super().__init__()
@@ -37,10 +41,15 @@ class Solution(KeepsPrecision):
         self.register_buffer("solves", torch.zeros((), dtype=torch.int64))
         index = torch.arange(len(self.sizes))
         row, entry = (index.repeat_interleave(torch.tensor(list(n.values()))) for n in (self.sizes, self.dims))
-        for name, mask in (("same_rows", row[:, None] == row), ("own_entries", row[:, None] == entry)):
-            self.register_buffer(name, mask.double(), persistent=False)
-        averages = (index[:, None] == entry).double()
-        self.register_buffer("averages", averages / averages.sum(1, keepdim=True), persistent=False)
+        same_entries = (entry[:, None] == entry).double()
+        constants = {
+            "same_rows": (row[:, None] == row).double(),
+            "own_entries": (row[:, None] == entry).double(),
+            "same_mean": same_entries / same_entries.sum(1, keepdim=True),
+            "root_weights": (len(index) * same_entries.sum(1)).rsqrt(),
+        }
+        for name, constant in constants.items():
+            self.register_buffer(name, constant, persistent=False)
 
     @property
     def W(self) -> dict[str, Tensor]:
@@ -64,14 +73,6 @@ class Solution(KeepsPrecision):
         self.bases.copy_(torch.cat([W[name] for name in self.sizes]))
         self.solves += 1
 
-    def scales(self, moments: Moments) -> Tensor:
-        """Return a standard deviation for each entry (ΣP,), that of its quantity: the root of the mean variance."""
-        return ((self.averages @ moments.target_variance) @ (self.averages > 0).double()).sqrt()
-
-    def weights(self) -> Tensor:
-        """Weight (ΣP,) of the squared error of each entry: 1/Q for a quantity, in equal parts for its P entries."""
-        return self.averages.mean(0)
-
     def refit(self, moments: Moments, *, ridge: float) -> None:
         r"""Fit the decoders of the standardised quantities to the moments, as read from latents with noise.
 
@@ -79,12 +80,23 @@ class Solution(KeepsPrecision):
                   \lambda = \text{ridge} \cdot \operatorname{tr}(C_{zz}) / D
         """
         S, W = moments.scatter_zz, self.bases
-        gram = (W @ S @ W.mT) * self.same_rows
-        gram.diagonal().add_(ridge * S.diagonal().mean())
-        cross = (W @ moments.scatter_zy) * self.own_entries
+        gram = (W @ S @ W.mT).mul_(self.same_rows)
+        gram.diagonal().add_(S.diagonal().mean(), alpha=ridge)
+        cross = (W @ moments.scatter_zy).mul_(self.own_entries)
         factor, failed = torch.linalg.cholesky_ex(gram)
         A = pinv(gram, hermitian=True) @ cross if failed else torch.cholesky_solve(cross, factor)
-        self.decoders.copy_(A / self.scales(moments))
+        torch.div(A, self.scales(moments), out=self.decoders)
+
+    def scales(self, moments: Moments) -> Tensor:
+        """Return a standard deviation for each entry (ΣP,), that of its quantity: the root of the mean variance."""
+        return (self.same_mean @ moments.target_variance).sqrt_()
+
+    def reader(self, moments: Moments) -> tuple[Tensor, Tensor]:
+        r"""Return :math:`R = W^\top A \sqrt w` (D, ΣP) and :math:`\sqrt w / \sigma` (ΣP,) for the weights w of entries.
+
+        The squared error of an entry has the weight 1/(QP), for Q quantities and the P entries of its own.
+        """
+        return self.bases.mT @ (self.decoders * self.root_weights), self.root_weights / self.scales(moments)
 
     def _split(self, rows: Tensor) -> dict[str, Tensor]:
         return dict(zip(self.sizes, rows.split(list(self.sizes.values())), strict=True))

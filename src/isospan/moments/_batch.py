@@ -24,6 +24,8 @@ def add_batch_(
     in which float32 neither overflows nor underflows. The latents are centred in float64, so a remainder r of the mean
     of the quantities cancels: :math:`Z_c^\top (Y_c + 1 r^\top) = Z_c^\top Y_c`.
     """
+    if precision == torch.float64 and z.numel() + sum(q.numel() for q in y.values()) <= CACHED:
+        return _add_small_batch_(state, z, list(y.values()))
     rows = _rows(z)
     parts, unit = z.split(rows), _unit(z, precision)
     z_mean = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0) / len(z)
@@ -38,6 +40,19 @@ def add_batch_(
         means.append(_add_quantities_(state["scatter_zy"][:, columns], squares[columns], zc, unit, together))
         start = columns.stop
     add_means_(state, z_mean, torch.cat(means), float(len(z)))
+
+
+def _add_small_batch_(state: Mapping[str, Tensor], z: Tensor, y: Sequence[Tensor]) -> None:
+    """Add a batch that fits in the cache by few operations, whose calls take longer than their arithmetic."""
+    x = torch.cat([z, *y], 1).double()
+    mean = x.mean(0)
+    x -= mean
+    widths = [z.shape[1], len(mean) - z.shape[1]]
+    (zc, yc), (z_mean, y_mean), squares = x.split(widths, 1), mean.split(widths), state["scatter_yy"]
+    state["scatter_zz"].addmm_(zc.mT, zc)
+    state["scatter_zy"].addmm_(zc.mT, yc)
+    squares.addmm_(yc.mT, yc) if squares.dim() == 2 else squares.add_(yc.square().sum(0))
+    add_means_(state, z_mean, y_mean, float(len(z)))
 
 
 def _add_quantities_(cross: Tensor, squares: Tensor, zc: Tensor, unit_z: float, y: Sequence[Tensor]) -> Tensor:

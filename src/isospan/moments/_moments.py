@@ -209,8 +209,12 @@ class Moments(KeepsPrecision):
         z = check_latents(z, min_samples=1)
         flat = check_targets(y, batch=len(z), device=z.device)
         self._check_dims(z, flat)
-        ordered = {name: flat[name] for name in self.target_dims}
-        add_batch_(dict(self.named_buffers()), z.detach(), ordered)
+        return self.add_(z, {name: flat[name] for name in self.target_dims})
+
+    @torch.no_grad()
+    def add_(self, z: Tensor, flat: Mapping[str, Tensor]) -> Self:
+        """Add a batch as :meth:`update` does, of targets {name: (B, P)} in their order, without any check."""
+        add_batch_(self._buffers, z.detach(), flat)
         return self
 
     @torch.no_grad()
