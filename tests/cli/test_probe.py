@@ -35,7 +35,7 @@ def test_latents_are_judged_and_the_report_written(latents, isospan, tmp_path):
 
 @pytest.mark.usefixtures("no_figures")
 def test_quantities_and_directions_are_chosen(latents, isospan, tmp_path):
-    where = ("probe", latents / "z.npy", latents / "y.npz", "--out", tmp_path)
+    where = ("probe", latents / "z.npy", latents / "y.npz", "--out", tmp_path, "--overwrite")
     text = isospan(*where, "-q", "heat", "-q", "push=array:force", "-k", "push=3", "-k", "heat=1").output
     assert " ".join(text.split()).count("push │ – │ 3") == 1
     assert "noise" not in text

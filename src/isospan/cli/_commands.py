@@ -32,6 +32,7 @@ from isospan.cli._options import (
     arrays_of,
     changes_of,
     check_new,
+    check_new_run,
     dimension_of,
     latent_of,
     quantities_of,
@@ -87,18 +88,20 @@ def demo(
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
+    overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
     """Train on simulated turbulence: about four minutes."""
     with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
         from isospan.experiment import train as train_run
         from isospan.experiment._config import check_device
-        from isospan.experiment._demo import SAMPLES, demo_config, demo_samples, write_demo_fields
+        from isospan.experiment._demo import SAMPLES, demo_config, demo_samples, held_out_path, write_demo_fields
         from isospan.experiment._processes import own_device
 
         check_device(own_device(device))
         changes = {"epochs": epochs} if epochs else {}
         config = demo_config(out, seed=seed, device=device, resume=resume, **changes)
+        check_new_run(out, len(config.quantities), held_out_path(out), overwrite=overwrite, resume=resume)
         reporter.stage("Decaying turbulence (simulated once, then cached)")
         fields = demo_samples(samples or SAMPLES, progress=reporter.generated)
         result = train_run(config, samples=fields, reporter=reporter)
@@ -118,6 +121,7 @@ def train(
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
+    overwrite: Overwrite = False,
     variable: Variable = None,
     sample_dim: SampleDim = None,
     fill: Fill = None,
@@ -170,6 +174,7 @@ def train(
             baseline=baseline,
             title=", ".join(path.name for path in files),
         )
+        check_new_run(out, len(config.quantities), overwrite=overwrite, resume=resume)
         result = train_run(config, reporter=reporter)
     _show(result)
 
@@ -179,6 +184,7 @@ def size(
     files: Files,
     quantity: Quantities,
     out: Annotated[Path, typer.Option(help="Image of D over both thresholds.")] = Path("isospan-sizes.png"),
+    overwrite: Overwrite = False,
     variable: Variable = None,
     sample_dim: SampleDim = None,
     fill: Fill = None,
@@ -207,11 +213,13 @@ def size(
             k_threshold=k_threshold,
             max_bins=max_bins,
         )
+        check_new([out], overwrite=overwrite)
         sizes = solve(config, reporter=reporter)
+        write_sweep(out, sizes.sweep)
         if sizes.sweep is None:
             _say("No heat map is written: numbers and short series are not pooled, so n is not chosen.")
         else:
-            _say(f"The heat map is {write_sweep(out, sizes.sweep)}")
+            _say(f"The heat map is {out}")
 
 
 @app.command()
@@ -238,6 +246,7 @@ def probe(
         typer.Option("-k", help="Subspace dimension, or NAME=k; repeat for several. By default from the variance."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Directory of the results, for latents.")] = Path("isospan-probe"),
+    overwrite: Overwrite = False,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
     variable: Annotated[str | None, typer.Option(help="Name of the latents, if their file holds several.")] = None,
     sample_dim: SampleDim = None,
@@ -267,6 +276,7 @@ def probe(
             _print_evaluation(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
         else:
             from isospan.experiment import AuditConfig, audit
+            from isospan.experiment._output import audit_paths
 
             config = AuditConfig(
                 quantities=arrays_of(quantity) if quantity else None,
@@ -282,6 +292,7 @@ def probe(
                 test_fraction=test_fraction,
                 test_blocks=test_blocks,
             )
+            check_new(audit_paths(out), overwrite=overwrite)
             result = audit(latents, files, config, reporter=reporter)
             _print_evaluation(result.evaluation)
             _print_report(result)

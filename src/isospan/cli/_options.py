@@ -15,6 +15,8 @@ QUANTITIES = {
     "of a vorticity": "enstrophy palinstrophy_density",
 }
 """The built-in quantities by their input, written out here because importing them takes seconds."""
+SHOWN = 4
+"""Number of paths in a message."""
 EPILOG = "Built-in quantities " + "; ".join(f"{of}: {', '.join(names.split())}" for of, names in QUANTITIES.items())
 
 Files = Annotated[list[Path], typer.Argument(help="Fields: .npz, .npy, NetCDF, HDF5 or Zarr.", show_default=False)]
@@ -56,7 +58,7 @@ Trust = Annotated[
     typer.Option("--trust", help="Import the classes and functions named in the run's files; this runs code."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier run.")]
 
 
 def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -65,10 +67,25 @@ def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
 
     existing = [str(path) for path in paths if path.exists()]
     if existing and not overwrite:
+        more = f" and {len(existing) - SHOWN} more" if len(existing) > SHOWN else ""
         raise OptionError(
-            f"The files to write must not exist, got {', '.join(existing)}. Write elsewhere with --out, or replace "
-            "them with --overwrite."
+            f"The files to write must not exist, got {', '.join(existing[:SHOWN])}{more}. Write elsewhere with --out, "
+            "or replace them with --overwrite."
         )
+
+
+def check_new_run(out: Path, quantities: int, *others: Path, overwrite: bool, resume: bool) -> None:
+    """Require that no result of a training run exists in a directory, unless the run is resumed or replaced."""
+    from isospan.errors import OptionError
+    from isospan.experiment._output import checkpoints_in, train_paths
+
+    begun = bool(checkpoints_in(out))
+    if begun and resume:
+        return
+    try:
+        check_new([*train_paths(out, quantities), *others], overwrite=overwrite)
+    except OptionError as error:
+        raise OptionError(f"{error} Or continue the run with --resume.") if begun else error from None
 
 
 def arrays_of(texts: list[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isospan.experiment._config import TrainConfig, check_device
 from isospan.experiment._data import Source, read_source
-from isospan.experiment._job import Job, TrainedNetwork
+from isospan.experiment._job import Job, TrainedNetwork, checkpoints_in
 from isospan.experiment._lock import run_lock
 from isospan.experiment._processes import joined, own_device
 from isospan.experiment._reporter import LoggingReporter, Reporter
@@ -147,7 +147,7 @@ def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
 def _announce_replaced_run(config: TrainConfig, reporter: Reporter) -> None:
     """Report that results in the directory are replaced, or that there is no run to resume."""
     out = Path(config.out)
-    begun = any((out / "checkpoints").glob("*/*.safetensors"))
+    begun = bool(checkpoints_in(out))
     if config.resume and not begun:
         reporter.stage(f"There is no run to resume in {out}; training starts from the beginning")
     elif not config.resume and (begun or (out / "model.safetensors").is_file()):

@@ -13,7 +13,7 @@ from isospan._core.files import atomic_path
 from isospan.experiment._run_summary import RunSummary, duration
 from isospan.experiment.reports import figures
 from isospan.experiment.reports._cards import in_words, report_cards
-from isospan.experiment.reports._export import to_png, to_svg
+from isospan.experiment.reports._export import remove_earlier, to_svg, write_png
 from isospan.experiment.reports._metrics import metrics_of, plain, to_json
 from isospan.plotting._style import number
 
@@ -31,13 +31,14 @@ TITLES = {
     "layout": "How the latent space is divided",
     "sweep": "Latent dimension over both thresholds",
 }
+SOURCE = "report.html"
 
 
 def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
     """Write ``report.html``, ``metrics.json`` and ``figures/*.png`` into a directory, and return the report's path.
 
     The HTML file contains the figures and loads nothing. Every file is written atomically, and the same summary gives
-    the same bytes.
+    the same bytes. Figures of an earlier report in the directory that this one does not have are removed.
 
     Args:
         summary: the data of the report.
@@ -45,12 +46,25 @@ def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
     """
     out = Path(out_dir)
     drawn = draw_figures(summary)
-    for name, figure in drawn.items():
-        _write(out / "figures" / f"{name}.png", to_png(figure))
+    images = {out / "figures" / f"{name}.png": figure for name, figure in drawn.items()}
+    for path, figure in images.items():
+        write_png(path, figure, source=SOURCE)
     # file names with undecodable bytes contain surrogates, such as \udcff, which JSON can escape
     _write(out / "metrics.json", to_json(metrics_of(summary)).encode(errors="backslashreplace"))
     _write(out / "report.html", render_html(summary, drawn).encode(errors="backslashreplace"))
+    remove_earlier((out / "figures").glob("*.png"), source=SOURCE, kept=images)
     return out / "report.html"
+
+
+def report_paths(out_dir: str | os.PathLike[str], *, edits: int) -> list[Path]:
+    """Return the paths of all files that :func:`write_report` may write, with this number of edits.
+
+    Example:
+        >>> [path.as_posix() for path in report_paths("run", edits=1)][:3]
+        ['run/report.html', 'run/metrics.json', 'run/figures/r2.png']
+    """
+    names = [name for name in TITLES if name != "edit"] + [f"edit_{i}" for i in range(1, edits + 1)]
+    return [Path(out_dir) / file for file in ("report.html", "metrics.json", *(f"figures/{n}.png" for n in names))]
 
 
 def draw_figures(summary: RunSummary) -> dict[str, Figure]:
