@@ -206,10 +206,10 @@ def test_the_summary_has_the_losses_of_each_network(config, fields):
     result = train(config(), samples=fields())
     for shown, network in (("history", result.guided), ("unguided_history", result.unguided)):
         history = getattr(result.summary, shown)
-        assert history.terms["task"] == network.history.losses["task"]
+        assert history.losses["task"] == network.history.losses["task"]
         assert history.validation == network.history.validation
-    assert "guidance" in result.summary.history.terms
-    assert "guidance" not in result.summary.unguided_history.terms
+    assert "guidance" in result.summary.history.losses
+    assert "guidance" not in result.summary.unguided_history.losses
 
 
 @few_samples

@@ -33,11 +33,8 @@ from isospan.cli._options import (
     changes_of,
     check_new,
     check_new_run,
-    dimension_of,
-    latent_of,
     quantities_of,
-    spacing_of,
-    subspace_dims_of,
+    settings_of,
 )
 from isospan.cli._tables import evaluation_table, notes, results_table
 from isospan.cli._terminal import TerminalReporter
@@ -114,7 +111,7 @@ def demo(
 @app.command(epilog=EPILOG)
 def train(
     files: Files,
-    quantity: Quantities,
+    quantities: Quantities,
     out: Annotated[Path, typer.Option(help="Directory of the results.")] = Path("isospan-run"),
     epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = 16,
     latent: Annotated[str, typer.Option(help="Latent dimension, or auto.")] = "auto",
@@ -127,8 +124,8 @@ def train(
     fill: Fill = None,
     periodic: Periodic = False,
     dx: Spacing = "1",
-    batch_size: int = 64,
-    learning_rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 3e-3,
+    batch_size: Annotated[int, typer.Option(help="Samples in a batch.")] = 64,
+    lr: Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")] = 3e-3,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
     strength: Annotated[float | None, typer.Option(help="Weight of the guidance against the task.")] = None,
     encoder: Annotated[
@@ -147,33 +144,8 @@ def train(
         from isospan.experiment import TrainConfig
         from isospan.experiment import train as train_run
 
-        config = TrainConfig(
-            files=files,
-            quantities=quantities_of(quantity),
-            out=out,
-            epochs=epochs,
-            latent=latent_of(latent),
-            seed=seed,
-            device=device,
-            resume=resume,
-            variable=variable,
-            sample_dim=dimension_of(sample_dim),
-            fill=fill,
-            periodic=periodic,
-            dx=spacing_of(dx),
-            batch_size=batch_size,
-            lr=learning_rate,
-            orthogonal=orthogonal,
-            strength=strength,
-            encoder=encoder,
-            bin_threshold=bin_threshold,
-            k_threshold=k_threshold,
-            max_bins=max_bins,
-            test_fraction=test_fraction,
-            test_blocks=test_blocks,
-            baseline=baseline,
-            title=", ".join(path.name for path in files),
-        )
+        title = ", ".join(path.name for path in files)
+        config = TrainConfig(**settings_of(TrainConfig, locals()))
         check_new_run(out, len(config.quantities), overwrite=overwrite, resume=resume)
         result = train_run(config, reporter=reporter)
     _show(result)
@@ -182,7 +154,7 @@ def train(
 @app.command(epilog=EPILOG)
 def size(
     files: Files,
-    quantity: Quantities,
+    quantities: Quantities,
     out: Annotated[Path, typer.Option(help="Image of D over both thresholds.")] = Path("isospan-sizes.png"),
     overwrite: Overwrite = False,
     variable: Variable = None,
@@ -201,20 +173,8 @@ def size(
         from isospan.experiment import size as solve
         from isospan.experiment._output import write_sweep
 
-        config = TrainConfig(
-            files=files,
-            quantities=quantities_of(quantity),
-            variable=variable,
-            sample_dim=dimension_of(sample_dim),
-            fill=fill,
-            periodic=periodic,
-            dx=spacing_of(dx),
-            bin_threshold=bin_threshold,
-            k_threshold=k_threshold,
-            max_bins=max_bins,
-        )
         check_new([out], overwrite=overwrite)
-        sizes = solve(config, reporter=reporter)
+        sizes = solve(TrainConfig(**settings_of(TrainConfig, locals())), reporter=reporter)
         write_sweep(out, sizes.sweep)
         if sizes.sweep is None:
             _say("No heat map is written: numbers and short series are not pooled, so n is not chosen.")
@@ -233,7 +193,7 @@ def probe(
             help="Arrays (N, ...), each a quantity of the latents; or fields for a run.", show_default=False
         ),
     ],
-    quantity: Annotated[
+    quantities: Annotated[
         list[str] | None,
         typer.Option(
             "--quantity",
@@ -272,26 +232,13 @@ def probe(
         if latents.is_dir() and latents.suffix != ".zarr":
             from isospan.experiment import probe as score
 
-            functions = quantities_of(quantity or [])
+            functions = quantities_of(quantities or [])
             _print_evaluation(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
         else:
             from isospan.experiment import AuditConfig, audit
             from isospan.experiment._output import audit_paths
 
-            config = AuditConfig(
-                quantities=arrays_of(quantity) if quantity else None,
-                k=subspace_dims_of(k) if k else None,
-                out=out,
-                orthogonal=orthogonal,
-                variable=variable,
-                sample_dim=dimension_of(sample_dim),
-                fill=fill,
-                bin_threshold=bin_threshold,
-                k_threshold=k_threshold,
-                max_bins=max_bins,
-                test_fraction=test_fraction,
-                test_blocks=test_blocks,
-            )
+            config = AuditConfig(**settings_of(AuditConfig, locals(), quantities=arrays_of))
             check_new(audit_paths(out), overwrite=overwrite)
             result = audit(latents, files, config, reporter=reporter)
             _print_evaluation(result.evaluation)
@@ -336,7 +283,7 @@ def edit(
     out: Annotated[Path | None, typer.Option(help="Directory; the run's by default.")] = None,
     overwrite: Overwrite = False,
     device: Device = "cpu",
-    quantity: Functions = None,
+    quantities: Functions = None,
     encoder: Encoder = None,
     trust: Trust = False,
     debug: Debug = False,
@@ -346,11 +293,10 @@ def edit(
         from isospan.experiment import edit as change
         from isospan.experiment._output import edited_paths, suffix_like, write_edited
 
-        targets, functions = changes_of(changes), quantities_of(quantity or [])
+        targets, functions = changes_of(changes), quantities_of(quantities or [])
         where = {"name": f"edited-{file.stem}", "suffix": suffix_like([file])}
         check_new(edited_paths(out or run, targets, **where), overwrite=overwrite)
-        options = {"device": device, "encoder": encoder, "quantities": functions, "trust": trust}
-        edited = change(run, file, targets, **options)
+        edited = change(run, file, targets, device=device, encoder=encoder, quantities=functions, trust=trust)
         for name in edited.targets:
             _say(_fidelity_text(name, edited.fidelity(name)))
         for path in write_edited(out or run, edited, **where):

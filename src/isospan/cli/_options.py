@@ -1,6 +1,7 @@
 """The options of the commands, and the parsing of their values."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,6 +89,16 @@ def check_new_run(out: Path, quantities: int, *others: Path, overwrite: bool, re
         raise OptionError(f"{error} Or continue the run with --resume.") if begun else error from None
 
 
+def settings_of(config: type, given: Mapping[str, Any], **parsers: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the settings of a config class that a command was given, parsed by :data:`PARSERS` or by other parsers."""
+    parsers = PARSERS | parsers
+    settings = {field.name: given[field.name] for field in fields(config) if field.name in given}
+    return {
+        name: parsers[name](value) if name in parsers and value is not None else value
+        for name, value in settings.items()
+    }
+
+
 def arrays_of(texts: list[str]) -> dict[str, str]:
     """Parse NAME and NAME=array:VARIABLE into {name: array}."""
     from isospan.experiment._targets import ARRAY
@@ -129,9 +140,9 @@ def latent_of(text: str) -> Any:
     return int(text) if text.isdigit() else text
 
 
-def dimension_of(text: str | None) -> str | int | None:
+def dimension_of(text: str) -> str | int:
     """Parse the number of a dimension, or its name."""
-    return int(text) if text is not None and text.isdigit() else text
+    return int(text) if text.isdigit() else text
 
 
 def spacing_of(text: str) -> float | tuple[float, float]:
@@ -156,3 +167,13 @@ def _once(pairs: Iterable[tuple[str, str]], *, option: str) -> dict[str, str]:
             raise OptionError(f"{option} must name each quantity once, got {name!r} twice. Leave one out or rename it.")
         found[name] = how
     return found
+
+
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    "quantities": quantities_of,
+    "k": subspace_dims_of,
+    "latent": latent_of,
+    "sample_dim": dimension_of,
+    "dx": spacing_of,
+}
+"""How the text of an option becomes a setting."""

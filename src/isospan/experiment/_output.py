@@ -11,10 +11,9 @@ import numpy as np
 from isospan._core.files import atomic_path
 from isospan.errors import OptionError
 from isospan.experiment._config import PathLike
+from isospan.experiment._edits import Edited
 from isospan.experiment._job import checkpoints_in
 from isospan.experiment._names import apart, file_name, netcdf_name, npz_name
-from isospan.experiment._summary import edit_example
-from isospan.experiment._use import Edited
 from isospan.sizing import ThresholdSweep
 
 NETCDF = (".nc", ".nc4", ".netcdf")
@@ -128,7 +127,7 @@ def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", s
     numbers = {key: values.detach().cpu().numpy() for key, values in arrays.items()}
     write_decoded(path, numbers, edited.sample_coordinate)
     for image, quantity in zip(images, edited.targets, strict=True):
-        write_png(image, edit_panel(edit_example(edited, quantity)), source=path.name)
+        write_png(image, edit_panel(edited, quantity), source=path.name)
     remove_earlier(Path(directory).glob("*.png"), source=path.name, kept=images)
     return [path, *images]
 

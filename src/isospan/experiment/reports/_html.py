@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from isospan._core.files import atomic_path
 from isospan.experiment._run_summary import RunSummary, duration
 from isospan.experiment.reports import figures
-from isospan.experiment.reports._cards import in_words, report_cards
+from isospan.experiment.reports._cards import failures, report_cards
 from isospan.experiment.reports._export import remove_earlier, to_svg, write_png
 from isospan.experiment.reports._metrics import metrics_of, plain, to_json
 from isospan.plotting._style import number
@@ -28,7 +28,6 @@ TITLES = {
     "spectrum": "Standard deviations along the principal axes of the free part",
     "losses": "Loss terms over the steps of training",
     "drift": "Angles by which the subspaces rotated, and R², over the steps of training",
-    "layout": "How the latent space is divided",
     "sweep": "Latent dimension over both thresholds",
 }
 SOURCE = "report.html"
@@ -74,7 +73,6 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         "r2": figures.r2_bars(guided, unguided),
         "shares": figures.variance_shares(guided, _isotropic_shares(summary)),
         "spectrum": figures.isotropy_spectrum(guided, unguided),
-        "layout": figures.latent_layout(summary.dims, summary.latent_dim),
     }
     if len(guided.names) > 1:
         drawn |= {"cross_decodability": figures.cross_decodability(guided), "angles": figures.principal_angles(guided)}
@@ -84,11 +82,12 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         drawn["drift"] = figures.drift(summary.drift)
     if summary.decoded:
         drawn["decoded"] = figures.decoded_fields(summary.decoded)
-    if summary.reconstructions is not None:
+    if summary.reconstructions:
         drawn["reconstructions"] = figures.reconstructions(summary.reconstructions)
     if summary.sweep is not None:
         drawn["sweep"] = figures.threshold_sweep(summary.sweep)
-    return drawn | {f"edit_{i}": figures.edit_panel(edit) for i, edit in enumerate(summary.edits, start=1)}
+    edits = enumerate(summary.edits.items(), start=1)
+    return drawn | {f"edit_{i}": figures.edit_panel(edited, name) for i, (name, edited) in edits}
 
 
 def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
@@ -103,7 +102,7 @@ def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
     environment.filters |= {"number": _number, "setting": _setting, "duration": duration}
     svgs = {name: Markup(to_svg(figure, name=name, title=_title(name))) for name, figure in drawn.items()}
     return environment.get_template("report.html.j2").render(
-        run=summary, figures=svgs, cards=report_cards(summary), in_words=in_words(summary), angles=_angle_rows(summary)
+        run=summary, figures=svgs, cards=report_cards(summary), failures=failures(summary), angles=_angle_rows(summary)
     )
 
 

@@ -10,7 +10,7 @@ from isospan.experiment.training._readout import (
     read_out,
     reconstruction_error,
 )
-from isospan.experiment.training._schedule import learning_rate
+from isospan.experiment.training._run_state import learning_rate
 
 __all__ = [
     "History",

@@ -18,7 +18,7 @@ from isospan.experiment.training._readout import Quantities, held_out_scores, re
 from isospan.experiment.training._run_state import Run
 from isospan.guided._monitor import SubspaceMonitor
 from isospan.guided._objective import SpaceObjective
-from isospan.integrations._checkpoints import Checkpoints, check_same_run
+from isospan.integrations._checkpoints import Checkpoints, check_same_run, differences
 
 Progress = Callable[[int, int, int, Mapping[str, float]], None]
 """Called as ``progress(epoch, step, total_steps, losses)``."""
@@ -152,15 +152,10 @@ def _continue(run: Run, checkpoints: Checkpoints) -> None:
 def _check_alike(settings: Mapping[str, Any]) -> None:
     """Require the same samples and settings of all processes. Each of them raises the error."""
     for rank, others in enumerate(Ranks().gather(settings)):
-        changed = [
-            f"{name}: {others[name]!r} there, {value!r} here"
-            for name, value in settings.items()
-            if others[name] != value
-        ]
-        if changed:
+        if changed := differences(others, settings, where=("there", "here")):
             raise OptionError(
                 f"All processes must be given the same samples and settings, got others on rank {rank} "
-                f"({'; '.join(changed)}). Pass all samples on every process; each takes its shard of every batch."
+                f"({changed}). Pass all samples on every process; each takes its shard of every batch."
             )
 
 

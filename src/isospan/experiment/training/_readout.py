@@ -119,27 +119,17 @@ def encoded_moments(
 
 
 @torch.no_grad()
-def encode_samples(
-    model: nn.Module,
-    samples: Samples,
-    quantities: Quantities | None = None,
-    *,
-    transform: Transform | None = None,
-    batch_size: int | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return latents (N, D) and quantities {name: (N, ...)} of all samples, after ``transform``.
+def encode_samples(model: nn.Module, samples: Samples, *, batch_size: int | None = None) -> Tensor:
+    """Return the latents (N, D) of all samples.
 
     Example:
         >>> from isospan.experiment.networks import ConvAutoencoder
-        >>> encode_samples(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8)))[0].shape
+        >>> encode_samples(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8))).shape
         torch.Size([5, 3])
     """
-    latents, targets = [], []
     with evaluating(model):
-        for batch in _batches(model, samples, slices(samples, batch_size), transform):
-            latents.append(model.encode(batch.tensors()[0]))  # type: ignore[operator]
-            targets.append(quantities(batch) if quantities else {})
-    return torch.cat(latents), {name: torch.cat([y[name] for y in targets]) for name in targets[0]}
+        batches = _batches(model, samples, slices(samples, batch_size))
+        return torch.cat([model.encode(batch.tensors()[0]) for batch in batches])  # type: ignore[operator]
 
 
 def reconstruction_error(readout: Readout, samples: Samples) -> float:

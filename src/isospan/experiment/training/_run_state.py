@@ -1,5 +1,6 @@
 """One training run, of one or several processes: its steps, and its state for a checkpoint."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,9 +16,11 @@ from isospan.experiment.samples._samples import Samples
 from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities
-from isospan.experiment.training._schedule import learning_rate
 from isospan.guided._monitor import SubspaceMonitor
 from isospan.guided._objective import SpaceObjective
+
+WARM_UP_STEPS = 10
+LAST_RATE = 0.01
 
 
 @dataclass
@@ -207,6 +210,17 @@ class Run:
                 f"learning rate of {self._rate():.3g}. Lower the learning rate (lr={self.lr / 10:.3g}), or look for "
                 "extreme values in the fields and quantities."
             )
+
+
+def learning_rate(step: int, total: int, *, lr: float) -> float:
+    r"""Learning rate of a step from 1 to ``total``: a linear warm-up of ten steps times a cosine down to 0.01 ``lr``.
+
+    Example:
+        >>> [round(learning_rate(step, 1000, lr=1.0), 3) for step in (1, 10, 500, 1000)]
+        [0.1, 1.0, 0.505, 0.01]
+    """
+    cosine = 0.5 * (1 + math.cos(math.pi * step / total))
+    return lr * min(1.0, step / WARM_UP_STEPS) * (LAST_RATE + (1 - LAST_RATE) * cosine)
 
 
 def _by_dtype(tensors: list[Tensor]) -> list[list[Tensor]]:
