@@ -22,7 +22,7 @@ from isospan.experiment._use import TrainedRun
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.samples import Samples
 from isospan.experiment.samples._samples import concatenate
-from isospan.experiment.training import History
+from isospan.experiment.training import History, encode_samples
 from isospan.subspaces import LatentSpace
 
 SHOWN = 4
@@ -103,7 +103,7 @@ def _on_device(model: ConvAutoencoder, x: Tensor) -> Tensor:
 
 
 def _decoded(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, tuple[Tensor, Tensor]]:
-    z = network.model.eval().encode(shown.tensors()[0].to(network.space.z_mean.device)).cpu().double()
+    z = encode_samples(network.model, shown).cpu().double()
     return _pairs(job.targets(shown), network.space.to(device="cpu").decode(z))
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from isospan.experiment.networks._conv_autoencoder import ConvAutoencoder
 from isospan.experiment.samples._samples import Samples
+from isospan.experiment.training import Task, fit
 from isospan.experiment.training._readout import (
     encode_samples,
     encoded_moments,
@@ -131,3 +132,17 @@ def test_evaluation_mode_ends_with_the_block_also_after_an_error(model):
         fail()
     assert modes == [False]
     assert model.training
+
+
+def test_a_task_with_another_target_than_its_input(model):
+    """The target has the channels in reverse order. The oracles are a naive loop and the formula of the loss."""
+    x = torch.randn(12, 2, 8, 8) * torch.tensor([1.0, 10.0]).view(2, 1, 1)
+    task = Task(input=lambda batch: batch.fields, target=lambda batch: batch.fields.flip(1))
+    out = read_out(model, Samples(x), task=task, batch_size=5)
+    with torch.no_grad():
+        naive = sum((model(row[None])[0][0] - row.flip(0)).double().square().mean((1, 2)) for row in x) / 12
+    torch.testing.assert_close(out.squared_error, naive, rtol=1e-5, atol=0)  # convolutions of another batch size
+    with torch.no_grad():
+        residual = (model(x)[0] - x.flip(1)) / x.flip(1).std((0, 2, 3), correction=0).view(1, 2, 1, 1)
+    history = fit(model, Samples(x), task=task, epochs=1, batch_size=12, validation=Samples(x))
+    assert history.losses["task"][0] == pytest.approx(float(residual.square().mean()), rel=1e-5)

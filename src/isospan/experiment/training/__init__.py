@@ -11,11 +11,14 @@ from isospan.experiment.training._readout import (
     reconstruction_error,
 )
 from isospan.experiment.training._run_state import learning_rate
+from isospan.experiment.training._task import RECONSTRUCTION, Task
 
 __all__ = [
+    "RECONSTRUCTION",
     "History",
     "Readout",
     "ShiftAndFlip",
+    "Task",
     "can_shift",
     "encode_samples",
     "encoded_moments",

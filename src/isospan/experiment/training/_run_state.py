@@ -16,6 +16,7 @@ from isospan.experiment.samples._samples import Samples
 from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities
+from isospan.experiment.training._task import RECONSTRUCTION, Task
 from isospan.guided._monitor import SubspaceMonitor
 from isospan.guided._objective import SpaceObjective
 
@@ -45,6 +46,7 @@ class Run:
         history: losses so far.
         monitor: records the subspaces; None for no record.
         shard: the rows of every global batch for this process.
+        task: what the model learns from a batch.
     """
 
     model: nn.Module
@@ -60,6 +62,7 @@ class Run:
     history: History = field(default_factory=History)
     monitor: SubspaceMonitor | None = None
     shard: Shard = field(default_factory=Shard.own)
+    task: Task = RECONSTRUCTION
 
     def __post_init__(self) -> None:
         """Make the optimiser, set training mode, and copy the model of the first process."""
@@ -152,10 +155,10 @@ class Run:
 
         B is the size of the global batch.
         """
-        x, _ = shard.tensors()
-        x_hat, z = self.model(x)
-        idle, error = not self.shard.count(global_size), ((x_hat - x) / self.scale).square()
-        own = (error[:0] if idle else error).sum() / (global_size * x[0].numel())
+        target = self.task.target(shard)
+        output, z = self.model(self.task.input(shard))
+        idle, error = not self.shard.count(global_size), ((output - target) / self.scale).square()
+        own = (error[:0] if idle else error).sum() / (global_size * target[0].numel())
         task = self._summed(own.detach())
         self._check_finite(task)
         if self.objective is None or self.quantities is None:
