@@ -37,7 +37,7 @@ NOT_YET = (
     ("disentanglement_loss_original", "a name of isospan.compat", 14),
     ("lengthen", "upsample", 3),
     ("of late", "recently", 1),
-    ("re-solve", "solve", 9),
+    ("re-solve", "solve", 7),
     ("re-solves", "solves", 2),
     ("settle", "synchronize", 8),
     ("so many", "n, as many", 4),

@@ -1,4 +1,4 @@
-"""Each command on small fields: what it prints, what it writes, and how it says no."""
+"""Each command on small fields: what it prints, what it writes, and its errors."""
 
 import json
 import shutil

@@ -33,6 +33,7 @@ from isospan.cli._options import (
     changes_of,
     check_new,
     check_new_run,
+    check_unused,
     quantities_of,
     settings_of,
 )
@@ -75,6 +76,8 @@ def main(
 
 
 RESUMES = "The same command with --resume continues from the last checkpoint."
+OF_A_RUN = {"latents", "files", "device", "quantities", "encoder", "trust", "debug"}
+"""Parameters of `probe` where it scores a run."""
 
 
 @app.command()
@@ -114,7 +117,7 @@ def train(
     quantities: Quantities,
     out: Annotated[Path, typer.Option(help="Directory of the results.")] = Path("isospan-run"),
     epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = 16,
-    latent: Annotated[str, typer.Option(help="Latent dimension, or auto.")] = "auto",
+    latent: Annotated[str, typer.Option(help="Latent dimension D, or auto to choose it from the data.")] = "auto",
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
@@ -127,7 +130,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Samples in a batch.")] = 64,
     lr: Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")] = 3e-3,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
-    strength: Annotated[float | None, typer.Option(help="Weight of the guidance against the task.")] = None,
+    strength: Annotated[float | None, typer.Option(help="Gradient norm of the guidance over that of the task.")] = None,
     encoder: Annotated[
         str | None, typer.Option(help="module:Class, called as Class(channels, size, latent_dim).")
     ] = None,
@@ -155,7 +158,7 @@ def train(
 def size(
     files: Files,
     quantities: Quantities,
-    out: Annotated[Path, typer.Option(help="Image of D over both thresholds.")] = Path("isospan-sizes.png"),
+    out: Annotated[Path, typer.Option(help="PNG image of D over both thresholds.")] = Path("isospan-sizes.png"),
     overwrite: Overwrite = False,
     variable: Variable = None,
     sample_dim: SampleDim = None,
@@ -167,7 +170,7 @@ def size(
     max_bins: MaxBins = 8,
     debug: Debug = False,
 ) -> None:
-    """Show the resolution n and subspace dimension k of the quantities, and D, and draw D over the thresholds."""
+    """Show the sizes that train would choose: n and k of each quantity, and D; and draw D over the thresholds."""
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         from isospan.experiment import TrainConfig
         from isospan.experiment import size as solve
@@ -184,6 +187,7 @@ def size(
 
 @app.command()
 def probe(
+    context: typer.Context,
     latents: Annotated[
         Path, typer.Argument(help="Latents (N, D) of any model; or the directory of a run.", show_default=False)
     ],
@@ -208,7 +212,7 @@ def probe(
     out: Annotated[Path, typer.Option(help="Directory of the results, for latents.")] = Path("isospan-probe"),
     overwrite: Overwrite = False,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
-    variable: Annotated[str | None, typer.Option(help="Name of the latents, if their file holds several.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Name of the latents, if their file has several arrays.")] = None,
     sample_dim: SampleDim = None,
     fill: Fill = None,
     bin_threshold: BinThreshold = 0.95,
@@ -221,23 +225,25 @@ def probe(
     trust: Trust = False,
     debug: Debug = False,
 ) -> None:
-    """Measure which quantities the latents of any model hold, and write a report; or score a run on new files.
+    """Measure how well quantities are read from the latents of any model, and write a report; or score a run.
 
     LATENTS is a .npz, .npy, NetCDF, HDF5 or Zarr file with one array (N, D). FILES have arrays (N, ...) by name.
     Subspaces are solved from most rows and scored on the held-out ones, without training. If LATENTS is the directory
-    of a run, FILES are fields, and the run is scored on them. Only the options --device, --quantity, --encoder and
-    --trust are used then.
+    of a run, FILES are fields, and the run is scored on them; it takes --device, --quantity, --encoder and --trust, and
+    writes nothing.
     """
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         if latents.is_dir() and latents.suffix != ".zarr":
             from isospan.experiment import probe as score
 
+            check_unused(context, {*context.params} - OF_A_RUN, case="LATENTS is the directory of a run")
             functions = quantities_of(quantities or [])
             _print_evaluation(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
         else:
             from isospan.experiment import AuditConfig, audit
             from isospan.experiment._output import audit_paths
 
+            check_unused(context, {"device", "encoder", "trust"}, case="LATENTS is a file")
             config = AuditConfig(**settings_of(AuditConfig, locals(), quantities=arrays_of))
             check_new(audit_paths(out), overwrite=overwrite)
             result = audit(latents, files, config, reporter=reporter)
@@ -249,7 +255,7 @@ def probe(
 def decode(
     run: Run,
     files: Files,
-    out: Annotated[Path | None, typer.Option(help=".npz or .nc; in the run's directory by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File, .npz or .nc; in the directory of the run by default.")] = None,
     overwrite: Overwrite = False,
     device: Device = "cpu",
     encoder: Encoder = None,
@@ -278,9 +284,12 @@ def edit(
     file: Annotated[Path, typer.Argument(help="Fields to edit.", show_default=False)],
     changes: Annotated[
         list[str],
-        typer.Option("--set", help="NAME=3, NAME=*1.5, NAME=+0.2 or NAME=target.npy; repeat for several."),
+        typer.Option(
+            "--set",
+            help="A value NAME=3, NAME=*1.5, NAME=+0.2 or NAME=target.npy; repeat for several.",
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Directory; the run's by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the results; that of the run by default.")] = None,
     overwrite: Overwrite = False,
     device: Device = "cpu",
     quantities: Functions = None,

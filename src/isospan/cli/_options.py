@@ -27,18 +27,23 @@ Quantities = Annotated[
     typer.Option(
         "--quantity",
         "-q",
-        help="NAME, NAME=built_in, NAME=module:function or NAME=array:VARIABLE; repeat for several.",
+        help="NAME, NAME=BUILT_IN (see below), NAME=module:function or NAME=array:VARIABLE; repeat for several.",
         show_default=False,
     ),
 ]
-Variable = Annotated[list[str] | None, typer.Option(help="Variable with the fields; repeat for several channels.")]
-SampleDim = Annotated[str | None, typer.Option(help="Dimension of the samples; by default the first.")]
+Variable = Annotated[
+    list[str] | None,
+    typer.Option(help="Variable with the fields; repeat for several channels."),
+]
+SampleDim = Annotated[
+    str | None, typer.Option(help="Dimension that counts samples, by name or number; by default the first.")
+]
 Fill = Annotated[float | None, typer.Option(help="Replaces NaN and infinity; by default they are an error.")]
 Periodic = Annotated[bool, typer.Option("--periodic/--no-periodic", help="Whether the fields are periodic.")]
-Spacing = Annotated[str, typer.Option(help="Distance of grid points, or two: along H,along W.")]
-BinThreshold = Annotated[float, typer.Option(help="Explained variance from which the resolution n follows.")]
-KThreshold = Annotated[float, typer.Option(help="Explained variance, after pooling, from which k follows.")]
-MaxBins = Annotated[int, typer.Option(help="The largest n.")]
+Spacing = Annotated[str, typer.Option(help="Distance of grid points, or two: ALONG_H,ALONG_W.")]
+BinThreshold = Annotated[float, typer.Option(help="Explained variance that sets the pooled resolution n.")]
+KThreshold = Annotated[float, typer.Option(help="Explained variance of the pooled quantity that sets k.")]
+MaxBins = Annotated[int, typer.Option(help="The largest pooled resolution n.")]
 Seed = Annotated[int, typer.Option(help="Seed of the weights and of the order of samples.")]
 Resume = Annotated[
     bool,
@@ -58,8 +63,11 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Import the classes and functions named in the run's files; this runs code."),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier run.")]
+Device = Annotated[str, typer.Option(help="Device of torch: cpu, cuda, ...")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the files of an earlier run."),
+]
 
 
 def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -87,6 +95,17 @@ def check_new_run(out: Path, quantities: int, *others: Path, overwrite: bool, re
         check_new([*train_paths(out, quantities), *others], overwrite=overwrite)
     except OptionError as error:
         raise OptionError(f"{error} Or continue the run with --resume.") if begun else error from None
+
+
+def check_unused(context: typer.Context, names: Iterable[str], *, case: str) -> None:
+    """Require that parameters that are not used in a case have their defaults."""
+    from isospan.errors import OptionError
+
+    options = {option.name: option.opts[0] for option in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in sorted(names)}
+    given = [options[name] for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+    if given:
+        raise OptionError(f"{', '.join(given)} must be left out where {case}, since they have no effect there.")
 
 
 def settings_of(config: type, given: Mapping[str, Any], **parsers: Callable[[Any], Any]) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class Edited:
         if name not in self.computed_after:
             return float("nan")
         asked = (self.targets[name] - self.read_before[name]).double().cpu()
-        made = (self.computed_after[name] - self.computed_before[name]).double().cpu()
-        return float((made * asked).sum() / asked.square().sum())
+        shown = (self.computed_after[name] - self.computed_before[name]).double().cpu()
+        return float((shown * asked).sum() / asked.square().sum())
 
 
 def parse_change(name: str, how: Change, read: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ class Job:
             nonlocal reported
             if len(monitor) > reported:
                 reported = len(monitor)
-                self.reporter.moved(name, monitor)
+                self.reporter.monitored(name, monitor)
             self.reporter.stepped(name, epoch, step, total, losses)
 
         return progress

@@ -92,7 +92,7 @@ class FieldArray:
         return self._finite(torch.from_numpy(values), first).reshape(-1, *self.shape[1:]).to(self.dtype)
 
     def _read_into(self, values: np.ndarray, first: int, last: int) -> None:
-        """Fill values with the samples from first to last, which may lie in several parts."""
+        """Fill values with the samples from first to last, which may be in several parts."""
         starts = accumulate((part.shape[0] for part in self.parts), initial=0)
         for part, (start, stop) in zip(self.parts, pairwise(starts), strict=True):
             low, high = max(first, start), min(last, stop)
@@ -120,7 +120,7 @@ class FieldArray:
 
 
 def _lossless(parts: Sequence[LazyArray]) -> torch.dtype:
-    """float32 for types that it holds exactly, such as float16 and int16; else float64.
+    """float32 for types that it represents exactly, such as float16 and int16; else float64.
 
     Rounding to float32 has a relative error of 6e-8: at an offset of 1e8 a deviation of 1 is lost.
     """

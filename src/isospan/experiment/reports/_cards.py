@@ -30,17 +30,17 @@ def report_cards(summary: RunSummary) -> list[Card]:
 
 def failures(summary: RunSummary) -> list[str]:
     """Return a sentence on quantities that are not readable, and one on a failed reconstruction."""
-    said, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
+    sentences, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
     if unread:
         r2 = _range(summary.guided.subspace_r2[name] for name in unread)
-        said.append(
+        sentences.append(
             f"Not readable from the latent: {', '.join(unread)}, with R² {r2}, where 0 is no better than the mean."
         )
     if nmse >= 1:
-        said.append(
+        sentences.append(
             f"The reconstruction failed: its error is {_nmse(nmse)} of the variance, no better than the mean field."
         )
-    return said
+    return sentences
 
 
 def _unread(summary: RunSummary) -> list[str]:
