@@ -42,7 +42,7 @@ class Recording:
     def stepped(self, network, epoch, step, total, losses):
         self.steps.append((network, step))
 
-    def moved(self, network, monitor):
+    def monitored(self, network, monitor):
         self.rows.append((network, len(monitor)))
 
 
@@ -210,6 +210,26 @@ def test_the_summary_has_the_losses_of_each_network(config, fields):
         assert history.validation == network.history.validation
     assert "guidance" in result.summary.history.losses
     assert "guidance" not in result.summary.unguided_history.losses
+
+
+@few_samples
+def test_a_run_that_replaced_another_and_was_interrupted_can_be_resumed(config, fields):
+    class Interrupted(Recording):
+        def stepped(self, network, epoch, step, total, losses):
+            super().stepped(network, epoch, step, total, losses)
+            if step == total:
+                raise KeyboardInterrupt
+
+    train(config(), samples=fields())
+    with pytest.raises(KeyboardInterrupt):
+        train(config(seed=1), samples=fields(), reporter=Interrupted())
+    resumed = train(config(seed=1, resume=True), samples=fields())
+    assert torch.equal(
+        *(
+            torch.cat([p.flatten() for p in result.unguided.model.parameters()])
+            for result in (resumed, train(config(seed=1), samples=fields()))
+        )
+    )
 
 
 @few_samples

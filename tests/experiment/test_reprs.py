@@ -9,7 +9,7 @@ import torch
 from isospan.experiment import Quantity, Sizes, Targets, TrainedRun, audit, edit, train
 from isospan.experiment._data import read_source
 from isospan.experiment.samples import Samples, select
-from isospan.experiment.training import History, ShiftAndFlip, read_out
+from isospan.experiment.training import History, read_out
 from isospan.experiment.training._run_state import Run
 from isospan.guided import SpaceObjective
 from isospan.integrations import Checkpoints, Guide, Means
@@ -46,15 +46,14 @@ def shown(tmp_path_factory):
         "Audit": audited,
         "Source": source,
         "FieldSource": source.opened,
-        "FieldArray": source.opened["u"],
+        "FieldArray": source.opened.arrays["u"],
         "Channels": read_source([folder / "flow.npz"], variable=["u", "u"]).samples.fields,
-        "RowRanges": select(Samples(source.opened["u"]), [range(3), range(5, 9)]).fields,
+        "RowRanges": select(Samples(source.opened.arrays["u"]), [range(3), range(5, 9)]).fields,
         "Samples": samples,
         "Sizes": Sizes(dict.fromkeys(NAMES, (8, 20)), 400, 400),
         "sizes of the run": result.sizes,
         "Targets": Targets(tuple(Quantity(name, "") for name in NAMES), n=dict.fromkeys(NAMES, 8)),
         "Readout": read_out(result.model, Samples(fields)),
-        "ShiftAndFlip": ShiftAndFlip.draw(40, (16, 16), generator=torch.Generator()),
         "Run": state,
         "long History": History(steps=[1], losses={name: [0.5] for name in NAMES}),
         "Guide": guide,
@@ -78,7 +77,7 @@ def config(folder):
 
 
 KINDS = """Result TrainedNetwork RunSummary History Edit TrainedRun Audit Source FieldSource FieldArray
-Channels RowRanges Samples Sizes Targets Readout ShiftAndFlip Run Guide Means Checkpoints""".split()
+Channels RowRanges Samples Sizes Targets Readout Run Guide Means Checkpoints""".split()
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "sizes of the run", "long History"])

@@ -109,8 +109,9 @@ class Job:
     def train_networks(self, sizes: Sizes, description: NetworkDescription) -> dict[str, TrainedNetwork]:
         """Train with guidance; then without, from the same weights and on the same batches."""
         names = ["guided", "unguided"] if self.config.baseline else ["guided"]
-        if not self.config.resume and not self.config.baseline:
-            Checkpoints(self._checkpoint_directory("unguided")).clear()  # `fit` clears those of the networks it trains
+        if not self.config.resume:  # a later resume would find those of an earlier run
+            for name in ("guided", "unguided"):
+                Checkpoints(self._checkpoint_directory(name)).clear()
         steps = self.config.epochs * steps_per_epoch(len(self.train), self.config.batch_size)
         self.reporter.planned(dict.fromkeys(names, steps))
         data = fingerprint(self.train, self.test)

@@ -66,6 +66,7 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
 
     The steps: read the fields, choose the sizes of the quantities, train the network with guidance, train it without
     guidance from the same weights on the same batches, evaluate both on the held-out samples, and write the results.
+    Results of an earlier run in ``config.out`` are replaced, unless ``config.resume`` continues it.
 
     Under torchrun, or where ``torch.distributed`` is initialised, all processes call this with the same arguments. Each
     takes its shard of every global batch, and returns the result. Only the first one writes. A second run in the same
@@ -110,7 +111,9 @@ def _train(source: Source, job: Job, started: float) -> Result:
     summary = summarise(job, sizes, networks, seconds=time.perf_counter() - started)
     shard, report = Shard.own(), Path(config.out) / "report.html"
     if shard.rank == 0:
-        _save(Path(config.out), networks["guided"], description, _record(job, source, sizes))
+        networks["guided"].space.save(report.with_name("space.safetensors"))
+        weights = report.with_name("model.safetensors")
+        save_network(weights, networks["guided"].model, description, _record(job, source, sizes))
         write_report(summary, config.out)
     if shard.size > 1:
         dist.barrier()
@@ -173,8 +176,3 @@ def _record(job: Job, source: Source, sizes: Sizes) -> dict[str, Any]:
 
 def _tail(path: Path) -> str:
     return "/".join(path.parts[-2:])[-80:]
-
-
-def _save(out: Path, network: TrainedNetwork, description: NetworkDescription, record: dict[str, Any]) -> None:
-    network.space.save(out / "space.safetensors")
-    save_network(out / "model.safetensors", network.model, description, record)

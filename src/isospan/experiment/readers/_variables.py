@@ -13,7 +13,7 @@ import numpy as np
 from isospan._core.numpy_files import open_npy, open_npz
 from isospan.errors import FileFormatError, ShapeError
 from isospan.experiment.readers._sources import LazyArray
-from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable, open_dataset
+from isospan.experiment.readers._xarray_files import ENGINES, HDF5_SUFFIXES, LazyVariable, open_dataset
 
 _ADD_SAMPLES = (
     "Write a single field as array[None]. Series (N, S) are not fields: train your own encoder on them in a plain "
@@ -114,7 +114,7 @@ def _check_variable(path: Path, arrays: Mapping[str, Variable], name: str) -> No
         by_lower_case = {other.lower(): other for other in arrays}
         near = [by_lower_case[match] for match in get_close_matches(name.lower(), by_lower_case, n=3)]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise FileFormatError(f"{path} has no variable {name!r}; it has {_contents(arrays)}.{hint}")
+        raise FileFormatError(f"{path} has no variable {name!r}; it has {_contents(path, arrays)}.{hint}")
     array = arrays[name]
     if np.dtype(array.dtype).hasobject:
         raise FileFormatError(
@@ -142,14 +142,15 @@ def _explain(path: Path, arrays: Mapping[str, Variable], candidates: list[str]) 
     pickled = any(np.dtype(array.dtype).hasobject for array in arrays.values())
     return (
         f"{path} must have a real variable with a dimension for samples and two for space, got "
-        f"{_contents(arrays)}. {_ADD_SAMPLES}"
+        f"{_contents(path, arrays)}. {_ADD_SAMPLES}"
         + (" Pickled objects are not loaded, since that can run code." if pickled else "")
     )
 
 
-def _contents(arrays: Mapping[str, Variable]) -> str:
+def _contents(path: Path, arrays: Mapping[str, Variable]) -> str:
     described = [f"{name} {tuple(array.shape)} {array.dtype}" for name, array in arrays.items()]
-    return ", ".join(described) or "none at all"
+    note = " (datasets in groups are not read; copy them to the root)" if path.suffix.lower() in HDF5_SUFFIXES else ""
+    return (", ".join(described) or "none at all") + note
 
 
 def _check_exists(path: Path) -> None:

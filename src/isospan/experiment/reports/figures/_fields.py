@@ -23,16 +23,17 @@ from isospan.plotting._style import empty_figure, style
 
 PAIRED, SINGLE, EDITED = 0.87, 1.45, 2.0
 """Widths of an image in the three figures, in inches."""
+SHOWN = 4
+"""Largest number of samples in a figure."""
 
 
-def decoded_fields(pairs: Mapping[str, tuple[Array, Array]], *, samples: int = 4) -> Figure:
+def decoded_fields(pairs: Mapping[str, tuple[Array, Array]]) -> Figure:
     """Draw true and decoded fields: one row for each quantity, with one colour scale, two columns for each sample.
 
     Args:
         pairs: {name: (true, decoded)}, fields (n, C, h, w) or (n, h, w), or series (n, S). The first channel is drawn.
-        samples: the largest number of samples to show.
     """
-    shown = {name: _alternating(*pair, samples) for name, pair in pairs.items()}
+    shown = {name: _alternating(*pair) for name, pair in pairs.items()}
     columns = max((len(fields) for fields in shown.values()), default=0)
     with style():
         if not columns:
@@ -46,15 +47,14 @@ def decoded_fields(pairs: Mapping[str, tuple[Array, Array]], *, samples: int = 4
     return figure
 
 
-def reconstructions(images: Mapping[str, Array], *, samples: int = 5) -> Figure:
+def reconstructions(images: Mapping[str, Array]) -> Figure:
     """Draw inputs and reconstructions on one colour scale, and the errors on another.
 
     Args:
         images: ``"input"`` and the output of each network, fields (n, C, H, W) or (n, H, W). The first channel is
             drawn.
-        samples: the largest number of samples to show.
     """
-    rows = {name: as_images(fields)[:samples] for name, fields in images.items()}
+    rows = {name: as_images(fields)[:SHOWN] for name, fields in images.items()}
     inputs = rows["input"]
     errors = {f"error, {name}": fields - inputs for name, fields in rows.items() if name != "input"}
     with style():
@@ -105,7 +105,7 @@ def _draw_block(figure: Figure, grid: list[list[Axes]], rows: Mapping[str, np.nd
     add_scale(figure, images[-1], [ax for axes in grid for ax in axes])
 
 
-def _alternating(true: Array, decoded: Array, samples: int) -> np.ndarray:
+def _alternating(true: Array, decoded: Array) -> np.ndarray:
     """Return true and decoded fields alternating, (2 n, h, w)."""
-    both = np.stack([as_images(true)[:samples], as_images(decoded)[:samples]], axis=1)
+    both = np.stack([as_images(true)[:SHOWN], as_images(decoded)[:SHOWN]], axis=1)
     return both.reshape(-1, *both.shape[2:])
