@@ -48,7 +48,8 @@ class Result:
     def __repr__(self) -> str:
         names = shorten(", ".join(self.sizes.dims), 80, placeholder=" …")
         nmse = f"{self.guided.nmse:.4g}" + (f" (unguided {self.unguided.nmse:.4g})" if self.unguided else "")
-        return f"Result({names}; latent_dim={self.sizes.latent_dim}, nmse={nmse}, report={_tail(self.report)!r})"
+        report = "/".join(self.report.parts[-2:])[-80:]
+        return f"Result({names}; latent_dim={self.sizes.latent_dim}, nmse={nmse}, report={report!r})"
 
     @property
     def space(self) -> LatentSpace:
@@ -172,7 +173,3 @@ def _record(job: Job, source: Source, sizes: Sizes) -> dict[str, Any]:
         "dims": {name: list(pair) for name, pair in sizes.dims.items()},
         "settings": job.config.settings(),
     }
-
-
-def _tail(path: Path) -> str:
-    return "/".join(path.parts[-2:])[-80:]

@@ -4,7 +4,6 @@ import platform
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +11,15 @@ from torch import Tensor
 
 import isospan
 from isospan.errors import NumericalWarning
-from isospan.evaluation import Evaluation
 from isospan.experiment._edits import Edited
 from isospan.experiment._job import Job, TrainedNetwork
 from isospan.experiment._run_summary import RunSummary
 from isospan.experiment._sizes import Sizes
-from isospan.experiment._targets import Targets
 from isospan.experiment._use import TrainedRun
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.samples import Samples
 from isospan.experiment.samples._samples import concatenate
 from isospan.experiment.training import History, encode_samples
-from isospan.subspaces import LatentSpace
 
 SHOWN = 4
 LOSSES = ("task", "guidance")
@@ -33,7 +29,7 @@ LOSSES = ("task", "guidance")
 def summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *, seconds: float) -> RunSummary:
     """Collect the data of the report, with images of a few held-out samples at equal distances."""
     guided, unguided = networks["guided"], networks.get("unguided")
-    shown = _spread(job.test, SHOWN)
+    shown = spread(job.test, SHOWN)
     x, _ = shown.tensors()
     return RunSummary(
         title=job.config.title or "Guided latent space",
@@ -55,40 +51,14 @@ def summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *,
     )
 
 
-@torch.no_grad()
-def summarise_audit(
-    space: LatentSpace,
-    evaluation: Evaluation,
-    sizes: Sizes,
-    *,
-    test: Samples,
-    targets: Targets,
-    title: str,
-    settings: Mapping[str, Any],
-    seconds: float,
-) -> RunSummary:
-    """Collect the data of the report of an audit."""
-    shown = _spread(test, SHOWN)
-    return RunSummary(
-        title=title,
-        dims=sizes.dims,
-        latent_dim=sizes.latent_dim,
-        guided=evaluation,
-        settings=settings,
-        sweep=sizes.sweep,
-        decoded=_pairs(targets(shown), space.decode(shown.tensors()[0].double())),
-        versions=versions(),
-        seconds=seconds,
-    )
-
-
 def versions() -> dict[str, str]:
     """Versions of the software."""
     found = {"isospan": isospan.__version__, "torch": torch.__version__, "numpy": np.__version__}
     return found | {"python": platform.python_version()}
 
 
-def _spread(samples: Samples, count: int) -> Samples:
+def spread(samples: Samples, count: int) -> Samples:
+    """Return a number of samples at equal distances."""
     count = min(count, len(samples))
     firsts = torch.linspace(0, len(samples) - 1, count + 2)[1:-1].long().tolist() if count > 1 else [0]
     return concatenate([samples[first : first + 1] for first in firsts])
@@ -104,10 +74,11 @@ def _on_device(model: ConvAutoencoder, x: Tensor) -> Tensor:
 
 def _decoded(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, tuple[Tensor, Tensor]]:
     z = encode_samples(network.model, shown).cpu().double()
-    return _pairs(job.targets(shown), network.space.to(device="cpu").decode(z))
+    return pairs(job.targets(shown), network.space.to(device="cpu").decode(z))
 
 
-def _pairs(true: Mapping[str, Tensor], decoded: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def pairs(true: Mapping[str, Tensor], decoded: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return {name: (true, decoded)}."""
     return {name: (true[name], decoded[name]) for name in true}
 
 
