@@ -21,7 +21,7 @@ from isospan.errors import (
     OptionError,
     ShapeError,
 )
-from isospan.experiment.readers._fields import open_fields
+from isospan.experiment.readers import open_arrays, open_fields
 from isospan.experiment.samples import Samples, hold_out, read_batches
 
 xarray = pytest.importorskip("xarray")
@@ -378,6 +378,14 @@ def test_no_candidates(tmp_path):
     np.savez(tmp_path / "empty.npz")
     with pytest.raises(FileFormatError, match="got none at all"):
         open_fields(tmp_path / "empty.npz")
+
+
+def test_a_single_number_beside_the_fields_is_left_out(tmp_path):
+    np.savez(tmp_path / "f.npz", u=numbers(), dt=0.1)
+    source = open_fields(tmp_path / "f.npz")
+    assert source.names == ("u",)
+    assert source.left_out == {"dt": f"has shape (), not {N} samples along dimension 0"}
+    assert list(open_arrays(tmp_path / "f.npz")) == ["u"]
 
 
 def test_groups_of_hdf5_files_are_not_read_and_the_error_says_so(tmp_path):

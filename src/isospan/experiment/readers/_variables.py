@@ -76,7 +76,7 @@ def open_variables(path: Path, opened: ExitStack, *, name: str) -> dict[str, Var
             "formats."
         )
     arrays = open_npz(path) if suffix == ".npz" else open_npy(path, name)
-    return {name: Variable(tuple(range(x.ndim)), x.shape, x.dtype, x.along) for name, x in arrays.items()}
+    return {name: Variable(tuple(range(x.ndim)), x.header[0], x.dtype, x.along) for name, x in arrays.items()}
 
 
 def is_real(dtype: Any) -> bool:
