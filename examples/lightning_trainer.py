@@ -70,8 +70,8 @@ trainer, guided, monitor = fit(0.3, epochs=8, ckpt_path="half.ckpt", weights_onl
 _, unguided, _ = fit(0.0, epochs=8)
 
 print({name: round(float(value), 4) for name, value in trainer.callback_metrics.items()})
-moved = [round(max(angles)) for angles in monitor.to_dict()["from_first"]["energy"]]  # before the stop and after it
-print(f"largest angle of the subspace of energy to its first: {moved} degrees")
+rotated = [round(max(angles)) for angles in monitor.to_dict()["from_first"]["energy"]]  # before the stop and after it
+print(f"largest angle of the subspace of energy to its first: {rotated} degrees")
 print(f"held out: energy R2 {score(guided):.3f} guided, {score(unguided):.3f} unguided")
 if score(guided) < score(unguided) + 0.1:
     raise SystemExit("guidance did not help")

@@ -70,8 +70,8 @@ guided, unguided = trainer(1.0, epochs=8, monitor=monitor), trainer(0.0, epochs=
 guided.train(resume_from_checkpoint=True)
 unguided.train()
 print({name: value for name, value in guided.state.log_history[-2].items() if "guide" in name})
-moved = [round(max(angles)) for angles in monitor.to_dict()["from_first"]["counts"]]  # before the stop and after it
-print(f"largest angle of the subspace of counts to its first: {moved} degrees")
+rotated = [round(max(angles)) for angles in monitor.to_dict()["from_first"]["counts"]]  # before the stop and after it
+print(f"largest angle of the subspace of counts to its first: {rotated} degrees")
 print(f"held out: counts R2 {score(guided):.3f} guided, {score(unguided):.3f} unguided")
 if score(guided) < score(unguided) + 0.1:
     raise SystemExit("guidance did not help")

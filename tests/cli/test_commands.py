@@ -1,4 +1,4 @@
-"""Each command on small fields: what it prints, what it writes, and how it says no."""
+"""Each command on small fields: what it prints, what it writes, and its errors."""
 
 import json
 import shutil
@@ -205,7 +205,7 @@ def test_a_directory_that_was_used_is_said_to_be_replaced_and_one_that_was_not_s
     arguments = ("train", flow, "--out", tmp_path / "run", "-q", "local_mean", "--no-baseline", *SMALL)
     assert "no run to resume" in isospan(*arguments, "--resume").output
     assert "Training, guided, resuming after epoch 2" in isospan(*arguments, "--resume").output
-    assert "Replacing the run in" in isospan(*arguments).output
+    assert "Replacing the run in" in isospan(*arguments, "--overwrite").output
 
 
 def test_the_installed_command_lists_the_commands():

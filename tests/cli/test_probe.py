@@ -1,4 +1,4 @@
-"""Judging latents from the command line, and scoring a run with the same command."""
+"""Probing latents from the command line, and scoring a run with the same command."""
 
 import json
 
@@ -21,7 +21,7 @@ def scores(out):
     return json.loads((out / "metrics.json").read_text())["guided"]["subspace_r2"]
 
 
-def test_latents_are_judged_and_the_report_written(latents, isospan, tmp_path):
+def test_latents_are_scored_and_the_report_written(latents, isospan, tmp_path):
     result = isospan("probe", latents / "z.npy", latents / "y.npz", "--out", tmp_path / "out")
     for part in ("Read 300 latents of D = 8 from z.npy, and heat, force, noise", "R² on 60 samples", "stored decoder"):
         assert part in result.output
@@ -34,8 +34,8 @@ def test_latents_are_judged_and_the_report_written(latents, isospan, tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_quantities_and_directions_are_chosen(latents, isospan, tmp_path):
-    where = ("probe", latents / "z.npy", latents / "y.npz", "--out", tmp_path)
+def test_quantities_and_subspace_dimensions_are_chosen(latents, isospan, tmp_path):
+    where = ("probe", latents / "z.npy", latents / "y.npz", "--out", tmp_path, "--overwrite")
     text = isospan(*where, "-q", "heat", "-q", "push=array:force", "-k", "push=3", "-k", "heat=1").output
     assert " ".join(text.split()).count("push │ – │ 3") == 1
     assert "noise" not in text
@@ -64,3 +64,15 @@ def test_an_error_is_one_message_and_code_2(latents, isospan, arguments, message
     result = isospan("probe", *(paths.get(a, a) for a in arguments), code=2)
     assert message in " ".join(result.stderr.split())
     assert result.stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((".", "Y", "-k", "3", "--out", "x"), "-k, --out must be left out where LATENTS is the directory of a run"),
+        (("Z", "Y", "--trust", "--device", "cpu"), "--device, --trust must be left out where LATENTS is a file"),
+    ],
+)
+def test_an_option_without_effect_is_refused(latents, isospan, arguments, message):
+    paths = {"Z": latents / "z.npy", "Y": latents / "y.npz"}
+    assert message in " ".join(isospan("probe", *(paths.get(a, a) for a in arguments), code=2).stderr.split())

@@ -146,10 +146,10 @@ def test_drift_is_drawn_below_the_bar_on_a_terminal_only(monkeypatch, terminal):
     monkeypatch.setattr(_terminal, "console", Console(file=stream, force_terminal=terminal, width=80, highlight=False))
     with TerminalReporter() as reporter:
         reporter.planned({"guided": 2})
-        reporter.moved("guided", Drift())
+        reporter.monitored("guided", Drift())
         reporter.stepped("guided", 1, 1, 2, LOSSES)
         reporter.stepped("guided", 1, 2, 2, LOSSES)
-    assert ("moved by  a █▅ 50°  b ▁▂ 12°" in stream.getvalue()) == terminal
+    assert ("rotated by  a █▅ 50°  b ▁▂ 12°" in stream.getvalue()) == terminal
 
 
 def test_nothing_moved_before_the_second_solve():

@@ -1,4 +1,4 @@
-"""Latents of any model: judged as their data at once, from memory and from every kind of file."""
+"""Latents of any model get the scores of their data at once, from memory and from every kind of file."""
 
 import json
 import warnings

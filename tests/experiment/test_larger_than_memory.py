@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 
 LIMIT = 96 * 2**20
 """A third and less of the data below, of 190 MiB and more."""
-PIECES = {
+SMALL_CHUNKS = {
     "isospan.experiment._data.IN_MEMORY_BYTES": 2**20,
     "isospan.experiment._sizes.BYTES": 2**23,
     "isospan.experiment.samples._samples.READ_AHEAD_BYTES": 2**23,
@@ -32,7 +32,7 @@ CHANNELS, ROWS = 8, 6400
 def run(*commands, limit=LIMIT, **changes):
     """Run the last command under the limit, after the others without it."""
     script = Path(__file__).with_name("limited.py")
-    texts = json.dumps({**PIECES, **changes}), json.dumps([[str(a) for a in command] for command in commands])
+    texts = json.dumps({**SMALL_CHUNKS, **changes}), json.dumps([[str(a) for a in command] for command in commands])
     command = [sys.executable, "-W", "ignore", str(script), str(limit), *texts]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -59,7 +59,7 @@ def test_sizes_of_fields(flow, tmp_path, monkeypatch):
     options = [*VARIABLES, "-q", "local_mean", "--max-bins", 2, "--out", tmp_path / "sizes.png"]
     done = run(["size", small, *options], ["size", large, *options])
     assert done.returncode == 0, done.stdout + done.stderr
-    monkeypatch.setattr("isospan.experiment._sizes.BYTES", PIECES["isospan.experiment._sizes.BYTES"])
+    monkeypatch.setattr("isospan.experiment._sizes.BYTES", SMALL_CHUNKS["isospan.experiment._sizes.BYTES"])
     sizes = size(TrainConfig(quantities={"local_mean": ""}, max_bins=2), samples=x)
     n, k = sizes.dims["local_mean"]
     assert f"local_mean │ {n} │ {k}" in " ".join(done.stdout.split("Sizing")[-1].split())
@@ -89,7 +89,7 @@ def test_training(flow, tmp_path, monkeypatch):
     options = "-q local_mean --no-baseline --epochs 1 --batch-size 64 --max-bins 2 --test-fraction 0.5".split()
     done = run(*(["train", path, *VARIABLES, *options, "--out", tmp_path / path.stem] for path in (small, large)))
     assert done.returncode == 0, done.stdout + done.stderr
-    for name, value in PIECES.items():
+    for name, value in SMALL_CHUNKS.items():
         monkeypatch.setattr(name, value)
     config = TrainConfig(
         quantities={"local_mean": ""}, baseline=False, epochs=1, batch_size=64, max_bins=2, test_fraction=0.5,

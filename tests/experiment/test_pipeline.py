@@ -42,7 +42,7 @@ class Recording:
     def stepped(self, network, epoch, step, total, losses):
         self.steps.append((network, step))
 
-    def moved(self, network, monitor):
+    def monitored(self, network, monitor):
         self.rows.append((network, len(monitor)))
 
 
@@ -206,10 +206,30 @@ def test_the_summary_has_the_losses_of_each_network(config, fields):
     result = train(config(), samples=fields())
     for shown, network in (("history", result.guided), ("unguided_history", result.unguided)):
         history = getattr(result.summary, shown)
-        assert history.terms["task"] == network.history.losses["task"]
+        assert history.losses["task"] == network.history.losses["task"]
         assert history.validation == network.history.validation
-    assert "guidance" in result.summary.history.terms
-    assert "guidance" not in result.summary.unguided_history.terms
+    assert "guidance" in result.summary.history.losses
+    assert "guidance" not in result.summary.unguided_history.losses
+
+
+@few_samples
+def test_a_run_that_replaced_another_and_was_interrupted_can_be_resumed(config, fields):
+    class Interrupted(Recording):
+        def stepped(self, network, epoch, step, total, losses):
+            super().stepped(network, epoch, step, total, losses)
+            if step == total:
+                raise KeyboardInterrupt
+
+    train(config(), samples=fields())
+    with pytest.raises(KeyboardInterrupt):
+        train(config(seed=1), samples=fields(), reporter=Interrupted())
+    resumed = train(config(seed=1, resume=True), samples=fields())
+    assert torch.equal(
+        *(
+            torch.cat([p.flatten() for p in result.unguided.model.parameters()])
+            for result in (resumed, train(config(seed=1), samples=fields()))
+        )
+    )
 
 
 @few_samples

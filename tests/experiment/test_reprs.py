@@ -8,9 +8,8 @@ import torch
 
 from isospan.experiment import Quantity, Sizes, Targets, TrainedRun, audit, edit, train
 from isospan.experiment._data import read_source
-from isospan.experiment._run_summary import EditExample, FieldPair, Reconstructions
 from isospan.experiment.samples import Samples, select
-from isospan.experiment.training import History, ShiftAndFlip, read_out
+from isospan.experiment.training import History, read_out
 from isospan.experiment.training._run_state import Run
 from isospan.guided import SpaceObjective
 from isospan.integrations import Checkpoints, Guide, Means
@@ -37,32 +36,26 @@ def shown(tmp_path_factory):
     for name in NAMES:
         means.add({name: torch.ones(())}, samples=3)
     state = Run(result.model, None, None, torch.Generator(), torch.ones(1, 1, 1), 1e-3, 10)
-    images = [torch.zeros(4, 4)] * 5
     return {
         "Result": result,
         "TrainedNetwork": result.guided,
         "RunSummary": result.summary,
         "History": result.guided.history,
-        "LossHistory": result.summary.history,
         "Edit": edit(folder / "run", [folder / "flow.npz"], {"local_mean": "*1.1"}),
         "TrainedRun": used,
         "Audit": audited,
         "Source": source,
         "FieldSource": source.opened,
-        "FieldArray": source.opened["u"],
+        "FieldArray": source.opened.arrays["u"],
         "Channels": read_source([folder / "flow.npz"], variable=["u", "u"]).samples.fields,
-        "RowRanges": select(Samples(source.opened["u"]), [range(3), range(5, 9)]).fields,
+        "RowRanges": select(Samples(source.opened.arrays["u"]), [range(3), range(5, 9)]).fields,
         "Samples": samples,
         "Sizes": Sizes(dict.fromkeys(NAMES, (8, 20)), 400, 400),
         "sizes of the run": result.sizes,
         "Targets": Targets(tuple(Quantity(name, "") for name in NAMES), n=dict.fromkeys(NAMES, 8)),
         "Readout": read_out(result.model, Samples(fields)),
-        "ShiftAndFlip": ShiftAndFlip.draw(40, (16, 16), generator=torch.Generator()),
         "Run": state,
         "long History": History(steps=[1], losses={name: [0.5] for name in NAMES}),
-        "EditExample": EditExample("heat", *images, fidelity=0.5),
-        "FieldPair": FieldPair(fields[:, 0], fields[:, 0]),
-        "Reconstructions": Reconstructions(fields, fields),
         "Guide": guide,
         "Means": means,
         "Checkpoints": Checkpoints(folder / "run"),
@@ -83,9 +76,8 @@ def config(folder):
     )
 
 
-KINDS = """Result TrainedNetwork RunSummary History LossHistory Edit TrainedRun Audit Source FieldSource FieldArray
-Channels RowRanges Samples Sizes Targets Readout ShiftAndFlip Run EditExample FieldPair Reconstructions Guide Means
-Checkpoints""".split()
+KINDS = """Result TrainedNetwork RunSummary History Edit TrainedRun Audit Source FieldSource FieldArray
+Channels RowRanges Samples Sizes Targets Readout Run Guide Means Checkpoints""".split()
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "sizes of the run", "long History"])
@@ -109,7 +101,6 @@ def test_a_repr_is_one_short_line_without_tensors(shown, kind):
         ("RowRanges", "RowRanges(7 rows in 2 ranges of FieldArray('u', "),
         ("Samples", "Samples(fields (40, 1, 16, 16), a quantity with a long name, number 0 (40, 1, 16, 16), "),
         ("Samples", " …, in_memory=True)"),
-        ("EditExample", "EditExample(quantity='heat', fidelity=0.5)"),
         ("Guide", " …}, step=0, epoch=0)"),
         ("Means", "Means(a quantity with a long name, number 0 of 3 samples, "),
         ("Readout", "moments of: none)"),

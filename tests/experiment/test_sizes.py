@@ -28,12 +28,12 @@ def test_they_are_those_of_solve_dims(fields, thresholds):
 
 def test_numbers_and_short_series_are_not_pooled(fields):
     generator = torch.Generator().manual_seed(0)
-    known = {
+    arrays = {
         "age": torch.randn(30, generator=generator),
         "profile": torch.randn(30, 5, generator=generator),
         "long": torch.randn(30, 50, generator=generator),
     }
-    sizes = solve_sizes(Samples(fields(30), known), targets(age="", profile="", long="", local_mean=""), max_bins=6)
+    sizes = solve_sizes(Samples(fields(30), arrays), targets(age="", profile="", long="", local_mean=""), max_bins=6)
     assert sizes.dims["age"] == (None, 1)
     assert sizes.dims["profile"][0] is None
     assert 1 < sizes.dims["profile"][1] <= 5

@@ -73,8 +73,8 @@ def test_an_assignment_needs_a_name():
         split_assignment("=x")
 
 
-def samples(**known):
-    return Samples(torch.randn(5, 2, 12, 10), known)
+def samples(**arrays):
+    return Samples(torch.randn(5, 2, 12, 10), arrays)
 
 
 def test_built_ins_know_the_grid():
@@ -106,14 +106,14 @@ def test_a_built_in_function_need_not_tell_its_arguments():
 
 
 def test_arrays_of_every_layout_become_targets():
-    known = {
+    arrays = {
         "number": torch.randn(5),
         "series": torch.randn(5, 7),
         "field": torch.randn(5, 12, 10),
         "channels": torch.randn(5, 3, 12, 10),
     }
-    targets = Targets(parse_quantities(dict.fromkeys(known, ""), variables=list(known)), n={"series": 2, "field": 4})
-    shapes = {name: tuple(y.shape) for name, y in targets(samples(**known)).items()}
+    targets = Targets(parse_quantities(dict.fromkeys(arrays, ""), variables=list(arrays)), n={"series": 2, "field": 4})
+    shapes = {name: tuple(y.shape) for name, y in targets(samples(**arrays)).items()}
     assert shapes == {"number": (5, 1), "series": (5, 2), "field": (5, 1, 4, 4), "channels": (5, 3, 12, 10)}
 
 

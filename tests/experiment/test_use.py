@@ -330,7 +330,7 @@ def rewritten(run, out, change):
 
 def test_without_trust_everything_is_decoded_and_edited_and_nothing_imported(own, flow):
     assert set(decode(own, flow)) == {"mean", "own", "mine"}
-    assert edit(own, flow, {"mean": "*1.1"}).fidelity("mean") == pytest.approx(0, abs=10)  # known, and no warning
+    assert edit(own, flow, {"mean": "*1.1"}).fidelity("mean") == pytest.approx(0, abs=10)  # a number, and no warning
     with pytest.warns(NumericalWarning, match=r"'own' .* 'isospan_test_own:doubled'.* trust=True .*{'own': FUNCTION}"):
         edited = edit(own, flow, {"own": "*1.1"})
     assert np.isnan(edited.fidelity("own"))

@@ -32,11 +32,10 @@ from isospan.cli._options import (
     arrays_of,
     changes_of,
     check_new,
-    dimension_of,
-    latent_of,
+    check_new_run,
+    check_unused,
     quantities_of,
-    spacing_of,
-    subspace_dims_of,
+    settings_of,
 )
 from isospan.cli._tables import evaluation_table, notes, results_table
 from isospan.cli._terminal import TerminalReporter
@@ -77,6 +76,8 @@ def main(
 
 
 RESUMES = "The same command with --resume continues from the last checkpoint."
+OF_A_RUN = {"latents", "files", "device", "quantities", "encoder", "trust", "debug"}
+"""Parameters of `probe` where it scores a run."""
 
 
 @app.command()
@@ -87,18 +88,20 @@ def demo(
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
+    overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
     """Train on simulated turbulence: about four minutes."""
     with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
         from isospan.experiment import train as train_run
         from isospan.experiment._config import check_device
-        from isospan.experiment._demo import SAMPLES, demo_config, demo_samples, write_demo_fields
+        from isospan.experiment._demo import SAMPLES, demo_config, demo_samples, held_out_path, write_demo_fields
         from isospan.experiment._processes import own_device
 
         check_device(own_device(device))
         changes = {"epochs": epochs} if epochs else {}
         config = demo_config(out, seed=seed, device=device, resume=resume, **changes)
+        check_new_run(out, len(config.quantities), held_out_path(out), overwrite=overwrite, resume=resume)
         reporter.stage("Decaying turbulence (simulated once, then cached)")
         fields = demo_samples(samples or SAMPLES, progress=reporter.generated)
         result = train_run(config, samples=fields, reporter=reporter)
@@ -111,22 +114,23 @@ def demo(
 @app.command(epilog=EPILOG)
 def train(
     files: Files,
-    quantity: Quantities,
+    quantities: Quantities,
     out: Annotated[Path, typer.Option(help="Directory of the results.")] = Path("isospan-run"),
     epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = 16,
-    latent: Annotated[str, typer.Option(help="Latent dimension, or auto.")] = "auto",
+    latent: Annotated[str, typer.Option(help="Latent dimension D, or auto to choose it from the data.")] = "auto",
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
+    overwrite: Overwrite = False,
     variable: Variable = None,
     sample_dim: SampleDim = None,
     fill: Fill = None,
     periodic: Periodic = False,
     dx: Spacing = "1",
-    batch_size: int = 64,
-    learning_rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 3e-3,
+    batch_size: Annotated[int, typer.Option(help="Samples in a batch.")] = 64,
+    lr: Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")] = 3e-3,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
-    strength: Annotated[float | None, typer.Option(help="Weight of the guidance against the task.")] = None,
+    strength: Annotated[float | None, typer.Option(help="Gradient norm of the guidance over that of the task.")] = None,
     encoder: Annotated[
         str | None, typer.Option(help="module:Class, called as Class(channels, size, latent_dim).")
     ] = None,
@@ -143,33 +147,9 @@ def train(
         from isospan.experiment import TrainConfig
         from isospan.experiment import train as train_run
 
-        config = TrainConfig(
-            files=files,
-            quantities=quantities_of(quantity),
-            out=out,
-            epochs=epochs,
-            latent=latent_of(latent),
-            seed=seed,
-            device=device,
-            resume=resume,
-            variable=variable,
-            sample_dim=dimension_of(sample_dim),
-            fill=fill,
-            periodic=periodic,
-            dx=spacing_of(dx),
-            batch_size=batch_size,
-            lr=learning_rate,
-            orthogonal=orthogonal,
-            strength=strength,
-            encoder=encoder,
-            bin_threshold=bin_threshold,
-            k_threshold=k_threshold,
-            max_bins=max_bins,
-            test_fraction=test_fraction,
-            test_blocks=test_blocks,
-            baseline=baseline,
-            title=", ".join(path.name for path in files),
-        )
+        title = ", ".join(path.name for path in files)
+        config = TrainConfig(**settings_of(TrainConfig, locals()))
+        check_new_run(out, len(config.quantities), overwrite=overwrite, resume=resume)
         result = train_run(config, reporter=reporter)
     _show(result)
 
@@ -177,8 +157,9 @@ def train(
 @app.command(epilog=EPILOG)
 def size(
     files: Files,
-    quantity: Quantities,
-    out: Annotated[Path, typer.Option(help="Image of D over both thresholds.")] = Path("isospan-sizes.png"),
+    quantities: Quantities,
+    out: Annotated[Path, typer.Option(help="PNG image of D over both thresholds.")] = Path("isospan-sizes.png"),
+    overwrite: Overwrite = False,
     variable: Variable = None,
     sample_dim: SampleDim = None,
     fill: Fill = None,
@@ -189,33 +170,24 @@ def size(
     max_bins: MaxBins = 8,
     debug: Debug = False,
 ) -> None:
-    """Show the resolution n and subspace dimension k of the quantities, and D, and draw D over the thresholds."""
+    """Show the sizes that train would choose: n and k of each quantity, and D; and draw D over the thresholds."""
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         from isospan.experiment import TrainConfig
         from isospan.experiment import size as solve
         from isospan.experiment._output import write_sweep
 
-        config = TrainConfig(
-            files=files,
-            quantities=quantities_of(quantity),
-            variable=variable,
-            sample_dim=dimension_of(sample_dim),
-            fill=fill,
-            periodic=periodic,
-            dx=spacing_of(dx),
-            bin_threshold=bin_threshold,
-            k_threshold=k_threshold,
-            max_bins=max_bins,
-        )
-        sizes = solve(config, reporter=reporter)
+        check_new([out], overwrite=overwrite)
+        sizes = solve(TrainConfig(**settings_of(TrainConfig, locals())), reporter=reporter)
+        write_sweep(out, sizes.sweep)
         if sizes.sweep is None:
             _say("No heat map is written: numbers and short series are not pooled, so n is not chosen.")
         else:
-            _say(f"The heat map is {write_sweep(out, sizes.sweep)}")
+            _say(f"The heat map is {out}")
 
 
 @app.command()
 def probe(
+    context: typer.Context,
     latents: Annotated[
         Path, typer.Argument(help="Latents (N, D) of any model; or the directory of a run.", show_default=False)
     ],
@@ -225,7 +197,7 @@ def probe(
             help="Arrays (N, ...), each a quantity of the latents; or fields for a run.", show_default=False
         ),
     ],
-    quantity: Annotated[
+    quantities: Annotated[
         list[str] | None,
         typer.Option(
             "--quantity",
@@ -238,8 +210,9 @@ def probe(
         typer.Option("-k", help="Subspace dimension, or NAME=k; repeat for several. By default from the variance."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Directory of the results, for latents.")] = Path("isospan-probe"),
+    overwrite: Overwrite = False,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
-    variable: Annotated[str | None, typer.Option(help="Name of the latents, if their file holds several.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Name of the latents, if their file has several arrays.")] = None,
     sample_dim: SampleDim = None,
     fill: Fill = None,
     bin_threshold: BinThreshold = 0.95,
@@ -252,36 +225,27 @@ def probe(
     trust: Trust = False,
     debug: Debug = False,
 ) -> None:
-    """Measure which quantities the latents of any model hold, and write a report; or score a run on new files.
+    """Measure how well quantities are read from the latents of any model, and write a report; or score a run.
 
     LATENTS is a .npz, .npy, NetCDF, HDF5 or Zarr file with one array (N, D). FILES have arrays (N, ...) by name.
     Subspaces are solved from most rows and scored on the held-out ones, without training. If LATENTS is the directory
-    of a run, FILES are fields, and the run is scored on them. Only the options --device, --quantity, --encoder and
-    --trust are used then.
+    of a run, FILES are fields, and the run is scored on them; it takes --device, --quantity, --encoder and --trust, and
+    writes nothing.
     """
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         if latents.is_dir() and latents.suffix != ".zarr":
             from isospan.experiment import probe as score
 
-            functions = quantities_of(quantity or [])
+            check_unused(context, {*context.params} - OF_A_RUN, case="LATENTS is the directory of a run")
+            functions = quantities_of(quantities or [])
             _print_evaluation(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
         else:
             from isospan.experiment import AuditConfig, audit
+            from isospan.experiment._output import audit_paths
 
-            config = AuditConfig(
-                quantities=arrays_of(quantity) if quantity else None,
-                k=subspace_dims_of(k) if k else None,
-                out=out,
-                orthogonal=orthogonal,
-                variable=variable,
-                sample_dim=dimension_of(sample_dim),
-                fill=fill,
-                bin_threshold=bin_threshold,
-                k_threshold=k_threshold,
-                max_bins=max_bins,
-                test_fraction=test_fraction,
-                test_blocks=test_blocks,
-            )
+            check_unused(context, {"device", "encoder", "trust"}, case="LATENTS is a file")
+            config = AuditConfig(**settings_of(AuditConfig, locals(), quantities=arrays_of))
+            check_new(audit_paths(out), overwrite=overwrite)
             result = audit(latents, files, config, reporter=reporter)
             _print_evaluation(result.evaluation)
             _print_report(result)
@@ -291,7 +255,7 @@ def probe(
 def decode(
     run: Run,
     files: Files,
-    out: Annotated[Path | None, typer.Option(help=".npz or .nc; in the run's directory by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File, .npz or .nc; in the directory of the run by default.")] = None,
     overwrite: Overwrite = False,
     device: Device = "cpu",
     encoder: Encoder = None,
@@ -320,12 +284,15 @@ def edit(
     file: Annotated[Path, typer.Argument(help="Fields to edit.", show_default=False)],
     changes: Annotated[
         list[str],
-        typer.Option("--set", help="NAME=3, NAME=*1.5, NAME=+0.2 or NAME=target.npy; repeat for several."),
+        typer.Option(
+            "--set",
+            help="A value NAME=3, NAME=*1.5, NAME=+0.2 or NAME=target.npy; repeat for several.",
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Directory; the run's by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the results; that of the run by default.")] = None,
     overwrite: Overwrite = False,
     device: Device = "cpu",
-    quantity: Functions = None,
+    quantities: Functions = None,
     encoder: Encoder = None,
     trust: Trust = False,
     debug: Debug = False,
@@ -335,11 +302,10 @@ def edit(
         from isospan.experiment import edit as change
         from isospan.experiment._output import edited_paths, suffix_like, write_edited
 
-        targets, functions = changes_of(changes), quantities_of(quantity or [])
+        targets, functions = changes_of(changes), quantities_of(quantities or [])
         where = {"name": f"edited-{file.stem}", "suffix": suffix_like([file])}
         check_new(edited_paths(out or run, targets, **where), overwrite=overwrite)
-        options = {"device": device, "encoder": encoder, "quantities": functions, "trust": trust}
-        edited = change(run, file, targets, **options)
+        edited = change(run, file, targets, device=device, encoder=encoder, quantities=functions, trust=trust)
         for name in edited.targets:
             _say(_fidelity_text(name, edited.fidelity(name)))
         for path in write_edited(out or run, edited, **where):

@@ -1,6 +1,7 @@
 """The options of the commands, and the parsing of their values."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ QUANTITIES = {
     "of a vorticity": "enstrophy palinstrophy_density",
 }
 """The built-in quantities by their input, written out here because importing them takes seconds."""
+SHOWN = 4
+"""Number of paths in a message."""
 EPILOG = "Built-in quantities " + "; ".join(f"{of}: {', '.join(names.split())}" for of, names in QUANTITIES.items())
 
 Files = Annotated[list[Path], typer.Argument(help="Fields: .npz, .npy, NetCDF, HDF5 or Zarr.", show_default=False)]
@@ -24,18 +27,23 @@ Quantities = Annotated[
     typer.Option(
         "--quantity",
         "-q",
-        help="NAME, NAME=built_in, NAME=module:function or NAME=array:VARIABLE; repeat for several.",
+        help="NAME, NAME=BUILT_IN (see below), NAME=module:function or NAME=array:VARIABLE; repeat for several.",
         show_default=False,
     ),
 ]
-Variable = Annotated[list[str] | None, typer.Option(help="Variable with the fields; repeat for several channels.")]
-SampleDim = Annotated[str | None, typer.Option(help="Dimension of the samples; by default the first.")]
+Variable = Annotated[
+    list[str] | None,
+    typer.Option(help="Variable with the fields; repeat for several channels."),
+]
+SampleDim = Annotated[
+    str | None, typer.Option(help="Dimension that counts samples, by name or number; by default the first.")
+]
 Fill = Annotated[float | None, typer.Option(help="Replaces NaN and infinity; by default they are an error.")]
 Periodic = Annotated[bool, typer.Option("--periodic/--no-periodic", help="Whether the fields are periodic.")]
-Spacing = Annotated[str, typer.Option(help="Distance of grid points, or two: along H,along W.")]
-BinThreshold = Annotated[float, typer.Option(help="Explained variance from which the resolution n follows.")]
-KThreshold = Annotated[float, typer.Option(help="Explained variance, after pooling, from which k follows.")]
-MaxBins = Annotated[int, typer.Option(help="The largest n.")]
+Spacing = Annotated[str, typer.Option(help="Distance of grid points, or two: ALONG_H,ALONG_W.")]
+BinThreshold = Annotated[float, typer.Option(help="Explained variance that sets the pooled resolution n.")]
+KThreshold = Annotated[float, typer.Option(help="Explained variance of the pooled quantity that sets k.")]
+MaxBins = Annotated[int, typer.Option(help="The largest pooled resolution n.")]
 Seed = Annotated[int, typer.Option(help="Seed of the weights and of the order of samples.")]
 Resume = Annotated[
     bool,
@@ -55,8 +63,11 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Import the classes and functions named in the run's files; this runs code."),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Device = Annotated[str, typer.Option(help="Device of torch: cpu, cuda, ...")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the files of an earlier run."),
+]
 
 
 def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -65,10 +76,46 @@ def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
 
     existing = [str(path) for path in paths if path.exists()]
     if existing and not overwrite:
+        more = f" and {len(existing) - SHOWN} more" if len(existing) > SHOWN else ""
         raise OptionError(
-            f"The files to write must not exist, got {', '.join(existing)}. Write elsewhere with --out, or replace "
-            "them with --overwrite."
+            f"The files to write must not exist, got {', '.join(existing[:SHOWN])}{more}. Write elsewhere with --out, "
+            "or replace them with --overwrite."
         )
+
+
+def check_new_run(out: Path, quantities: int, *others: Path, overwrite: bool, resume: bool) -> None:
+    """Require that no result of a training run exists in a directory, unless the run is resumed or replaced."""
+    from isospan.errors import OptionError
+    from isospan.experiment._output import checkpoints_in, train_paths
+
+    begun = bool(checkpoints_in(out))
+    if begun and resume:
+        return
+    try:
+        check_new([*train_paths(out, quantities), *others], overwrite=overwrite)
+    except OptionError as error:
+        raise OptionError(f"{error} Or continue the run with --resume.") if begun else error from None
+
+
+def check_unused(context: typer.Context, names: Iterable[str], *, case: str) -> None:
+    """Require that parameters that are not used in a case have their defaults."""
+    from isospan.errors import OptionError
+
+    options = {option.name: option.opts[0] for option in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in sorted(names)}
+    given = [options[name] for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+    if given:
+        raise OptionError(f"{', '.join(given)} must be left out where {case}, since they have no effect there.")
+
+
+def settings_of(config: type, given: Mapping[str, Any], **parsers: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the settings of a config class that a command was given, parsed by :data:`PARSERS` or by other parsers."""
+    parsers = PARSERS | parsers
+    settings = {field.name: given[field.name] for field in fields(config) if field.name in given}
+    return {
+        name: parsers[name](value) if name in parsers and value is not None else value
+        for name, value in settings.items()
+    }
 
 
 def arrays_of(texts: list[str]) -> dict[str, str]:
@@ -112,9 +159,9 @@ def latent_of(text: str) -> Any:
     return int(text) if text.isdigit() else text
 
 
-def dimension_of(text: str | None) -> str | int | None:
+def dimension_of(text: str) -> str | int:
     """Parse the number of a dimension, or its name."""
-    return int(text) if text is not None and text.isdigit() else text
+    return int(text) if text.isdigit() else text
 
 
 def spacing_of(text: str) -> float | tuple[float, float]:
@@ -139,3 +186,13 @@ def _once(pairs: Iterable[tuple[str, str]], *, option: str) -> dict[str, str]:
             raise OptionError(f"{option} must name each quantity once, got {name!r} twice. Leave one out or rename it.")
         found[name] = how
     return found
+
+
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    "quantities": quantities_of,
+    "k": subspace_dims_of,
+    "latent": latent_of,
+    "sample_dim": dimension_of,
+    "dx": spacing_of,
+}
+"""How the text of an option becomes a setting."""

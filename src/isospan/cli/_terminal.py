@@ -78,7 +78,7 @@ class TerminalReporter:
         """Advance the bar and show the losses."""
         self.advance(self.before[network] + step, f"{network}, epoch {epoch}", format_losses(losses))
 
-    def moved(self, network: str, monitor: Any) -> None:
+    def monitored(self, network: str, monitor: Any) -> None:
         """Draw the rotation of the subspaces below the bar."""
         if self.live:
             self.progress.below = drift_line(monitor.to_dict()["angles"])
@@ -116,15 +116,15 @@ def drift_line(angles: Mapping[str, list[list[float]]], *, last: int = 12) -> st
 
     Example:
         >>> drift_line({"energy": [[], [10.0, 85.0], [2.0, 40.0], [0.5, 3.0]]})
-        'moved by  energy █▄▁ 3°'
+        'rotated by  energy █▄▁ 3°'
     """
     parts = []
     for name, rows in angles.items():
-        moved = [max(row) for row in rows if row]
-        if moved:
-            bars = "".join(HEIGHTS[min(int(angle / 90 * len(HEIGHTS)), len(HEIGHTS) - 1)] for angle in moved[-last:])
-            parts.append(f"{name} {bars} {moved[-1]:.0f}°")
-    return "  ".join(["moved by", *parts]) if parts else ""
+        largest = [max(row) for row in rows if row]
+        if largest:
+            bars = "".join(HEIGHTS[min(int(angle / 90 * len(HEIGHTS)), len(HEIGHTS) - 1)] for angle in largest[-last:])
+            parts.append(f"{name} {bars} {largest[-1]:.0f}°")
+    return "  ".join(["rotated by", *parts]) if parts else ""
 
 
 def format_losses(losses: Mapping[str, float]) -> str:

@@ -2,11 +2,12 @@
 
 from isospan.experiment._audit import Audit, AuditConfig, audit
 from isospan.experiment._config import TrainConfig
+from isospan.experiment._edits import Edited
 from isospan.experiment._pipeline import Result, size, train
 from isospan.experiment._reporter import LoggingReporter, Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
 from isospan.experiment._targets import Quantity, Targets, parse_quantities
-from isospan.experiment._use import Edited, TrainedRun, decode, edit, probe
+from isospan.experiment._use import TrainedRun, decode, edit, probe
 from isospan.experiment.networks._description import NetworkDescription, load_network, save_network
 
 __all__ = [

@@ -15,7 +15,7 @@ from isospan.experiment._config import PathLike
 from isospan.experiment._reporter import LoggingReporter, Reporter
 from isospan.experiment._run_summary import RunSummary
 from isospan.experiment._sizes import Sizes, solve_sizes
-from isospan.experiment._summary import summarise_audit
+from isospan.experiment._summary import SHOWN, pairs, spread, versions
 from isospan.experiment._targets import Targets
 from isospan.experiment.samples import Samples, hold_out, read_batches
 from isospan.experiment.samples._samples import within
@@ -147,9 +147,17 @@ def _written(config: AuditConfig, result: Audit, test: Samples, targets: Targets
     """Write the space and the report."""
     from isospan.experiment.reports import write_report  # imports matplotlib
 
-    out = Path(str(config.out))
-    found = (result.space, result.evaluation, result.sizes)
-    summary = summarise_audit(*found, test=test, targets=targets, title=config.title or title, **facts)
+    out, shown = Path(str(config.out)), spread(test, SHOWN)
+    summary = RunSummary(
+        title=config.title or title,
+        dims=result.sizes.dims,
+        latent_dim=result.sizes.latent_dim,
+        guided=result.evaluation,
+        sweep=result.sizes.sweep,
+        decoded=pairs(targets(shown), result.space.decode(shown.tensors()[0].double())),
+        versions=versions(),
+        **facts,
+    )
     result.space.save(out / "space.safetensors")
     return replace(result, summary=summary, report=write_report(summary, out))
 

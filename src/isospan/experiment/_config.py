@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +49,6 @@ class TrainConfig:
         augment: shift and flip each sample at random; by default if the fields are periodic.
         baseline: also train the same network without guidance, for comparison.
         title: heading of the report.
-        notes: further settings to record.
 
     Raises:
         OptionError: a number is out of its range, or the encoder cannot be imported by a name.
@@ -86,7 +85,6 @@ class TrainConfig:
     augment: bool | None = None
     baseline: bool = True
     title: str = ""
-    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the settings that no later step checks."""
@@ -137,7 +135,6 @@ class TrainConfig:
             "encoder": self.encoder_reference or "convolutional",
             "augment": self.augments,
             **{name: _plain(getattr(self, name)) for name in names},
-            **self.notes,
         }
 
 

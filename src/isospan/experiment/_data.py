@@ -1,10 +1,9 @@
 """The samples of a run, read from files, and kept in memory if small enough."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from isospan.errors import OptionError
 from isospan.experiment._config import PathLike
 from isospan.experiment.readers import FieldSource, open_fields
 from isospan.experiment.samples import Rows, Samples
@@ -19,20 +18,26 @@ class Source:
 
     Attributes:
         samples: the fields, with the arrays that were passed in memory.
-        channels: names of the variables that are the channels.
-        arrays: further arrays of the files, by name. Only those that are quantities are read.
         opened: the files; None for samples in memory.
     """
 
     samples: Samples
-    channels: tuple[str, ...] = ()
-    arrays: Mapping[str, Rows] = field(default_factory=dict)
     opened: FieldSource | None = None
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the variables that are the channels."""
+        return () if self.opened is None else self.opened.variables
+
+    @property
+    def arrays(self) -> Mapping[str, Rows]:
+        """Arrays that can be quantities, the channels included. Only those that are quantities are read."""
+        return self.samples.quantities if self.opened is None else self.opened.arrays
+
+    @property
     def variables(self) -> list[str]:
-        """Names of all arrays that can be quantities, the channels included."""
-        return [*self.samples.quantities, *self.arrays]
+        """Names of these arrays."""
+        return list(self.arrays)
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -58,8 +63,7 @@ class Source:
 
     def with_quantities(self, names: Sequence[str]) -> Samples:
         """Return the fields with these arrays only, in memory if small enough."""
-        arrays = {**self.samples.quantities, **self.arrays}
-        return in_memory(Samples(self.samples.fields, {name: arrays[name] for name in names}))
+        return in_memory(Samples(self.samples.fields, {name: self.arrays[name] for name in names}))
 
 
 def read_source(
@@ -76,12 +80,8 @@ def read_source(
         OptionError: no file is given.
         FileFormatError: a file cannot be read.
     """
-    if not files:
-        raise OptionError(
-            "At least one file of fields is needed, got none. Pass .npz, .npy, NetCDF, HDF5 or Zarr files."
-        )
     found = open_fields(list(files), variable=variable, sample_dim=sample_dim, fill=fill, quantities=quantities)
-    return Source(Samples(found.fields), found.variables, found.arrays, found)
+    return Source(Samples(found.fields), found)
 
 
 def in_memory(samples: Samples, *, limit: int | None = None) -> Samples:

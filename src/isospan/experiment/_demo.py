@@ -47,6 +47,11 @@ def demo_samples(count: int = SAMPLES, *, progress: Callable[[int, int], None] |
     return Samples(cached(decaying_turbulence, count, size=SIZE, progress=progress))
 
 
+def held_out_path(out: PathLike) -> Path:
+    """Return the path of the file that :func:`write_demo_fields` writes."""
+    return Path(out) / "held_out.npz"
+
+
 def write_demo_fields(out: PathLike, samples: Samples, *, count: int = 16) -> Path:
     """Write the last ``count`` held-out samples to a file, as input for ``decode`` and ``edit``.
 
@@ -57,7 +62,7 @@ def write_demo_fields(out: PathLike, samples: Samples, *, count: int = 16) -> Pa
     """
     _, held_out = hold_out(samples, HELD_OUT / SAMPLES)
     fields, _ = held_out[max(0, len(held_out) - count) :].tensors()
-    path = Path(out) / "held_out.npz"
+    path = held_out_path(out)
     with atomic_path(path) as temporary:
         np.savez(temporary, vorticity=fields.numpy())
     return path

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from isospan._core.randomness import generator_of
 from isospan.evaluation._evaluation import Evaluation, evaluate_moments
-from isospan.experiment._config import TrainConfig
+from isospan.experiment._config import PathLike, TrainConfig
 from isospan.experiment._reporter import Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
 from isospan.experiment._targets import Targets
@@ -33,6 +33,11 @@ Bases = Mapping[str, Tensor] | None
 
 REFERENCE_PASSES = 3
 """The final subspaces are solved from the training samples and this number of shifted copies of them."""
+
+
+def checkpoints_in(out: PathLike) -> list[Path]:
+    """Return the checkpoints of a run in a directory, of both networks."""
+    return sorted((Path(out) / "checkpoints").glob("*/*.safetensors"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +109,9 @@ class Job:
     def train_networks(self, sizes: Sizes, description: NetworkDescription) -> dict[str, TrainedNetwork]:
         """Train with guidance; then without, from the same weights and on the same batches."""
         names = ["guided", "unguided"] if self.config.baseline else ["guided"]
+        if not self.config.resume:  # a later resume would find those of an earlier run
+            for name in ("guided", "unguided"):
+                Checkpoints(self._checkpoint_directory(name)).clear()
         steps = self.config.epochs * steps_per_epoch(len(self.train), self.config.batch_size)
         self.reporter.planned(dict.fromkeys(names, steps))
         data = fingerprint(self.train, self.test)
@@ -144,7 +152,7 @@ class Job:
             nonlocal reported
             if len(monitor) > reported:
                 reported = len(monitor)
-                self.reporter.moved(name, monitor)
+                self.reporter.monitored(name, monitor)
             self.reporter.stepped(name, epoch, step, total, losses)
 
         return progress
@@ -156,7 +164,10 @@ class Job:
     def _checkpoints(self, name: str, sizes: Sizes, data: str) -> Checkpoints:
         solved = {"dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}
         run = self.config.settings() | solved | {"network": name, "checksum of the samples": data}
-        return Checkpoints(Path(self.config.out) / "checkpoints" / name, run=run)
+        return Checkpoints(self._checkpoint_directory(name), run=run)
+
+    def _checkpoint_directory(self, name: str) -> Path:
+        return Path(self.config.out) / "checkpoints" / name
 
     def _evaluated(
         self, model: ConvAutoencoder, sizes: Sizes, previous: Bases, history: History, drift: SubspaceMonitor

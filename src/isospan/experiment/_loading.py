@@ -72,8 +72,8 @@ def reference_to(thing: Any) -> str | None:
 
 def public_names(module: ModuleType) -> list[str]:
     """Names that a module itself defines, without those that begin with an underscore."""
-    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-    return sorted(name for name in own if not name.startswith("_"))
+    defined = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    return sorted(name for name in defined if not name.startswith("_"))
 
 
 def _found(reference: str, load: Callable[[str], ModuleType], *, remedy: str) -> Any:

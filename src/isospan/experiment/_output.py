@@ -11,13 +11,14 @@ import numpy as np
 from isospan._core.files import atomic_path
 from isospan.errors import OptionError
 from isospan.experiment._config import PathLike
+from isospan.experiment._edits import Edited
+from isospan.experiment._job import checkpoints_in
 from isospan.experiment._names import apart, file_name, netcdf_name, npz_name
-from isospan.experiment._summary import edit_example
-from isospan.experiment._use import Edited
 from isospan.sizing import ThresholdSweep
 
 NETCDF = (".nc", ".nc4", ".netcdf")
 AXES = ("channel", "y", "x")
+SWEEP = "isospan size"
 
 
 def decoded_path(directory: PathLike, files: Sequence[PathLike]) -> Path:
@@ -33,6 +34,22 @@ def decoded_path(directory: PathLike, files: Sequence[PathLike]) -> Path:
 def suffix_like(files: Sequence[PathLike]) -> str:
     """Return ``.nc`` if all files are NetCDF, else ``.npz``."""
     return ".nc" if all(Path(file).suffix in NETCDF for file in files) else ".npz"
+
+
+def train_paths(directory: PathLike, quantities: int) -> list[Path]:
+    """Return the paths of all files that :func:`isospan.experiment.train` may replace, with this many quantities."""
+    from isospan.experiment.reports._html import report_paths
+
+    out = Path(directory)
+    weights = [out / "model.safetensors", out / "space.safetensors"]
+    return [*report_paths(out, edits=quantities), *weights, *checkpoints_in(out)]
+
+
+def audit_paths(directory: PathLike) -> list[Path]:
+    """Return the paths of all files that :func:`isospan.experiment.audit` may replace."""
+    from isospan.experiment.reports._html import report_paths
+
+    return [*report_paths(directory, edits=0), Path(directory) / "space.safetensors"]
 
 
 def check_decoded_path(path: PathLike) -> Path:
@@ -90,6 +107,8 @@ def edited_paths(
 def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", suffix: str = ".npz") -> list[Path]:
     """Write the arrays of an edit, and an image of the first sample and channel for each edited quantity.
 
+    Images of an earlier edit with the same arrays file that this one does not have are removed.
+
     The arrays are ``fields`` and ``fields_before`` (N, C, H, W), the edited ``latents`` (N, D), and every quantity read
     from these, ``read_NAME``.
 
@@ -99,7 +118,7 @@ def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", s
         name: stem of the file names.
         suffix: ``.npz``, or a suffix of NetCDF.
     """
-    from isospan.experiment.reports._export import to_png
+    from isospan.experiment.reports._export import remove_earlier, write_png
     from isospan.experiment.reports.figures import edit_panel
 
     path, *images = edited_paths(directory, edited.targets, name=name, suffix=suffix)
@@ -108,8 +127,8 @@ def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", s
     numbers = {key: values.detach().cpu().numpy() for key, values in arrays.items()}
     write_decoded(path, numbers, edited.sample_coordinate)
     for image, quantity in zip(images, edited.targets, strict=True):
-        with atomic_path(image) as temporary:
-            temporary.write_bytes(to_png(edit_panel(edit_example(edited, quantity))))
+        write_png(image, edit_panel(edited, quantity), source=path.name)
+    remove_earlier(Path(directory).glob("*.png"), source=path.name, kept=images)
     return [path, *images]
 
 
@@ -150,12 +169,12 @@ def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any) -> Any:
     return xarray.Dataset(variables, coords={sample: coordinate})
 
 
-def write_sweep(path: PathLike, sweep: ThresholdSweep) -> Path:
-    """Write the heat map of a sweep of thresholds as PNG."""
-    from isospan.experiment.reports._export import to_png
+def write_sweep(path: PathLike, sweep: ThresholdSweep | None) -> None:
+    """Write the heat map of a sweep of thresholds as PNG; without a sweep, remove an earlier one."""
+    from isospan.experiment.reports._export import remove_earlier, write_png
     from isospan.experiment.reports.figures import threshold_sweep
 
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(to_png(threshold_sweep(sweep)))
-    return path
+    if sweep is None:
+        remove_earlier([Path(path)], source=SWEEP)
+    else:
+        write_png(Path(path), threshold_sweep(sweep), source=SWEEP)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isospan.experiment._config import TrainConfig, check_device
 from isospan.experiment._data import Source, read_source
-from isospan.experiment._job import Job, TrainedNetwork
+from isospan.experiment._job import Job, TrainedNetwork, checkpoints_in
 from isospan.experiment._lock import run_lock
 from isospan.experiment._processes import joined, own_device
 from isospan.experiment._reporter import LoggingReporter, Reporter
@@ -48,7 +48,8 @@ class Result:
     def __repr__(self) -> str:
         names = shorten(", ".join(self.sizes.dims), 80, placeholder=" …")
         nmse = f"{self.guided.nmse:.4g}" + (f" (unguided {self.unguided.nmse:.4g})" if self.unguided else "")
-        return f"Result({names}; latent_dim={self.sizes.latent_dim}, nmse={nmse}, report={_tail(self.report)!r})"
+        report = "/".join(self.report.parts[-2:])[-80:]
+        return f"Result({names}; latent_dim={self.sizes.latent_dim}, nmse={nmse}, report={report!r})"
 
     @property
     def space(self) -> LatentSpace:
@@ -66,6 +67,7 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
 
     The steps: read the fields, choose the sizes of the quantities, train the network with guidance, train it without
     guidance from the same weights on the same batches, evaluate both on the held-out samples, and write the results.
+    Results of an earlier run in ``config.out`` are replaced, unless ``config.resume`` continues it.
 
     Under torchrun, or where ``torch.distributed`` is initialised, all processes call this with the same arguments. Each
     takes its shard of every global batch, and returns the result. Only the first one writes. A second run in the same
@@ -110,7 +112,9 @@ def _train(source: Source, job: Job, started: float) -> Result:
     summary = summarise(job, sizes, networks, seconds=time.perf_counter() - started)
     shard, report = Shard.own(), Path(config.out) / "report.html"
     if shard.rank == 0:
-        _save(Path(config.out), networks["guided"], description, _record(job, source, sizes))
+        networks["guided"].space.save(report.with_name("space.safetensors"))
+        weights = report.with_name("model.safetensors")
+        save_network(weights, networks["guided"].model, description, _record(job, source, sizes))
         write_report(summary, config.out)
     if shard.size > 1:
         dist.barrier()
@@ -147,7 +151,7 @@ def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
 def _announce_replaced_run(config: TrainConfig, reporter: Reporter) -> None:
     """Report that results in the directory are replaced, or that there is no run to resume."""
     out = Path(config.out)
-    begun = any((out / "checkpoints").glob("*/*.safetensors"))
+    begun = bool(checkpoints_in(out))
     if config.resume and not begun:
         reporter.stage(f"There is no run to resume in {out}; training starts from the beginning")
     elif not config.resume and (begun or (out / "model.safetensors").is_file()):
@@ -169,12 +173,3 @@ def _record(job: Job, source: Source, sizes: Sizes) -> dict[str, Any]:
         "dims": {name: list(pair) for name, pair in sizes.dims.items()},
         "settings": job.config.settings(),
     }
-
-
-def _tail(path: Path) -> str:
-    return "/".join(path.parts[-2:])[-80:]
-
-
-def _save(out: Path, network: TrainedNetwork, description: NetworkDescription, record: dict[str, Any]) -> None:
-    network.space.save(out / "space.safetensors")
-    save_network(out / "model.safetensors", network.model, description, record)

@@ -37,18 +37,18 @@ def own_device(device: str) -> str:
             "LOCAL_RANK must be the number of this process on its machine, and so of its GPU, but only RANK and "
             "WORLD_SIZE are set. Start with torchrun, or set it."
         )
-    own, gpus = os.environ["LOCAL_RANK"], torch.cuda.device_count()
-    if index not in ("", own):
+    local_rank, gpus = os.environ["LOCAL_RANK"], torch.cuda.device_count()
+    if index not in ("", local_rank):
         raise OptionError(
             f"device must be 'cuda' where several processes train, each on its own GPU, got {device!r} in process "
-            f"{own} of this machine. Pass 'cuda', and choose GPUs with CUDA_VISIBLE_DEVICES."
+            f"{local_rank} of this machine. Pass 'cuda', and choose GPUs with CUDA_VISIBLE_DEVICES."
         )
-    if 0 < gpus <= int(own):
+    if 0 < gpus <= int(local_rank):
         raise OptionError(
-            f"Each process needs its own GPU, but process {own} of this machine, counted from 0, sees only {gpus}. "
-            f"Start at most {gpus} there, or make more GPUs visible with CUDA_VISIBLE_DEVICES."
+            f"Each process needs its own GPU, but process {local_rank} of this machine, counted from 0, sees only "
+            f"{gpus}. Start at most {gpus} there, or make more GPUs visible with CUDA_VISIBLE_DEVICES."
         )
-    return f"cuda:{own}"
+    return f"cuda:{local_rank}"
 
 
 @contextmanager
@@ -74,8 +74,8 @@ def joined(device: str) -> Iterator[None]:
     if cuda:
         torch.cuda.set_device(device)
     store, rank, world = next(dist.rendezvous("env://"))
-    own = dist.PrefixStore(f"isospan run {next(RUNS)}", store)  # keys of earlier groups remain
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=own, rank=rank, world_size=world)
+    group_store = dist.PrefixStore(f"isospan run {next(RUNS)}", store)  # keys of earlier groups remain
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=group_store, rank=rank, world_size=world)
     yield
     dist.destroy_process_group()
 

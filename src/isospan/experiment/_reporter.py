@@ -30,7 +30,7 @@ class Reporter(Protocol):
         """Report a step of a network and its losses."""
         ...
 
-    def moved(self, network: str, monitor: SubspaceMonitor) -> None:
+    def monitored(self, network: str, monitor: SubspaceMonitor) -> None:
         """Report a new row of the monitor, after a solve or an epoch of a network."""
         ...
 
@@ -63,7 +63,7 @@ class LoggingReporter:
             values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
             logger.log(self.level, "%s: epoch %d, step %d of %d, %s", network, epoch, step, total, values)
 
-    def moved(self, network: str, monitor: SubspaceMonitor) -> None:
+    def monitored(self, network: str, monitor: SubspaceMonitor) -> None:
         """Log R² of each quantity."""
         row = monitor.rows[-1]
         logger.log(self.level, "%s: R² after step %d: %s", network, row["step"], row["r2"])

@@ -3,7 +3,7 @@
 import platform
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,17 +11,15 @@ from torch import Tensor
 
 import isospan
 from isospan.errors import NumericalWarning
-from isospan.evaluation import Evaluation
+from isospan.experiment._edits import Edited
 from isospan.experiment._job import Job, TrainedNetwork
-from isospan.experiment._run_summary import EditExample, FieldPair, LossHistory, Reconstructions, RunSummary
+from isospan.experiment._run_summary import RunSummary
 from isospan.experiment._sizes import Sizes
-from isospan.experiment._targets import Targets
-from isospan.experiment._use import Edited, TrainedRun
+from isospan.experiment._use import TrainedRun
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.samples import Samples
 from isospan.experiment.samples._samples import concatenate
-from isospan.experiment.training import History
-from isospan.subspaces import LatentSpace
+from isospan.experiment.training import History, encode_samples
 
 SHOWN = 4
 LOSSES = ("task", "guidance")
@@ -31,49 +29,23 @@ LOSSES = ("task", "guidance")
 def summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *, seconds: float) -> RunSummary:
     """Collect the data of the report, with images of a few held-out samples at equal distances."""
     guided, unguided = networks["guided"], networks.get("unguided")
-    shown = _spread(job.test, SHOWN)
+    shown = spread(job.test, SHOWN)
+    x, _ = shown.tensors()
     return RunSummary(
         title=job.config.title or "Guided latent space",
         dims=sizes.dims,
         latent_dim=sizes.latent_dim,
         guided=guided.evaluation,
         nmse={name: network.nmse for name, network in networks.items()},
-        history=_history(guided.history),
+        history=_shown_losses(guided.history),
         drift=guided.drift,
         settings={"samples": {"to train": len(job.train), "held out": len(job.test)}} | job.config.settings(),
         sweep=sizes.sweep,
         unguided=unguided.evaluation if unguided else None,
-        unguided_history=_history(unguided.history) if unguided else None,
-        reconstructions=_reconstructions(shown, networks),
+        unguided_history=_shown_losses(unguided.history) if unguided else None,
+        reconstructions={"input": x} | {name: _on_device(network.model, x) for name, network in networks.items()},
         decoded=_decoded(job, shown, guided),
         edits=_edits(job, shown, guided),
-        versions=versions(),
-        seconds=seconds,
-    )
-
-
-@torch.no_grad()
-def summarise_audit(
-    space: LatentSpace,
-    evaluation: Evaluation,
-    sizes: Sizes,
-    *,
-    test: Samples,
-    targets: Targets,
-    title: str,
-    settings: Mapping[str, Any],
-    seconds: float,
-) -> RunSummary:
-    """Collect the data of the report of an audit."""
-    shown = _spread(test, SHOWN)
-    return RunSummary(
-        title=title,
-        dims=sizes.dims,
-        latent_dim=sizes.latent_dim,
-        guided=evaluation,
-        settings=settings,
-        sweep=sizes.sweep,
-        decoded=_pairs(targets(shown), space.decode(shown.tensors()[0].double())),
         versions=versions(),
         seconds=seconds,
     )
@@ -85,67 +57,36 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version()}
 
 
-def _spread(samples: Samples, count: int) -> Samples:
+def spread(samples: Samples, count: int) -> Samples:
+    """Return a number of samples at equal distances."""
     count = min(count, len(samples))
     firsts = torch.linspace(0, len(samples) - 1, count + 2)[1:-1].long().tolist() if count > 1 else [0]
     return concatenate([samples[first : first + 1] for first in firsts])
 
 
-def _history(history: History) -> LossHistory:
-    return LossHistory(
-        step=history.steps,
-        terms={name: history.losses[name] for name in LOSSES if name in history.losses},
-        solve_steps=history.solve_steps,
-        validation_step=history.validation_steps,
-        validation=history.validation,
-    )
-
-
-def _reconstructions(shown: Samples, networks: Mapping[str, TrainedNetwork]) -> Reconstructions:
-    x, _ = shown.tensors()
-    made = {name: _on_device(network.model, x) for name, network in networks.items()}
-    return Reconstructions(x, made["guided"], made.get("unguided"))
+def _shown_losses(history: History) -> History:
+    return replace(history, losses={name: history.losses[name] for name in LOSSES if name in history.losses})
 
 
 def _on_device(model: ConvAutoencoder, x: Tensor) -> Tensor:
     return model.eval()(x.to(model.field_mean.device))[0].cpu()
 
 
-def _decoded(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, FieldPair]:
-    z = network.model.eval().encode(shown.tensors()[0].to(network.space.z_mean.device)).cpu().double()
-    return _pairs(job.targets(shown), network.space.to(device="cpu").decode(z))
+def _decoded(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, tuple[Tensor, Tensor]]:
+    z = encode_samples(network.model, shown).cpu().double()
+    return pairs(job.targets(shown), network.space.to(device="cpu").decode(z))
 
 
-def _pairs(true: Mapping[str, Tensor], decoded: Mapping[str, Tensor]) -> dict[str, FieldPair]:
-    return {name: FieldPair(as_images(true[name]), as_images(decoded[name])) for name in true}
+def pairs(true: Mapping[str, Tensor], decoded: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return {name: (true, decoded)}."""
+    return {name: (true[name], decoded[name]) for name in true}
 
 
-def _edits(job: Job, shown: Samples, network: TrainedNetwork) -> list[EditExample]:
+def _edits(job: Job, shown: Samples, network: TrainedNetwork) -> dict[str, Edited]:
     """Set each quantity of one sample to its value in another."""
     run = TrainedRun(network.model.eval(), network.space, record={})
     z = run.encode(shown).double()
     wanted = run.space.decode(z[-1:])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NumericalWarning)  # the figure shows where an edit does not reach its target
-        return [edit_example(run.edit(z[:1], {name: wanted[name]}, job.targets), name) for name in job.targets.names]
-
-
-def edit_example(edited: Edited, name: str) -> EditExample:
-    """Return the first sample of an edit: its fields, and the quantity as set, as read and as computed."""
-    readings = [edited.targets[name], edited.read_before[name], edited.read_after[name]]
-    if name in edited.computed_after:
-        readings += [edited.computed_before[name], edited.computed_after[name]]
-    images = (as_images(y)[0] for y in readings)
-    return EditExample(name, edited.before[0, 0], edited.after[0, 0], *images, fidelity=edited.fidelity(name))
-
-
-def as_images(y: Tensor) -> Tensor:
-    """Return targets (B, C, h, w) as the images (B, h, w) of the first channel; series (B, S) as (B, 1, S).
-
-    Example:
-        >>> as_images(torch.zeros(2, 3, 6, 6)).shape, as_images(torch.zeros(2, 5)).shape
-        (torch.Size([2, 6, 6]), torch.Size([2, 1, 5]))
-    """
-    if y.dim() == 2:
-        return y[:, None, :]
-    return y.reshape(len(y), -1, *y.shape[-2:])[:, 0]
+        return {name: run.edit(z[:1], {name: wanted[name]}, job.targets) for name in job.targets.names}

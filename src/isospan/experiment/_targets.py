@@ -253,8 +253,8 @@ def _other_input(function: Function, fields: Tensor) -> str:
 def _line_of(error: Exception, function: Function) -> str:
     """The line of the function's file that raised an error, or else the innermost line."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = getattr(getattr(function, "__code__", None), "co_filename", None)
-    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frame = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
     return f"{frame.filename}, line {frame.lineno}: {frame.line}"
 
 

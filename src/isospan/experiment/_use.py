@@ -12,19 +12,17 @@ import torch
 from torch import Tensor
 
 from isospan._core.files import explained
-from isospan._core.numpy_files import open_npy, open_npz
 from isospan._core.warnings import warn
 from isospan.errors import (
     DegenerateDataError,
-    DtypeError,
     FileFormatError,
     NameMismatchError,
     OptionError,
-    ShapeError,
 )
 from isospan.evaluation._evaluation import Evaluation, evaluate_moments
 from isospan.experiment._config import PathLike, check_device
 from isospan.experiment._data import Source, read_source
+from isospan.experiment._edits import Change, Edited, parse_change
 from isospan.experiment._headers import are_all, check_fields, is_count, is_dict_of, is_number, is_optional, is_text
 from isospan.experiment._loading import load_installed, load_object
 from isospan.experiment._names import check_quantity_names
@@ -34,13 +32,11 @@ from isospan.experiment.networks._description import Encoder, load_network
 from isospan.experiment.samples import Samples, select
 from isospan.experiment.samples._samples import read_batches
 from isospan.experiment.training import encode_samples, encoded_moments
-from isospan.quantities import pool
 from isospan.quantities.fields import BUILTIN_QUANTITIES
 from isospan.subspaces._latent_space import BY_QUANTITY, LatentSpace
 
 FAR = 5.0
 """Distance of a target from the mean of the training data, in standard deviations, from which :func:`edit` warns."""
-Change = str | float | PathLike | Tensor | np.ndarray
 Functions = Mapping[str, str | Function]
 
 RECORD = {
@@ -132,7 +128,7 @@ class TrainedRun:
 
     def encode(self, samples: Samples) -> Tensor:
         """Return the latents (N, D) of samples."""
-        return encode_samples(self.model, samples)[0]
+        return encode_samples(self.model, samples)
 
     def decode(self, samples: Samples) -> dict[str, np.ndarray]:
         """Return every quantity {name: (N, ...)}, read from the latents of samples.
@@ -141,7 +137,7 @@ class TrainedRun:
         """
         return {name: y.cpu().numpy() for name, y in self.space.decode(self.encode(samples).double()).items()}
 
-    def edit(self, z: Tensor, targets: Mapping[str, Tensor], quantities: Targets | None = None) -> "Edited":
+    def edit(self, z: Tensor, targets: Mapping[str, Tensor], quantities: Targets | None = None) -> Edited:
         """Change latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others do not change.
 
         Args:
@@ -211,51 +207,6 @@ class TrainedRun:
         """Return the fields (N, C, H, W) decoded from latents, in batches."""
         batches = read_batches(Samples(z), 256)
         return torch.cat([self.model.decode(batch.tensors()[0]).cpu() for batch in batches])
-
-
-@dataclass(frozen=True, eq=False)
-class Edited:
-    """The result of an edit: fields and quantities before and after.
-
-    Attributes:
-        before: fields (N, C, H, W) decoded from the latents before the edit.
-        after: fields (N, C, H, W) decoded from the edited latents.
-        targets: values that the quantities were set to {name: (N, ...)}.
-        read_before: every quantity, read from the latents before the edit.
-        read_after: every quantity, read from the edited latents.
-        latents: the edited latents (N, D).
-        computed_before: edited quantities that are functions of the fields, computed from ``before``.
-        computed_after: the same, computed from ``after``.
-        sample_coordinate: sample coordinate of NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``; else None.
-    """
-
-    before: Tensor
-    after: Tensor
-    targets: dict[str, Tensor]
-    read_before: dict[str, Tensor]
-    read_after: dict[str, Tensor]
-    latents: Tensor
-    computed_before: dict[str, Tensor] = field(default_factory=dict)
-    computed_after: dict[str, Tensor] = field(default_factory=dict)
-    sample_coordinate: Any = None
-
-    def __repr__(self) -> str:
-        edits = shorten(", ".join(f"{name} fidelity {self.fidelity(name):.2g}" for name in self.targets), 120)
-        return f"Edited({edits}; {len(self.after)} fields {tuple(self.after.shape[1:])})"
-
-    def fidelity(self, name: str) -> float:
-        r"""Return the edit fidelity of a quantity: the fraction of the change asked for that the fields show.
-
-        .. math:: \langle y' - y,\, t - \hat y\rangle \,/\, \|t - \hat y\|^2
-
-        Here y and y' are computed from the fields before and after, :math:`\hat y` is read from the latents before, and
-        t is the target. NaN where the quantity is not a function of the fields, or where :math:`t = \hat y`.
-        """
-        if name not in self.computed_after:
-            return float("nan")
-        asked = (self.targets[name] - self.read_before[name]).double().cpu()
-        made = (self.computed_after[name] - self.computed_before[name]).double().cpu()
-        return float((made * asked).sum() / asked.square().sum())
 
 
 def decode(
@@ -439,61 +390,6 @@ def _computed(quantities: Targets, fields: Tensor) -> dict[str, Tensor]:
     """Compute quantities of fields, in batches."""
     batches = [quantities(batch) for batch in read_batches(Samples(fields), 256)]
     return {name: torch.cat([y[name] for y in batches]) for name in quantities.names}
-
-
-def parse_change(name: str, how: Change, read: Tensor) -> Tensor:
-    """Return the target of a quantity, from its values (N, ...) read from the latents.
-
-    Example:
-        >>> parse_change("heat", "*1.5", torch.tensor([[2.0, 4.0]])), parse_change("heat", "3", torch.zeros(1, 2))
-        (tensor([[3., 6.]]), tensor([[3., 3.]]))
-    """
-    if isinstance(how, str) and how[:1] in ("*", "+"):
-        factor = _number(name, how[1:])
-        return read * factor if how[0] == "*" else read + factor
-    if isinstance(how, Tensor | np.ndarray):
-        return _fitting(name, torch.as_tensor(how), read)
-    if not isinstance(how, int | float) and Path(how).suffix in (".npy", ".npz"):
-        return _fitting(name, _load_array(Path(how), name), read)
-    return torch.full_like(read, _number(name, how))
-
-
-def _number(name: str, text: object) -> float:
-    try:
-        return float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise OptionError(
-            f"The target of {name!r} must be a number, '*1.5', '+0.2', or the path of a .npy or .npz file, got "
-            f"{text!r}."
-        ) from None
-
-
-def _load_array(path: Path, name: str) -> Tensor:
-    """Return the array of a .npy file, or the one of this name in a .npz file."""
-    if not path.is_file():
-        raise FileFormatError(f"The target of {name!r} must be a file that exists, got {path}. Check the path.")
-    remedy = f"Save it with numpy.save, or with numpy.savez under the name {name!r}."
-    with explained(path, what=f"cannot be read as an array of numbers for {name!r}", remedy=remedy):
-        arrays = open_npz(path) if path.suffix == ".npz" else open_npy(path, name)
-        return torch.from_numpy(np.array(arrays[name].values))
-
-
-def _fitting(name: str, target: Tensor, read: Tensor) -> Tensor:
-    """Return a target (N, ...): an array of one sample is repeated, and one at full resolution is pooled."""
-    if target.is_complex():
-        raise DtypeError(f"The target of {name!r} must be real, got {target.dtype}. Pass its real part.")
-    target = target.to(read)
-    shape = tuple(read.shape[1:])
-    if len(shape) == 3 and tuple(target.shape[-2:]) != shape[-2:] and target.dim() >= 2:
-        grid = target.shape[-2:]
-        target = pool(target.reshape(-1, 1, *grid), shape[-1]).reshape(*target.shape[:-2], *shape[-2:])
-    try:
-        return torch.broadcast_to(target, read.shape)
-    except RuntimeError:
-        raise ShapeError(
-            f"The target of {name!r} must broadcast to (N, ...) = {tuple(read.shape)}, got {tuple(target.shape)}. Pass "
-            f"one sample of shape {shape}, or one for each of the {len(read)} samples."
-        ) from None
 
 
 def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:

@@ -143,16 +143,22 @@ class Checkpoints:
 
 def check_same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Require that a checkpoint is of a run with these settings."""
-    changed = [
-        f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now"
-        for name in sorted({*saved, *now})
-        if saved.get(name) != now.get(name)
-    ]
-    if changed:
+    if changed := differences(saved, now, where=("then", "now")):
         raise OptionError(
-            f"{path} is of a run with other settings ({'; '.join(changed)}). Resume with the same ones, or train "
+            f"{path} is of a run with other settings ({changed}). Resume with the same ones, or train "
             "from the start in another directory."
         )
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], *, where: tuple[str, str]) -> str:
+    """Return the settings that differ, as text.
+
+    Example:
+        >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.2, "seed": 0}, where=("then", "now"))
+        'lr: 0.1 then, 0.2 now'
+    """
+    names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+    return "; ".join(f"{name}: {one.get(name)!r} {where[0]}, {other.get(name)!r} {where[1]}" for name in names)
 
 
 def _rank() -> int:

@@ -17,13 +17,12 @@ import torch
 from isospan.errors import (
     DegenerateDataError,
     FileFormatError,
-    NameMismatchError,
     NonFiniteError,
     OptionError,
     ShapeError,
 )
-from isospan.experiment.readers._fields import open_fields
-from isospan.experiment.samples import Samples, hold_out
+from isospan.experiment.readers import open_arrays, open_fields
+from isospan.experiment.samples import Samples, hold_out, read_batches
 
 xarray = pytest.importorskip("xarray")
 
@@ -110,7 +109,7 @@ def test_what_was_written_is_read(written):
     path, u, s = written
     with open_fields(path, variable="u", dtype=torch.float64) as source:
         assert source.variables == ("u",)
-        assert (source.n_samples, source.shape) == (N, (1, H, W))
+        assert (len(source), source.shape) == (N, (1, H, W))
         assert torch.equal(source.fields[0:N], torch.from_numpy(u)[:, None])
         assert torch.equal(source.fields[3:5], torch.from_numpy(u)[3:5, None])
         if path.suffix != ".npy":
@@ -131,12 +130,11 @@ def test_the_only_candidate_is_chosen_and_no_digit_is_lost_by_default(written):
 def test_batches_cover_all_samples_in_order(written):
     path, *_ = written
     with open_fields(path, variable="u") as source:
-        batches = list(source.batches(4))
-        assert [len(batch["u"]) for batch in batches] == [4, 4, 2]
-        assert all(batch.keys() == set(source.names) for batch in batches)
-        assert torch.equal(torch.cat([batch["u"] for batch in batches]), source.fields[:])
-        assert [list(batch) for batch in source.batches(N, names="u")] == [["u"]]
-        assert source.read("u", slice(8, 20))["u"].shape == (2, 1, H, W)
+        batches = list(read_batches(Samples(source.fields, source.quantities), 4))
+        assert [len(batch) for batch in batches] == [4, 4, 2]
+        assert all(batch.quantities.keys() == {*source.names} - {"u"} for batch in batches)
+        assert torch.equal(torch.cat([batch.fields for batch in batches]), source.fields[:])
+        assert source.fields[8:20].shape == (2, 1, H, W)
         assert source.fields[4:4].shape == (0, 1, H, W)
         assert source.fields[-1:].shape == (1, 1, H, W)
 
@@ -152,7 +150,7 @@ def test_files_follow_each_other(written, tmp_path):
         for samples in (slice(0, 13), slice(8, 12), slice(10, 13), slice(9, 10), slice(0, 10)):
             assert torch.equal(source.fields[samples], joined[samples])
         if "s" in source.names:
-            assert torch.equal(source["s"][8:12], torch.tensor([*s[8:], *t[:2]], dtype=torch.float64))
+            assert torch.equal(source.quantities["s"][8:12], torch.tensor([*s[8:], *t[:2]], dtype=torch.float64))
 
 
 def test_files_of_different_kinds_follow_each_other(tmp_path):
@@ -218,8 +216,8 @@ def test_a_climate_model_s_output():
     path = importlib.resources.files(package) / "sample_data" / "A1B_north_america.nc"
     with open_fields(path) as source:
         assert source.names == ("air_temperature",)
-        assert (source.n_samples, source.shape) == (240, (1, 37, 49))
-        temperature = torch.cat([batch["air_temperature"] for batch in source.batches(64)])
+        assert (len(source), source.shape) == (240, (1, 37, 49))
+        temperature = torch.cat([batch.fields for batch in read_batches(Samples(source.fields), 64)])
     assert 260 < temperature.mean() < 300  # kelvin
     assert temperature[120:].mean() > temperature[:120].mean() + 1  # the A1B scenario warms
 
@@ -245,7 +243,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, kind):
             source.fields[0:32]  # what the first reading loads once
             gc.collect()
             tracemalloc.start()
-            seen = sum(len(samples) for batch in source.batches(32) for samples in batch.values())
+            seen = sum(map(len, read_batches(Samples(source.fields), 32)))
             memory = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert seen == n
@@ -382,6 +380,24 @@ def test_no_candidates(tmp_path):
         open_fields(tmp_path / "empty.npz")
 
 
+def test_a_single_number_beside_the_fields_is_left_out(tmp_path):
+    np.savez(tmp_path / "f.npz", u=numbers(), dt=0.1)
+    source = open_fields(tmp_path / "f.npz")
+    assert source.names == ("u",)
+    assert source.left_out == {"dt": f"has shape (), not {N} samples along dimension 0"}
+    assert list(open_arrays(tmp_path / "f.npz")) == ["u"]
+
+
+def test_groups_of_hdf5_files_are_not_read_and_the_error_says_so(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["fields/p"] = numbers()
+    with pytest.raises(FileFormatError, match=r"got none at all \(datasets in groups are not read; copy them"):
+        open_fields(tmp_path / "f.h5")
+    with pytest.raises(FileFormatError, match=r"no variable 'fields/p'; it has none at all \(datasets in groups"):
+        open_fields(tmp_path / "f.h5", variable="fields/p")
+
+
 def test_fields_need_three_dimensions(tmp_path):
     np.save(tmp_path / "f.npy", numbers(H, W))
     with pytest.raises(ShapeError, match=r"got 'u' of .*f.npy with shape \(4, 6\).*array\[None\]"):
@@ -449,7 +465,7 @@ def test_nan_that_comes_later_is_found_while_reading(tmp_path):
     source = open_fields(tmp_path / "u.npy", variable="u")
     assert len(source.fields[0:7]) == 7
     with pytest.raises(NonFiniteError, match=rf"'u'.* 1 of {4 * H * W} entries in samples 4 to 7"):
-        list(source.batches(4))
+        list(read_batches(Samples(source.fields), 4))
 
 
 def test_overflow_into_single_precision_is_found(tmp_path):
@@ -492,13 +508,9 @@ def test_sample_dim_that_is_not_there(tmp_path):
             open_fields(tmp_path / "f.npy", sample_dim=dim)
 
 
-def test_what_a_source_does_not_have(tmp_path):
+def test_slices_are_consecutive(tmp_path):
     np.save(tmp_path / "f.npy", numbers())
     source = open_fields(tmp_path / "f.npy", variable="u")
-    with pytest.raises(NameMismatchError, match="must be one of u, got 'v'"):
-        source.read(["u", "v"])
-    with pytest.raises(OptionError, match="size=0"):
-        list(source.batches(0))
     with pytest.raises(OptionError, match="step 2"):
         source.fields[::2]
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from isospan.evaluation._evaluation import Evaluation
-from isospan.experiment._run_summary import EditExample, FieldPair, LossHistory, Reconstructions, RunSummary
+from isospan.experiment import Edited
+from isospan.experiment.reports import RunSummary
+from isospan.experiment.training import History
 from isospan.sizing import ThresholdSweep
 
 NAMES = (
@@ -56,7 +58,7 @@ def make_evaluation(count: int, *, level: float = 0.85, spoilt: bool = False, se
     )
 
 
-def make_history(*, steps: int = 400, seed: int = 0, spoilt: bool = False) -> LossHistory:
+def make_history(*, steps: int = 400, seed: int = 0, spoilt: bool = False) -> History:
     """Return falling, noisy losses with solves at 5·1.5^i."""
     rng = np.random.default_rng(seed)
     step = np.arange(steps)
@@ -66,11 +68,11 @@ def make_history(*, steps: int = 400, seed: int = 0, spoilt: bool = False) -> Lo
     }
     if spoilt:
         terms["guidance"][10] = float("nan")
-    return LossHistory(
-        step=step.tolist(),
-        terms=terms,
+    return History(
+        steps=step.tolist(),
+        losses=terms,
         solve_steps=[int(5 * 1.5**i) for i in range(11)],
-        validation_step=step[24::25].tolist(),
+        validation_steps=step[24::25].tolist(),
         validation={"task": (1.1 * np.exp(-step[24::25] / 80) + 0.06).tolist()},
     )
 
@@ -84,7 +86,7 @@ def _smooth(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 def make_pairs(
     count: int, *, shape: tuple[int, int] = (6, 6), samples: int = 4, spoilt: bool = False
-) -> dict[str, FieldPair]:
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return true and decoded fields; every second quantity is positive."""
     rng = np.random.default_rng(1)
     pairs = {}
@@ -94,24 +96,28 @@ def make_pairs(
         decoded = 0.9 * true
         if spoilt:
             decoded[0, 0, 0] = np.nan
-        pairs[name] = FieldPair(true, decoded)
+        pairs[name] = (true, decoded)
     return pairs
 
 
-def make_edit(*, shape: tuple[int, int] = (64, 64), pooled: tuple[int, int] = (6, 6)) -> EditExample:
+def make_edit(*, shape: tuple[int, int] = (64, 64), pooled: tuple[int, int] = (6, 6)) -> Edited:
     """Return an edit of the first quantity."""
     rng = np.random.default_rng(2)
-    before = _smooth(rng, *shape)
-    target = rng.normal(size=pooled)
-    return EditExample(NAMES[0], before, before + 0.4 * _smooth(rng, *shape), target, 0.4 * target, 0.95 * target)
+    before, change = (torch.tensor(_smooth(rng, 1, 1, *shape)) for _ in range(2))
+    target = torch.tensor(rng.normal(size=(1, 1, *pooled)))
+    readings = ({NAMES[0]: factor * target} for factor in (1, 0.4, 0.95))
+    return Edited(before, before + 0.4 * change, *readings, torch.zeros(1, 3))
 
 
-def make_images(*, shape: tuple[int, int] = (64, 64), samples: int = 5, unguided: bool = True) -> Reconstructions:
+def make_images(
+    *, shape: tuple[int, int] = (64, 64), samples: int = 5, unguided: bool = True
+) -> dict[str, torch.Tensor]:
     """Return smooth inputs (n, 1, H, W) and two imperfect reconstructions."""
     rng = np.random.default_rng(3)
     inputs = torch.tensor(_smooth(rng, samples, 1, *shape))
     off = torch.tensor(_smooth(rng, samples, 1, *shape))
-    return Reconstructions(inputs, inputs + 0.1 * off, inputs + 0.15 * off.flip(0) if unguided else None)
+    images = {"input": inputs, "guided": inputs + 0.1 * off}
+    return images | ({"unguided": inputs + 0.15 * off.flip(0)} if unguided else {})
 
 
 def make_sweep(count: int = 3, *, thresholds: tuple[int, int] = (5, 5)) -> ThresholdSweep:
@@ -148,7 +154,7 @@ def make_summary(count: int = 3, *, unguided: bool = True, spoilt: bool = False)
         unguided_history=make_history(seed=1) if unguided else None,
         reconstructions=make_images(unguided=unguided),
         decoded=make_pairs(count, spoilt=spoilt),
-        edits=[make_edit()],
+        edits={NAMES[0]: make_edit()},
         versions={"isospan": "0.1.0", "torch": torch.__version__},
         seconds=253.4,
     )
@@ -160,22 +166,22 @@ def evaluation() -> Callable[..., Evaluation]:
 
 
 @pytest.fixture(scope="session")
-def history() -> Callable[..., LossHistory]:
+def history() -> Callable[..., History]:
     return make_history
 
 
 @pytest.fixture(scope="session")
-def pairs() -> Callable[..., dict[str, FieldPair]]:
+def pairs() -> Callable[..., dict[str, tuple[np.ndarray, np.ndarray]]]:
     return make_pairs
 
 
 @pytest.fixture(scope="session")
-def edit() -> Callable[..., EditExample]:
+def edit() -> Callable[..., Edited]:
     return make_edit
 
 
 @pytest.fixture(scope="session")
-def images() -> Callable[..., Reconstructions]:
+def images() -> Callable[..., dict[str, torch.Tensor]]:
     return make_images
 
 

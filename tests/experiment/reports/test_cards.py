@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isospan.experiment.reports._cards import failures, in_words, report_cards
+from isospan.experiment.reports._cards import failures, report_cards
 
 
 def test_the_three_numbers(summary):
@@ -24,34 +24,20 @@ def test_the_three_numbers(summary):
     assert (reading.value, reading.detail) == ("0.85", "best rank-k probe 0.88, without guidance 0.55")
     assert (task.value, task.detail) == ("0.0450", "without guidance 0.0500, lowered by 10 %")
     assert (leakage.value, leakage.detail) == ("0.10", f"{first}, read from the subspace of {second}")
-    assert in_words(run) == (
-        "Every quantity is read from its subspace with R² 0.80 to 0.90, at most 0.05 below the best rank-k probe "
-        "of the latent. Without guidance, the best rank-k probe of the latent reaches 0.50 to 0.60. "
-        "Guidance lowered the reconstruction error by 10 %."
-    )
 
 
 @pytest.mark.parametrize(
-    ("guided", "sentence"),
-    [
-        (0.06, "Guidance raised the reconstruction error by 20 %."),
-        (0.0501, "Guidance did not change the reconstruction error."),
-    ],
+    ("guided", "change"),
+    [(0.06, "without guidance 0.0500, raised by 20 %"), (0.0501, "without guidance 0.0500, did not change")],
 )
-def test_the_cost_is_said_as_it_is(summary, guided, sentence):
-    assert in_words(replace(summary(1), nmse={"guided": guided, "unguided": 0.05})).endswith(sentence)
-
-
-def test_a_gap_too_small_to_see_is_none(summary):
-    run = summary(1)
-    run = replace(run, guided=replace(run.guided, rank_k_probe_r2=dict(run.guided.subspace_r2)))
-    assert "as well as by the best rank-k probe" in in_words(run)
+def test_the_cost_is_said_as_it_is(summary, guided, change):
+    assert report_cards(replace(summary(1), nmse={"guided": guided, "unguided": 0.05}))[1].detail == change
 
 
 def test_without_an_unguided_network_nothing_is_compared(summary):
     run = summary(1, unguided=False)
     reading, task, leakage = report_cards(run)
-    assert "without guidance" not in reading.detail + task.detail + in_words(run)
+    assert "without guidance" not in reading.detail + task.detail
     assert (leakage.value, leakage.detail) == ("–", "a single quantity has no leakage")
 
 
@@ -72,7 +58,7 @@ def test_nothing_known_at_all(summary):
     run = summary(1)
     unknown = replace(run.guided, subspace_r2={"stream function": float("nan")})
     assert report_cards(replace(run, guided=unknown, nmse={}))[0].value == "–"
-    assert "R² –." in in_words(replace(run, guided=unknown, nmse={}))
+    assert failures(replace(run, guided=unknown, nmse={})) == []
 
 
 def test_what_failed_is_said_first_and_plainly(summary):
@@ -80,14 +66,10 @@ def test_what_failed_is_said_first_and_plainly(summary):
     first, second = run.guided.names
     run = replace(run, guided=replace(run.guided, subspace_r2={first: -0.5, second: 0.9}), nmse={"guided": 1.9e14})
     assert report_cards(run)[1].value == "1.9e+14"
-    text = in_words(run)
-    assert text.startswith(
-        f"Not readable from the latent: {first}, with R² −0.50, where 0 is no better than the mean. "
-    )
-    assert "The reconstruction failed: its error is 1.9e+14 of the variance, no better than the mean field." in text
-    assert "Every other quantity is read from its subspace with R² 0.90" in text
-    run = replace(run, guided=replace(run.guided, subspace_r2=dict.fromkeys(run.guided.names, -0.5)))
-    assert "read from its subspace" not in in_words(run)
+    assert failures(run) == [
+        f"Not readable from the latent: {first}, with R² −0.50, where 0 is no better than the mean.",
+        "The reconstruction failed: its error is 1.9e+14 of the variance, no better than the mean field.",
+    ]
 
 
 def test_nothing_failed(summary):
@@ -109,5 +91,6 @@ def test_a_quantity_is_not_read_below_five_percent(summary, r2, fails):
     run = summary(2)
     first, second = run.guided.names
     run = replace(run, guided=replace(run.guided, subspace_r2={first: r2, second: 0.9}))
-    assert any(first in sentence for sentence in failures(run)) == fails
-    assert (f"Not readable from the latent: {first}, with R² 0.05" in in_words(run)) == fails
+    assert (
+        any(f"Not readable from the latent: {first}, with R² 0.05" in sentence for sentence in failures(run)) == fails
+    )

@@ -9,10 +9,11 @@ import pytest
 import torch
 from jinja2 import UndefinedError
 
-from isospan.experiment.reports import LossHistory, write_report
 from isospan.experiment.reports import _html as html
+from isospan.experiment.reports import write_report
 from isospan.experiment.reports._cards import report_cards
 from isospan.experiment.reports._html import _setting, draw_figures, render_html
+from isospan.experiment.training import History
 from isospan.plotting._style import empty_figure
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -65,6 +66,11 @@ def _render(run) -> str:
     return render_html(run, {name: empty_figure("") for name in names})
 
 
+def _of_quantity(edit, name, new):
+    readings = {what: {new: getattr(edit, what)[name]} for what in ("targets", "read_before", "read_after")}
+    return replace(edit, **readings)
+
+
 def _renamed(run, names):
     """The same run with other names of its quantities."""
     new = dict(zip(run.guided.names, names, strict=True))
@@ -82,7 +88,7 @@ def _renamed(run, names):
         unguided=rename(run.unguided),
         dims={new[k]: v for k, v in run.dims.items()},
         decoded={new[k]: v for k, v in run.decoded.items()},
-        edits=[replace(edit, quantity=new[edit.quantity]) for edit in run.edits],
+        edits={new[name]: _of_quantity(edit, name, new[name]) for name, edit in run.edits.items()},
         settings={names[0]: names[1]},
         versions={names[1]: names[0]},
         sweep=None,
@@ -92,7 +98,7 @@ def _renamed(run, names):
 def test_the_page_parses_and_its_tags_nest(written):
     out, _ = written
     page = Page((out / "report.html").read_text())
-    assert page.tags.count("svg") == page.tags.count("figcaption") == len(list((out / "figures").glob("*.png"))) == 11
+    assert page.tags.count("svg") == page.tags.count("figcaption") == len(list((out / "figures").glob("*.png"))) == 10
 
 
 def test_the_page_refers_to_nothing_outside(written):
@@ -165,8 +171,8 @@ def test_metrics_and_figures_lie_beside_the_page(written):
 )
 def test_names_cannot_break_the_page(summary, names):
     run = _renamed(summary(len(names)), names)
-    short = LossHistory(step=[1], terms={name: [1.0] for name in names})
-    drawn = draw_figures(replace(run, reconstructions=None, history=short, unguided_history=None))
+    short = History(steps=[1], losses={name: [1.0] for name in names})
+    drawn = draw_figures(replace(run, reconstructions={}, history=short, unguided_history=None))
     page = Page(render_html(run, drawn | {"reconstructions": empty_figure("")}))
     assert "script" not in page.tags
     assert "onload" not in {name for name, _ in page.attributes}
@@ -189,7 +195,7 @@ def test_a_single_quantity_has_neither_pairs_nor_leakage(summary):
 
 
 def test_only_what_the_run_has_is_drawn(summary):
-    bare = replace(summary(2), reconstructions=None, decoded={}, edits=(), sweep=None, settings={}, versions={})
+    bare = replace(summary(2), reconstructions={}, decoded={}, edits={}, sweep=None, settings={}, versions={})
     drawn = draw_figures(bare)
     assert not {"reconstructions", "decoded", "edit_1", "sweep"} & set(drawn)
     page = Page(render_html(bare, {name: empty_figure("") for name in drawn}))
@@ -233,6 +239,9 @@ def test_settings_read_well(value, text):
 def test_an_edit_says_what_the_fields_made_of_it(summary):
     run = summary(1)
     assert "cannot be computed from the field" in Page(_render(run)).text
-    edit = run.edits[0]
-    edit = replace(edit, computed_before=edit.target, computed_after=edit.target, fidelity=0.52)
-    assert "The edit fidelity is 0.52, where 1 is the whole change" in Page(_render(replace(run, edits=[edit]))).text
+    ((name, edit),) = run.edits.items()
+    change = 0.52 * (edit.targets[name] - edit.read_before[name])
+    edit = replace(edit, computed_before={name: 0 * change}, computed_after={name: change})
+    assert (
+        "The edit fidelity is 0.52, where 1 is the whole change" in Page(_render(replace(run, edits={name: edit}))).text
+    )

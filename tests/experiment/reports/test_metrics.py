@@ -30,17 +30,19 @@ def test_metrics_hold_what_was_measured(summary):
     assert metrics["unguided"]["rank_k_probe_r2"] == run.unguided.rank_k_probe_r2
     assert metrics["guided"]["cross_r2"] == run.guided.cross_r2.tolist()
     assert metrics["nmse"] == run.nmse
-    assert metrics["history"]["terms"] == run.history.terms
+    assert metrics["history"]["terms"] == run.history.losses
     assert metrics["dims"][run.guided.names[0]] == {"n": 6, "k": 12}
     assert (metrics["latent_dim"], metrics["schema"]) == (122, 1)
 
 
 def test_each_network_has_its_own_history(summary):
     run = summary(1)
-    unguided = replace(run.history, terms={name: [2 * v for v in values] for name, values in run.history.terms.items()})
+    unguided = replace(
+        run.history, losses={name: [2 * v for v in values] for name, values in run.history.losses.items()}
+    )
     metrics = metrics_of(replace(run, unguided_history=unguided))
-    assert metrics["history"]["terms"] == run.history.terms
-    assert metrics["unguided_history"]["terms"] == unguided.terms
+    assert metrics["history"]["terms"] == run.history.losses
+    assert metrics["unguided_history"]["terms"] == unguided.losses
     assert metrics["unguided_history"]["terms"] != metrics["history"]["terms"]
 
 

@@ -1,4 +1,4 @@
-"""Reading order, splits and statistics of samples, in memory and in pieces."""
+"""Reading order, splits and statistics of samples, in memory and in chunks."""
 
 import pytest
 import torch
@@ -34,8 +34,8 @@ class OnDisk:
 
 def numbered(n, on_disk=False):
     ids = torch.arange(float(n))
-    fields, known = ids.view(n, 1, 1, 1), 10 * ids
-    return Samples(OnDisk(fields), {"tens": OnDisk(known)}) if on_disk else Samples(fields, {"tens": known})
+    fields, arrays = ids.view(n, 1, 1, 1), 10 * ids
+    return Samples(OnDisk(fields), {"tens": OnDisk(arrays)}) if on_disk else Samples(fields, {"tens": arrays})
 
 
 def ids(batches):
@@ -138,11 +138,11 @@ class Counting:
 
 
 def test_large_samples_are_read_few_at_a_time(monkeypatch):
-    """16 numbers of four bytes each: 64 bytes a field, and as many of what is known of it."""
+    """16 numbers of four bytes each: 64 bytes a field, and as many of its quantity."""
     monkeypatch.setattr("isospan.experiment.samples._samples.BATCH_BYTES", 128 * 5)
     monkeypatch.setattr("isospan.experiment.samples._samples.READ_AHEAD_BYTES", 128 * 16)
     table = Counting(torch.randn(100, 1, 4, 4))
-    samples = Samples(table, {"known": torch.zeros(100, 16)})
+    samples = Samples(table, {"arrays": torch.zeros(100, 16)})
     assert [len(batch) for batch in read_batches(samples)] == [5] * 20
     assert max(table.reads) == 5
     table.reads.clear()

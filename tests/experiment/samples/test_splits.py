@@ -25,8 +25,8 @@ class OnDisk:
 
 def numbered(n, on_disk=False):
     ids = torch.arange(float(n))
-    fields, known = ids.view(n, 1, 1, 1), 10 * ids
-    return Samples(OnDisk(fields), {"tens": OnDisk(known)}) if on_disk else Samples(fields, {"tens": known})
+    fields, arrays = ids.view(n, 1, 1, 1), 10 * ids
+    return Samples(OnDisk(fields), {"tens": OnDisk(arrays)}) if on_disk else Samples(fields, {"tens": arrays})
 
 
 def ids(samples, rows=slice(None)):

@@ -10,6 +10,7 @@ from torch import nn
 
 from isospan.experiment.networks._conv_autoencoder import ConvAutoencoder
 from isospan.experiment.samples._samples import Samples
+from isospan.experiment.training import Task, fit
 from isospan.experiment.training._readout import (
     encode_samples,
     encoded_moments,
@@ -27,21 +28,25 @@ def model():
     return ConvAutoencoder(2, (8, 8), 4, width=4).eval()
 
 
-def test_latents_and_quantities_keep_the_order_of_the_samples(model):
+def test_latents_keep_the_order_of_the_samples(model):
     x = torch.randn(10, 2, 8, 8)
-    z, y = encode_samples(model, Samples(x), lambda batch: {"mean": batch.fields.mean((2, 3))}, batch_size=3)
+    z = encode_samples(model, Samples(x), batch_size=3)
     # convolutions of other batch sizes may sum in another order
     assert torch.allclose(z, model.encode(x), atol=1e-5)
-    assert torch.equal(y["mean"], x.mean((2, 3)))
     assert not z.requires_grad
 
 
 def test_what_is_read_is_transformed_before(model):
     samples, quantities = Samples(torch.randn(10, 2, 8, 8)), lambda batch: {"corner": batch.fields[:, 0, 0, 0]}
     double = lambda batch, first=0: Samples(2 * batch.fields)  # noqa: E731
-    z, y = encode_samples(model, samples, quantities, transform=double, batch_size=4)
-    assert torch.equal(z, encode_samples(model, double(samples), batch_size=4)[0])
-    assert torch.equal(y["corner"], 2 * samples.fields[:, 0, 0, 0])
+    moments = encoded_moments(model, samples, quantities, transform=double, batch_size=4)
+    doubled = encoded_moments(model, double(samples), quantities, batch_size=4)
+    assert torch.equal(moments.cov_zz, doubled.cov_zz)
+    assert torch.equal(moments.cov_zy["corner"], doubled.cov_zy["corner"])
+    z, y = (
+        t.double() - t.double().mean(0) for t in (encode_samples(model, double(samples)), samples.fields[:, 0, 0, 0])
+    )
+    torch.testing.assert_close(moments.cov_zy["corner"].flatten(), z.T @ (2 * y) / 10, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
@@ -94,7 +99,7 @@ def test_held_out_scores_are_those_of_scikit_learn(model):
         shapes={"corner": (2, 2)},
     )
     scores = held_out_scores(out, torch.tensor([1.0, 2.0]).view(2, 1, 1), space)
-    z, y = encode_samples(model, Samples(x), quantities)
+    z, y = encode_samples(model, Samples(x)), quantities(Samples(x))
     y, y_hat = y["corner"].flatten(1).numpy(), space.decode(z)["corner"].flatten(1).numpy()
     assert scores["r2 corner"] == pytest.approx(r2_score(y, y_hat, multioutput="variance_weighted"), rel=1e-5)
     scaled = (model(x)[0] - x) / torch.tensor([1.0, 2.0]).view(2, 1, 1)
@@ -127,3 +132,17 @@ def test_evaluation_mode_ends_with_the_block_also_after_an_error(model):
         fail()
     assert modes == [False]
     assert model.training
+
+
+def test_a_task_with_another_target_than_its_input(model):
+    """The target has the channels in reverse order. The oracles are a naive loop and the formula of the loss."""
+    x = torch.randn(12, 2, 8, 8) * torch.tensor([1.0, 10.0]).view(2, 1, 1)
+    task = Task(input=lambda batch: batch.fields, target=lambda batch: batch.fields.flip(1))
+    out = read_out(model, Samples(x), task=task, batch_size=5)
+    with torch.no_grad():
+        naive = sum((model(row[None])[0][0] - row.flip(0)).double().square().mean((1, 2)) for row in x) / 12
+    torch.testing.assert_close(out.squared_error, naive, rtol=1e-5, atol=0)  # convolutions of another batch size
+    with torch.no_grad():
+        residual = (model(x)[0] - x.flip(1)) / x.flip(1).std((0, 2, 3), correction=0).view(1, 2, 1, 1)
+    history = fit(model, Samples(x), task=task, epochs=1, batch_size=12, validation=Samples(x))
+    assert history.losses["task"][0] == pytest.approx(float(residual.square().mean()), rel=1e-5)

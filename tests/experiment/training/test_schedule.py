@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from isospan.experiment.training._schedule import learning_rate
+from isospan.experiment.training import learning_rate
 
 
 def test_it_rises_linearly_then_falls_to_a_hundredth():

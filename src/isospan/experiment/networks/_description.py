@@ -75,8 +75,7 @@ class NetworkDescription:
             raise OptionError(f"The network needs its encoder {self.encoder!r}, got none. Pass its class.")
         make = load_object(encoder) if isinstance(encoder, str) else encoder
         with seeded(seed):
-            own = None if make is None else self._make_encoder(make)
-            return self._assembled(own)
+            return self._assembled(None if make is None else self._make_encoder(make))
 
     def check_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Require that the weights have the shapes of the network, before it is built. A user's encoder is not checked.

@@ -1,7 +1,6 @@
 """Named arrays with one row a sample, in files or in memory, read in slices."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._core.numpy_files import open_npy, open_npz
-from isospan.errors import DtypeError, FileFormatError, NameMismatchError, OptionError
-from isospan.experiment.readers._fields import check_exists
+from isospan.errors import DtypeError, NameMismatchError
+from isospan.experiment.readers._fields import PathLike, as_list
 from isospan.experiment.readers._sources import FieldArray, LazyArray
-from isospan.experiment.readers._variables import is_real
-from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable, open_dataset
-
-PathLike = str | os.PathLike[str]
+from isospan.experiment.readers._variables import is_real, open_variables
+from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable
 
 
 def open_arrays(
@@ -48,13 +44,10 @@ def open_arrays(
         >>> {name: (array.shape, array.dtype) for name, array in open_arrays(path).items()}
         {'energy': ((10, 4), torch.float64), 'label': ((10,), torch.float64)}
     """
-    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    if not listed:
-        raise OptionError("open_arrays needs at least one file, got none.")
     found: dict[str, FieldArray] = {}
     with ExitStack() as opened:
-        for path in map(Path, listed):
-            for name, part in _real_arrays(path, sample_dim, opened).items():
+        for path in as_list(paths):
+            for name, part in _real_arrays(path, sample_dim, opened):
                 if name in found:
                     raise NameMismatchError(
                         f"Files must hold arrays of different names, got {name!r} in {path} and in a file before it. "
@@ -89,35 +82,17 @@ def as_array(name: str, values: Any, *, sample_dim: str | int | None = None, fil
             f"{tuple(values.shape)}."
         )
     if hasattr(values, "dims"):
-        part: LazyArray = LazyVariable(values, _dimension(values.dims, sample_dim))
+        dim = sample_dim if isinstance(sample_dim, str) else values.dims[sample_dim or 0]
+        part: LazyArray = LazyVariable(values, dim)
     else:  # np.moveaxis reads a whole dataset of h5py, even from 0 to 0
         part = np.moveaxis(values, sample_dim, 0) if isinstance(sample_dim, int) and sample_dim else values
     return FieldArray(name, [part], fill=fill)
 
 
-def _real_arrays(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Mapping[str, LazyArray]:
+def _real_arrays(path: Path, sample_dim: str | int | None, opened: ExitStack) -> Iterator[tuple[str, LazyArray]]:
     """The real arrays of a file, with the samples in the first dimension."""
-    check_exists(path)
-    suffix = path.suffix.lower()
-    if suffix in ENGINES:
-        data = {str(name): array for name, array in opened.enter_context(open_dataset(path)).data_vars.items()}
-        real = {name: array for name, array in data.items() if is_real(array.dtype) and array.ndim}
-        dims = {name: _dimension(array.dims, sample_dim) for name, array in real.items()}
-        return {name: LazyVariable(array, dims[name], path) for name, array in real.items() if dims[name] in array.dims}
-    if suffix not in (".npy", ".npz"):
-        raise FileFormatError(
-            f"{path} must end in .npy, .npz, {', '.join(ENGINES)}, got {suffix!r}. Save the arrays in one of these "
-            "formats."
-        )
-    arrays = open_npz(path) if suffix == ".npz" else open_npy(path, path.stem)
-    axis = sample_dim if isinstance(sample_dim, int) else 0
-    return {
-        name: array.along(axis) for name, array in arrays.items() if is_real(array.dtype) and 0 <= axis < array.ndim
-    }
-
-
-def _dimension(dims: Sequence[Any], sample_dim: str | int | None) -> Any:
-    if isinstance(sample_dim, str):
-        return sample_dim
-    at = sample_dim or 0
-    return dims[at] if 0 <= at < len(dims) else None
+    for name, variable in open_variables(path, opened, name=path.stem).items():
+        numbered = path.suffix.lower() not in ENGINES
+        dim = variable.dimension(None if numbered and isinstance(sample_dim, str) else sample_dim)
+        if variable.is_real and dim is not None:
+            yield name, variable.along(dim)

@@ -4,17 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from isospan._core.numpy_files import FileArray, open_npy, open_npz
-from isospan.errors import DegenerateDataError, FileFormatError, OptionError, ShapeError
+from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.experiment.readers._sources import FieldArray, FieldSource, LazyArray
-from isospan.experiment.readers._variables import choose_variables, is_real
-from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable, open_dataset
+from isospan.experiment.readers._variables import Variable, choose_variables, open_variables
 
 PathLike = str | os.PathLike[str]
 
@@ -79,8 +75,8 @@ def open_fields(
     wanted = (variable,) if isinstance(variable, str) else tuple(variable or ())
     with ExitStack() as opened:
         files: list[_File] = []
-        for path in _as_list(paths):
-            files.append(_open(Path(path), wanted or _variables_of(files), quantities, sample_dim, opened))
+        for path in as_list(paths):
+            files.append(_open(path, wanted or _variables_of(files), quantities, sample_dim, opened))
         _check_agreement(files)
         shared = [name for name in files[0].parts if all(name in file.parts for file in files)]
         parts = {name: [file.parts[name] for file in files] for name in shared}
@@ -88,8 +84,20 @@ def open_fields(
         left_out = {name: why for file in files for name, why in file.left_out.items()}
         left_out |= {name: "is not in all the files" for name in set(files[0].parts) - set(shared)}
         source = FieldSource(arrays, files[0].variables, sample_dim=files[0].sample_dim, left_out=left_out)
-        source.read(source.variables, slice(0, 1))
+        source.fields[0:1]  # a check
         return replace(source, closer=opened.pop_all().close)
+
+
+def as_list(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+    """Return one path or several as a list.
+
+    Raises:
+        OptionError: there are none.
+    """
+    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not listed:
+        raise OptionError("There must be at least one file, got none. Pass .npz, .npy, NetCDF, HDF5 or Zarr files.")
+    return [Path(path) for path in listed]
 
 
 @dataclass(frozen=True)
@@ -109,88 +117,35 @@ def _variables_of(files: Sequence[_File]) -> tuple[str, ...]:
 def _open(
     path: Path, wanted: tuple[str, ...], quantities: Sequence[str], sample_dim: str | int | None, opened: ExitStack
 ) -> _File:
-    check_exists(path)
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return _numpy_file(path, open_npy(path, wanted[0] if wanted else "field"), wanted, quantities, sample_dim)
-    if suffix == ".npz":
-        return _numpy_file(path, open_npz(path), wanted, quantities, sample_dim)
-    if suffix in ENGINES:
-        return _xarray_file(path, opened.enter_context(open_dataset(path)), wanted, quantities, sample_dim)
-    raise FileFormatError(
-        f"{path} must end in .npy, .npz, {', '.join(ENGINES)}, got {suffix!r}. Save the fields in one of these formats."
+    found = open_variables(path, opened, name=wanted[0] if wanted else "field")
+    variables = choose_variables(path, found, wanted, quantities)
+    dim = found[variables[0]].dimension(sample_dim)
+    for name in variables:
+        if dim is None or dim not in found[name].dims:
+            raise OptionError(_no_dimension(path, name, found[name], sample_dim))
+    n = found[variables[0]].length(dim)
+    real = {name: variable for name, variable in found.items() if variable.is_real}
+    parts = {name: variable.along(dim) for name, variable in real.items() if variable.length(dim) == n}
+    left_out = {name: _why_left_out(variable, dim, n) for name, variable in real.items() if name not in parts}
+    return _File(path, variables, parts, dim if isinstance(dim, int) else str(dim), left_out)
+
+
+def _no_dimension(path: Path, name: str, variable: Variable, sample_dim: str | int | None) -> str:
+    if variable.dims == tuple(range(len(variable.dims))):
+        return (
+            f"sample_dim must be a number from 0 to {len(variable.dims) - 1} for {name!r} of shape {variable.shape} in "
+            f"{path}, got {sample_dim!r}. NumPy files do not name their dimensions."
+        )
+    return (
+        f"Variable {name!r} of {path} has no dimension {sample_dim!r}; it has {', '.join(map(str, variable.dims))}. "
+        "Pass one of these as sample_dim."
     )
 
 
-def _numpy_file(
-    path: Path,
-    arrays: dict[str, FileArray],
-    wanted: tuple[str, ...],
-    quantities: Sequence[str],
-    sample_dim: str | int | None,
-) -> _File:
-    variables = choose_variables(path, arrays, wanted, quantities)
-    field = arrays[variables[0]]
-    axis = 0 if sample_dim is None else sample_dim
-    if not isinstance(axis, int) or not 0 <= axis < field.ndim:
-        raise OptionError(
-            f"sample_dim must be a number from 0 to {field.ndim - 1} for {variables[0]!r} of shape {field.shape} in "
-            f"{path}, got {axis!r}. NumPy files do not name their dimensions."
-        )
-    real = {name: array for name, array in arrays.items() if is_real(array.dtype)}
-    parts = {
-        name: array.along(axis)
-        for name, array in real.items()
-        if array.ndim > axis and array.shape[axis] == field.shape[axis]
-    }
-    left_out = {
-        name: f"has shape {array.shape}, not {field.shape[axis]} samples along dimension {axis}"
-        for name, array in real.items()
-        if name not in parts
-    }
-    return _File(path, variables, parts, axis, left_out)
-
-
-def _xarray_file(
-    path: Path, dataset: Any, wanted: tuple[str, ...], quantities: Sequence[str], sample_dim: str | int | None
-) -> _File:
-    data = {str(name): array for name, array in dataset.data_vars.items()}
-    variables = choose_variables(path, data, wanted, quantities)
-    dims = data[variables[0]].dims
-    if isinstance(sample_dim, int) and 0 <= sample_dim < len(dims):
-        sample_dim = dims[sample_dim]
-    sample_dim = dims[0] if sample_dim is None else sample_dim
-    for name in variables:
-        if sample_dim not in data[name].dims:
-            raise OptionError(
-                f"Variable {name!r} of {path} has no dimension {sample_dim!r}; it has {', '.join(data[name].dims)}. "
-                "Pass one of these as sample_dim."
-            )
-    real = {name: array for name, array in data.items() if is_real(array.dtype)}
-    parts = {name: LazyVariable(array, sample_dim, path) for name, array in real.items() if sample_dim in array.dims}
-    left_out = {
-        name: f"has the dimensions {', '.join(map(str, array.dims)) or 'none'}, not the sample dimension {sample_dim!r}"
-        for name, array in real.items()
-        if name not in parts
-    }
-    return _File(path, variables, parts, str(sample_dim), left_out)
-
-
-def _as_list(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    if not listed:
-        raise OptionError("open_fields needs at least one file, got none.")
-    return listed
-
-
-def check_exists(path: Path) -> None:
-    """Require that a file exists; the error suggests similar names."""
-    if path.exists():
-        return
-    there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, there, n=3)
-    hint = f"Did you mean {' or '.join(near)}?" if near else "Check the path."
-    raise FileFormatError(f"{path} does not exist. {hint}")
+def _why_left_out(variable: Variable, dim: str | int, n: int | None) -> str:
+    if isinstance(dim, int):
+        return f"has shape {variable.shape}, not {n} samples along dimension {dim}"
+    return f"has the dimensions {', '.join(map(str, variable.dims)) or 'none'}, not the sample dimension {dim!r}"
 
 
 def _check_agreement(files: Sequence[_File]) -> None:

@@ -1,6 +1,6 @@
 """Fields read from files in slices: named arrays whose first dimension counts the samples."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from textwrap import shorten
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.errors import NameMismatchError, NonFiniteError, OptionError
+from isospan.errors import NonFiniteError, OptionError
 from isospan.experiment.readers._xarray_files import LazyVariable, join_coordinates
 from isospan.experiment.samples._samples import consecutive
 
@@ -92,7 +92,7 @@ class FieldArray:
         return self._finite(torch.from_numpy(values), first).reshape(-1, *self.shape[1:]).to(self.dtype)
 
     def _read_into(self, values: np.ndarray, first: int, last: int) -> None:
-        """Fill values with the samples from first to last, which may lie in several parts."""
+        """Fill values with the samples from first to last, which may be in several parts."""
         starts = accumulate((part.shape[0] for part in self.parts), initial=0)
         for part, (start, stop) in zip(self.parts, pairwise(starts), strict=True):
             low, high = max(first, start), min(last, stop)
@@ -120,7 +120,7 @@ class FieldArray:
 
 
 def _lossless(parts: Sequence[LazyArray]) -> torch.dtype:
-    """float32 for types that it holds exactly, such as float16 and int16; else float64.
+    """float32 for types that it represents exactly, such as float16 and int16; else float64.
 
     Rounding to float32 has a relative error of 6e-8: at an offset of 1e8 a deviation of 1 is lost.
     """
@@ -171,10 +171,8 @@ class FieldSource:
 
     Example:
         >>> source = FieldSource({"u": FieldArray("u", (np.zeros((5, 8, 8)),))}, ("u",))
-        >>> source.n_samples, source.shape
-        (5, (1, 8, 8))
-        >>> [batch["u"].shape[0] for batch in source.batches(2)]
-        [2, 2, 1]
+        >>> len(source), source.shape, source.fields[1:3].shape
+        (5, (1, 8, 8), torch.Size([2, 1, 8, 8]))
     """
 
     arrays: Mapping[str, FieldArray]
@@ -187,11 +185,6 @@ class FieldSource:
     def names(self) -> tuple[str, ...]:
         """Names of all arrays."""
         return tuple(self.arrays)
-
-    @property
-    def n_samples(self) -> int:
-        """Number of samples."""
-        return len(self.fields)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -223,45 +216,7 @@ class FieldSource:
 
     def __len__(self) -> int:
         """Number of samples."""
-        return self.n_samples
-
-    def __getitem__(self, name: str) -> FieldArray:
-        """One array by name."""
-        if name not in self.arrays:
-            raise NameMismatchError(f"An array must be one of {', '.join(self.names)}, got {name!r}. Correct the name.")
-        return self.arrays[name]
-
-    def read(self, names: str | Sequence[str], samples: slice = slice(None)) -> dict[str, Tensor]:
-        """Read some samples of some arrays.
-
-        Args:
-            names: Names of the arrays.
-            samples: A slice of samples, with step 1.
-
-        Returns:
-            Tensors (n, ...) by name.
-
-        Raises:
-            NameMismatchError: An array does not exist.
-            NonFiniteError: Entries are NaN or infinite, and `fill` is None.
-        """
-        names = [names] if isinstance(names, str) else names
-        return {name: self[name][samples] for name in names}
-
-    def batches(self, size: int, names: str | Sequence[str] | None = None) -> Iterator[dict[str, Tensor]]:
-        """Read all samples in order, `size` at a time. Only one batch is in memory.
-
-        Args:
-            size: Samples in a batch; the last one may have fewer.
-            names: Names of the arrays to read, by default all.
-
-        Yields:
-            Tensors (size, ...) by name.
-        """
-        if size < 1:
-            raise OptionError(f"A batch must have at least 1 sample, got size={size}.")
-        for first in range(0, self.n_samples, size):
-            yield self.read(self.names if names is None else names, slice(first, first + size))
+        return len(self.fields)
 
     def close(self) -> None:
         """Close the files. The arrays cannot be read afterwards."""
@@ -269,7 +224,7 @@ class FieldSource:
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
-        return f"FieldSource({self.n_samples} samples of {shorten(shapes, 150, placeholder=' …')})"
+        return f"FieldSource({len(self)} samples of {shorten(shapes, 150, placeholder=' …')})"
 
     def __enter__(self) -> Self:
         """Use as a context manager that closes the files."""

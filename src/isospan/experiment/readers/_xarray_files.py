@@ -18,10 +18,11 @@ from isospan.experiment.readers._classic_netcdf import check_classic
 REMEDY = "The file may be damaged, or its suffix may be wrong. Write or copy it again."
 
 NETCDF = (".nc", ".nc4", ".netcdf")
+HDF5_SUFFIXES = (".h5", ".hdf5")
 HDF5 = {"engine": "h5netcdf", "phony_dims": "access"}  # unnamed dimensions become phony_dim_0, ...
 ENGINES: dict[str, dict[str, Any]] = {
     **{suffix: {"engine": "netcdf4"} for suffix in NETCDF},
-    **{suffix: HDF5 for suffix in (".h5", ".hdf5")},
+    **dict.fromkeys(HDF5_SUFFIXES, HDF5),
     ".zarr": {"engine": "zarr", "consolidated": False},  # not every store has these metadata
 }
 

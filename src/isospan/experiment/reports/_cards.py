@@ -1,4 +1,4 @@
-"""The report cards: the three main numbers of a run, and the same in words."""
+"""The report cards: the three main numbers of a run; and what failed, in words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,9 +12,6 @@ UNREAD = 0.05
 """A quantity with a lower R² counts as not readable."""
 NOTICEABLE = 0.005
 """Smaller differences round to 0.00 and count as none."""
-
-
-BEST = "best rank-k probe of the latent"
 
 
 @dataclass(frozen=True)
@@ -31,39 +28,19 @@ def report_cards(summary: RunSummary) -> list[Card]:
     return [_reading(summary), *([_task(summary)] if summary.nmse else []), _leakage(summary)]
 
 
-def in_words(summary: RunSummary) -> str:
-    """Return the same numbers in a few sentences, failures first."""
-    guided = summary.guided
-    unread = _unread(summary)
-    read = [name for name in guided.names if name not in unread]
-    every = (
-        "The quantity is" if len(guided.names) == 1 else "Every other quantity is" if unread else "Every quantity is"
-    )
-    sentences = failures(summary)
-    if read:
-        r2 = _range(guided.subspace_r2[name] for name in read)
-        sentences.append(f"{every} read from its subspace with R² {r2}{_gap(summary, read)}.")
-    if summary.unguided is not None:
-        sentences.append(f"Without guidance, the {BEST} reaches {_range(summary.unguided.rank_k_probe_r2.values())}.")
-    change = _nmse_change(summary)
-    if np.isfinite(change):
-        sentences.append(f"Guidance {_changed(change)} the reconstruction error{_by(change)}.")
-    return " ".join(sentences)
-
-
 def failures(summary: RunSummary) -> list[str]:
     """Return a sentence on quantities that are not readable, and one on a failed reconstruction."""
-    said, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
+    sentences, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
     if unread:
         r2 = _range(summary.guided.subspace_r2[name] for name in unread)
-        said.append(
+        sentences.append(
             f"Not readable from the latent: {', '.join(unread)}, with R² {r2}, where 0 is no better than the mean."
         )
     if nmse >= 1:
-        said.append(
+        sentences.append(
             f"The reconstruction failed: its error is {_nmse(nmse)} of the variance, no better than the mean field."
         )
-    return said
+    return sentences
 
 
 def _unread(summary: RunSummary) -> list[str]:
@@ -102,15 +79,6 @@ def _leakage(summary: RunSummary) -> Card:
     return Card(name, number(excess[i, j]), pair + "; other pairs have too few samples" * bool(others))
 
 
-def _gap(summary: RunSummary, names: list[str]) -> str:
-    guided = summary.guided
-    gap = _nan_max(guided.rank_k_probe_r2[name] - guided.subspace_r2[name] for name in names)
-    best = f"the {BEST}"
-    if not np.isfinite(gap):
-        return ""
-    return f", as well as by {best}" if gap < NOTICEABLE else f", at most {number(gap)} below {best}"
-
-
 def _nmse_change(summary: RunSummary) -> float:
     """Relative change of the reconstruction error by guidance; NaN without the unguided network."""
     before, after = summary.nmse.get("unguided", np.nan), summary.nmse.get("guided", np.nan)
@@ -129,10 +97,6 @@ def _by(change: float) -> str:
 def _mean(values: Iterable[float]) -> float:
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else float("nan")
-
-
-def _nan_max(values: Iterable[float]) -> float:
-    return max((value for value in values if np.isfinite(value)), default=float("nan"))
 
 
 def _range(values: Iterable[float]) -> str:

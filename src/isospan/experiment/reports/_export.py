@@ -1,12 +1,15 @@
-"""Figures as bytes: PNG for files, and SVG for HTML, in the colours of the page."""
+"""Figures as PNG files and, in the colours of the page, as SVG for HTML."""
 
 import io
 import re
+from collections.abc import Collection, Iterable
 from html import escape
+from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from isospan._core.files import atomic_path
 from isospan.plotting import _style as look
 
 THEMED = {
@@ -21,10 +24,34 @@ THEMED = {
 """Colours of the figures, and the CSS variables with which a page redefines them."""
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 """Without a date, the same data give the same file."""
+HEADER_BYTES = 8192
+"""The mark of a PNG file is within this number of bytes."""
 
 
-def to_png(figure: Figure, *, dpi: int = 200) -> bytes:
-    """Return a figure as PNG on white. Its layout is fixed from then on.
+def write_png(path: Path, figure: Figure, *, source: str) -> None:
+    """Write a figure as PNG, with a mark that names the file and its source.
+
+    Args:
+        path: path of the file, replaced if it exists.
+        figure: any figure of this package.
+        source: name of the result that the figure belongs to; see :func:`remove_earlier`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(to_png(figure, mark=_mark(path, source)))
+
+
+def remove_earlier(paths: Iterable[Path], *, source: str, kept: Collection[Path] = ()) -> None:
+    """Remove the files that :func:`write_png` wrote for this source, except those that are kept.
+
+    Files of another origin stay, as do copies under another name: their mark does not name them.
+    """
+    for path in paths:
+        if path not in kept and path.is_file() and _is_marked(path, source):
+            path.unlink()
+
+
+def to_png(figure: Figure, *, dpi: int = 200, mark: str | None = None) -> bytes:
+    """Return a figure as PNG on white, with a mark in its metadata. Its layout is fixed from then on.
 
     Example:
         >>> to_png(look.empty_figure("nothing"))[1:4]
@@ -33,7 +60,7 @@ def to_png(figure: Figure, *, dpi: int = 200) -> bytes:
     with look.style():
         _fix_layout(figure)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None, "Source": mark})
     return buffer.getvalue()
 
 
@@ -57,6 +84,17 @@ def to_svg(figure: Figure, *, name: str, title: str) -> str:
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     return _for_html(buffer.getvalue(), figure.get_figwidth(), name, title)
+
+
+def _mark(path: Path, source: str) -> str:
+    """Return the mark in ASCII, since file names may contain bytes that are no text."""
+    return f"isospan: {path.name} of {source}".encode("ascii", "backslashreplace").decode()
+
+
+def _is_marked(path: Path, source: str) -> bool:
+    content = b"Source\0" + _mark(path, source).encode()
+    with path.open("rb") as file:
+        return len(content).to_bytes(4) + b"tEXt" + content in file.read(HEADER_BYTES)
 
 
 def _fix_layout(figure: Figure) -> None:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from isospan._core.files import atomic_path
 from isospan.experiment._run_summary import RunSummary, duration
 from isospan.experiment.reports import figures
-from isospan.experiment.reports._cards import in_words, report_cards
-from isospan.experiment.reports._export import to_png, to_svg
+from isospan.experiment.reports._cards import failures, report_cards
+from isospan.experiment.reports._export import remove_earlier, to_svg, write_png
 from isospan.experiment.reports._metrics import metrics_of, plain, to_json
 from isospan.plotting._style import number
 
@@ -28,16 +28,16 @@ TITLES = {
     "spectrum": "Standard deviations along the principal axes of the free part",
     "losses": "Loss terms over the steps of training",
     "drift": "Angles by which the subspaces rotated, and R², over the steps of training",
-    "layout": "How the latent space is divided",
     "sweep": "Latent dimension over both thresholds",
 }
+SOURCE = "report.html"
 
 
 def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
     """Write ``report.html``, ``metrics.json`` and ``figures/*.png`` into a directory, and return the report's path.
 
     The HTML file contains the figures and loads nothing. Every file is written atomically, and the same summary gives
-    the same bytes.
+    the same bytes. Figures of an earlier report in the directory that this one does not have are removed.
 
     Args:
         summary: the data of the report.
@@ -45,12 +45,25 @@ def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
     """
     out = Path(out_dir)
     drawn = draw_figures(summary)
-    for name, figure in drawn.items():
-        _write(out / "figures" / f"{name}.png", to_png(figure))
+    images = {out / "figures" / f"{name}.png": figure for name, figure in drawn.items()}
+    for path, figure in images.items():
+        write_png(path, figure, source=SOURCE)
     # file names with undecodable bytes contain surrogates, such as \udcff, which JSON can escape
     _write(out / "metrics.json", to_json(metrics_of(summary)).encode(errors="backslashreplace"))
     _write(out / "report.html", render_html(summary, drawn).encode(errors="backslashreplace"))
+    remove_earlier((out / "figures").glob("*.png"), source=SOURCE, kept=images)
     return out / "report.html"
+
+
+def report_paths(out_dir: str | os.PathLike[str], *, edits: int) -> list[Path]:
+    """Return the paths of all files that :func:`write_report` may write, with this number of edits.
+
+    Example:
+        >>> [path.as_posix() for path in report_paths("run", edits=1)][:3]
+        ['run/report.html', 'run/metrics.json', 'run/figures/r2.png']
+    """
+    names = [name for name in TITLES if name != "edit"] + [f"edit_{i}" for i in range(1, edits + 1)]
+    return [Path(out_dir) / file for file in ("report.html", "metrics.json", *(f"figures/{n}.png" for n in names))]
 
 
 def draw_figures(summary: RunSummary) -> dict[str, Figure]:
@@ -60,7 +73,6 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         "r2": figures.r2_bars(guided, unguided),
         "shares": figures.variance_shares(guided, _isotropic_shares(summary)),
         "spectrum": figures.isotropy_spectrum(guided, unguided),
-        "layout": figures.latent_layout(summary.dims, summary.latent_dim),
     }
     if len(guided.names) > 1:
         drawn |= {"cross_decodability": figures.cross_decodability(guided), "angles": figures.principal_angles(guided)}
@@ -70,11 +82,12 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         drawn["drift"] = figures.drift(summary.drift)
     if summary.decoded:
         drawn["decoded"] = figures.decoded_fields(summary.decoded)
-    if summary.reconstructions is not None:
+    if summary.reconstructions:
         drawn["reconstructions"] = figures.reconstructions(summary.reconstructions)
     if summary.sweep is not None:
         drawn["sweep"] = figures.threshold_sweep(summary.sweep)
-    return drawn | {f"edit_{i}": figures.edit_panel(edit) for i, edit in enumerate(summary.edits, start=1)}
+    edits = enumerate(summary.edits.items(), start=1)
+    return drawn | {f"edit_{i}": figures.edit_panel(edited, name) for i, (name, edited) in edits}
 
 
 def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
@@ -89,7 +102,7 @@ def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
     environment.filters |= {"number": _number, "setting": _setting, "duration": duration}
     svgs = {name: Markup(to_svg(figure, name=name, title=_title(name))) for name, figure in drawn.items()}
     return environment.get_template("report.html.j2").render(
-        run=summary, figures=svgs, cards=report_cards(summary), in_words=in_words(summary), angles=_angle_rows(summary)
+        run=summary, figures=svgs, cards=report_cards(summary), failures=failures(summary), angles=_angle_rows(summary)
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from isospan.experiment._run_summary import LossHistory, RunSummary
+from isospan.experiment._run_summary import RunSummary
+from isospan.experiment.training import History
 
 SCHEMA_VERSION = 1
 
@@ -29,7 +30,7 @@ def metrics_of(summary: RunSummary) -> dict[str, Any]:
             "dims": {name: {"n": n, "k": k} for name, (n, k) in summary.dims.items()},
             "guided": summary.guided.to_dict(),
             "unguided": summary.unguided.to_dict() if summary.unguided is not None else None,
-            "edit_fidelity": {edit.quantity: edit.fidelity for edit in summary.edits},
+            "edit_fidelity": {name: edited.fidelity(name) for name, edited in summary.edits.items()},
             "history": _history(summary.history),
             "unguided_history": _history(summary.unguided_history),
             "drift": summary.drift.to_dict() if summary.drift is not None else None,
@@ -75,5 +76,8 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _history(history: LossHistory | None) -> dict[str, Any] | None:
-    return asdict(history) if history is not None else None
+def _history(history: History | None) -> dict[str, Any] | None:
+    if history is None:
+        return None
+    curves = {"step": history.steps, "terms": history.losses, "solve_steps": history.solve_steps}
+    return curves | {"validation_step": history.validation_steps, "validation": history.validation}

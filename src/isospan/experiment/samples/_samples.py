@@ -1,7 +1,7 @@
 """Samples to train on: fields and arrays of quantities, in memory or read in slices."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Protocol, runtime_checkable
@@ -192,8 +192,15 @@ def steps_per_epoch(n_samples: int, batch_size: int) -> int:
     return n_samples // batch_size + (n_samples % batch_size > 1)
 
 
-def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return the mean and standard deviation (C,) of every channel.
+def fields_of(samples: Samples) -> Tensor:
+    """Return the fields (N, C, H, W) of samples in memory."""
+    return samples.tensors()[0]
+
+
+def field_statistics(
+    samples: Samples, *, batch_size: int | None = None, of: Callable[[Samples], Tensor] = fields_of
+) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation (C,) of every channel of the fields, or of what ``of`` returns.
 
     One pass sums in float64, about the mean of the first batch. The result is float64 for float64 fields, else float32.
 
@@ -208,7 +215,7 @@ def field_statistics(samples: Samples, *, batch_size: int | None = None) -> tupl
     count, first, shifted, squares = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
     dtype = torch.float32
     for batch in read_batches(samples, batch_size):
-        fields = _checked(batch.tensors()[0])
+        fields = _checked(of(batch))
         x, dtype = fields.double().transpose(0, 1).flatten(1), working_dtype(fields)
         first = x.mean(1) if count == 0 else first
         xc = x - first[:, None]

@@ -1,6 +1,6 @@
 """The training loop: steps, augmentation, learning rate, losses, and passes of the network over all samples."""
 
-from isospan.experiment.training._augmentation import ShiftAndFlip, can_shift, shifted
+from isospan.experiment.training._augmentation import can_shift, shifted
 from isospan.experiment.training._history import History
 from isospan.experiment.training._loop import fit
 from isospan.experiment.training._readout import (
@@ -10,12 +10,14 @@ from isospan.experiment.training._readout import (
     read_out,
     reconstruction_error,
 )
-from isospan.experiment.training._schedule import learning_rate
+from isospan.experiment.training._run_state import learning_rate
+from isospan.experiment.training._task import RECONSTRUCTION, Task
 
 __all__ = [
+    "RECONSTRUCTION",
     "History",
     "Readout",
-    "ShiftAndFlip",
+    "Task",
     "can_shift",
     "encode_samples",
     "encoded_moments",

@@ -16,9 +16,10 @@ from isospan.experiment.training._augmentation import shifted
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities, held_out_scores, read_out
 from isospan.experiment.training._run_state import Run
+from isospan.experiment.training._task import RECONSTRUCTION, Task
 from isospan.guided._monitor import SubspaceMonitor
 from isospan.guided._objective import SpaceObjective
-from isospan.integrations._checkpoints import Checkpoints, check_same_run
+from isospan.integrations._checkpoints import Checkpoints, check_same_run, differences
 
 Progress = Callable[[int, int, int, Mapping[str, float]], None]
 """Called as ``progress(epoch, step, total_steps, losses)``."""
@@ -37,6 +38,7 @@ def fit(
     device: torch.device | str = "cpu",
     augment: bool = False,
     validation: Samples | None = None,
+    task: Task = RECONSTRUCTION,
     progress: Progress | None = None,
     monitor: SubspaceMonitor | None = None,
     checkpoints: Checkpoints | None = None,
@@ -70,6 +72,7 @@ def fit(
         device: device to train on. The model is moved there.
         augment: shift and flip each sample at random; only for periodic fields.
         validation: held-out samples, scored after every epoch.
+        task: what the model is given of a batch, and what its output is compared with; by default reconstruction.
         progress: called after every step, in every process, as ``progress(epoch, step, total_steps, losses)``.
         monitor: records the rotation of the subspaces; saved in the checkpoints.
         checkpoints: saves the state after every epoch, and within it every ``every_steps`` steps.
@@ -92,7 +95,7 @@ def fit(
     samples = Samples(samples) if isinstance(samples, Tensor) else samples
     _check(epochs, lr, objective, quantities)
     total = epochs * steps_per_epoch(len(samples), batch_size)
-    mean, std = field_statistics(samples)
+    mean, std = field_statistics(samples, of=task.target)
     scale = std.to(device).reshape(-1, 1, 1)
     numbers = {"epochs": int(epochs), "batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}
     data = {
@@ -104,7 +107,9 @@ def fit(
     _check_alike(settings)
     with seeded(seed + Shard.own().rank, device):
         generator = torch.Generator().manual_seed(seed)
-        run = Run(model.to(device), objective, quantities, generator, scale, lr, total, settings, monitor=monitor)
+        run = Run(
+            model.to(device), objective, quantities, generator, scale, lr, total, settings, monitor=monitor, task=task
+        )
         if checkpoints is not None and resume:
             _continue(run, checkpoints)
         elif checkpoints is not None:
@@ -152,15 +157,10 @@ def _continue(run: Run, checkpoints: Checkpoints) -> None:
 def _check_alike(settings: Mapping[str, Any]) -> None:
     """Require the same samples and settings of all processes. Each of them raises the error."""
     for rank, others in enumerate(Ranks().gather(settings)):
-        changed = [
-            f"{name}: {others[name]!r} there, {value!r} here"
-            for name, value in settings.items()
-            if others[name] != value
-        ]
-        if changed:
+        if changed := differences(others, settings, where=("there", "here")):
             raise OptionError(
                 f"All processes must be given the same samples and settings, got others on rank {rank} "
-                f"({'; '.join(changed)}). Pass all samples on every process; each takes its shard of every batch."
+                f"({changed}). Pass all samples on every process; each takes its shard of every batch."
             )
 
 
@@ -181,7 +181,9 @@ def _validate(run: Run, validation: Samples) -> dict[str, float]:
     """Held-out scores. Those of the quantities need a first solve."""
     solved = run.objective is not None and bool(run.objective.solve_steps)
     space = run.objective.space if run.objective is not None and solved else None
-    return held_out_scores(read_out(run.model, validation, run.quantities, shard=run.shard), run.scale, space)
+    return held_out_scores(
+        read_out(run.model, validation, run.quantities, shard=run.shard, task=run.task), run.scale, space
+    )
 
 
 def _check(epochs: int, lr: float, objective: SpaceObjective | None, quantities: Quantities | None) -> None:

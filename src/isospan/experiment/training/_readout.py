@@ -13,6 +13,7 @@ from isospan.errors import DegenerateDataError
 from isospan.evaluation._scores import stored_r2
 from isospan.experiment.samples._samples import Samples, field_statistics, slices
 from isospan.experiment.samples._shards import Shard
+from isospan.experiment.training._task import RECONSTRUCTION, Task
 from isospan.moments import Moments
 from isospan.subspaces._latent_space import LatentSpace
 
@@ -49,6 +50,7 @@ def read_out(
     target_covariance: bool = False,
     batch_size: int | None = None,
     shard: Shard | None = None,
+    task: Task = RECONSTRUCTION,
 ) -> Readout:
     """Return the moments and the error of all samples. Memory does not grow with their number.
 
@@ -59,6 +61,7 @@ def read_out(
         target_covariance: whether the moments include the covariance between quantities.
         batch_size: samples in memory at a time; see :func:`read_batches`.
         shard: the batches of this process. The result is summed over all processes.
+        task: what the model is given, and what its output is compared with.
 
     Example:
         >>> from isospan.experiment.networks import ConvAutoencoder
@@ -71,9 +74,8 @@ def read_out(
     shard, rows = shard or Shard(), slices(samples, batch_size)
     with evaluating(model):
         for batch in _batches(model, samples, shard.of(rows)):
-            x, _ = batch.tensors()
-            x_hat, z = model(x)
-            errors.append((x_hat.double() - x).square().mean((2, 3)).sum(0))
+            output, z = model(task.input(batch))
+            errors.append((output.double() - task.target(batch)).square().mean((2, 3)).sum(0))
             if quantities is not None:
                 pair = z, quantities(batch)
                 if moments is None:
@@ -96,6 +98,7 @@ def encoded_moments(
     target_covariance: bool = False,
     batch_size: int | None = None,
     shard: Shard | None = None,
+    task: Task = RECONSTRUCTION,
 ) -> Moments:
     """Return the moments of the latents and quantities of all samples, after ``transform``; see :func:`read_out`.
 
@@ -109,7 +112,7 @@ def encoded_moments(
 
     def encoded() -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
         for batch in _batches(model, samples, shard.of(rows), transform):
-            yield model.encode(batch.tensors()[0]), quantities(batch)  # type: ignore[operator]
+            yield model.encode(task.input(batch)), quantities(batch)  # type: ignore[operator]
 
     with evaluating(model):
         moments = Moments.of_batches(encoded(), target_covariance=target_covariance)
@@ -120,26 +123,18 @@ def encoded_moments(
 
 @torch.no_grad()
 def encode_samples(
-    model: nn.Module,
-    samples: Samples,
-    quantities: Quantities | None = None,
-    *,
-    transform: Transform | None = None,
-    batch_size: int | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return latents (N, D) and quantities {name: (N, ...)} of all samples, after ``transform``.
+    model: nn.Module, samples: Samples, *, batch_size: int | None = None, task: Task = RECONSTRUCTION
+) -> Tensor:
+    """Return the latents (N, D) of all samples.
 
     Example:
         >>> from isospan.experiment.networks import ConvAutoencoder
-        >>> encode_samples(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8)))[0].shape
+        >>> encode_samples(ConvAutoencoder(1, (8, 8), 3, width=4), Samples(torch.randn(5, 1, 8, 8))).shape
         torch.Size([5, 3])
     """
-    latents, targets = [], []
     with evaluating(model):
-        for batch in _batches(model, samples, slices(samples, batch_size), transform):
-            latents.append(model.encode(batch.tensors()[0]))  # type: ignore[operator]
-            targets.append(quantities(batch) if quantities else {})
-    return torch.cat(latents), {name: torch.cat([y[name] for y in targets]) for name in targets[0]}
+        batches = _batches(model, samples, slices(samples, batch_size))
+        return torch.cat([model.encode(task.input(batch)) for batch in batches])  # type: ignore[operator]
 
 
 def reconstruction_error(readout: Readout, samples: Samples) -> float:

@@ -1,5 +1,6 @@
 """One training run, of one or several processes: its steps, and its state for a checkpoint."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,9 +16,12 @@ from isospan.experiment.samples._samples import Samples
 from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities
-from isospan.experiment.training._schedule import learning_rate
+from isospan.experiment.training._task import RECONSTRUCTION, Task
 from isospan.guided._monitor import SubspaceMonitor
 from isospan.guided._objective import SpaceObjective
+
+WARM_UP_STEPS = 10
+LAST_RATE = 0.01
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Run:
         history: losses so far.
         monitor: records the subspaces; None for no record.
         shard: the rows of every global batch for this process.
+        task: what the model learns from a batch.
     """
 
     model: nn.Module
@@ -57,6 +62,7 @@ class Run:
     history: History = field(default_factory=History)
     monitor: SubspaceMonitor | None = None
     shard: Shard = field(default_factory=Shard.own)
+    task: Task = RECONSTRUCTION
 
     def __post_init__(self) -> None:
         """Make the optimiser, set training mode, and copy the model of the first process."""
@@ -149,10 +155,10 @@ class Run:
 
         B is the size of the global batch.
         """
-        x, _ = shard.tensors()
-        x_hat, z = self.model(x)
-        idle, error = not self.shard.count(global_size), ((x_hat - x) / self.scale).square()
-        own = (error[:0] if idle else error).sum() / (global_size * x[0].numel())
+        target = self.task.target(shard)
+        output, z = self.model(self.task.input(shard))
+        idle, error = not self.shard.count(global_size), ((output - target) / self.scale).square()
+        own = (error[:0] if idle else error).sum() / (global_size * target[0].numel())
         task = self._summed(own.detach())
         self._check_finite(task)
         if self.objective is None or self.quantities is None:
@@ -207,6 +213,17 @@ class Run:
                 f"learning rate of {self._rate():.3g}. Lower the learning rate (lr={self.lr / 10:.3g}), or look for "
                 "extreme values in the fields and quantities."
             )
+
+
+def learning_rate(step: int, total: int, *, lr: float) -> float:
+    r"""Learning rate of a step from 1 to ``total``: a linear warm-up of ten steps times a cosine down to 0.01 ``lr``.
+
+    Example:
+        >>> [round(learning_rate(step, 1000, lr=1.0), 3) for step in (1, 10, 500, 1000)]
+        [0.1, 1.0, 0.505, 0.01]
+    """
+    cosine = 0.5 * (1 + math.cos(math.pi * step / total))
+    return lr * min(1.0, step / WARM_UP_STEPS) * (LAST_RATE + (1 - LAST_RATE) * cosine)
 
 
 def _by_dtype(tensors: list[Tensor]) -> list[list[Tensor]]:

@@ -3,7 +3,6 @@
 from isospan.experiment.reports.figures._decoding import r2_bars
 from isospan.experiment.reports.figures._fields import decoded_fields, edit_panel, reconstructions
 from isospan.experiment.reports.figures._geometry import isotropy_spectrum, principal_angles, variance_shares
-from isospan.experiment.reports.figures._sizing import latent_layout
 from isospan.experiment.reports.figures._training import loss_curves
 from isospan.plotting._figures import plot_cross_decodability as cross_decodability
 from isospan.plotting._figures import plot_drift as drift
@@ -15,7 +14,6 @@ __all__ = [
     "drift",
     "edit_panel",
     "isotropy_spectrum",
-    "latent_layout",
     "loss_curves",
     "principal_angles",
     "r2_bars",

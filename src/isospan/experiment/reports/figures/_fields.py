@@ -6,9 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isospan.experiment._run_summary import Array, EditExample, FieldPair, Reconstructions, to_array
+from isospan.experiment._edits import Edited
 from isospan.experiment.reports.figures._images import (
+    Array,
     add_scale,
+    as_images,
     draw_field,
     draw_row,
     height_of,
@@ -21,16 +23,17 @@ from isospan.plotting._style import empty_figure, style
 
 PAIRED, SINGLE, EDITED = 0.87, 1.45, 2.0
 """Widths of an image in the three figures, in inches."""
+SHOWN = 4
+"""Largest number of samples in a figure."""
 
 
-def decoded_fields(pairs: Mapping[str, FieldPair], *, samples: int = 4) -> Figure:
+def decoded_fields(pairs: Mapping[str, tuple[Array, Array]]) -> Figure:
     """Draw true and decoded fields: one row for each quantity, with one colour scale, two columns for each sample.
 
     Args:
-        pairs: fields by quantity.
-        samples: the largest number of samples to show.
+        pairs: {name: (true, decoded)}, fields (n, C, h, w) or (n, h, w), or series (n, S). The first channel is drawn.
     """
-    shown = {name: _alternating(pair, samples) for name, pair in pairs.items()}
+    shown = {name: _alternating(*pair) for name, pair in pairs.items()}
     columns = max((len(fields) for fields in shown.values()), default=0)
     with style():
         if not columns:
@@ -44,18 +47,16 @@ def decoded_fields(pairs: Mapping[str, FieldPair], *, samples: int = 4) -> Figur
     return figure
 
 
-def reconstructions(images: Reconstructions, *, samples: int = 5) -> Figure:
+def reconstructions(images: Mapping[str, Array]) -> Figure:
     """Draw inputs and reconstructions on one colour scale, and the errors on another.
 
     Args:
-        images: inputs and reconstructions of a few held-out samples.
-        samples: the largest number of samples to show.
+        images: ``"input"`` and the output of each network, fields (n, C, H, W) or (n, H, W). The first channel is
+            drawn.
     """
-    inputs, guided = _first_channel(images.inputs, samples), _first_channel(images.guided, samples)
-    rows, errors = {"input": inputs, "guided": guided}, {"error, guided": guided - inputs}
-    if images.unguided is not None:
-        rows["unguided"] = _first_channel(images.unguided, samples)
-        errors["error, unguided"] = rows["unguided"] - inputs
+    rows = {name: as_images(fields)[:SHOWN] for name, fields in images.items()}
+    inputs = rows["input"]
+    errors = {f"error, {name}": fields - inputs for name, fields in rows.items() if name != "input"}
     with style():
         if not len(inputs):
             return empty_figure("No samples were reconstructed.")
@@ -69,16 +70,18 @@ def reconstructions(images: Reconstructions, *, samples: int = 5) -> Figure:
     return figure
 
 
-def edit_panel(edit: EditExample) -> Figure:
-    """Draw the field before and after an edit, and the difference; the quantity before, its target, and after.
+def edit_panel(edited: Edited, name: str) -> Figure:
+    """Draw the field before and after an edit, and the difference; a quantity before, its target, and after.
 
-    The quantity is the one read from the latents. Another row shows the one computed from the fields.
+    The quantity is the one read from the latents. Another row shows the one computed from the fields, where it is a
+    function of them. The first sample and channel are drawn.
     """
-    before, after = to_array(edit.before), to_array(edit.after)
-    rows = {"read": (edit.decoded_before, edit.target, edit.decoded_after)}
-    if edit.computed_before is not None and edit.computed_after is not None:
-        rows["computed"] = (edit.computed_before, edit.target, edit.computed_after)
-    quantity = {how: [to_array(field) for field in row] for how, row in rows.items()}
+    before, after = as_images(edited.before)[0], as_images(edited.after)[0]
+    target = edited.targets[name]
+    rows = {"read": (edited.read_before[name], target, edited.read_after[name])}
+    if name in edited.computed_after:
+        rows["computed"] = (edited.computed_before[name], target, edited.computed_after[name])
+    quantity = {how: [as_images(y)[0] for y in row] for how, row in rows.items()}
     scale = shared_scale(*(field for row in quantity.values() for field in row))
     heights = [height_of(before.shape, EDITED)] + [height_of(row[0].shape, EDITED) for row in quantity.values()]
     with style():
@@ -87,7 +90,7 @@ def edit_panel(edit: EditExample) -> Figure:
         draw_row(figure, fields[2:], [after - before], shared_scale(after - before, signed=True))
         for axes, (how, row) in zip(values, quantity.items(), strict=True):
             draw_row(figure, axes, row, scale)
-            name_row(axes[0], f"{edit.quantity}, {how}" if len(quantity) > 1 else edit.quantity)
+            name_row(axes[0], f"{name}, {how}" if len(quantity) > 1 else name)
             name_columns(axes, ("before", "target", "after"))
         name_columns(fields, ("before", "after", "difference"))
         name_row(fields[0], "field")
@@ -102,12 +105,7 @@ def _draw_block(figure: Figure, grid: list[list[Axes]], rows: Mapping[str, np.nd
     add_scale(figure, images[-1], [ax for axes in grid for ax in axes])
 
 
-def _alternating(pair: FieldPair, samples: int) -> np.ndarray:
+def _alternating(true: Array, decoded: Array) -> np.ndarray:
     """Return true and decoded fields alternating, (2 n, h, w)."""
-    both = np.stack([to_array(pair.true)[:samples], to_array(pair.decoded)[:samples]], axis=1)
+    both = np.stack([as_images(true)[:SHOWN], as_images(decoded)[:SHOWN]], axis=1)
     return both.reshape(-1, *both.shape[2:])
-
-
-def _first_channel(images: Array, samples: int) -> np.ndarray:
-    array = to_array(images)[:samples]
-    return array[:, 0] if array.ndim == 4 else array

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from isospan.evaluation._evaluation import Evaluation
-from isospan.experiment._run_summary import to_array
+from isospan.experiment.reports.figures._images import to_array
 from isospan.plotting._style import (
     ACCENT,
     GRID,

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 from isospan.plotting._style import INK, MUTED, stacked
 
@@ -20,6 +23,28 @@ LEFT, RIGHT, TOP, BOTTOM = 1.25, 0.78, 0.3, 0.1
 HANDY = (0.05, 1e4)
 """Colour scales with a largest value in this range have labels without a power of ten."""
 Scale = tuple[str, Normalize]
+Array: TypeAlias = np.ndarray | Tensor
+
+
+def to_array(values: Array) -> np.ndarray:
+    """Return a tensor or array, on any device and in any precision, as a float64 array.
+
+    Example:
+        >>> to_array(torch.ones(2, dtype=torch.bfloat16, requires_grad=True))
+        array([1., 1.])
+    """
+    return torch.as_tensor(values).detach().cpu().double().numpy()
+
+
+def as_images(values: Array) -> np.ndarray:
+    """Return fields (B, C, h, w) or (B, h, w) as the images (B, h, w) of the first channel; series (B, S) as (B, 1, S).
+
+    Example:
+        >>> as_images(torch.zeros(2, 3, 6, 6)).shape, as_images(torch.zeros(2, 5)).shape
+        ((2, 6, 6), (2, 1, 5))
+    """
+    array = to_array(values)
+    return array[:, None, :] if array.ndim == 2 else array[:, 0] if array.ndim == 4 else array
 
 
 def shared_scale(*fields: np.ndarray, signed: bool | None = None) -> Scale:

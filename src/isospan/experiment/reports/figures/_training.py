@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from isospan.experiment._run_summary import LossHistory
+from isospan.experiment.training import History
 from isospan.plotting._style import ACCENT, GUIDED, INK, PAGE, SURFACE, UNGUIDED, label, new_figure, note, style
 
 COLUMNS = 3
@@ -18,14 +18,14 @@ SCORES = "r2 "
 """Prefix of the names of scores, which have a linear axis."""
 
 
-def loss_curves(history: LossHistory, unguided: LossHistory | None = None) -> Figure:
+def loss_curves(history: History, unguided: History | None = None) -> Figure:
     """Draw one panel for each loss: the range of its values, their moving average, held-out values and the solves.
 
     Args:
         history: losses of the guided network.
         unguided: losses of the network trained without guidance; drawn where it has the same term.
     """
-    names = list(dict.fromkeys([*history.terms, *history.validation]))
+    names = list(dict.fromkeys([*history.losses, *history.validation]))
     with style():
         rows = max(1, -(-len(names) // COLUMNS))
         figure = new_figure(PAGE, 0.5 + 2.15 * rows)
@@ -57,13 +57,13 @@ def moving_average(values: np.ndarray, width: int) -> np.ndarray:
     return (totals[end] - totals[start]) / (end - start)
 
 
-def _draw_term(ax: Axes, history: LossHistory, name: str, *, colour: str) -> None:
-    steps, values = _finite(history.step, history.terms.get(name))
+def _draw_term(ax: Axes, history: History, name: str, *, colour: str) -> None:
+    steps, values = _finite(history.steps, history.losses.get(name))
     if len(values) > SMOOTHED_POINTS:
         _draw_band(ax, steps, values, colour)
         values = moving_average(values, max(len(values) // 40, 2))
     ax.plot(steps, values, color=colour, linewidth=1.5)
-    steps, values = _finite(history.validation_step, history.validation.get(name))
+    steps, values = _finite(history.validation_steps, history.validation.get(name))
     ax.plot(steps, values, "o", color=colour, markersize=4, markerfacecolor=SURFACE, markeredgewidth=1.2)
 
 
@@ -82,7 +82,7 @@ def _finite(steps: Sequence[int], values: Sequence[float] | None) -> tuple[np.nd
     return at[finite], array[finite]
 
 
-def _finish(ax: Axes, name: str, history: LossHistory) -> None:
+def _finish(ax: Axes, name: str, history: History) -> None:
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()] or [np.zeros(0)])
     finite = drawn[np.isfinite(drawn)]
     if not name.startswith(SCORES) and len(finite) and finite.min() > 0 and finite.max() > 3 * finite.min():
@@ -98,7 +98,7 @@ def _mark_solves(ax: Axes, steps: Sequence[int]) -> None:
     ax.plot(steps, np.zeros(len(steps)), "|", color=ACCENT, markersize=8, markeredgewidth=1.1, **on_the_axis)
 
 
-def _add_legend(figure: Figure, history: LossHistory, unguided: LossHistory | None) -> None:
+def _add_legend(figure: Figure, history: History, unguided: History | None) -> None:
     handles = [Line2D([], [], color=GUIDED, label="guided")]
     if unguided is not None:
         handles.append(Line2D([], [], color=UNGUIDED, label="unguided"))
