@@ -72,3 +72,4 @@ class Settings:
 
 
 config: Settings = Settings()
+"""The settings of this process."""

@@ -220,6 +220,8 @@ class SpaceObjective(KeepsPrecision):
         The z to pass is the tensor that the task's decoder reads: the force of the task is measured there. A model or a
         step that is compiled as a whole gives a copy, which no task pulls at; compile encoder and decoder instead.
 
+        The errors of :meth:`forward` are raised, too.
+
         Warns:
             NumericalWarning: the task had no gradient at z in the first steps.
 
@@ -233,7 +235,6 @@ class SpaceObjective(KeepsPrecision):
         Raises:
             DtypeError, ShapeError: the task loss is no real tensor without dimensions; the state is unchanged.
             OptionError: ``read`` cannot be called.
-            Others: as in :meth:`forward`.
         """
         task_loss = as_floating(task_loss, what="task_loss")
         if task_loss.dim():
@@ -294,7 +295,7 @@ class SpaceObjective(KeepsPrecision):
 
     @property
     def space(self) -> LatentSpace:
-        """What the running moments give now: subspaces, decoders, means and scales, as a :class:`LatentSpace`.
+        """What the running moments give now: subspaces, decoders, means and scales.
 
         It is solved afresh when read, turned onto the present bases, and leaves the objective as it is.
         """

@@ -39,7 +39,8 @@ class TransformerEncoderLayer(Freezes):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         src (..., T, rep.size) to the same.

@@ -59,7 +59,8 @@ class Pointwise(torch.nn.Module):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.
@@ -157,7 +158,8 @@ class NormActivation(GatedCopies):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.

@@ -24,7 +24,8 @@ class Dropout(Constants):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.

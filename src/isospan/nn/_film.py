@@ -36,7 +36,8 @@ class FiLM(Freezes, Constants):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
         modulation: the map of the condition, a :class:`Linear`.
 
     Shapes:
@@ -122,7 +123,8 @@ class TimeDistributed(Freezes):
         layer: a layer of this package, with ``rep_in`` and ``rep_out``.
 
     Attributes:
-        rep_in, rep_out: those of the layer.
+        rep_in: those of the layer.
+        rep_out: those of the layer.
 
     Shapes:
         (..., rep_in.size, T) to (..., rep_out.size, T).

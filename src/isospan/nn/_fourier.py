@@ -123,7 +123,8 @@ class FourierActivation(Constants):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
         functions: number of functions that the copies make.
         points: number of points of the grid.
 

@@ -73,7 +73,8 @@ class BatchNorm1d(Normalization):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
         running_mean: (m,) of the trivial copies.
         running_var: (number of copies,).
 
@@ -173,7 +174,8 @@ class LayerNorm(Normalization):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.
@@ -237,7 +239,8 @@ class RMSNorm(Normalization):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.

@@ -40,7 +40,8 @@ class MultiheadAttention(Freezes, DotProductAttention):
         dtype: of the parameters.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
         in_proj: equivariant linear layer to the queries, keys and values of all heads, in this order.
         out_proj: equivariant linear layer from the values of all heads.
 

@@ -29,7 +29,8 @@ class PositionalEncoding(Constants):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., T, rep.size) to the same.

@@ -91,7 +91,7 @@ class LogCovarianceNormal(torch.distributions.MultivariateNormal):
         return self.root.square().sum(-1).expand(self.loc.shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw samples (*sample_shape, ..., n), which have gradients."""
+        """Draw samples ``(*sample_shape, ..., n)``, which have gradients."""
         noise = torch.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + self._product(self.root, noise)
 

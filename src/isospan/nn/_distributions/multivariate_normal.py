@@ -28,8 +28,8 @@ class MultivariateNormal(torch.nn.Module):
 
     ``"diagonal"`` takes an invariant log-variance w for every copy of every irrep: Σ is diagonal in the irrep basis Q.
     ``"full"`` takes the symmetric matrix M, which transforms as ``symmetric_square(rep_y)``, and gives any positive Σ.
-    Its distribution is a ``LogCovarianceNormal``, which says how many digits hold at which spread of variances. Both
-    are computed in the user's basis, in float32 or float64, also under autocast.
+    Its distribution is a :class:`LogCovarianceNormal`, which says how many digits hold at which spread of variances.
+    Both are computed in the user's basis, in float32 or float64, also under autocast.
 
     Args:
         rep_y: how the group acts on y.

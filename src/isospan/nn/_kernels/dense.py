@@ -46,11 +46,11 @@ class SpectralMaps(Constants):
 
 
 class EquivariantMaps(Constants):
-    r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in the basis of :class:`HomBasis`.
+    r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in a basis of all of them.
 
-    Its constants are buffers, so it moves with the module that owns it and traces to plain operations. No buffer is
-    larger than W, or the change of basis of one side. Where the group permutes both sides, W takes one
-    gather; else a change of basis on both sides.
+    The basis is :class:`isospan.representations.HomBasis`. The constants are buffers, so they move with the module that
+    owns them and trace to plain operations. No buffer is larger than W, or the change of basis of one side. Where the
+    group permutes both sides, W takes one gather; else a change of basis on both sides.
 
     Args:
         rep_in: how the group acts on what W maps.
