@@ -30,8 +30,9 @@ lint: $(VENV)/.installed-test  ## check style, formatting and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
-types: $(VENV)/.installed-test  ## check types
+types: $(VENV)/.installed-test  ## check types, and that every public name has one
 	$(BIN)/pyright --warnings
+	PATH="$(abspath $(BIN)):$$PATH" pyright --verifytypes isospan --ignoreexternal
 
 imports: $(VENV)/.installed-test  ## check that imports go one way
 	$(BIN)/lint-imports

@@ -53,8 +53,8 @@ class ForceBalance(KeepsPrecision):
 
     def __init__(self, strength: float, ranks: Ranks | None = None) -> None:
         super().__init__()
-        self.strength = check_number(strength, what="strength (0 switches guidance off)")
-        self.ranks = ranks or Ranks()
+        self.strength: float = check_number(strength, what="strength (0 switches guidance off)")
+        self.ranks: Ranks = ranks or Ranks()
         self._waiting: list[Tensor] = []
         self._warned = False
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))

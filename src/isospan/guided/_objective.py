@@ -111,6 +111,8 @@ class SpaceObjective(KeepsPrecision):
         torch.Size([1, 3])
     """
 
+    memory: int
+    k: dict[str, int]
     step: Tensor
     epoch: Tensor
     in_block: Tensor  # samples since the running moments were last multiplied
@@ -140,7 +142,7 @@ class SpaceObjective(KeepsPrecision):
         self.k = check_k(k, k)
         check_flag(orthogonal, what="orthogonal")
         check_choice(decoders, get_args(Decoders), what="decoders")
-        self.latent_dim = check_count(latent_dim, what="latent_dim", error=DimensionError)
+        self.latent_dim: int = check_count(latent_dim, what="latent_dim", error=DimensionError)
         self.memory = check_count(25 * max(self.latent_dim, 64) if memory is None else memory, what="memory")
         if self.memory < BLOCKS:
             raise OptionError(
@@ -156,19 +158,21 @@ class SpaceObjective(KeepsPrecision):
         self.method: Method = method
         self.orthogonal = orthogonal
         separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
-        self.separation = checked_separation(method, orthogonal, separation)
+        self.separation: float = checked_separation(method, orthogonal, separation)
         self.decoders = decoders
         checked_weights(weights)
-        self.weights = {"alignment": 1.0} if weights is None else dict(weights)
-        self.ridge = check_ridge(ridge)
+        self.weights: dict[str, float] = {"alignment": 1.0} if weights is None else dict(weights)
+        self.ridge: float = check_ridge(ridge)
         self.shapes: Shapes = {}
         self.resolve_steps: list[int] = []
         self._told_of_memory = False
         self.terms: dict[str, Tensor] = {}
         for counter in ("step", "epoch", "in_block"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
-        self.ranks = Ranks(process_group)
-        self.balance = ForceBalance((1.2 if orthogonal else 0.3) if strength is None else strength, self.ranks)
+        self.ranks: Ranks = Ranks(process_group)
+        self.balance: ForceBalance = ForceBalance(
+            (1.2 if orthogonal else 0.3) if strength is None else strength, self.ranks
+        )
         self.register_module("moments", None)
         self.register_module("solution", None)
         if shapes is not None:

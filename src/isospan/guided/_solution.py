@@ -13,7 +13,7 @@ class Solution(KeepsPrecision):
 
     def __init__(self, k: Mapping[str, int], latent_dim: int, target_dims: Mapping[str, int]) -> None:
         super().__init__()
-        self.names = list(k)
+        self.names: list[str] = list(k)
         for i, name in enumerate(self.names):
             size = min(k[name], latent_dim, target_dims[name])
             for kind, width in (("W", latent_dim), ("W_prev", latent_dim), ("A", target_dims[name])):

@@ -46,6 +46,8 @@ class Dropout(Constants):
                 [0., 0.]])
     """
 
+    rep_in: Representation
+    rep_out: Representation
     part_numbers: Tensor
 
     def __init__(
@@ -53,9 +55,9 @@ class Dropout(Constants):
     ) -> None:
         super().__init__()
         check_representation(rep)
-        self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis | None = None if rep.is_permutation else ChangeOfBasis.shared(rep)
         self.rep_in = self.rep_out = rep
-        self.p = check_probability(p)
+        self.p: float = check_probability(p)
         numbers = copy_numbers(rep) if self.change else _orbit_numbers(rep)
         self._size, self._count = rep.size, int(numbers.max()) + 1
         self.register_constant("part_numbers", numbers)

@@ -50,6 +50,8 @@ class PositionalEncoding(Constants):
                 [0.4546, 0.4546, 0.4546, 0.4546]])
     """
 
+    rep_in: Representation
+    rep_out: Representation
     invariants: Tensor
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:

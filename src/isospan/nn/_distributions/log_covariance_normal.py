@@ -42,7 +42,9 @@ class LogCovarianceNormal(torch.distributions.MultivariateNormal):
         (tensor(-1.8379), tensor(2.8379))
     """
 
-    arg_constraints: ClassVar = {
+    loc: Tensor
+    log_covariance: Tensor
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
         "loc": constraints.real_vector,
         "log_covariance": constraints.independent(constraints.real, 2),
     }
