@@ -359,7 +359,9 @@ ARGUMENTS = {
     "TransformerEncoder": (REGULAR, REGULAR, 12, 2, 1),
     "UNet1d": (REGULAR, REGULAR, None, (6,)),
 }
-MADE_OF_REPRESENTATIONS = sorted({*nn.__all__, *models.__all__} - {"DenseMap", "LogCovarianceNormal", "TimeDistributed"})
+MADE_OF_REPRESENTATIONS = sorted(
+    {*nn.__all__, *models.__all__} - {"DenseMap", "LogCovarianceNormal", "TimeDistributed"}
+)
 
 
 @pytest.mark.parametrize("name", MADE_OF_REPRESENTATIONS)
