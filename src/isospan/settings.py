@@ -56,6 +56,7 @@ class Settings:
 
 
 config: Settings = Settings()
+"""The settings of this process."""
 
 
 def __dir__() -> list[str]:

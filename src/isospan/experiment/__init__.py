@@ -3,6 +3,7 @@
 from isospan.experiment._audit import Audit, AuditConfig, audit
 from isospan.experiment._config import TrainConfig
 from isospan.experiment._edits import Edited
+from isospan.experiment._job import TrainedNetwork
 from isospan.experiment._pipeline import Result, size, train
 from isospan.experiment._reporter import LoggingReporter, Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
@@ -22,6 +23,7 @@ __all__ = [
     "Sizes",
     "Targets",
     "TrainConfig",
+    "TrainedNetwork",
     "TrainedRun",
     "audit",
     "decode",

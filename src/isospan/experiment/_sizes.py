@@ -85,7 +85,7 @@ def solve_sizes(
         DimensionError: a k is above the given latent dimension.
 
     Example:
-        >>> from isospan.experiment._targets import parse_quantities
+        >>> from isospan.experiment import parse_quantities
         >>> samples = Samples(torch.randn(50, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
         >>> solve_sizes(samples, Targets(parse_quantities({"local_mean": ""})), max_bins=3).dims
         {'local_mean': (3, 4)}

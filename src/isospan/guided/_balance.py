@@ -63,8 +63,9 @@ class GradientBalance(KeepsPrecision):
 
     def __init__(self, strength: float, ranks: Ranks | None = None, *, head_start: float = HEAD_START) -> None:
         super().__init__()
-        self.strength = check_number(strength, what="strength (0 switches guidance off)")
-        self.ranks, self.head_start = ranks or Ranks(), head_start
+        self.strength: float = check_number(strength, what="strength (0 switches guidance off)")
+        self.ranks: Ranks = ranks or Ranks()
+        self.head_start = head_start
         self._pending: list[Tensor] = []
         self._warned = False
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))

@@ -126,6 +126,8 @@ class SpaceObjective(KeepsPrecision):
         torch.Size([1, 3])
     """
 
+    memory: int
+    k: dict[str, int]
     step: Tensor
     epoch: Tensor
     in_block: Tensor  # samples since the running moments were last multiplied
@@ -155,7 +157,7 @@ class SpaceObjective(KeepsPrecision):
         self.k = check_k(k, k)
         check_flag(orthogonal, what="orthogonal")
         check_choice(decoders, get_args(Decoders), what="decoders")
-        self.latent_dim = check_count(latent_dim, what="latent_dim", error=DimensionError)
+        self.latent_dim: int = check_count(latent_dim, what="latent_dim", error=DimensionError)
         self.memory = check_count(25 * max(self.latent_dim, 64) if memory is None else memory, what="memory")
         if self.memory < BLOCKS:
             raise OptionError(
@@ -171,19 +173,20 @@ class SpaceObjective(KeepsPrecision):
         self.method: Method = method
         self.orthogonal = orthogonal
         separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
-        self.separation = checked_separation(method, orthogonal, separation)
+        self.separation: float = checked_separation(method, orthogonal, separation)
         self.decoders = decoders
         checked_weights(weights)
-        self.weights = {"alignment": 1.0} if weights is None else dict(weights)
-        self.ridge = check_ridge(ridge)
+        self.weights: dict[str, float] = {"alignment": 1.0} if weights is None else dict(weights)
+        self.ridge: float = check_ridge(ridge)
         self.shapes: Shapes = {}
         self.solve_steps: list[int] = []
         self._warned_of_memory = False
         self.terms: dict[str, Tensor] = {}
         for counter in ("step", "epoch", "in_block"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
-        self.ranks = Ranks(process_group)
-        self.balance = GradientBalance((1.2 if orthogonal else 0.3) if strength is None else strength, self.ranks)
+        self.ranks: Ranks = Ranks(process_group)
+        strength = (1.2 if orthogonal else 0.3) if strength is None else strength
+        self.balance: GradientBalance = GradientBalance(strength, self.ranks)
         self.register_module("moments", None)
         self.register_module("solution", None)
         if shapes is not None:
@@ -240,6 +243,8 @@ class SpaceObjective(KeepsPrecision):
         or a step that is compiled as a whole returns a copy, which has no gradient of the task; compile encoder and
         decoder instead.
 
+        The errors of :meth:`forward` are raised, too.
+
         Warns:
             NumericalWarning: the task had no gradient at z in the first steps.
 
@@ -253,7 +258,6 @@ class SpaceObjective(KeepsPrecision):
         Raises:
             DtypeError, ShapeError: the task loss is no real tensor without dimensions; the state is unchanged.
             OptionError: ``to_latents`` cannot be called.
-            Others: as in :meth:`forward`.
         """
         task_loss = as_floating(task_loss, what="task_loss")
         if task_loss.dim():

@@ -28,25 +28,28 @@ class Solution(KeepsPrecision):
     solves: Tensor
     same_rows: Tensor
     own_entries: Tensor
-    same_mean: Tensor
+    quantity: Tensor
+    averages: Tensor
     root_weights: Tensor
 
     def __init__(self, k: Mapping[str, int], latent_dim: int, target_dims: Mapping[str, int]) -> None:
         super().__init__()
-        self.sizes = {name: min(k[name], latent_dim, target_dims[name]) for name in k}
-        self.dims = {name: target_dims[name] for name in k}
+        self.sizes: dict[str, int] = {name: min(k[name], latent_dim, target_dims[name]) for name in k}
+        self.dims: dict[str, int] = {name: target_dims[name] for name in k}
         rows, entries = sum(self.sizes.values()), sum(self.dims.values())
         for name, shape in (("bases", latent_dim), ("previous", latent_dim), ("decoders", entries)):
             self.register_buffer(name, torch.zeros(rows, shape, dtype=torch.float64))
         self.register_buffer("solves", torch.zeros((), dtype=torch.int64))
         index = torch.arange(len(self.sizes))
         row, entry = (index.repeat_interleave(torch.tensor(list(n.values()))) for n in (self.sizes, self.dims))
-        same_entries = (entry[:, None] == entry).double()
+        averages = (index[:, None] == entry).double()
+        averages /= averages.sum(1, keepdim=True)
         constants = {
             "same_rows": (row[:, None] == row).double(),
             "own_entries": (row[:, None] == entry).double(),
-            "same_mean": same_entries / same_entries.sum(1, keepdim=True),
-            "root_weights": (len(index) * same_entries.sum(1)).rsqrt(),
+            "quantity": entry,
+            "averages": averages,
+            "root_weights": averages.mean(0).sqrt(),
         }
         for name, constant in constants.items():
             self.register_buffer(name, constant, persistent=False)
@@ -89,7 +92,7 @@ class Solution(KeepsPrecision):
 
     def scales(self, moments: Moments) -> Tensor:
         """Return a standard deviation for each entry (ΣP,), that of its quantity: the root of the mean variance."""
-        return (self.same_mean @ moments.target_variance).sqrt_()
+        return (self.averages @ moments.target_variance).sqrt_()[self.quantity]
 
     def reader(self, moments: Moments) -> tuple[Tensor, Tensor]:
         r"""Return :math:`R = W^\top A \sqrt w` (D, ΣP) and :math:`\sqrt w / \sigma` (ΣP,) for the weights w of entries.

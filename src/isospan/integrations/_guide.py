@@ -56,7 +56,7 @@ class Guide:
 
     @property
     def logged(self) -> dict[str, Tensor]:
-        """The :attr:`terms` with a weight. The others are 0."""
+        """The ``terms`` with a weight. The others are 0."""
         return self._weighted(self.terms)
 
     def total_loss(

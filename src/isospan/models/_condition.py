@@ -41,7 +41,7 @@ class StepEmbedding(Constants):
         if check_count(dim, what="step_embed_dim") % 2:
             raise OptionError(f"A sine and a cosine of every frequency need an even step_embed_dim, got {dim}.")
         self.register_constant("frequencies", 10_000.0 ** -(np.arange(0, dim, 2) / dim))
-        self.network = nn.Sequential(nn.Linear(dim, 4 * dim), nn.Mish(), nn.Linear(4 * dim, dim))
+        self.network: nn.Sequential = nn.Sequential(nn.Linear(dim, 4 * dim), nn.Mish(), nn.Linear(4 * dim, dim))
 
     def forward(self, step: Tensor) -> Tensor:
         """Return the features (..., dim) of steps (...)."""
@@ -64,6 +64,10 @@ class Condition(nn.Module):
         rep_out: how the group acts on the embedding; None where nothing conditions.
     """
 
+    rep_in: Representation | None
+    vector: EMLP | None
+    step: StepEmbedding | None
+
     def __init__(
         self,
         trivial: Representation,
@@ -83,7 +87,7 @@ class Condition(nn.Module):
         if step_embed_dim is not None:
             self.step = StepEmbedding(step_embed_dim)
             reps.append(step_embed_dim * trivial)
-        self.rep_out = direct_sum(reps) if reps else None
+        self.rep_out: Representation | None = direct_sum(reps) if reps else None
 
     def forward(self, cond: Tensor | None, step: Tensor | float | None, batch: torch.Size) -> Tensor | None:
         """Return the embedding (*batch, rep_out.size) of vectors (*batch, rep_cond.size) and steps, of each or of all.

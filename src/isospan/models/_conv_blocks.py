@@ -48,9 +48,9 @@ class ConvBlock(nn.Module):
         super().__init__()
         as_activation(activation)  # gates have no use for it, but a wrong name is an error for every group
         act = hidden_activation(rep_out, activation)
-        self.conv = Conv1d(rep_in, act.rep_in, kernel_size, stride, padding)
-        self.norm = _normalization(norm, act.rep_in)
-        self.activation = TimeDistributed(act)
+        self.conv: Conv1d = Conv1d(rep_in, act.rep_in, kernel_size, stride, padding)
+        self.norm: nn.Module = _normalization(norm, act.rep_in)
+        self.activation: TimeDistributed = TimeDistributed(act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features (B, rep_out.size, T')."""
@@ -104,6 +104,9 @@ class ResidualBlock(nn.Module):
         activation: see :class:`ConvBlock`.
     """
 
+    first: ConvBlock
+    second: ConvBlock
+
     def __init__(
         self,
         rep_in: Representation,
@@ -119,8 +122,8 @@ class ResidualBlock(nn.Module):
             for rep in (rep_in, rep_out)
         )
         self.first, self.second = first, second
-        self.film = None if rep_cond is None else FiLM(rep_out, rep_cond)
-        self.residual = nn.Identity() if rep_in == rep_out else Conv1d(rep_in, rep_out, 1)
+        self.film: FiLM | None = None if rep_cond is None else FiLM(rep_out, rep_cond)
+        self.residual: nn.Identity | Conv1d = nn.Identity() if rep_in == rep_out else Conv1d(rep_in, rep_out, 1)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Tensor:
         """Return y (B, rep_out.size, T) of x (B, rep_in.size, T) and conditions (B, rep_cond.size)."""

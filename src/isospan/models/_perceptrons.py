@@ -115,7 +115,7 @@ class EMLP(Perceptron):
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
         check_reach(rep_in, hidden[0], rep_out)
-        self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
+        self.network: nn.Sequential = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
         place(self, device, dtype)
 
 
@@ -189,13 +189,13 @@ class IMLP(Perceptron):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep_in)
-        self.out_dim = check_count(out_dim, what="out_dim")
+        self.out_dim: int = check_count(out_dim, what="out_dim")
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], None)
         last = hidden[-1]
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
-        self.network = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
+        self.network: nn.Sequential = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
         place(self, device, dtype)
 
 

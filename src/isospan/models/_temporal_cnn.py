@@ -36,9 +36,9 @@ class LatestSteps(nn.Module):
         super().__init__()
         k, s = check_count(kernel_size, what="kernel_size"), check_count(stride, what="stride")
         self.channels = channels
-        self.receptive_field = 1 + (k - 1) * sum(s**i for i in range(layers))
-        self.spacing = s**layers
-        self.window = None if window is None else check_count(window, what="window")
+        self.receptive_field: int = 1 + (k - 1) * sum(s**i for i in range(layers))
+        self.spacing: int = s**layers
+        self.window: int | None = None if window is None else check_count(window, what="window")
         if self.window is not None and self.window < self.receptive_field:
             raise OptionError(
                 f"A window must have at least {self.receptive_field} steps for {layers} convolutions of kernel size "
@@ -125,6 +125,11 @@ class TemporalCNN(Freezes):
         (7, torch.Size([8, 4]))
     """
 
+    rep_in: Representation
+    rep_out: Representation
+    blocks: nn.Sequential
+    latest: LatestSteps
+
     def __init__(
         self,
         rep_in: Representation,
@@ -146,15 +151,15 @@ class TemporalCNN(Freezes):
         check_signal(rep_in, hidden[0], rep_out)
         check_reach(rep_in, hidden[0], rep_out)
         start = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)
-        self.receptive_field = start.receptive_field
+        self.receptive_field: int = start.receptive_field
         blocks = [
             ConvBlock(a, b, kernel_size, stride=stride, norm=norm, activation=activation)
             for a, b in pairwise([rep_in, *hidden])
         ]
         self.latest, self.blocks = start, nn.Sequential(*blocks)
-        self.pool = nn.AdaptiveAvgPool1d(1) if window is None else nn.Identity()
+        self.pool: nn.AdaptiveAvgPool1d | nn.Identity = nn.AdaptiveAvgPool1d(1) if window is None else nn.Identity()
         # a map of all features at all times is a convolution that is as long as they are
-        self.head = Conv1d(hidden[-1], rep_out, 1 if window is None else start.features(window))
+        self.head: Conv1d = Conv1d(hidden[-1], rep_out, 1 if window is None else start.features(window))
         place(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class TransformerEncoderLayer(Freezes):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         src (..., T, rep.size) to the same.
@@ -61,6 +62,13 @@ class TransformerEncoderLayer(Freezes):
         torch.Size([8, 10, 24])
     """
 
+    rep_in: Representation
+    rep_out: Representation
+    norm1: RMSNorm
+    norm2: RMSNorm
+    dropout1: Dropout
+    dropout2: Dropout
+
     def __init__(
         self,
         rep: Representation,
@@ -80,8 +88,8 @@ class TransformerEncoderLayer(Freezes):
         (inner,) = hidden_representations(rep, (width,), hidden_rep)
         check_signal(rep, inner, rep)
         self.norm1, self.norm2 = (RMSNorm(rep, elementwise_affine=False) for _ in range(2))
-        self.self_attn = MultiheadAttention(rep, nhead, dropout, bias)
-        self.feedforward = equivariant_network([rep, inner, rep], activation, bias=bias)
+        self.self_attn: MultiheadAttention = MultiheadAttention(rep, nhead, dropout, bias)
+        self.feedforward: nn.Sequential = equivariant_network([rep, inner, rep], activation, bias=bias)
         self.dropout1, self.dropout2 = (Dropout(rep, dropout) for _ in range(2))
         place(self, device, dtype)
 
@@ -162,6 +170,9 @@ class TransformerEncoder(Freezes):
         >>> assert_equivariant(model, vector + regular, vector, x=torch.randn(3, 20, 10))
     """
 
+    rep_in: Representation
+    rep_out: Representation
+
     def __init__(
         self,
         rep_in: Representation,
@@ -184,14 +195,16 @@ class TransformerEncoder(Freezes):
         hidden = _shared_by_heads(rep_in, d_model, nhead, hidden_rep)
         check_signal(rep_in, hidden, rep_out)
         check_reach(rep_in, hidden, rep_out)
-        self.embedding = Linear(rep_in, hidden, bias=bias)
-        self.positions = PositionalEncoding(hidden) if positional_encoding else nn.Identity()
-        self.layers = nn.ModuleList(
+        self.embedding: Linear = Linear(rep_in, hidden, bias=bias)
+        self.positions: PositionalEncoding | nn.Identity = (
+            PositionalEncoding(hidden) if positional_encoding else nn.Identity()
+        )
+        self.layers: nn.ModuleList = nn.ModuleList(
             TransformerEncoderLayer(hidden, nhead, dim_feedforward, dropout, activation, hidden_rep, bias)
             for _ in range(check_count(num_layers, what="num_layers"))
         )
-        self.norm = RMSNorm(hidden, elementwise_affine=False)
-        self.head = Linear(hidden, rep_out, bias=bias)
+        self.norm: RMSNorm = RMSNorm(hidden, elementwise_affine=False)
+        self.head: Linear = Linear(hidden, rep_out, bias=bias)
         place(self, device, dtype)
 
     def forward(

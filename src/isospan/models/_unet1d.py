@@ -72,6 +72,10 @@ class UNet1d(Freezes):
         torch.Size([8, 12, 15])
     """
 
+    rep_in: Representation
+    rep_out: Representation
+    rep_cond: Representation | None
+
     def __init__(
         self,
         rep_in: Representation,
@@ -95,19 +99,21 @@ class UNet1d(Freezes):
         check_signal(rep_in, hidden[0], rep_out)
         check_reach(rep_in if rep_cond is None else rep_in + rep_cond, hidden[0], rep_out)
         trivial, choices = rep_in.group.trivial_representation, {"activation": activation, "hidden_rep": hidden_rep}
-        self.condition = Condition(trivial, rep_cond, cond_units, step_embed_dim, **choices)
+        self.condition: Condition = Condition(trivial, rep_cond, cond_units, step_embed_dim, **choices)
         level = partial(Level, rep_cond=self.condition.rep_out, kernel_size=kernel_size, activation=activation)
         *above, deepest = pairwise([rep_in, *hidden])
-        self.down = nn.ModuleList(level(*reps) for reps in above)
-        self.downsample = nn.ModuleList(Conv1d(rep, rep, 3, stride=2, padding=1) for rep in hidden[:-1])
-        self.middle = level(*deepest)
+        self.down: nn.ModuleList = nn.ModuleList(level(*reps) for reps in above)
+        self.downsample: nn.ModuleList = nn.ModuleList(Conv1d(rep, rep, 3, stride=2, padding=1) for rep in hidden[:-1])
+        self.middle: Level = level(*deepest)
         back = list(pairwise(hidden))[::-1]
-        self.upsample = nn.ModuleList(ConvTranspose1d(low, rep, 4, stride=2, padding=1) for rep, low in back)
-        self.up = nn.ModuleList(level(2 * rep, rep) for rep, _ in back)
-        self.last = ConvBlock(
+        self.upsample: nn.ModuleList = nn.ModuleList(
+            ConvTranspose1d(low, rep, 4, stride=2, padding=1) for rep, low in back
+        )
+        self.up: nn.ModuleList = nn.ModuleList(level(2 * rep, rep) for rep, _ in back)
+        self.last: ConvBlock = ConvBlock(
             hidden[0], hidden[0], kernel_size, padding=kernel_size // 2, norm="rms", activation=activation
         )
-        self.head = Conv1d(hidden[0], rep_out, 1)
+        self.head: Conv1d = Conv1d(hidden[0], rep_out, 1)
         place(self, device, dtype)
 
     def forward(self, x: Tensor, cond: Tensor | None = None, step: Tensor | float | None = None) -> Tensor:
@@ -138,6 +144,9 @@ class UNet1d(Freezes):
 
 class Level(nn.Module):
     """Two residual blocks."""
+
+    first: ResidualBlock
+    second: ResidualBlock
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from isospan.nn._attention.multihead import MultiheadAttention
 from isospan.nn._attention.positions import PositionalEncoding
 from isospan.nn._bases import ChangeOfBasis, IsotypicBasis
 from isospan.nn._conv import Conv1d, ConvTranspose1d
+from isospan.nn._distributions.log_covariance_normal import LogCovarianceNormal
 from isospan.nn._distributions.multivariate_normal import MultivariateNormal
 from isospan.nn._dropout import Dropout
 from isospan.nn._film import FiLM, TimeDistributed
@@ -30,6 +31,7 @@ __all__ = [
     "IsotypicBasis",
     "LayerNorm",
     "Linear",
+    "LogCovarianceNormal",
     "MultiheadAttention",
     "MultivariateNormal",
     "NormActivation",

@@ -1,5 +1,7 @@
 """Equivariant activations of coordinates, of norms, and by gates."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,8 +27,8 @@ class GatedCopies(Constants):
 
     def __init__(self, rep: Representation, activation: Activation) -> None:
         super().__init__()
-        self.activation = as_activation(activation)
-        self.change = ChangeOfBasis.shared(rep)
+        self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
+        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
         self._copies = copies_of(rep)
         self.register_constant("copy_numbers", copy_numbers(rep))
 
@@ -59,7 +61,8 @@ class Pointwise(torch.nn.Module):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.
@@ -79,6 +82,9 @@ class Pointwise(torch.nn.Module):
         isospan.errors.EquivarianceError: ...
     """
 
+    rep_in: Representation
+    rep_out: Representation
+
     def __init__(
         self,
         rep: Representation,
@@ -91,7 +97,7 @@ class Pointwise(torch.nn.Module):
         check_representation(rep)
         self.rep_in = self.rep_out = rep
         self._size = rep.size
-        self.activation = as_activation(activation)
+        self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
         name = activation_name(self.activation)
         _check_permutes(rep, name)
         known = rep.is_permutation and isinstance(activation, str)  # names are those of functions of single numbers
@@ -157,7 +163,8 @@ class NormActivation(GatedCopies):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.
@@ -175,6 +182,8 @@ class NormActivation(GatedCopies):
         tensor([15., 20.])
     """
 
+    rep_in: Representation
+    rep_out: Representation
     bias: torch.nn.Parameter | None
 
     def __init__(
@@ -253,7 +262,7 @@ class GatedActivation(GatedCopies):
     ) -> None:
         super().__init__(rep, activation)
         gates = sum(part.multiplicity for part in self._copies if not part.is_trivial)
-        self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
+        self.rep_in: Representation = rep + gates * rep.group.trivial_representation if gates else rep
         self.rep_out = rep
         self._sizes = rep.size, gates
         place(self, device, dtype)

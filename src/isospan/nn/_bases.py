@@ -130,9 +130,9 @@ class IsotypicBasis(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.rep_in = rep
-        self.change = ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
         self._copies = copies_of(rep)
-        self.mixings = torch.nn.ModuleList(
+        self.mixings: torch.nn.ModuleList = torch.nn.ModuleList(
             CopyMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()
             for c in rep.isotypic
         )

@@ -59,13 +59,18 @@ class Convolution(DenseMap):
         kernel: what computes the maps.
     """
 
+    kernel_size: int
+    stride: int
+    in_channels: int
+    out_channels: int
+
     def __init__(
         self, shape: Shape, *, stride: int, dilation: int | tuple[int], bias: bool, kernel: KernelName
     ) -> None:
         super().__init__(shape, kernel_size=(shape.positions,), bias=bias, kernel=kernel)
         self.kernel_size, self.stride = shape.positions, stride
         self.in_channels, self.out_channels = shape.rep_in.size, shape.rep_out.size
-        self.dilation = whole(dilation, least=1, what="dilation")
+        self.dilation: int = whole(dilation, least=1, what="dilation")
 
     def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
         """The convolution of signals (B, rep_in.size, T), or without B; ``convolve`` takes a weight and a bias."""
@@ -125,6 +130,7 @@ class Conv1d(Convolution):
         torch.Size([5, 8, 10])
     """
 
+    padding: int | tuple[int] | str
     padding_mode: PaddingMode
 
     def __init__(
@@ -246,9 +252,9 @@ class ConvTranspose1d(Convolution):
         positions, step = whole(kernel_size, least=1, what="kernel_size"), whole(stride, least=1, what="stride")
         shape = Shape(rep_in, rep_out, positions, outputs=step)
         super().__init__(shape, stride=step, dilation=dilation, bias=bias, kernel=kernel)
-        self.padding = whole(padding, least=0, what="padding")
-        self.output_padding = whole(output_padding, least=0, what="output_padding")
-        self.padding_mode = check_choice(padding_mode, ("zeros",), what="padding_mode of a transposed convolution")
+        self.padding: int = whole(padding, least=0, what="padding")
+        self.output_padding: int = whole(output_padding, least=0, what="output_padding")
+        self.padding_mode: str = check_choice(padding_mode, ("zeros",), what="padding_mode of a transposed convolution")
         self._check_output_padding()
         self._position_gain = max(self.kernel_size / self.stride, 1) ** -0.5
         self._start(device, dtype)

@@ -24,7 +24,8 @@ class Dropout(Constants):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.
@@ -45,6 +46,8 @@ class Dropout(Constants):
                 [0., 0.]])
     """
 
+    rep_in: Representation
+    rep_out: Representation
     part_numbers: Tensor
 
     def __init__(
@@ -52,9 +55,9 @@ class Dropout(Constants):
     ) -> None:
         super().__init__()
         check_representation(rep)
-        self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis | None = None if rep.is_permutation else ChangeOfBasis.shared(rep)
         self.rep_in = self.rep_out = rep
-        self.p = check_probability(p)
+        self.p: float = check_probability(p)
         numbers = copy_numbers(rep) if self.change else _orbit_numbers(rep)
         self._size, self._count = rep.size, int(numbers.max()) + 1
         self.register_constant("part_numbers", numbers)

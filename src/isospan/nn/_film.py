@@ -36,7 +36,8 @@ class FiLM(Freezes, Constants):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
         modulation: the map of the condition, a :class:`Linear`.
 
     Shapes:
@@ -56,6 +57,8 @@ class FiLM(Freezes, Constants):
         (torch.Size([5, 6]), torch.Size([5, 6, 20]))
     """
 
+    rep_in: Representation
+    rep_out: Representation
     copy_numbers: Tensor
 
     def __init__(
@@ -66,13 +69,13 @@ class FiLM(Freezes, Constants):
         trivial = rep.group.trivial_representation
         self.rep_in = self.rep_out = rep
         self.rep_cond = rep_cond
-        self.invariants = IrrepInvariants.shared(rep_cond)
+        self.invariants: IrrepInvariants = IrrepInvariants.shared(rep_cond)
         self._linear = trivial_copies(copies_of(rep_cond)).multiplicity  # invariants of degree one, which are in c
         products = self.invariants.rep_out.size - self._linear
         factors = rep if rep.is_permutation else len(rep.irreps) * trivial
         self._sizes = factors.size, rep.size
-        self.modulation = Linear(rep_cond + products * trivial if products else rep_cond, factors + rep)
-        self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        self.modulation: Linear = Linear(rep_cond + products * trivial if products else rep_cond, factors + rep)
+        self.change: ChangeOfBasis | None = None if rep.is_permutation else ChangeOfBasis.shared(rep)
         if self.change is not None:
             self.register_constant("copy_numbers", copy_numbers(rep))
         self.reset_parameters()
@@ -122,7 +125,8 @@ class TimeDistributed(Freezes):
         layer: a layer of this package, with ``rep_in`` and ``rep_out``.
 
     Attributes:
-        rep_in, rep_out: those of the layer.
+        rep_in: those of the layer.
+        rep_out: those of the layer.
 
     Shapes:
         (..., rep_in.size, T) to (..., rep_out.size, T).
@@ -141,6 +145,9 @@ class TimeDistributed(Freezes):
         tensor([[15.,  0.,  1.],
                 [20.,  0.,  0.]])
     """
+
+    rep_in: Representation
+    rep_out: Representation
 
     def __init__(self, layer: Any) -> None:
         super().__init__()

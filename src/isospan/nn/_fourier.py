@@ -123,7 +123,8 @@ class FourierActivation(Constants):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
         functions: number of functions that the copies make.
         points: number of points of the grid.
 
@@ -147,6 +148,10 @@ class FourierActivation(Constants):
         (4, True)
     """
 
+    rep_in: Representation
+    rep_out: Representation
+    functions: int
+    points: int
     sampling: Tensor
     analysis: Tensor
     positions: Tensor
@@ -163,10 +168,10 @@ class FourierActivation(Constants):
     ) -> None:
         super().__init__()
         self.rep_in = self.rep_out = rep
-        self.activation = as_activation(activation)
+        self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
         if not isinstance(activation, str):  # names are those of functions of single numbers
             check_elementwise(self.activation)
-        self.change = ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
         band = _band(rep)
         size = default_grid_size(rep.group, band) if grid_size is None else grid_size
         _check_grid(size, band)

@@ -40,9 +40,12 @@ class IrrepNorm(torch.nn.Module):
         tensor([2., 5.])
     """
 
+    rep_in: Representation
+    rep_out: Representation
+
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.change = ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
         self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self._copies = copies_of(rep)
         place(self, device, dtype)
@@ -92,9 +95,12 @@ class IrrepInvariants(Constants):
                 [ 1.,  0.,  1.,  1.]])
     """
 
+    rep_in: Representation
+    rep_out: Representation
+
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.change = ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
         self._parts: list[tuple[Copies, int, str]] = []
         sizes = []
         for number, (copies, component) in enumerate(zip(copies_of(rep), rep.isotypic, strict=True)):

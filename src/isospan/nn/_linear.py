@@ -11,7 +11,7 @@ from isospan.nn._base.inputs import check_features
 from isospan.nn._kernels.choice import KernelName, kernel_of
 from isospan.nn._kernels.dense import Dense, SpectralMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
-from isospan.nn._kernels.kernel import Product, Shape
+from isospan.nn._kernels.kernel import Kernel, Product, Shape
 from isospan.representations import Representation, check_same_group
 
 
@@ -37,8 +37,8 @@ class DenseMap(Freezable):
         rep_in, rep_out = shape.rep_in, shape.rep_out
         super().__init__(rep_in, rep_out)
         check_same_group(rep_in, rep_out)
-        self.kernel = kernel_of(shape, kernel)
-        self.coefficients = torch.nn.Parameter(torch.empty(*kernel_size, self.kernel.dimension))
+        self.kernel: Kernel = kernel_of(shape, kernel)
+        self.coefficients: torch.nn.Parameter = torch.nn.Parameter(torch.empty(*kernel_size, self.kernel.dimension))
         m = trivial_copies(copies_of(rep_out)).multiplicity if bias else 0
         self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
         if m and self._spectral is None:  # else the change of basis that the kernel has contains these vectors
@@ -122,6 +122,9 @@ class Linear(DenseMap):
         (torch.Size([8]), torch.Size([8, 4]))
         >>> assert_equivariant(layer, layer.rep_in, layer.rep_out)
     """
+
+    in_features: int
+    out_features: int
 
     def __init__(
         self,

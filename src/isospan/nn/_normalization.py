@@ -22,6 +22,8 @@ class Normalization(Constants):
         shifted: whether there is a parameter ``bias`` (m,) of the m trivial copies, zero at initialisation.
     """
 
+    rep_in: Representation
+    rep_out: Representation
     weight: torch.nn.Parameter | None
     bias: torch.nn.Parameter | None
     copy_numbers: Tensor
@@ -29,7 +31,7 @@ class Normalization(Constants):
     def __init__(self, rep: Representation, *, scaled: bool, shifted: bool) -> None:
         super().__init__()
         self.rep_in = self.rep_out = rep
-        self.change = ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
         self._copies = copies_of(rep)
         self._trivial = trivial_copies(self._copies)
         self._size = rep.size
@@ -73,7 +75,8 @@ class BatchNorm1d(Normalization):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
         running_mean: (m,) of the trivial copies.
         running_var: (number of copies,).
 
@@ -92,6 +95,9 @@ class BatchNorm1d(Normalization):
         tensor(1., grad_fn=...)
     """
 
+    eps: float
+    momentum: float | None
+    track_running_stats: bool
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor
@@ -173,7 +179,8 @@ class LayerNorm(Normalization):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.
@@ -237,7 +244,8 @@ class RMSNorm(Normalization):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., rep.size) to the same.

@@ -42,7 +42,7 @@ class Action(Immutable):
     def key(self) -> tuple[int, bytes, bytes]:
         """A key that actions of one group share if they are equal to rounding.
 
-        Two such actions have different keys only if an entry is at the edge of two cells of width :data:`ROUNDING`.
+        Two such actions have different keys only if an entry is at the edge of two cells of width 1e-9.
         """
         algebra, generators = (np.round(matrices / ROUNDING) + 0.0 for matrices in (self.algebra, self.generators))
         return self.size, algebra.tobytes(), generators.tobytes()

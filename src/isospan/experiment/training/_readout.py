@@ -59,7 +59,7 @@ def read_out(
         samples: the samples, in memory or not.
         quantities: maps a batch to {name: (B, ...)}.
         target_covariance: whether the moments include the covariance between quantities.
-        batch_size: samples in memory at a time; see :func:`read_batches`.
+        batch_size: samples in memory at a time; see :func:`isospan.experiment.samples.read_batches`.
         shard: the batches of this process. The result is summed over all processes.
         task: what the model is given, and what its output is compared with.
 

@@ -27,8 +27,8 @@ class DotProductAttention(nn.Module):
 
     def __init__(self, in_proj: nn.Module, out_proj: nn.Module, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.num_heads = check_count(num_heads, what="num_heads")
-        self.dropout = check_probability(dropout)
+        self.num_heads: int = check_count(num_heads, what="num_heads")
+        self.dropout: float = check_probability(dropout)
         self.in_proj, self.out_proj = in_proj, out_proj
 
     def forward(

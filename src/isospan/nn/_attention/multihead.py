@@ -40,7 +40,8 @@ class MultiheadAttention(Freezes, DotProductAttention):
         dtype: of the parameters.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
         in_proj: equivariant linear layer to the queries, keys and values of all heads, in this order.
         out_proj: equivariant linear layer from the values of all heads.
 
@@ -68,6 +69,10 @@ class MultiheadAttention(Freezes, DotProductAttention):
         >>> assert_equivariant(lambda x: attention(x, x, x)[0], rep, rep, x=x)
     """
 
+    rep_in: Representation
+    rep_out: Representation
+    embed_dim: int
+    head_dim: int
     in_proj: Linear
     out_proj: Linear
 
@@ -97,7 +102,7 @@ class MultiheadAttention(Freezes, DotProductAttention):
         self.in_proj.reset_parameters(generator=generator)
         self.out_proj.reset_parameters(generator=generator)
 
-    def export(self) -> nn.MultiheadAttention | DotProductAttention:
+    def export(self) -> nn.Module:
         """Return plain attention of the same maps that shares nothing with this one.
 
         It is torch.nn.MultiheadAttention where the heads together are as large as a token, as torch's always are. Else

@@ -29,7 +29,8 @@ class PositionalEncoding(Constants):
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in, rep_out: rep.
+        rep_in: rep.
+        rep_out: rep.
 
     Shapes:
         x (..., T, rep.size) to the same.
@@ -49,6 +50,8 @@ class PositionalEncoding(Constants):
                 [0.4546, 0.4546, 0.4546, 0.4546]])
     """
 
+    rep_in: Representation
+    rep_out: Representation
     invariants: Tensor
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:

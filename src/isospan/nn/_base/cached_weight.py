@@ -36,6 +36,8 @@ class Freezable(Constants):
         rep_out: how it acts on the output.
     """
 
+    rep_in: Representation
+    rep_out: Representation
     coefficients: Tensor
     bias_coefficients: Tensor | None
     is_frozen: bool = False

@@ -42,7 +42,9 @@ class LogCovarianceNormal(torch.distributions.MultivariateNormal):
         (tensor(-1.8379), tensor(2.8379))
     """
 
-    arg_constraints: ClassVar = {
+    loc: Tensor
+    log_covariance: Tensor
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
         "loc": constraints.real_vector,
         "log_covariance": constraints.independent(constraints.real, 2),
     }
@@ -91,7 +93,7 @@ class LogCovarianceNormal(torch.distributions.MultivariateNormal):
         return self.root.square().sum(-1).expand(self.loc.shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw samples (*sample_shape, ..., n), which have gradients."""
+        """Draw samples ``(*sample_shape, ..., n)``, which have gradients."""
         noise = torch.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + self._product(self.root, noise)
 

@@ -28,8 +28,8 @@ class MultivariateNormal(torch.nn.Module):
 
     ``"diagonal"`` takes an invariant log-variance w for every copy of every irrep: Σ is diagonal in the irrep basis Q.
     ``"full"`` takes the symmetric matrix M, which transforms as ``symmetric_square(rep_y)``, and gives any positive Σ.
-    Its distribution is a ``LogCovarianceNormal``, which says how many digits hold at which spread of variances. Both
-    are computed in the user's basis, in float32 or float64, also under autocast.
+    Its distribution is a :class:`LogCovarianceNormal`, which says how many digits hold at which spread of variances.
+    Both are computed in the user's basis, in float32 or float64, also under autocast.
 
     Args:
         rep_y: how the group acts on y.
@@ -59,6 +59,9 @@ class MultivariateNormal(torch.nn.Module):
         tensor([1., 1., 1., 1.])
     """
 
+    rep_in: Representation
+    rep_out: Representation
+
     def __init__(
         self,
         rep_y: Representation,
@@ -71,7 +74,9 @@ class MultivariateNormal(torch.nn.Module):
         check_representation(rep_y)
         check_choice(covariance, ("diagonal", "full"), what="covariance")
         self.covariance = covariance
-        self.roots = DiagonalRoot(rep_y) if covariance == "diagonal" else LogCovariance(rep_y)
+        self.roots: DiagonalRoot | LogCovariance = (
+            DiagonalRoot(rep_y) if covariance == "diagonal" else LogCovariance(rep_y)
+        )
         self.rep_in, self.rep_out = rep_y + self.roots.rep_in, rep_y
         self._sizes = rep_y.size, self.roots.rep_in.size
         place(self, device, dtype)
@@ -117,8 +122,8 @@ class DiagonalRoot(Constants):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        self.rep_in = len(rep.irreps) * rep.group.trivial_representation
-        self.change = ChangeOfBasis.shared(rep)
+        self.rep_in: Representation = len(rep.irreps) * rep.group.trivial_representation
+        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
         self.register_constant("copy_numbers", copy_numbers(rep))
 
     def forward(self, log_variances: Tensor) -> Tensor:
@@ -142,7 +147,7 @@ class LogCovariance(Constants):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        self.rep_in = symmetric_square(rep)
+        self.rep_in: Representation = symmetric_square(rep)
         upper, places = np.triu_indices(rep.size), np.zeros((rep.size, rep.size), dtype=np.int64)
         places[upper] = places.T[upper] = np.arange(len(upper[0]))
         self.register_constant("places", places)

@@ -24,10 +24,10 @@ class SpectralMaps(Constants):
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
         self._bands = basis.bands
-        self.source = ChangeOfBasis.shared(basis.rep_in)
+        self.source: ChangeOfBasis = ChangeOfBasis.shared(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
         is_one = basis_key(basis.rep_out) == basis_key(basis.rep_in)
-        self.target = None if is_one else ChangeOfBasis.shared(basis.rep_out)
+        self.target: ChangeOfBasis | None = None if is_one else ChangeOfBasis.shared(basis.rep_out)
         self._size, self._trivial = basis.rep_out.size, trivial_copies(copies_of(basis.rep_out))
 
     def forward(self, coefficients: Tensor) -> Tensor:
@@ -46,11 +46,11 @@ class SpectralMaps(Constants):
 
 
 class EquivariantMaps(Constants):
-    r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in the basis of :class:`HomBasis`.
+    r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in a basis of all of them.
 
-    Its constants are buffers, so it moves with the module that owns it and traces to plain operations. No buffer is
-    larger than W, or the change of basis of one side. Where the group permutes both sides, W takes one
-    gather; else a change of basis on both sides.
+    The basis is :class:`isospan.representations.HomBasis`. The constants are buffers, so they move with the module that
+    owns them and trace to plain operations. No buffer is larger than W, or the change of basis of one side. Where the
+    group permutes both sides, W takes one gather; else a change of basis on both sides.
 
     Args:
         rep_in: how the group acts on what W maps.
@@ -84,10 +84,12 @@ class EquivariantMaps(Constants):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.basis = basis_of_maps(rep_in, rep_out)
-        self.dimension = self.basis.dimension
-        self.is_gathered = rep_in.is_permutation and rep_out.is_permutation
-        self.synthesis = PermutedMaps(self.basis) if self.is_gathered else SpectralMaps(self.basis)
+        self.basis: HomBasis = basis_of_maps(rep_in, rep_out)
+        self.dimension: int = self.basis.dimension
+        self.is_gathered: bool = rep_in.is_permutation and rep_out.is_permutation
+        self.synthesis: PermutedMaps | SpectralMaps = (
+            PermutedMaps(self.basis) if self.is_gathered else SpectralMaps(self.basis)
+        )
         place(self, device, dtype)
 
     def forward(self, coefficients: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class InvariantVectors(Constants):
         for number, (basis, entry) in enumerate(zip(bases, self._entries, strict=True)):
             if entry is None:
                 self.register_constant(f"basis_{number}", basis)
-        self.dimension = sum(copies * m for copies, m in self._shapes)
+        self.dimension: int = sum(copies * m for copies, m in self._shapes)
         several = zip(rep.blocks, self._entries, strict=True)
         places = [block.indices if entry is None else np.sort(block.indices) for block, entry in several]
         self.register_order("order", np.argsort(np.concatenate([indices.ravel() for indices in places])))

@@ -49,8 +49,8 @@ class Kernel(Constants):
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         super().__init__()
-        self.basis = basis_of_maps(rep_in, rep_out)
-        self.dimension = self.basis.dimension
+        self.basis: HomBasis = basis_of_maps(rep_in, rep_out)
+        self.dimension: int = self.basis.dimension
 
     @staticmethod
     def cost(shape: Shape) -> float:

@@ -81,7 +81,7 @@ def local_free_energy(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = Fals
 
     .. math:: e = \tfrac14 (u^2 - 1)^2 + \tfrac{\gamma}{2} |\nabla u|^2
 
-    The gradient energy coefficient γ is that of :func:`isospan.datasets._cahn_hilliard`, with the same default.
+    The gradient energy coefficient γ is that of :func:`isospan.datasets.cahn_hilliard`, with the same default.
 
     Example:
         >>> import torch
