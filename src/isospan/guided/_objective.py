@@ -331,7 +331,7 @@ class SpaceObjective(KeepsPrecision):
         return self._space_of(self.moments, self.shapes)
 
     def get_extra_state(self) -> Tensor:
-        """Shapes and re-solves as JSON bytes, so that a state_dict holds nothing but tensors."""
+        """Return shapes and the steps of solves as JSON bytes: a state_dict holds nothing but tensors."""
         return as_bytes(
             {
                 "latent_dim": self.latent_dim,
