@@ -26,9 +26,9 @@ class GuideCallback(Callback):
     terms with a weight are logged: at every training step as ``guide/...``, and as means over a validation or test as
     ``val_guide/...`` and ``test_guide/...``.
 
-    In ``validation_step`` and ``test_step``, :meth:`total_loss` does not update the objective. While
-    Lightning validates, tests or predicts, the objective is in evaluation mode, whether it is a submodule of the
-    LightningModule or not. So a direct call of ``guide.objective(z, y)`` does not update it either.
+    In ``validation_step`` and ``test_step``, :meth:`total_loss` does not update the objective. While Lightning
+    validates, tests or predicts, the objective is in evaluation mode, whether it is a submodule of the LightningModule
+    or not. So a direct call of ``guide.objective(z, y)`` does not update it either.
 
     Under DDP the processes solve from the global batch. With gradient accumulation, each of the batches updates the
     objective.

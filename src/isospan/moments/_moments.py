@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite, prod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -214,7 +214,7 @@ class Moments(KeepsPrecision):
     @torch.no_grad()
     def add_(self, z: Tensor, flat: Mapping[str, Tensor]) -> Self:
         """Add a batch as :meth:`update` does, of targets {name: (B, P)} in their order, without any check."""
-        add_batch_(self._buffers, z.detach(), flat)
+        add_batch_(cast("dict[str, Tensor]", self._buffers), z.detach(), flat)
         return self
 
     @torch.no_grad()
