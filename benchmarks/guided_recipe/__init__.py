@@ -1,1 +1,1 @@
-"""What guidance costs a network and what it gives: recipes, kinds of fields and seeds, compared at equal budgets."""
+"""What guidance costs a network and what it gives: recipes, sets and seeds, compared at equal budgets."""

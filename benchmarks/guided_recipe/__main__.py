@@ -3,19 +3,21 @@
 import argparse
 import json
 import logging
+import warnings
 from itertools import product
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import torch
-
-from benchmarks.guided_recipe.kinds import KINDS
 from benchmarks.guided_recipe.recipes import RECIPES, is_installed
+from benchmarks.guided_recipe.sets import SETS
 from benchmarks.guided_recipe.study import QUICK, Budget, key, run
-from benchmarks.guided_recipe.table import markdown
+from benchmarks.guided_recipe.table import draw, markdown
+from benchmarks.timing import one_thread
+from isospan.errors import NumericalWarning
 
-RESULTS = Path(__file__).parent / "results.jsonl"
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.jsonl"
 
 logger = logging.getLogger("benchmarks")
 
@@ -24,34 +26,41 @@ def main() -> None:
     """Run the study that the arguments describe."""
     args = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(1)
-    budget = QUICK if args.quick else Budget(lr=args.lr)
+    warnings.simplefilter("ignore", NumericalWarning)
+    one_thread()
+    budget = QUICK if args.quick else Budget(epochs=args.epochs, batch_size=args.batch_size, lr=args.lr)
     path = args.out or (Path(mkdtemp()) / RESULTS.name if args.quick else RESULTS)
-    knobs = {"strength": args.strength, "separation": args.separation}
+    knobs = {"strength": args.strength, "separation": args.separation, "ridge": args.ridge}
     options = {name: value for name, value in knobs.items() if value is not None}
     done = _read(path)
-    for seed, kind, recipe in product(args.seeds, args.kinds, args.recipes):
+    for seed, name, recipe in product(args.seeds, args.sets, args.recipes):
         if not is_installed(recipe):
             logger.warning("%s is not installed: left out", recipe)
             continue
-        name = key(recipe, kind, seed, budget, options)
-        if name not in done:
+        title = key(recipe, name, seed, budget, options)
+        if title not in done:
             label = " ".join([recipe, *(f"{option}={value:g}" for option, value in options.items())])
-            result = {"key": name, "kind": kind, "label": label, "seed": seed, "lr": budget.lr}
-            done[name] = result | run(recipe, kind, seed, budget, **options)
-            _append(path, done[name])
-    print(markdown(result for result in done.values() if result["lr"] == budget.lr))
+            result = {"key": title, "set": name, "label": label, "seed": seed, "budget": vars(budget)}
+            done[title] = result | run(recipe, name, seed, budget, **options)
+            _append(path, done[title])
+    shown = [result for result in done.values() if result["budget"] == vars(budget)]
+    print(markdown(shown))
+    if path == RESULTS:
+        draw(shown, HERE / "frontier.png")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.guided_recipe", description=main.__doc__)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=Budget.epochs)
+    parser.add_argument("--batch-size", type=int, default=Budget.batch_size)
     parser.add_argument("--lr", type=float, default=Budget.lr)
     parser.add_argument("--strength", type=float, help="of the guidance; the library's default if left out")
+    parser.add_argument("--ridge", type=float, help="of the guidance; the library's default if left out")
     parser.add_argument("--separation", type=float, help="of the recipe orthogonal; the library's default if left out")
-    parser.add_argument("--quick", action="store_true", help="256 fields, 2 epochs: a check that all of it runs")
+    parser.add_argument("--quick", action="store_true", help="one epoch: a check that all of it runs")
     parser.add_argument("--out", type=Path, help="file of results, one JSON line a run")
     return parser.parse_args()
 

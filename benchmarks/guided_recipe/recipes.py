@@ -1,31 +1,29 @@
-"""The recipes of the study: no guidance, isospan's, and spacelearn's where it is installed beside it."""
+"""The recipes of the study: ``total_loss(task_loss, z, y)`` of each, with the parameters that it trains."""
 
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.guided_recipe.kinds import LATENT_DIM, Kind
-from isospan.experiment.networks import ConvAutoencoder
-from isospan.experiment.samples import Samples
-from isospan.experiment.training import encode_samples
 from isospan.guided import SpaceObjective
-from isospan.subspaces import LatentSpace
 
-RECIPES = ("none", "isospan", "orthogonal", "spacelearn")
+HEADS = ("head 0.03", "head 0.1", "head 0.3", "head 1", "head 3")
+RECIPES = ("none", *HEADS, "kendall", "blocks", "spacelearn", "isospan", "orthogonal")
 
-Objective = SpaceObjective | nn.Module | None
+Dims = Mapping[str, int]
 
 
-def make_objective(recipe: str, kind: Kind, model: ConvAutoencoder, train: Samples, **options: float) -> Objective:
-    """Return the objective of a recipe; ``options`` go to :class:`SpaceObjective`."""
-    if recipe == "none":
-        return None
-    if recipe == "spacelearn":
-        return Spacelearn(kind, model, train)
-    return SpaceObjective(kind.k, LATENT_DIM, orthogonal=recipe == "orthogonal", **options)
+def make(recipe: str, dims: Dims, k: Dims, latent_dim: int, **options: Any) -> nn.Module:
+    """Return a recipe for quantities of these entries, {name: P}; ``options`` go to :class:`SpaceObjective`."""
+    kind, _, number = recipe.partition(" ")
+    if kind in ("isospan", "orthogonal"):
+        return SpaceObjective(k, latent_dim, orthogonal=kind == "orthogonal", **options)
+    if kind == "head":
+        return Heads(dims, latent_dim, weight=float(number))
+    return {"none": Unguided, "kendall": Kendall, "blocks": Blocks, "spacelearn": Spacelearn}[kind](dims, latent_dim, k)
 
 
 def is_installed(recipe: str) -> bool:
@@ -33,63 +31,101 @@ def is_installed(recipe: str) -> bool:
     return recipe != "spacelearn" or importlib.util.find_spec("spacelearn") is not None
 
 
-class Spacelearn(nn.Module):
-    """spacelearn's README: all four terms at weight 1, raw units, solved before training and after epochs 1, 2, 4, 8.
+class Unguided(nn.Module):
+    """The task alone."""
 
-    Bases and decoders come from a reference set (the training samples) and are frozen in between.
-    """
-
-    def __init__(self, kind: Kind, model: ConvAutoencoder, train: Samples) -> None:
+    def __init__(self, dims: Dims, latent_dim: int, k: Dims) -> None:
         super().__init__()
-        self.api = importlib.import_module("spacelearn")
-        self.kind, self.reference, self.epoch = kind, train, 0
-        self._model = [model]  # in a list, so that its parameters are not also this module's
-        self.terms: dict[str, Tensor] = {}
-        self.solve_steps: list[int] = []
+
+    def total_loss(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+        """Return the task loss."""
+        return task_loss
+
+
+class Heads(nn.Module):
+    """What a user writes in two lines: a linear head a quantity, and the mean of their squared errors."""
+
+    def __init__(self, dims: Dims, latent_dim: int, *, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.heads = nn.ModuleDict({name: nn.Linear(latent_dim, P) for name, P in dims.items()})
+
+    def errors(self, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+        """Mean squared error of each quantity (Q,)."""
+        return torch.stack([(head(z) - y[name]).square().mean() for name, head in self.heads.items()])
+
+    def total_loss(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+        """Return the task loss plus the weighted mean error."""
+        return task_loss + self.weight * self.errors(z, y).mean()
+
+    def reader(self, name: str) -> Tensor:
+        """Read-out (D, P) of a quantity."""
+        return self.heads[name].weight.detach().mT.double()
+
+
+class Kendall(Heads):
+    """Heads weighed by trained variances of the task and of each quantity (Kendall, Gal and Cipolla, 2018)."""
+
+    def __init__(self, dims: Dims, latent_dim: int, k: Dims) -> None:
+        super().__init__(dims, latent_dim, weight=1.0)
+        self.log_variance = nn.Parameter(torch.zeros(1 + len(dims)))
+
+    def total_loss(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+        """Return the sum of each loss over twice its variance, plus half of the log variance."""
+        losses = torch.cat([task_loss[None], self.errors(z, y)])
+        return ((-self.log_variance).exp() * losses + self.log_variance).sum() / 2
+
+
+class Blocks(Heads):
+    """Heads of weight 0.3, each of which reads k coordinates of its own."""
+
+    def __init__(self, dims: Dims, latent_dim: int, k: Dims) -> None:
+        super().__init__(dims, latent_dim, weight=0.3)
+        start = 0
+        for name, head in self.heads.items():
+            mask = torch.zeros(latent_dim)
+            mask[start : start + k[name]] = 1
+            start += k[name]
+            nn.utils.parametrize.register_parametrization(head, "weight", Masked(mask))
+
+
+class Masked(nn.Module):
+    """A weight times a mask of its columns."""
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Multiply."""
+        return weight * self.mask
+
+
+class Spacelearn(nn.Module):
+    """spacelearn's README: four terms at weight 1, and subspaces of an epoch, solved after epochs 1, 2, 4 and 8."""
+
+    def __init__(self, dims: Dims, latent_dim: int, k: Dims) -> None:
+        super().__init__()
+        self.api, self.k, self.epoch = importlib.import_module("spacelearn"), dict(k), 0
+        self.seen: list[tuple[Tensor, Mapping[str, Tensor]]] = []
         self.W: dict[str, Tensor] = {}
         self.A: dict[str, Tensor] = {}
         self.W_prev: dict[str, Tensor] = {}
 
     def total_loss(self, task_loss: Tensor, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
-        """Return the task loss plus spacelearn's combined loss."""
-        if not self.W:
-            self.solve()
-        flat = {name: target.flatten(1) for name, target in y.items()}
-        guidance = self.api.combined_loss(z, self.W, self.A, flat, self.W_prev)
-        self.terms = {"task": task_loss.detach(), "total": guidance.detach()}
-        return task_loss + guidance
+        """Return the task loss plus spacelearn's combined loss, from the end of the first epoch on."""
+        self.seen.append((z.detach(), y))
+        return task_loss + self.api.combined_loss(z, self.W, self.A, y, self.W_prev) if self.W else task_loss
 
+    @torch.no_grad()
     def end_epoch(self) -> None:
         """Solve again after epochs 1, 2, 4, 8."""
         self.epoch += 1
+        z = torch.cat([z for z, _ in self.seen])
+        y = {name: torch.cat([y[name] for _, y in self.seen]) for name in self.k}
+        self.seen.clear()
         if self.epoch & (self.epoch - 1) == 0 and self.epoch <= 8:
-            self.solve()
-
-    @torch.no_grad()
-    def solve(self) -> None:
-        """Solve bases and decoders from the reference set."""
-        z, y = self._latents()
-        self.W_prev = self.W
-        self.W, self.A = {}, {}
-        solved = self.api.solve_subspaces(z, y, k=self.kind.k)
-        for name in self.kind.k:
-            self.W[name], self.A[name], _ = solved[name]
-        self.W_prev = self.W_prev or self.W
-
-    @property
-    @torch.no_grad()
-    def space(self) -> LatentSpace:
-        """The bases as they stand, with the reference set's means."""
-        z, y = self._latents()
-        return LatentSpace(
-            W={name: W.double() for name, W in self.W.items()},
-            A={name: A.double() for name, A in self.A.items()},
-            z_mean=z.mean(0).double(),
-            y_mean={name: target.mean(0).double() for name, target in y.items()},
-            y_scale={name: target.var(0).mean().sqrt().double() for name, target in y.items()},
-            shapes={name: (target.shape[1],) for name, target in y.items()},
-        )
-
-    def _latents(self) -> tuple[Tensor, dict[str, Tensor]]:
-        z, y = encode_samples(self._model[0], self.reference, self.kind.targets)
-        return z, {name: target.flatten(1) for name, target in y.items()}
+            solved = self.api.solve_subspaces(z, y, k=self.k)
+            self.W_prev = self.W
+            self.W, self.A = ({name: solved[name][i] for name in self.k} for i in range(2))
+            self.W_prev = self.W_prev or self.W

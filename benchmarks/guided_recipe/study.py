@@ -1,87 +1,149 @@
-"""One run of the study: train, then score what the latents of held-out fields hold."""
+"""One run of the study: train, then score the latents of held-out samples."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmarks.guided_recipe.kinds import KINDS, LATENT_DIM, SIZE, Kind
-from benchmarks.guided_recipe.recipes import Objective, make_objective
-from isospan._core.randomness import seeded
-from isospan.errors import NonFiniteError
-from isospan.evaluation import Evaluation, evaluate
-from isospan.experiment.networks import ConvAutoencoder
-from isospan.experiment.samples import Samples, field_statistics
-from isospan.experiment.training import encode_samples, fit, read_out, reconstruction_error
-from isospan.guided import SpaceObjective
-from isospan.subspaces import LatentSpace
-
-WIDTH = 8
-N_TEST = 256
+from benchmarks.guided_recipe.recipes import Heads, make
+from benchmarks.guided_recipe.sets import N_TRAIN, SETS, Set
+from isospan.errors import IsospanError
+from isospan.evaluation import evaluate
+from isospan.subspaces import LatentSpace, solve_subspaces
 
 
 @dataclass(frozen=True)
 class Budget:
     """What every recipe is given alike."""
 
-    n_train: int = 1024
-    epochs: int = 16
+    epochs: int = 10
+    batch_size: int = 32
     lr: float = 3e-3
 
 
-QUICK = Budget(n_train=256, epochs=2)
+QUICK = Budget(epochs=1, batch_size=128)
 
 
-def run(recipe: str, kind_name: str, seed: int, budget: Budget, **options: float) -> dict[str, Any]:
+def run(recipe: str, set_name: str, seed: int, budget: Budget, **options: Any) -> dict[str, Any]:
     """Train one network and return its scores, or ``{"diverged": True}``."""
-    kind = KINDS[kind_name]
-    samples = Samples(kind.make(1024 + N_TEST))
-    train, test = samples[: budget.n_train], samples[1024:]
-    with seeded(seed, "cpu"):
-        model = ConvAutoencoder(1, (SIZE, SIZE), LATENT_DIM, width=WIDTH, periodic=True)
-    model.standardise_(*field_statistics(train))
-    objective = make_objective(recipe, kind, model, train, **options)
-    started = time.perf_counter()
+    data = SETS[set_name]()
+    y = {name: _standardised(value) for name, value in data.y.items()}
+    torch.manual_seed(seed)
+    encoder, decoder = data.network()
+    guidance = make(recipe, {name: value.shape[1] for name, value in y.items()}, data.k, data.latent_dim, **options)
+    started = time.thread_time()
     try:
-        fit(
-            model, train, objective=objective, quantities=kind.targets,
-            epochs=budget.epochs, lr=budget.lr, seed=seed, augment=True,
-        )  # fmt: skip
-    except NonFiniteError:
+        _train(data, y, encoder, decoder, guidance, seed, budget)
+    except IsospanError:
         return {"diverged": True}
-    seconds = time.perf_counter() - started
-    fitted, scored = (encode_samples(model, part, kind.targets) for part in (train, test))
-    space = solved_space(kind, *fitted, objective)
-    evaluation = evaluate(space, *scored, fit=fitted)
-    nmse = reconstruction_error(read_out(model, test), test)
-    return {"diverged": not isfinite(nmse), "nmse": nmse, "seconds": seconds} | scores(evaluation)
+    seconds = time.thread_time() - started
+    with torch.no_grad():
+        z = encoder(data.x)
+        error = (decoder(z) - data.x)[N_TRAIN:].square().sum()
+    held_out = data.x[N_TRAIN:]
+    nmse = float(error / (held_out - held_out.mean(0)).square().sum())
+    if not isfinite(nmse):
+        return {"diverged": True}
+    return {"diverged": False, "nmse": nmse, "seconds": seconds} | _scores(data, y, z, decoder, guidance)
 
 
-def solved_space(kind: Kind, z: Tensor, y: dict[str, Tensor], objective: Objective) -> LatentSpace:
-    """What the objective gives after training; regression subspaces of the training latents where there is none."""
-    if objective is None:
-        objective = SpaceObjective(kind.k, LATENT_DIM)
-        objective.solve(z, y)
-    return objective.space
+def _standardised(y: Tensor) -> Tensor:
+    return (y - y.mean(0)) / y.var(0).mean().sqrt()
 
 
-def scores(evaluation: Evaluation) -> dict[str, Any]:
-    """What the table shows of an evaluation."""
+def _train(
+    data: Set,
+    y: dict[str, Tensor],
+    encoder: nn.Module,
+    decoder: nn.Module,
+    guidance: nn.Module,
+    seed: int,
+    budget: Budget,
+) -> None:
+    parameters = [p for module in (encoder, decoder, guidance) for p in module.parameters()]
+    optimizer, order = torch.optim.Adam(parameters, lr=budget.lr), torch.Generator().manual_seed(seed)
+    variance = data.x.var(0).mean()
+    for _ in range(budget.epochs):
+        for rows in torch.randperm(N_TRAIN, generator=order).split(budget.batch_size):
+            x = data.x[rows]
+            z = encoder(x)
+            task_loss = (decoder(z) - x).square().mean() / variance
+            loss = guidance.total_loss(task_loss, z, {name: value[rows] for name, value in y.items()})
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if hasattr(guidance, "end_epoch"):
+            guidance.end_epoch()
+
+
+def _scores(data: Set, y: dict[str, Tensor], z: Tensor, decoder: nn.Module, guidance: nn.Module) -> dict[str, Any]:
+    """R² of each quantity, gap to the best rank-k probe, excess leakage, and gain and side effects of linear edits.
+
+    Subspaces of every recipe are those of the training latents; of an objective with its options. The R² of a head is
+    the larger of its own and that of a rank-k probe of its latents.
+    """
+    z, y = z.double(), {name: value.double() for name, value in y.items()}
+    fitted, held_out = (
+        (z[rows], {n: v[rows] for n, v in y.items()}) for rows in (slice(N_TRAIN), slice(N_TRAIN, None))
+    )
+    if hasattr(guidance, "solve") and not isinstance(guidance, Heads):
+        space = guidance.solve(*fitted)
+    else:
+        space = solve_subspaces(*fitted, data.k)
+    evaluation = evaluate(space, *held_out, fit=fitted)
+    r2 = dict(evaluation.subspace_r2)
+    if isinstance(guidance, Heads):
+        own = {name: _r2(_read(guidance, name, held_out[0]), value) for name, value in held_out[1].items()}
+        r2 = {name: max(score, own[name], evaluation.rank_k_probe_r2[name]) for name, score in r2.items()}
     excess = evaluation.excess_leakage
     return {
-        "subspace_r2": evaluation.subspace_r2,
-        "rank_k_probe_r2": evaluation.rank_k_probe_r2,
-        "gap": max(evaluation.rank_k_probe_r2[name] - r2 for name, r2 in evaluation.subspace_r2.items()),
+        "r2": r2,
+        "gap": max(evaluation.rank_k_probe_r2[name] - score for name, score in evaluation.subspace_r2.items()),
         "excess": float(excess[~torch.isnan(excess)].max()),
-        "target": evaluation.target_r2.tolist(),
+        "edits": _edits(data, space, *held_out, decoder, guidance),
     }
 
 
-def key(recipe: str, kind_name: str, seed: int, budget: Budget, options: dict[str, float]) -> str:
+@torch.no_grad()
+def _read(head: Heads, name: str, z: Tensor) -> Tensor:
+    return head.heads[name](z.float()).double()
+
+
+def _r2(read: Tensor, y: Tensor) -> float:
+    return float(1 - (read - y).square().sum() / (y - y.mean(0)).square().sum())
+
+
+@torch.no_grad()
+def _edits(
+    data: Set, space: LatentSpace, z: Tensor, y: dict[str, Tensor], decoder: nn.Module, guidance: nn.Module
+) -> dict[str, tuple[float, float]]:
+    """Gain of a linear edit to another sample's value, in the decoded sample, and the side effects.
+
+    The gain is the slope of the change that is decoded on the one that was asked. Side effects are the mean squared
+    change of the other quantities, in units of their variances. A head is edited by the shortest step that its read-out
+    asks for; the space by its own edit.
+    """
+    before = data.quantities(decoder(z.float()))
+    other = torch.randperm(len(z), generator=torch.Generator().manual_seed(0))
+    scale = {name: data.y[name].var(0).mean().sqrt() for name in before}
+    edits = {}
+    for name in before:
+        asked = y[name][other] - y[name]
+        if isinstance(guidance, Heads):
+            edited = z + asked @ torch.linalg.pinv(guidance.reader(name))
+        else:
+            edited = space.edit(z, {name: space.decode(z)[name] + asked})
+        after = data.quantities(decoder(edited.float()))
+        change = {n: ((after[n] - before[n]) / scale[n]).double() for n in before}
+        gain = float((change[name] * asked).sum() / asked.square().sum())
+        side = [float(change[n].square().mean()) for n in before if n != name]
+        edits[name] = (gain, max(side, default=0.0))
+    return edits
+
+
+def key(recipe: str, set_name: str, seed: int, budget: Budget, options: dict[str, float]) -> str:
     """Name of a run in the file of results."""
-    parts: Iterable[Any] = (recipe, kind_name, seed, *vars(budget).values(), *sorted(options.items()))
-    return " ".join(map(str, parts))
+    return " ".join(map(str, (recipe, set_name, seed, *vars(budget).values(), *sorted(options.items()))))

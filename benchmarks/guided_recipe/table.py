@@ -1,47 +1,100 @@
-"""The tables of the study, from its file of results: medians over seeds."""
+"""The table and the figure of the study, from its file of results: medians over seeds."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from statistics import median
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
-Runs = list[Mapping[str, Any]]
+Run = Mapping[str, Any]
 
-HEAD = """| fields | recipe | seeds | diverged | NMSE | of unguided | subspace R² | rank-k probe R² | gap | excess |
-|---|---|---|---|---|---|---|---|---|---|"""
+HEAD = """| set | recipe | seeds | diverged | error | of unguided | mean R² | over heads | excess | gap | gain | side |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
-def markdown(runs: Iterable[Mapping[str, Any]]) -> str:
-    """One row for each kind of fields and recipe."""
-    groups: dict[tuple[str, str], Runs] = defaultdict(list)
+@dataclass(frozen=True)
+class Row:
+    """Medians over the seeds of one recipe on one set."""
+
+    runs: list[Run]
+
+    @property
+    def done(self) -> list[Run]:
+        """Runs that did not diverge."""
+        return [run for run in self.runs if not run["diverged"]]
+
+    @property
+    def error(self) -> float:
+        """Reconstruction error over the variance."""
+        return median(run["nmse"] for run in self.done)
+
+    @property
+    def r2(self) -> float:
+        """Mean R² over the quantities."""
+        return median(mean(run["r2"].values()) for run in self.done)
+
+    def edits(self, which: int) -> float:
+        """Mean over the quantities of the gain (0) or the side effect (1)."""
+        return median(mean(edit[which] for edit in run["edits"].values()) for run in self.done)
+
+
+def rows(runs: Iterable[Run]) -> dict[str, dict[str, Row]]:
+    """Rows by set and recipe."""
+    groups: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        groups[run["kind"], run["label"]].append(run)
-    unguided = {kind: group for (kind, label), group in groups.items() if label == "none"}
-    return "\n".join([HEAD, *(_row(*name, group, unguided.get(name[0], [])) for name, group in groups.items())])
+        groups[run["set"]][run["label"]].append(run)
+    return {name: {label: Row(group) for label, group in recipes.items()} for name, recipes in groups.items()}
 
 
-def _row(kind: str, label: str, runs: Runs, unguided: Runs) -> str:
-    done = [run for run in runs if not run["diverged"]]
-    cells = [kind, label, str(len(runs)), str(len(runs) - len(done))]
-    if done:
-        cells += [f"{_median(done, 'nmse'):.4f}", _ratio(done, unguided)]
-        cells += [_by_name(done, "subspace_r2"), _by_name(done, "rank_k_probe_r2")]
-        cells += [f"{_median(done, 'gap'):.3f}", f"{_median(done, 'excess'):+.3f}"]
-    return "| " + " | ".join(cells) + " |"
+def of_heads(recipes: Mapping[str, Row], error: float) -> float | None:
+    """Best mean R² of heads at this error, interpolated between their weights; None where all have a larger error."""
+    points = [(row.error, row.r2) for label, row in recipes.items() if label.startswith("head") and row.done]
+    reached = [r2 for e, r2 in points if e <= error]
+    reached += [
+        r2 + (other - r2) * (error - e) / (larger - e)
+        for e, r2 in points
+        for larger, other in points
+        if e < error < larger
+    ]
+    return max(reached, default=None)
 
 
-def _median(runs: Runs, score: str) -> float:
-    return median(run[score] for run in runs)
+def markdown(runs: Iterable[Run]) -> str:
+    """One row for each set and recipe."""
+    lines = [HEAD]
+    for name, recipes in rows(runs).items():
+        unguided = recipes.get("none")
+        for label, row in recipes.items():
+            cells = [name, label, str(len(row.runs)), str(len(row.runs) - len(row.done))]
+            if row.done:
+                ratio = "" if unguided is None else f"{row.error / unguided.error:.2f}"
+                heads = of_heads(recipes, row.error)
+                over = "no head has this error" if heads is None else f"{row.r2 - heads:+.3f}"
+                cells += [f"{row.error:.4f}", ratio, f"{row.r2:.3f}", over]
+                cells += [f"{median(run[score] for run in row.done):+.3f}" for score in ("excess", "gap")]
+                cells += [f"{row.edits(0):.2f}", f"{row.edits(1):.2f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
-def _ratio(runs: Runs, unguided: Runs) -> str:
-    """Median NMSE over the median of the unguided network's, of the seeds that both have."""
-    shared = {run["seed"] for run in runs} & {run["seed"] for run in unguided if not run["diverged"]}
-    if not shared:
-        return ""
-    guided, free = ([run for run in group if run["seed"] in shared] for group in (runs, unguided))
-    return f"{_median(guided, 'nmse') / _median(free, 'nmse'):.2f}"
+def draw(runs: Iterable[Run], path: Path) -> None:
+    """Draw mean R² over the error of each recipe, a panel a set; the heads are joined."""
+    import matplotlib.pyplot as plt
 
-
-def _by_name(runs: Runs, score: str) -> str:
-    return ", ".join(f"{median(run[score][name] for run in runs):.3f}" for name in runs[0][score])
+    panels = rows(runs)
+    figure, axes = plt.subplots(2, (len(panels) + 1) // 2, figsize=(13, 6), squeeze=False, layout="constrained")
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    for ax, (name, recipes) in zip(axes.flat, panels.items(), strict=False):
+        heads = sorted((row.error, row.r2) for label, row in recipes.items() if label.startswith("head") and row.done)
+        ax.plot(*zip(*heads, strict=True), "o-", color="0.6", label="linear head, weights 0.03 to 3")
+        for label, marker in (("none", "k+"), ("kendall", "C1^"), ("isospan", "C0s"), ("orthogonal", "C2D")):
+            if label in recipes and recipes[label].done:
+                ax.plot(recipes[label].error, recipes[label].r2, marker, label=label)
+        ax.set(title=name, xscale="log")
+    figure.supxlabel("reconstruction error over the variance")
+    figure.supylabel("mean R² of the quantities")
+    axes[0, 0].legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
