@@ -49,9 +49,9 @@ def test_groups_of_another_name_share_nothing():
     group = CyclicGroup(4)
     other = FiniteGroup(group.graph.right, name="quarter turns")
     assert group == other
-    held = ChangeOfBasis.shared(group.regular_representation)
+    held = ChangeOfBasis(group.regular_representation)
     for rep in (group.regular_representation, other.regular_representation):
-        assert ChangeOfBasis.shared(rep).rep_in.group.name == rep.group.name
+        assert ChangeOfBasis(rep).rep_in.group.name == rep.group.name
     assert held.rep_in.group.name == group.name
 
 
@@ -64,14 +64,14 @@ def test_indices_are_held_in_the_shortest_type_that_reaches():
 
 
 def test_what_is_written_to_the_constants_of_one_module_reaches_no_other():
-    first = ChangeOfBasis.shared(GIVEN)
+    first = ChangeOfBasis(GIVEN)
     x, expected = torch.randn(3, 4), ChangeOfBasis(GIVEN)
     for buffer in first.buffers():
         buffer.data = torch.zeros_like(buffer)
-    torch.testing.assert_close(ChangeOfBasis.shared(GIVEN)(x), expected(x))
-    for buffer in ChangeOfBasis.shared(GIVEN).buffers():
+    torch.testing.assert_close(ChangeOfBasis(GIVEN)(x), expected(x))
+    for buffer in ChangeOfBasis(GIVEN).buffers():
         buffer.zero_()
-    torch.testing.assert_close(ChangeOfBasis.shared(GIVEN)(x), expected(x))
+    torch.testing.assert_close(ChangeOfBasis(GIVEN)(x), expected(x))
 
 
 @pytest.mark.parametrize("make", [Linear, lambda *reps: Conv1d(*reps, 3)], ids=["Linear", "Conv1d"])

@@ -31,9 +31,11 @@ def hidden_representations(
         irreps = rep_in.group.irreps(FREQUENCY)
         size = sum(irrep.size for irrep in irreps)
         # irrep by irrep, as in the symmetry-adapted basis, which then takes no reordering
-        return [direct_sum([-(-width // size) * irrep for irrep in irreps]) for width in widths]
-    unit = rep_in.group.regular_representation if hidden_rep is None else hidden_rep
-    return [-(-width // unit.size) * unit for width in widths]
+        layers = {width: direct_sum([-(-width // size) * irrep for irrep in irreps]) for width in widths}
+    else:
+        unit = rep_in.group.regular_representation if hidden_rep is None else hidden_rep
+        layers = {width: -(-width // unit.size) * unit for width in widths}
+    return [layers[width] for width in widths]
 
 
 def check_signal(rep_in: Representation, hidden: Representation, rep_out: Representation | None) -> None:

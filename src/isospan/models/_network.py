@@ -44,7 +44,7 @@ class NormGates(nn.Module):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        self.gated = GatedActivation.shared(rep)
+        self.gated = GatedActivation(rep)
         self.rep_in, self.rep_out = self.gated.rep_in, rep
         self.norms = IrrepNorm(self.rep_in)
         self.mixing = Linear(self.norms.rep_out, self.rep_in)

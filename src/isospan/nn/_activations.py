@@ -26,7 +26,7 @@ class GatedCopies(Constants):
     def __init__(self, rep: Representation, activation: Activation) -> None:
         super().__init__()
         self.activation = as_activation(activation)
-        self.change = ChangeOfBasis.shared(rep)
+        self.change = ChangeOfBasis(rep)
         self._copies = copies_of(rep)
         self.register_constant("copy_numbers", copy_numbers(rep))
 

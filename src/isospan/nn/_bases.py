@@ -10,7 +10,7 @@ from isospan.nn._base.copies import copies_of, each_irrep
 from isospan.nn._base.inputs import check_features
 from isospan.representations import Irrep, IsotypicComponent, Representation, check_representation, direct_sum
 from isospan.representations._endomorphisms import left_multiplication
-from isospan.representations._irrep_basis import IrrepBasisArrays, from_irrep_basis, to_irrep_basis
+from isospan.representations._irrep_basis import IrrepBasisArrays, from_irrep_basis, irrep_basis_arrays, to_irrep_basis
 
 
 class ChangeOfBasis(Constants):
@@ -52,7 +52,7 @@ class ChangeOfBasis(Constants):
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check_representation(rep)
-        arrays = IrrepBasisArrays.of(rep)
+        arrays = rep.derived(irrep_basis_arrays)
         self.rep_in = rep
         self._sizes = arrays.sizes
         self._size = rep.size
@@ -130,7 +130,7 @@ class IsotypicBasis(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.rep_in = rep
-        self.change = ChangeOfBasis.shared(rep)
+        self.change = ChangeOfBasis(rep)
         self._copies = copies_of(rep)
         self.mixings = torch.nn.ModuleList(
             CopyMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()

@@ -52,7 +52,7 @@ class Dropout(Constants):
     ) -> None:
         super().__init__()
         check_representation(rep)
-        self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        self.change = None if rep.is_permutation else ChangeOfBasis(rep)
         self.rep_in = self.rep_out = rep
         self.p = check_probability(p)
         numbers = copy_numbers(rep) if self.change else _orbit_numbers(rep)

@@ -66,13 +66,13 @@ class FiLM(Freezes, Constants):
         trivial = rep.group.trivial_representation
         self.rep_in = self.rep_out = rep
         self.rep_cond = rep_cond
-        self.invariants = IrrepInvariants.shared(rep_cond)
+        self.invariants = IrrepInvariants(rep_cond)
         self._linear = trivial_copies(copies_of(rep_cond)).multiplicity  # invariants of degree one, which are in c
         products = self.invariants.rep_out.size - self._linear
         factors = rep if rep.is_permutation else len(rep.irreps) * trivial
         self._sizes = factors.size, rep.size
         self.modulation = Linear(rep_cond + products * trivial if products else rep_cond, factors + rep)
-        self.change = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        self.change = None if rep.is_permutation else ChangeOfBasis(rep)
         if self.change is not None:
             self.register_constant("copy_numbers", copy_numbers(rep))
         self.reset_parameters()

@@ -166,7 +166,7 @@ class FourierActivation(Constants):
         self.activation = as_activation(activation)
         if not isinstance(activation, str):  # names are those of functions of single numbers
             check_elementwise(self.activation)
-        self.change = ChangeOfBasis.shared(rep)
+        self.change = ChangeOfBasis(rep)
         band = _band(rep)
         size = default_grid_size(rep.group, band) if grid_size is None else grid_size
         _check_grid(size, band)

@@ -42,7 +42,7 @@ class IrrepNorm(torch.nn.Module):
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.change = ChangeOfBasis.shared(rep)
+        self.change = ChangeOfBasis(rep)
         self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self._copies = copies_of(rep)
         place(self, device, dtype)
@@ -94,7 +94,7 @@ class IrrepInvariants(Constants):
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.change = ChangeOfBasis.shared(rep)
+        self.change = ChangeOfBasis(rep)
         self._parts: list[tuple[Copies, int, str]] = []
         sizes = []
         for number, (copies, component) in enumerate(zip(copies_of(rep), rep.isotypic, strict=True)):

@@ -42,7 +42,7 @@ class DenseMap(Freezable):
         m = trivial_copies(copies_of(rep_out)).multiplicity if bias else 0
         self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
         if m and self._spectral is None:  # else the change of basis that the kernel has contains these vectors
-            self.invariants = InvariantVectors.shared(rep_out)
+            self.invariants = InvariantVectors(rep_out)
 
     @property
     def _multiplies_dense(self) -> bool:

@@ -29,7 +29,7 @@ class Normalization(Constants):
     def __init__(self, rep: Representation, *, scaled: bool, shifted: bool) -> None:
         super().__init__()
         self.rep_in = self.rep_out = rep
-        self.change = ChangeOfBasis.shared(rep)
+        self.change = ChangeOfBasis(rep)
         self._copies = copies_of(rep)
         self._trivial = trivial_copies(self._copies)
         self._size = rep.size

@@ -28,7 +28,6 @@ class Action(Immutable):
     group: SymmetryGroup
     algebra: np.ndarray
     generators: np.ndarray
-    _transient = frozenset({"basis_key"})
 
     def __init__(self, group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
         self._set(group=group, algebra=snapped(algebra), generators=snapped(generators))
@@ -56,11 +55,6 @@ class Action(Immutable):
     def basis(self) -> np.ndarray:
         """The irrep basis (n, n): the columns of :attr:`decomposition`."""
         return self.decomposition[0]
-
-    @cached_property
-    def basis_key(self) -> bytes:
-        """A key that equal actions share exactly if their irrep bases are equal."""
-        return self.basis.tobytes()
 
     @property
     def parts(self) -> tuple[Part[Any], ...]:

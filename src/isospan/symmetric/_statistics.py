@@ -11,7 +11,6 @@ from isospan.linalg import power_of_two
 from isospan.representations import Block, HomBasis, Representation
 from isospan.symmetric._constants import Constants, constants
 from isospan.symmetric._inputs import paired_samples, samples
-from isospan.symmetric._projections import equivariant_maps
 from isospan.symmetric._second_moments import cross_moments, shared_components
 
 MEMORY = 32
@@ -175,7 +174,7 @@ def cov(
     scaled_x = rows_x / unit_x
     scaled_y = scaled_x if rows_y is rows_x else rows_y / unit_y
     scatter = _by_blocks if _blocks_pay(len(rows_x), rep_x, rep_y) else _by_projection
-    return scatter(scaled_x, scaled_y, equivariant_maps(rep_x, rep_y)) / degrees * unit_x * unit_y
+    return scatter(scaled_x, scaled_y, HomBasis(rep_x, rep_y)) / degrees * unit_x * unit_y
 
 
 def _by_blocks(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:

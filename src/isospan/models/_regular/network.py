@@ -71,7 +71,7 @@ class RegularNetwork(Constants):
             if self.is_dense[number]:
                 self.register_indices(f"weight_{number}", _places_by_element(layer))
         if not all(self.is_dense):
-            self.blocks = IsotypicBlocks.shared(regular)
+            self.blocks = IsotypicBlocks(regular)
 
     @property
     def _chain(self) -> list[RegularLinear]:

@@ -1,14 +1,11 @@
 """Constants of a module: buffers in its precision, exact in every one."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from isospan.representations import HomBasis, Representation, check_representation
 
 SHORT = np.uint8, np.int16, np.int32
 """Types of stored indices, which are cast where they are used: in int64 they would outweigh what they index."""
@@ -40,30 +37,9 @@ class Constants(torch.nn.Module):
     has lost its digits, so wherever it is made anew, the array itself is written to it.
     """
 
-    _twins: "_Twins | None" = None
-
     def __init__(self) -> None:
         super().__init__()
         self._exact: dict[str, np.ndarray] = {}
-
-    @classmethod
-    def shared(cls, *arguments: Representation | HomBasis) -> Self:
-        """The module of these arguments, with the arrays of one that is in use already, so that none is made twice.
-
-        It is for modules without parameters, all of whose parts are such modules, and that nothing changes.
-        """
-        new = torch.empty(0)  # of the default precision and device, or of a mode that fakes tensors
-        key = cls, type(new), new.dtype, new.device, *map(_key, arguments)
-        twins = IN_USE.get(key)
-        if twins is not None:
-            return twins.make()
-        made = cls(*arguments)
-        if type(new) is Tensor:
-            IN_USE[key] = vars(made)["_twins"] = _Twins(made)
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_twins"}
 
     def register_constant(self, name: str, values: np.ndarray) -> None:
         """Make ``self.<name>`` a buffer with these values, real numbers in the default precision."""
@@ -108,54 +84,3 @@ class Constants(torch.nn.Module):
             dtype = like.dtype if like is not None and buffer.is_floating_point() else buffer.dtype
             if (buffer.device, buffer.dtype) != (device, dtype):
                 self.register_buffer(name, torch.tensor(exact, dtype=dtype, device=device), persistent=False)
-
-
-class _Twins:
-    """Makes modules of the same constants with buffers of their own, and so their parts.
-
-    It keeps a copy of the buffers that the module was made with: copying tensors takes less time than converting
-    arrays.
-
-    Args:
-        module: as it was just made, before anything is hung on it.
-    """
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        plain = vars(torch.nn.Module())
-        self.kind = type(module)
-        self.fields = {name: value for name, value in vars(module).items() if name not in plain}
-        self.buffers = {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
-        self.parts = {name: getattr(part, "_twins", None) or _Twins(part) for name, part in module.named_children()}
-
-    def make(self) -> Any:
-        """Return one more."""
-        twin = self.kind.__new__(self.kind)
-        torch.nn.Module.__init__(twin)
-        vars(twin).update(self.fields)
-        for name, buffer in self.buffers.items():
-            twin.register_buffer(name, buffer.clone(), persistent=False)
-        for name, part in self.parts.items():
-            twin.add_module(name, part.make())
-        if isinstance(twin, Constants):
-            vars(twin)["_twins"] = self
-        return twin
-
-
-IN_USE: WeakValueDictionary[tuple[Hashable, ...], _Twins] = WeakValueDictionary()
-"""What modules are made of, by their class and what it depends on, as long as there is one."""
-
-
-def _key(argument: Any) -> tuple[Hashable, ...]:
-    """What two representations share exactly if they have one group, one name and one symmetry-adapted basis."""
-    if isinstance(argument, HomBasis):
-        return _key(argument.rep_in), _key(argument.rep_out)
-    check_representation(argument)
-    return argument.group, argument.group.name, argument.name, basis_key(argument)
-
-
-def basis_key(rep: Representation) -> Hashable:
-    """What two representations of one group share exactly if they have the same blocks and one symmetry-adapted basis.
-
-    Equal ones may not: a block of the same matrices is an irrep as it is, or was decomposed into one.
-    """
-    return tuple((block.action.key, block.indices.tobytes(), block.action.basis_key) for block in rep.blocks)

@@ -118,7 +118,7 @@ class DiagonalRoot(Constants):
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         self.rep_in = len(rep.irreps) * rep.group.trivial_representation
-        self.change = ChangeOfBasis.shared(rep)
+        self.change = ChangeOfBasis(rep)
         self.register_constant("copy_numbers", copy_numbers(rep))
 
     def forward(self, log_variances: Tensor) -> Tensor:

@@ -22,4 +22,4 @@ def kernel_of(shape: Shape, name: KernelName = "auto") -> Kernel:
     """
     check_choice(name, ("auto", *KERNELS), what="kernel")
     kind = min(KERNELS.values(), key=lambda kind: kind.cost(shape)) if name == "auto" else KERNELS[name]
-    return kind.shared(shape.rep_in, shape.rep_out)
+    return kind(shape.rep_in, shape.rep_out)

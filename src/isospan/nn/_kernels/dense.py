@@ -5,13 +5,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, Device, basis_key, place
+from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, trivial_copies
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._kernels.kernel import Kernel, Shape, basis_of_maps
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import HomBasis, Representation
 from isospan.representations._hom_basis import irrep_basis_map
+from isospan.representations._irrep_basis import have_one_basis
 
 
 class SpectralMaps(Constants):
@@ -24,10 +25,9 @@ class SpectralMaps(Constants):
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
         self._bands = basis.bands
-        self.source = ChangeOfBasis.shared(basis.rep_in)
+        self.source = ChangeOfBasis(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        is_one = basis_key(basis.rep_out) == basis_key(basis.rep_in)
-        self.target = None if is_one else ChangeOfBasis.shared(basis.rep_out)
+        self.target = None if have_one_basis(basis.rep_in, basis.rep_out) else ChangeOfBasis(basis.rep_out)
         self._size, self._trivial = basis.rep_out.size, trivial_copies(copies_of(basis.rep_out))
 
     def forward(self, coefficients: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Dense(Kernel):
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         Constants.__init__(self)
-        self.maps = EquivariantMaps.shared(rep_in, rep_out)
+        self.maps = EquivariantMaps(rep_in, rep_out)
         self.basis, self.dimension = self.maps.basis, self.maps.dimension
 
     @staticmethod

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, basis_key, joined, ordered
+from isospan.nn._base.constants import Constants, joined, ordered
 from isospan.nn._base.cost import MOVE
 from isospan.nn._kernels.kernel import Kernel, Product, Shape
 from isospan.representations import HomBlock, Representation, Source
 from isospan.representations._endomorphisms import left_multiplication
+from isospan.representations._irrep_basis import have_one_basis
 
 
 class Rows(NamedTuple):
@@ -148,9 +149,9 @@ class Isotypic(Kernel):
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         super().__init__(rep_in, rep_out)
         self._sizes = rep_out.size, rep_in.size
-        self.source = IsotypicPieces.shared(rep_in)
+        self.source = IsotypicPieces(rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        self.target = None if basis_key(rep_out) == basis_key(rep_in) else IsotypicPieces.shared(rep_out)
+        self.target = None if have_one_basis(rep_in, rep_out) else IsotypicPieces(rep_out)
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in rep_out.isotypic]
         copies = []
         for block in self.basis.blocks:
