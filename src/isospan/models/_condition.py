@@ -8,8 +8,7 @@ from isospan._core.checks import check_count
 from isospan.errors import MissingArgumentError, OptionError, ShapeError
 from isospan.models._hidden import hidden_representations
 from isospan.models._perceptrons import EMLP
-from isospan.nn._base.constants import Constants
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, check_features
 from isospan.representations import Representation, direct_sum
 
 

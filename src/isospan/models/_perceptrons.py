@@ -14,8 +14,7 @@ from isospan.models._network import equivariant_network, hidden_activation, plai
 from isospan.models._regular.linear import element_places, is_regular
 from isospan.nn import IrrepInvariants
 from isospan.nn._base.cached_weight import Freezable, Freezes
-from isospan.nn._base.constants import Device, place
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Device, check_features, to_device
 from isospan.representations import Representation, check_representation
 
 
@@ -116,7 +115,7 @@ class EMLP(Perceptron):
         check_signal(rep_in, hidden[0], rep_out)
         check_reach(rep_in, hidden[0], rep_out)
         self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
 
 class OrbitReadout(Freezable):
@@ -196,7 +195,7 @@ class IMLP(Perceptron):
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
         self.network = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
 
 def _readout(rep: Representation, out_dim: int, *, bias: bool) -> list[nn.Module]:

@@ -14,7 +14,7 @@ from isospan.models._conv_blocks import ConvBlock, Norm
 from isospan.models._hidden import check_reach, check_signal, hidden_representations
 from isospan.nn import Conv1d
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Device, place
+from isospan.nn._base.layer import Device, to_device
 from isospan.representations import Representation
 
 
@@ -155,7 +155,7 @@ class TemporalCNN(Freezes):
         self.pool = nn.AdaptiveAvgPool1d(1) if window is None else nn.Identity()
         # a map of all features at all times is a convolution that is as long as they are
         self.head = Conv1d(hidden[-1], rep_out, 1 if window is None else start.features(window))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (B, rep_out.size) of windows x (B, rep_in.size, T)."""

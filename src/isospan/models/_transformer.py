@@ -12,7 +12,7 @@ from isospan.models._hidden import check_reach, check_signal, hidden_representat
 from isospan.models._network import equivariant_network, plain_network, steps
 from isospan.nn import Dropout, Linear, MultiheadAttention, PositionalEncoding, RMSNorm
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Device, place
+from isospan.nn._base.layer import Device, to_device
 from isospan.representations import Representation
 
 
@@ -83,7 +83,7 @@ class TransformerEncoderLayer(Freezes):
         self.self_attn = MultiheadAttention(rep, nhead, dropout, bias)
         self.feedforward = equivariant_network([rep, inner, rep], activation, bias=bias)
         self.dropout1, self.dropout2 = (Dropout(rep, dropout) for _ in range(2))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(
         self,
@@ -192,7 +192,7 @@ class TransformerEncoder(Freezes):
         )
         self.norm = RMSNorm(hidden, elementwise_affine=False)
         self.head = Linear(hidden, rep_out, bias=bias)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(
         self,

@@ -14,8 +14,7 @@ from isospan.models._conv_blocks import ConvBlock, ResidualBlock
 from isospan.models._hidden import check_reach, check_signal, hidden_representations
 from isospan.nn import Conv1d, ConvTranspose1d
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Device, place
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Device, check_features, to_device
 from isospan.representations import Representation
 
 
@@ -108,7 +107,7 @@ class UNet1d(Freezes):
             hidden[0], hidden[0], kernel_size, padding=kernel_size // 2, norm="rms", activation=activation
         )
         self.head = Conv1d(hidden[0], rep_out, 1)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor, cond: Tensor | None = None, step: Tensor | float | None = None) -> Tensor:
         """Return y (B, rep_out.size, T).

@@ -6,9 +6,8 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.errors import EquivarianceError, ShapeError
 from isospan.nn._base.activations import Activation, activation_name, as_activation, commutes
-from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, copy_numbers, each_irrep, norms
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation, check_representation
 
@@ -98,7 +97,7 @@ class Pointwise(torch.nn.Module):
         for element, order, signs in [] if known else _signed_permutations(rep):
             if not commutes(self.activation, order, signs):
                 raise EquivarianceError(_refusal(name, element, rep, signed=bool((signs < 0).any())))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of every coordinate."""
@@ -190,7 +189,7 @@ class NormActivation(GatedCopies):
         self.rep_in = self.rep_out = rep
         parameter = torch.nn.Parameter(torch.zeros(len(rep.irreps))) if bias else None
         self.register_parameter("bias", parameter)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (..., rep.size) with every copy rescaled."""
@@ -256,7 +255,7 @@ class GatedActivation(GatedCopies):
         self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
         self.rep_out = rep
         self._sizes = rep.size, gates
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated features (..., rep.size)."""

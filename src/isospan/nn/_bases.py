@@ -5,9 +5,8 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.linalg import matrix_exp
-from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, each_irrep
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.representations import Irrep, IsotypicComponent, Representation, check_representation, direct_sum
 from isospan.representations._endomorphisms import left_multiplication
 from isospan.representations._irrep_basis import IrrepBasisArrays, from_irrep_basis, irrep_basis_arrays, to_irrep_basis
@@ -64,7 +63,7 @@ class ChangeOfBasis(Constants):
         self.register_order("from_block", arrays.from_block)
         self.register_order("irrep_order", arrays.irrep_order)
         self.register_order("from_irrep_basis", arrays.from_irrep_basis)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     @property
     def rep_out(self) -> Representation:
@@ -136,7 +135,7 @@ class IsotypicBasis(torch.nn.Module):
             CopyMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()
             for c in rep.isotypic
         )
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     @property
     def rep_out(self) -> Representation:

@@ -4,9 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copy_numbers
-from isospan.nn._base.inputs import check_features, check_probability
+from isospan.nn._base.layer import Constants, Device, check_features, check_probability, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation, check_representation
 
@@ -58,7 +57,7 @@ class Dropout(Constants):
         numbers = copy_numbers(rep) if self.change else _orbit_numbers(rep)
         self._size, self._count = rep.size, int(numbers.max()) + 1
         self.register_constant("part_numbers", numbers)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with parts dropped, or x itself in evaluation."""

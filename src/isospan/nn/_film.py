@@ -7,9 +7,8 @@ from torch import Tensor
 
 from isospan.errors import ShapeError
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, copy_numbers, trivial_copies
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._invariants import IrrepInvariants
 from isospan.nn._linear import Linear
@@ -76,7 +75,7 @@ class FiLM(Freezes, Constants):
         if self.change is not None:
             self.register_constant("copy_numbers", copy_numbers(rep))
         self.reset_parameters()
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def reset_parameters(self) -> None:
         """Make it the identity."""

@@ -11,7 +11,7 @@ from isospan._core.autocast import full_precision
 from isospan.errors import GroupError, OptionError
 from isospan.groups import O2, O3, SO2, SO3, FiniteGroup
 from isospan.nn._base.activations import Activation, activation_name, as_activation, check_elementwise
-from isospan.nn._base.constants import Constants, Device, place
+from isospan.nn._base.layer import Constants, Device, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Irrep, IsotypicComponent, Representation
 
@@ -178,7 +178,7 @@ class FourierActivation(Constants):
         self.register_constant("analysis", grid.weights[:, None] * sampling * np.sqrt(slots))
         self.register_constant("positions", positions)
         self.register_constant("sources", _sources(positions, self.functions * slots))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated features (..., rep.size)."""

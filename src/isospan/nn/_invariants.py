@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import Copies, copies_of, each_irrep, norms
+from isospan.nn._base.layer import Constants, Device, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
 from isospan.representations._endomorphisms import left_multiplication
@@ -45,7 +45,7 @@ class IrrepNorm(torch.nn.Module):
         self.change = ChangeOfBasis(rep)
         self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self._copies = copies_of(rep)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the norms (..., number of copies)."""
@@ -105,7 +105,7 @@ class IrrepInvariants(Constants):
                 self.register_constant(f"pairs_{number}", pairs)
                 sizes[-1] = len(pairs)
         self.rep_in, self.rep_out = rep, sum(sizes) * rep.group.trivial_representation
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the invariants (..., rep_out.size)."""

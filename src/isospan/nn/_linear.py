@@ -5,9 +5,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from isospan.nn._base.cached_weight import Freezable, plain_linear
-from isospan.nn._base.constants import Device, place
 from isospan.nn._base.copies import copies_of, trivial_copies
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Device, check_features, to_device
 from isospan.nn._kernels.choice import KernelName, kernel_of
 from isospan.nn._kernels.dense import Dense, SpectralMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
@@ -65,7 +64,7 @@ class DenseMap(Freezable):
 
     def _start(self, device: Device, dtype: torch.dtype | None) -> None:
         """Draw the coefficients on a device, in a precision."""
-        place(self, device, dtype)
+        to_device(self, device, dtype)
         self.reset_parameters()
 
     def _image(self, x: Tensor, product: Product) -> Tensor:

@@ -6,9 +6,8 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_floating
 from isospan.errors import DegenerateDataError, RepresentationError, ShapeError
-from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, copy_numbers, mean_over_copies, numbers_of_trivial, trivial_copies
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation
 
@@ -115,7 +114,7 @@ class BatchNorm1d(Normalization):
             self.register_buffer("running_mean", torch.zeros(self._trivial.multiplicity))
             self.register_buffer("running_var", torch.ones(len(rep.irreps)))
             self.register_buffer("num_batches_tracked", torch.tensor(0))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features, shaped like x."""
@@ -208,7 +207,7 @@ class LayerNorm(Normalization):
                 f"{rep.name!r} has one, which would always be zero. Use RMSNorm, or more copies."
             )
         self.eps = eps
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features (..., rep.size)."""
@@ -265,7 +264,7 @@ class RMSNorm(Normalization):
     ) -> None:
         super().__init__(rep, scaled=elementwise_affine, shifted=False)
         self.eps = eps
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features (..., rep.size)."""

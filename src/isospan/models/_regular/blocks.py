@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan.models._regular.linear import quotients
-from isospan.nn._base.constants import Constants
-from isospan.nn._base.cost import MOVE_IN_CHAIN
+from isospan.nn._base.layer import Constants
 from isospan.representations import IsotypicComponent, Representation
 from isospan.representations._endomorphisms import endomorphisms, left_multiplication
 
@@ -43,13 +42,6 @@ class IsotypicBlocks(Constants):
         self.register_constant("fourier", _fourier(Q, quotients(regular.group), self._blocks))
         # the vector of ones is a multiple of the trivial irrep, one of those of dimension 1, which come first
         self.register_constant("invariant", Q.sum(0)[: self._blocks[0].size, None, None])
-
-    @staticmethod
-    def cost(regular: Representation, m_out: int, m_in: int) -> float:
-        """Multiplications in the time that a map between these numbers of copies takes."""
-        n = regular.size
-        products = sum(c.multiplicity**2 * c.irrep.size * len(c.irrep.endomorphism_basis) for c in regular.isotypic)
-        return products * m_out * m_in + n * (n + MOVE_IN_CHAIN) * (m_out + m_in)
 
     def forward(self, coefficients: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         """Return y (|G|, m_out B) of x (|G|, m_in, B), coefficients (|G|, m_out, m_in) and bias (m_out,)."""

@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 from isospan.errors import RepresentationError
 from isospan.groups import FiniteGroup
 from isospan.nn._base.cached_weight import Freezable, plain_linear
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import check_features
 from isospan.representations import Representation
 
 

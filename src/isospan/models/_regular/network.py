@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,11 +13,10 @@ from isospan._core.checks import check_choice
 from isospan.models._regular.blocks import IsotypicBlocks
 from isospan.models._regular.linear import RegularLinear, element_places, quotients
 from isospan.nn._base.activations import check_elementwise
-from isospan.nn._base.constants import Constants, ordered
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, check_features, ordered
+from isospan.nn._kernels.choice import KERNELS, KernelName, cheapest
+from isospan.nn._kernels.kernel import MOVE_IN_CHAIN, Shape
 from isospan.representations import Representation
-
-Kernel = Literal["auto", "dense", "isotypic"]
 
 
 class RegularNetwork(Constants):
@@ -56,22 +55,22 @@ class RegularNetwork(Constants):
         activation: Callable[[Tensor], Tensor],
         *,
         bias: bool = True,
-        kernel: Kernel = "auto",
+        kernel: KernelName = "auto",
     ) -> None:
         super().__init__()
         check_elementwise(activation)
-        check_choice(kernel, ("auto", "dense", "isotypic"), what="kernel")
+        check_choice(kernel, ("auto", *KERNELS), what="kernel")
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
         self.register_order("order_in", element_places(self.rep_in).ravel())
         self.register_order("order_out", np.argsort(element_places(self.rep_out), axis=None))
-        regular = self.rep_in.group.regular_representation
-        self.is_dense = [kernel == "dense" or (kernel == "auto" and _is_dense(layer, regular)) for layer in self._chain]
+        shapes = [Shape(*pair, move=MOVE_IN_CHAIN) for pair in pairwise(reps)]
+        self.is_dense = [(cheapest(shape) if kernel == "auto" else kernel) == "dense" for shape in shapes]
         for number, layer in enumerate(self._chain):
             if self.is_dense[number]:
                 self.register_indices(f"weight_{number}", _places_by_element(layer))
         if not all(self.is_dense):
-            self.blocks = IsotypicBlocks(regular)
+            self.blocks = IsotypicBlocks(self.rep_in.group.regular_representation)
 
     @property
     def _chain(self) -> list[RegularLinear]:
@@ -124,12 +123,6 @@ class RegularNetwork(Constants):
     def _activated(self, h: Tensor) -> Tensor:
         """The activation of what a layer gives, which is no one else's, so that it may be overwritten."""
         return torch.relu_(h) if type(self.activation) is torch.nn.ReLU else self.activation(h)
-
-
-def _is_dense(layer: RegularLinear, regular: Representation) -> bool:
-    """Whether the dense product is expected to take less time than blocks."""
-    n, m_out, m_in = layer.coefficients.shape
-    return n * m_out * n * m_in <= IsotypicBlocks.cost(regular, m_out, m_in)
 
 
 def _places_by_element(layer: RegularLinear) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch.nn.functional import dropout, linear, scaled_dot_product_attention, s
 from isospan._core.checks import check_count
 from isospan.errors import ShapeError
 from isospan.nn._attention.masks import additive_mask, open_rows
-from isospan.nn._base.inputs import check_features, check_probability
+from isospan.nn._base.layer import check_features, check_probability
 
 
 class DotProductAttention(nn.Module):

@@ -10,7 +10,7 @@ from isospan._core.checks import check_count
 from isospan.errors import RepresentationError
 from isospan.nn._attention.dot_product import DotProductAttention
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Device
+from isospan.nn._base.layer import Device
 from isospan.nn._linear import Linear
 from isospan.representations import Block, Representation, check_representation, direct_sum
 

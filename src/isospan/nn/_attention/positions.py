@@ -5,8 +5,7 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.errors import RepresentationError, ShapeError
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.representations import Representation, check_representation
 
 WAVELENGTH = 10_000
@@ -63,7 +62,7 @@ class PositionalEncoding(Constants):
         self.rep_in = self.rep_out = rep
         self._size = rep.size
         self.register_constant("invariants", rep.change_of_basis[:, trivial.slice].T)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens with their positions, (..., T, rep.size)."""

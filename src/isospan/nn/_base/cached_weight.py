@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isospan.errors import FrozenError
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.layer import Constants
 from isospan.representations import Representation
 
 
@@ -146,16 +146,6 @@ class Freezable(Constants):
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_cached": None}
 
-    def _filled(self, plain: Any) -> Any:
-        """A torch module that was made without memory, with the dense weight and bias, in the same mode."""
-        weight, bias = self.dense()
-        plain.to_empty(device=weight.device)
-        with torch.no_grad():
-            plain.weight.copy_(weight)
-            if bias is not None:
-                plain.bias.copy_(bias)
-        return plain.train(self.training)
-
 
 def _versions(tensors: list[Tensor]) -> list[tuple[int, int]]:
     """Where tensors are, and how often autograd saw them change."""
@@ -181,7 +171,6 @@ class Freezes(nn.Module):
         return [module for module in self.modules() if isinstance(module, Freezable)]
 
 
-@torch.no_grad()
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A torch.nn.Linear with copies of a weight (n_out, n_in) and a bias (n_out,).
 
@@ -190,6 +179,11 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
         tensor([3.], grad_fn=...)
     """
     plain = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta", dtype=weight.dtype)
+    return filled(plain, weight, bias)
+
+
+def filled(plain: nn.Module, weight: Tensor, bias: Tensor | None) -> Any:
+    """A module of torch's that was made on the device "meta", with copies of a weight and a bias."""
     plain.to_empty(device=weight.device)
     plain.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
     return plain

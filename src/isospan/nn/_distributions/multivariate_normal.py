@@ -8,9 +8,8 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_choice
-from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copy_numbers
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._distributions.log_covariance_normal import LogCovarianceNormal, cholesky_of_root, graded_root
 from isospan.representations import Representation, check_representation, symmetric_square
@@ -74,7 +73,7 @@ class MultivariateNormal(torch.nn.Module):
         self.roots = DiagonalRoot(rep_y) if covariance == "diagonal" else LogCovariance(rep_y)
         self.rep_in, self.rep_out = rep_y + self.roots.rep_in, rep_y
         self._sizes = rep_y.size, self.roots.rep_in.size
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> torch.distributions.MultivariateNormal:
         """Return the Gaussian of parameters (..., rep_in.size)."""

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, Device, place
 from isospan.nn._base.copies import copies_of, trivial_copies
+from isospan.nn._base.layer import Constants, Device, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._kernels.kernel import Kernel, Shape, basis_of_maps
 from isospan.nn._kernels.permuted import PermutedMaps
@@ -88,7 +88,7 @@ class EquivariantMaps(Constants):
         self.dimension = self.basis.dimension
         self.is_gathered = rep_in.is_permutation and rep_out.is_permutation
         self.synthesis = PermutedMaps(self.basis) if self.is_gathered else SpectralMaps(self.basis)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""

@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, joined
+from isospan.nn._base.layer import Constants, joined
 from isospan.representations import Block, Representation
 
 

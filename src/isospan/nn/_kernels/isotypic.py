@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, joined, ordered
-from isospan.nn._base.cost import MOVE
+from isospan.nn._base.layer import Constants, joined, ordered
 from isospan.nn._kernels.kernel import Kernel, Product, Shape
 from isospan.representations import HomBlock, Representation, Source
 from isospan.representations._endomorphisms import left_multiplication
@@ -51,22 +50,12 @@ class IsotypicPieces(Constants):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        order = np.concatenate([block.indices.T.ravel() for block in rep.blocks])
+        order, bases, self._rows = rep.derived(_layout)
         self.register_order("order", order)
         self.register_order("order_back", np.argsort(order))
         self._sizes = [(block.size, block.copies) for block in rep.blocks]
-        columns: list[list[np.ndarray]] = [[] for _ in rep.blocks]
-        self._rows: list[list[Rows]] = []
-        for component in rep.isotypic:
-            self._rows.append([])
-            for source in component.sources:
-                start = sum(map(len, columns[source.block]))
-                columns[source.block].append(_dimensions_first(source, component.irrep.size))
-                stop = sum(map(len, columns[source.block]))
-                copies = source.multiplicity * rep.blocks[source.block].copies
-                self._rows[-1].append(Rows(source.block, start, stop, component.irrep.size, copies))
-        for number, (block, chosen) in enumerate(zip(rep.blocks, columns, strict=True)):
-            self.register_constant(f"basis_{number}", block.basis[:, np.concatenate(chosen)])
+        for number, basis in enumerate(bases):
+            self.register_constant(f"basis_{number}", basis)
         self.copies = [_copies([(rep.blocks[s.block].copies, s.multiplicity) for s in c.sources]) for c in rep.isotypic]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -97,6 +86,22 @@ class IsotypicPieces(Constants):
 
     def _basis(self, number: int, like: Tensor) -> Tensor:
         return getattr(self, f"basis_{number}").to(like.dtype)
+
+
+def _layout(rep: Representation) -> tuple[np.ndarray, list[np.ndarray], list[list[Rows]]]:
+    """Coordinates (D,) by block, bases (n, n) with the first dimension of all copies first, and rows of the irreps."""
+    columns: list[list[np.ndarray]] = [[] for _ in rep.blocks]
+    rows: list[list[Rows]] = []
+    for component in rep.isotypic:
+        rows.append([])
+        for source in component.sources:
+            start = sum(map(len, columns[source.block]))
+            columns[source.block].append(_dimensions_first(source, component.irrep.size))
+            stop = sum(map(len, columns[source.block]))
+            copies = source.multiplicity * rep.blocks[source.block].copies
+            rows[-1].append(Rows(source.block, start, stop, component.irrep.size, copies))
+    order = np.concatenate([block.indices.T.ravel() for block in rep.blocks])
+    return order, [b.basis[:, np.concatenate(chosen)] for b, chosen in zip(rep.blocks, columns, strict=True)], rows
 
 
 def _dimensions_first(source: Source, dim: int) -> np.ndarray:
@@ -172,7 +177,9 @@ class Isotypic(Kernel):
             c.multiplicity * m.get(c.irrep.key, 0) * c.irrep.size * len(c.irrep.endomorphism_basis)
             for c in rep_out.isotypic
         )
-        change_in, change_out = (sum(b.indices.size * (b.size + MOVE) for b in rep.blocks) for rep in (rep_in, rep_out))
+        change_in, change_out = (
+            sum(b.indices.size * (b.size + shape.move) for b in rep.blocks) for rep in (rep_in, rep_out)
+        )
         return shape.positions * products + shape.inputs * change_in + shape.outputs * change_out
 
     def expand(self, coefficients: Tensor) -> Tensor:

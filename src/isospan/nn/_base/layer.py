@@ -1,4 +1,4 @@
-"""Constants of a module: buffers in its precision, exact in every one."""
+"""What every layer uses: constants as buffers, exact in every precision, and checks of its input."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -7,14 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._core.checks import check_floating
+from isospan.errors import OptionError, ShapeError
+
 SHORT = np.uint8, np.int16, np.int32
 """Types of stored indices, which are cast where they are used: in int64 they would outweigh what they index."""
-
 
 Device = torch.device | str | None
 
 
-def place(module: torch.nn.Module, device: Device, dtype: torch.dtype | None) -> None:
+def to_device(module: torch.nn.Module, device: Device, dtype: torch.dtype | None) -> None:
     """Move a module that was just made to the device and the precision that were asked for, where any was."""
     if device is not None or dtype is not None:
         module.to(device=device, dtype=dtype)
@@ -84,3 +86,20 @@ class Constants(torch.nn.Module):
             dtype = like.dtype if like is not None and buffer.is_floating_point() else buffer.dtype
             if (buffer.device, buffer.dtype) != (device, dtype):
                 self.register_buffer(name, torch.tensor(exact, dtype=dtype, device=device), persistent=False)
+
+
+def check_features(x: Tensor, size: int, *, dim: int = -1) -> None:
+    """Require a floating-point tensor whose axis ``dim`` has the size of the representation."""
+    check_floating(x, what="The input")
+    if x.dim() < -dim or x.shape[dim] != size:
+        shape = "(..., D)" if dim == -1 else "(B, D, T) or (D, T)"
+        raise ShapeError(
+            f"The input must have shape {shape} with D = {size}, the size of the representation, got {tuple(x.shape)}."
+        )
+
+
+def check_probability(p: float) -> float:
+    """Return a probability of dropping, between 0 and 1."""
+    if not 0 <= p <= 1:
+        raise OptionError(f"The probability p of dropping must be between 0 and 1, got {p}.")
+    return p
