@@ -1,7 +1,6 @@
 """Equivariant and invariant multilayer perceptrons."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,10 +10,10 @@ from torch.nn.functional import linear
 from isospan._core.checks import check_count
 from isospan.models._hidden import check_reach, check_signal, hidden_representations
 from isospan.models._network import equivariant_network, hidden_activation, plain_network, steps
-from isospan.models._regular.linear import element_places, is_regular
+from isospan.models._regular.linear import element_coordinates, is_regular
 from isospan.nn import IrrepInvariants
 from isospan.nn._base.cached_weight import Freezable, Freezes
-from isospan.nn._base.layer import Device, check_features, to_device
+from isospan.nn._base.layer import Device, to_device
 from isospan.representations import Representation, check_representation
 
 
@@ -27,29 +26,11 @@ class Perceptron(Freezes):
     def __init__(self, rep_in: Representation) -> None:
         super().__init__()
         check_representation(rep_in)
-        self.rep_in, self._size = rep_in, rep_in.size
-        self._frozen_steps: list[Callable[[Tensor], Tensor]] = []
-
-    def freeze(self) -> Self:
-        """Cache the dense weights of all layers; from then on only linear maps and activations are computed."""
-        # what the first layer gives is no one else's, so activations may overwrite it
-        self._frozen_steps = [nn.ReLU(inplace=True) if type(step) is nn.ReLU else step for step in steps(self.network)]
-        return super().freeze()
-
-    def unfreeze(self) -> Self:
-        """Compute the weights from the parameters again, and train those that were trained before."""
-        self._frozen_steps = []
-        return super().unfreeze()
+        self.rep_in = rep_in
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y of x (..., rep_in.size)."""
-        steps: list[Any] = self._frozen_steps
-        if not steps or not steps[0].is_frozen:  # a module around this one may have unfrozen its layers
-            return self.network(x)
-        check_features(x, self._size)
-        for step in steps:
-            x = linear(x, *step.dense()) if isinstance(step, Freezable) else step(x)
-        return x
+        return self.network(x)
 
     def export(self) -> nn.Sequential:
         """Return a torch.nn.Sequential of the same function that shares nothing with this network.
@@ -131,7 +112,7 @@ class OrbitReadout(Freezable):
 
     def __init__(self, rep: Representation, out_dim: int, *, bias: bool) -> None:
         super().__init__(rep, out_dim * rep.group.trivial_representation)
-        places = element_places(rep)
+        places = element_coordinates(rep)
         of_means = nn.Linear(places.shape[1], out_dim, bias=bias)
         self.coefficients, self.bias_coefficients = of_means.weight, of_means.bias
         self.register_constant("copies", (places.argsort(axis=None) % places.shape[1]).astype(np.int32))

@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 
 from isospan._core.checks import check_choice
 from isospan.models._regular.blocks import IsotypicBlocks
-from isospan.models._regular.linear import RegularLinear, element_places, quotients
+from isospan.models._regular.linear import RegularLinear, coefficient_index, element_coordinates
 from isospan.nn._base.activations import check_elementwise
 from isospan.nn._base.layer import Constants, check_features, ordered
 from isospan.nn._kernels.choice import KERNELS, KernelName, cheapest
@@ -62,13 +62,13 @@ class RegularNetwork(Constants):
         check_choice(kernel, ("auto", *KERNELS), what="kernel")
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
-        self.register_order("order_in", element_places(self.rep_in).ravel())
-        self.register_order("order_out", np.argsort(element_places(self.rep_out), axis=None))
+        self.register_order("order_in", element_coordinates(self.rep_in).ravel())
+        self.register_order("order_out", np.argsort(element_coordinates(self.rep_out), axis=None))
         shapes = [Shape(*pair, move=MOVE_IN_CHAIN) for pair in pairwise(reps)]
         self.is_dense = [(cheapest(shape) if kernel == "auto" else kernel) == "dense" for shape in shapes]
         for number, layer in enumerate(self._chain):
             if self.is_dense[number]:
-                self.register_indices(f"weight_{number}", _places_by_element(layer))
+                self.register_indices(f"index_{number}", coefficient_index(layer))
         if not all(self.is_dense):
             self.blocks = IsotypicBlocks(self.rep_in.group.regular_representation)
 
@@ -110,8 +110,8 @@ class RegularNetwork(Constants):
         n, m_out, m_in = coefficients.shape
         if not self.is_dense[number]:
             return self.blocks(coefficients, bias, h.view(n, m_in, h.shape[1]))
-        places = self.get_buffer(f"weight_{number}")
-        weight = coefficients.flatten().index_select(0, places.int()).view(n * m_out, n * m_in)
+        index = self.get_buffer(f"index_{number}")
+        weight = coefficients.flatten().index_select(0, index.int()).view(n * m_out, n * m_in)
         return weight @ h if bias is None else torch.addmm(bias.repeat(n).unsqueeze(1), weight, h)
 
     def _by_weights(self, x: Tensor, cached: Sequence[Any]) -> Tensor:
@@ -123,9 +123,3 @@ class RegularNetwork(Constants):
     def _activated(self, h: Tensor) -> Tensor:
         """The activation of what a layer gives, which is no one else's, so that it may be overwritten."""
         return torch.relu_(h) if type(self.activation) is torch.nn.ReLU else self.activation(h)
-
-
-def _places_by_element(layer: RegularLinear) -> np.ndarray:
-    """Number of the coefficient at every entry of the dense weight, flat, of coordinates by element, then copy."""
-    coefficients = np.arange(layer.coefficients.numel(), dtype=np.int32).reshape(layer.coefficients.shape)
-    return coefficients[quotients(layer.rep_in.group)].transpose(0, 2, 1, 3).ravel()
