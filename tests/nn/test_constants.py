@@ -12,7 +12,7 @@ from isospan.nn._base.layer import Constants
 from isospan.nn._kernels.choice import KERNELS
 from isospan.representations import Representation, direct_sum
 
-from .conftest import turned
+from .conftest import in_random_basis
 
 IRREP = QuaternionGroup().irreps()[-1]
 GIVEN = Representation(IRREP.group, list(IRREP.generators), name="given")
@@ -77,7 +77,7 @@ def test_what_is_written_to_the_constants_of_one_module_reaches_no_other():
 @pytest.mark.parametrize("make", [Linear, lambda *reps: Conv1d(*reps, 3)], ids=["Linear", "Conv1d"])
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_constants_follow_a_state_that_is_assigned(make, device):
-    rep = turned(2 * CyclicGroup(4).regular_representation)
+    rep = in_random_basis(2 * CyclicGroup(4).regular_representation)
     layer = make(rep, rep).double()
     with torch.device(device):
         other = make(rep, rep)

@@ -1,4 +1,4 @@
-"""Convolutions do what torch's do with the same dense weight, and each of their taps is equivariant."""
+"""Convolutions do what torch's do with the same dense weight, and the map at each kernel position is equivariant."""
 
 import numpy as np
 import pytest
@@ -151,7 +151,7 @@ def test_gradients(kernel, rep):
     assert torch.autograd.gradgradcheck(convolved, (x, *layer.parameters()), fast_mode=True)
 
 
-def turned(rep):
+def in_random_basis(rep):
     return change_of_basis(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size,) * 2))[0])
 
 
@@ -161,9 +161,9 @@ def test_wide_convolutions_are_computed_by_irrep():
     assert isinstance(ConvTranspose1d(rep, rep, 3).kernel, Isotypic)
     assert isinstance(Conv1d(rep, 2 * DihedralGroup(6).regular_representation, 3).kernel, Dense)
     assert isinstance(Conv1d(narrow, narrow, 3).kernel, Dense)
-    assert isinstance(Conv1d(turned(rep), turned(rep), 9).kernel, Isotypic)
+    assert isinstance(Conv1d(in_random_basis(rep), in_random_basis(rep), 9).kernel, Isotypic)
     # the change of basis alone would take as long as the dense product
-    assert isinstance(Conv1d(turned(rep), turned(rep), 1).kernel, Dense)
+    assert isinstance(Conv1d(in_random_basis(rep), in_random_basis(rep), 1).kernel, Dense)
     # nothing is saved where all irreps are one
     trivial = 288 * DihedralGroup(6).trivial_representation
     assert isinstance(Conv1d(trivial, trivial, 3).kernel, Dense)
@@ -201,10 +201,10 @@ def test_wide_convolutions_have_the_same_arrays_and_keep_no_order_that_changes_n
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch, while it traces
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
-@pytest.mark.parametrize("basis", ["permuted", "turned"])
+@pytest.mark.parametrize("basis", ["permuted", "random basis"])
 def test_every_kernel_traces(kernel, make, basis):
     rep = CyclicGroup(4).regular_representation
-    rep = rep if basis == "permuted" else turned(rep)
+    rep = rep if basis == "permuted" else in_random_basis(rep)
     layer, x = make(rep, 2 * rep, 3, kernel=kernel), torch.randn(4, rep.size, 7)
     expected = layer(x)
     expected.square().sum().backward()

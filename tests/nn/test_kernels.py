@@ -22,7 +22,7 @@ from isospan.nn._kernels.kernel import Shape
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import Representation, change_of_basis, direct_sum
 
-from .conftest import turned
+from .conftest import in_random_basis
 
 GROUPS = {
     "C1": CyclicGroup(1),
@@ -72,7 +72,7 @@ def test_permuted_maps_are_an_orthonormal_basis_of_the_commutant():
         torch.testing.assert_close(basis.mT @ basis, projector, rtol=0, atol=1e-10)
 
 
-def test_permuted_maps_are_those_of_the_spectral_basis(permuted):
+def test_permuted_maps_are_those_of_the_irrep_basis(permuted):
     maps = EquivariantMaps(*permuted).double()
     assert isinstance(maps.synthesis, PermutedMaps)
     coefficients = torch.randn(2, 3, maps.dimension, dtype=torch.float64)
@@ -168,8 +168,8 @@ def test_buffers_of_permuted_layers_take_less_than_the_dense_weight(group, copie
 @each_layer
 @pytest.mark.parametrize("copies", [1, 2, 3])
 @pytest.mark.parametrize("group", FINITE, ids=str)
-def test_buffers_of_turned_layers_are_the_changes_of_basis(group, copies, make):
-    rep, wide = (turned(n * group.regular_representation) for n in (copies, copies + 1))
+def test_buffers_of_layers_in_random_bases_are_the_changes_of_basis(group, copies, make):
+    rep, wide = (in_random_basis(n * group.regular_representation) for n in (copies, copies + 1))
     for pair in ((rep, rep), (rep, wide)):
         layer = make(*pair)
         bases = 4 * sum(one.size**2 for one in {id(one): one for one in pair}.values())
@@ -180,7 +180,7 @@ def test_buffers_of_turned_layers_are_the_changes_of_basis(group, copies, make):
 @pytest.mark.parametrize("group", [*FINITE, SO2(), SO3()], ids=str)
 def test_buffers_of_irreps_in_many_copies_take_less_than_the_dense_weight(group, make):
     irreps = direct_sum(group.irreps() if group.order() else group.irreps(2))
-    for rep in (10 * irreps, 10 * turned(irreps)):
+    for rep in (10 * irreps, 10 * in_random_basis(irreps)):
         layer = make(rep, rep)
         assert taken(layer.buffers()) <= taken([layer.weight])
 

@@ -13,7 +13,7 @@ from isospan.nn._kernels.dense import Dense
 from isospan.nn._kernels.isotypic import Isotypic
 from isospan.representations import direct_sum
 
-from .conftest import turned
+from .conftest import in_random_basis
 
 
 def elements(group):
@@ -41,7 +41,7 @@ def test_number_of_parameters_is_that_of_the_characters():
 
 def test_bias_is_made_of_the_invariant_columns_of_the_change_of_basis(reps):
     """Several blocks of several copies, with two, one and no invariants each, in an order that is not theirs."""
-    rep = turned(2 * reps[0]) + 3 * reps[1] + reps[0] + 2 * reps[1]
+    rep = in_random_basis(2 * reps[0]) + 3 * reps[1] + reps[0] + 2 * reps[1]
     layer, isotypic = Linear(rep, rep).double(), Linear(rep, rep, kernel="isotypic").double()
     torch.nn.init.normal_(layer.bias_coefficients)
     isotypic.load_state_dict(layer.state_dict())
@@ -85,7 +85,7 @@ def test_only_wide_layers_of_irreps_are_computed_by_irrep():
         assert isinstance(Linear(few, few).kernel, Dense)
         assert isinstance(Linear(many, many).kernel, Isotypic)
     # the change of basis alone would take as long as the dense product
-    assert isinstance(Linear(turned(85 * regular), turned(85 * regular)).kernel, Dense)
+    assert isinstance(Linear(in_random_basis(85 * regular), in_random_basis(85 * regular)).kernel, Dense)
 
 
 def test_every_equivariant_target_is_learned_exactly():
@@ -269,10 +269,10 @@ def test_layers_of_one_representation_are_independent(reps):
     torch.testing.assert_close(second(x), before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("kind", ["permuted", "turned"])
+@pytest.mark.parametrize("kind", ["permuted", "random basis"])
 def test_constants_survive_lower_precision(kind, reps):
     regular = reps[0].group.regular_representation if reps[0].group.order() else reps[0]
-    layer = Linear(*reps) if kind == "turned" else Linear(regular, regular)
+    layer = Linear(*reps) if kind == "random basis" else Linear(regular, regular)
     through = copy.deepcopy(layer).bfloat16().double()
     coefficients = torch.randn(layer.kernel.dimension, dtype=torch.float64)
     # float64 rounding of sums over a few coordinates; bfloat16 would leave 1e-3

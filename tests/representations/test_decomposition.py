@@ -100,7 +100,7 @@ def test_equal_blocks_are_decomposed_once():
     G = IcosahedralGroup()
     rep = 43 * G.regular_representation
     (block,) = rep.blocks
-    assert (block.copies, block.size, rep.size) == (43, 60, 2580)
+    assert (block.multiplicity, block.size, rep.size) == (43, 60, 2580)
     assert [component.multiplicity for component in rep.isotypic] == [43, 129, 129, 172, 215]
 
 
@@ -110,8 +110,8 @@ def test_orbits_numbered_at_random_are_found():
     plain = 3 * G.regular_representation + 2 * G.quotient_representation(G.subgroup([G.generators[1]]))
     shuffle = np.eye(plain.size)[np.random.default_rng(0).permutation(plain.size)]
     rep = change_of_basis(plain, shuffle)
-    assert sorted((block.copies, block.size) for block in rep.blocks if block.size == 24) == [(3, 24)]
-    assert sum(block.copies for block in rep.blocks) == 5
+    assert sorted((block.multiplicity, block.size) for block in rep.blocks if block.size == 24) == [(3, 24)]
+    assert sum(block.multiplicity for block in rep.blocks) == 5
     assert_decomposed(rep, G.generators)
 
 

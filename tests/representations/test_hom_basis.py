@@ -110,8 +110,8 @@ def test_numpy_arrays_may_be_read_only_or_reversed():
     expected = basis.project(matrix)
     matrix.setflags(write=False)
     np.testing.assert_array_equal(basis.project(matrix), expected)
-    turned = basis.project(matrix[::-1, ::-1])
-    np.testing.assert_allclose(turned, group_average(matrix[::-1, ::-1], rep, rep), atol=1e-12)
+    reversed_projection = basis.project(matrix[::-1, ::-1])
+    np.testing.assert_allclose(reversed_projection, group_average(matrix[::-1, ::-1], rep, rep), atol=1e-12)
     assert basis.synthesize(np.ones(basis.dimension)[::-1]).shape == (4, 4)
 
 

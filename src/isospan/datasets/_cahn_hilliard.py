@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.datasets._spectral import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
+from isospan.datasets._simulation import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
 from isospan.errors import OptionError, ShapeError
 from isospan.quantities.fields._grid import forward_transform, inverse_transform
 

@@ -54,13 +54,13 @@ class Condition(nn.Module):
 
     Args:
         trivial: the trivial representation of the group.
-        rep_cond: how the group acts on the vector; None where there is none.
+        rep_cond: representation of the vector; None where there is none.
         units: width of its embedding.
         step_embed_dim: width of that of the step; None where there is none.
         activation, hidden_rep: as in :class:`EMLP`.
 
     Attributes:
-        rep_out: how the group acts on the embedding; None where nothing conditions.
+        rep_out: representation of the embedding; None where nothing conditions.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class NormGates(nn.Module):
     Norms of features that a layer has mixed know the angles between them, so no products are needed.
 
     Args:
-        rep: how the group acts on the features.
+        rep: representation of the features.
 
     Attributes:
         rep_in: that of :class:`isospan.nn.GatedActivation`, rep and the gates.

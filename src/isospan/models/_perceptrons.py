@@ -48,8 +48,8 @@ class EMLP(Perceptron):
     the regular representation, whose coordinates a finite group only permutes. Widths are rounded up to whole copies.
 
     Args:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
         hidden_units: widths of the hidden layers.
         activation: name of an activation of ``torch.nn``, of every coordinate. Where the group mixes coordinates of the
             hidden layers no such function is equivariant, and sigmoid gates take its place
@@ -108,14 +108,14 @@ class OrbitReadout(Freezable):
         bias: add one to it.
     """
 
-    copies: Tensor
+    copy_index: Tensor
 
     def __init__(self, rep: Representation, out_dim: int, *, bias: bool) -> None:
         super().__init__(rep, out_dim * rep.group.trivial_representation)
         places = element_coordinates(rep)
         of_means = nn.Linear(places.shape[1], out_dim, bias=bias)
         self.coefficients, self.bias_coefficients = of_means.weight, of_means.bias
-        self.register_constant("copies", (places.argsort(axis=None) % places.shape[1]).astype(np.int32))
+        self.register_constant("copy_index", (places.argsort(axis=None) % places.shape[1]).astype(np.int32))
         self._order = len(places)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class OrbitReadout(Freezable):
         return linear(x, *self.dense())
 
     def _synthesized(self) -> Tensor:
-        return (self.coefficients / self._order).index_select(1, self.copies)
+        return (self.coefficients / self._order).index_select(1, self.copy_index)
 
     def _spread_bias(self) -> Tensor | None:
         return self.bias_coefficients
@@ -137,7 +137,7 @@ class IMLP(Perceptron):
     linear layer reads the output from them.
 
     Args:
-        rep_in: how the group acts on the input.
+        rep_in: representation of the input.
         out_dim: entries of the output.
         hidden_units: widths of the hidden layers.
         activation: as in :class:`EMLP`.

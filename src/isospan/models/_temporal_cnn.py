@@ -91,8 +91,8 @@ class TemporalCNN(Freezes):
     windows, the example too, have at least R + s^L steps, so that the last layer has two features or more.
 
     Args:
-        rep_in: how the group acts on the channels of the series.
-        rep_out: how it acts on the vector.
+        rep_in: representation of the channels of the series.
+        rep_out: representation of the vector.
         hidden_units: widths of the convolutions, rounded up to whole copies of the hidden representation.
         kernel_size: kernel positions of each convolution.
         stride: steps of each convolution.

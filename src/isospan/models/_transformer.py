@@ -27,7 +27,7 @@ class TransformerEncoderLayer(Freezes):
     are dropped (:class:`isospan.nn.Dropout`), besides weights of the attention.
 
     Args:
-        rep: how the group acts on every token.
+        rep: representation of every token.
         nhead: number of heads of the attention.
         dim_feedforward: width of the network of every token, rounded up to whole copies; four times rep.size where
             None.
@@ -126,8 +126,8 @@ class TransformerEncoder(Freezes):
     way.
 
     Args:
-        rep_in: how the group acts on every token of the input.
-        rep_out: how it acts on every token of the output.
+        rep_in: representation of every token of the input.
+        rep_out: representation of every token of the output.
         d_model: width of the layers, rounded up to whole copies that the heads can share evenly.
         nhead: number of heads of every attention.
         num_layers: number of layers.

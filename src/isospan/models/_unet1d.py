@@ -37,9 +37,9 @@ class UNet1d(Freezes):
     and T open if they are ``Dim.DYNAMIC``; it is no chain of layers, which alone torch has a module for.
 
     Args:
-        rep_in: how the group acts on the channels of x.
-        rep_out: how it acts on those of y.
-        rep_cond: how it acts on c; None where there is none.
+        rep_in: representation of the channels of x.
+        rep_out: representation of those of y.
+        rep_cond: representation of c; None where there is none.
         hidden_units: width of each level, rounded up to whole copies of the hidden representation.
         kernel_size: kernel positions of the convolutions; odd.
         cond_units: width of the embedding of c.

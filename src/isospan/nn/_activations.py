@@ -6,7 +6,7 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.errors import EquivarianceError, ShapeError
 from isospan.nn._base.activations import Activation, activation_name, as_activation, commutes
-from isospan.nn._base.copies import copies_of, copy_numbers, each_irrep, norms
+from isospan.nn._base.components import by_component, components_of, copy_index, norms
 from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation, check_representation
@@ -16,18 +16,18 @@ class GatedCopies(Constants):
     """Base of activations that multiply every copy of an irrep by a function of an invariant.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         activation: the function.
     """
 
-    copy_numbers: Tensor
+    copy_index: Tensor
 
     def __init__(self, rep: Representation, activation: Activation) -> None:
         super().__init__()
         self.activation = as_activation(activation)
         self.change = ChangeOfBasis(rep)
-        self._copies = copies_of(rep)
-        self.register_constant("copy_numbers", copy_numbers(rep))
+        self._components = components_of(rep)
+        self.register_constant("copy_index", copy_index(rep))
 
     def gated(self, z: Tensor, invariants: Tensor) -> Tensor:
         """Spectral coordinates z times the activation of invariants (..., copies), in the user's basis."""
@@ -37,7 +37,7 @@ class GatedCopies(Constants):
                 f"{activation_name(self.activation)} must give every copy of an irrep a factor, so tensors of shape "
                 f"{tuple(invariants.shape)} for such ones, got {tuple(factors.shape)}. Keep the last axis."
             )
-        return self.change.inverse(z * factors.index_select(-1, self.copy_numbers))
+        return self.change.inverse(z * factors.index_select(-1, self.copy_index))
 
     def extra_repr(self) -> str:
         """The activation, where it is a function."""
@@ -52,7 +52,7 @@ class Pointwise(torch.nn.Module):
     looks at all coordinates alike, as a softmax of them does, keeps permutations.
 
     Args:
-        rep: how the group acts; every element has to permute the coordinates, up to sign for odd activations.
+        rep: representation of the features, whose coordinates every element permutes, up to sign for odd activations.
         activation: name of a module of torch.nn, a module, or a function.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -149,7 +149,7 @@ class NormActivation(GatedCopies):
     invariant, so any function of all of them is equivariant too, as a softmax or a LayerNorm of the copies is.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
         bias: whether there is a parameter b for every copy, zero at initialisation.
         device: of the parameters and constants.
@@ -195,7 +195,7 @@ class NormActivation(GatedCopies):
         """Return x (..., rep.size) with every copy rescaled."""
         z = self.change(x)
         with full_precision(z):
-            parts = zip(each_irrep(z, self._copies), self._copies, strict=True)
+            parts = zip(by_component(z, self._components), self._components, strict=True)
             sizes = [_size(X, signed=part.is_trivial) for X, part in parts]
             invariants = torch.cat(sizes, dim=-1)
             invariants = invariants if self.bias is None else invariants + self.bias.to(z.dtype)
@@ -216,7 +216,7 @@ class GatedActivation(GatedCopies):
     ``rep_in``. Gates are invariant, so any function of all of them is equivariant too, as a softmax of the copies is.
 
     Args:
-        rep: how the group acts on x.
+        rep: representation of x.
         activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -251,7 +251,7 @@ class GatedActivation(GatedCopies):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, activation)
-        gates = sum(part.multiplicity for part in self._copies if not part.is_trivial)
+        gates = sum(part.multiplicity for part in self._components if not part.is_trivial)
         self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
         self.rep_out = rep
         self._sizes = rep.size, gates
@@ -262,7 +262,7 @@ class GatedActivation(GatedCopies):
         check_features(x, sum(self._sizes))
         features, gates = x.split(self._sizes, dim=-1)
         z = self.change(features)
-        of_gates = iter(gates.split([part.multiplicity for part in self._copies if not part.is_trivial], dim=-1))
-        invariants = [part.of(z).squeeze(-1) if part.is_trivial else next(of_gates) for part in self._copies]
+        of_gates = iter(gates.split([part.multiplicity for part in self._components if not part.is_trivial], dim=-1))
+        invariants = [part.of(z).squeeze(-1) if part.is_trivial else next(of_gates) for part in self._components]
         with full_precision(z):
             return self.gated(z, torch.cat(invariants, dim=-1))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.linalg import matrix_exp
-from isospan.nn._base.copies import copies_of, each_irrep
+from isospan.nn._base.components import by_component, components_of
 from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.representations import Irrep, IsotypicComponent, Representation, check_representation, direct_sum
 from isospan.representations._endomorphisms import left_multiplication
@@ -19,13 +19,13 @@ class ChangeOfBasis(Constants):
     product is computed block by block, and irreps stay as they are. Autocast does not lower its precision.
 
     Args:
-        rep: how the group acts on x.
+        rep: representation of x.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
     Attributes:
         rep_in: the same.
-        rep_out: how it acts on z: the direct sum of the irreps.
+        rep_out: representation of z: the direct sum of the irreps.
 
     Shapes:
         x (..., rep.size) to z (..., rep.size); :meth:`inverse` leads back.
@@ -105,7 +105,7 @@ class IsotypicBasis(torch.nn.Module):
     so that :meth:`inverse` is exact and norms are kept, whatever the parameters are.
 
     Args:
-        rep: how the group acts on x.
+        rep: representation of x.
         learnable: whether copies of one irrep are mixed by parameters.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -130,9 +130,9 @@ class IsotypicBasis(torch.nn.Module):
         super().__init__()
         self.rep_in = rep
         self.change = ChangeOfBasis(rep)
-        self._copies = copies_of(rep)
+        self._components = components_of(rep)
         self.mixings = torch.nn.ModuleList(
-            CopyMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()
+            MultiplicityMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()
             for c in rep.isotypic
         )
         to_device(self, device, dtype)
@@ -150,14 +150,14 @@ class IsotypicBasis(torch.nn.Module):
     def inverse(self, z: Tensor) -> Tensor:
         """Return x (..., D) of coordinates z (..., D)."""
         parts = [
-            mix.inverse(part) if isinstance(mix, CopyMixing) else part
+            mix.inverse(part) if isinstance(mix, MultiplicityMixing) else part
             for mix, part in zip(self.mixings, self.split(z), strict=True)
         ]
         return self.change.inverse(torch.cat([part.flatten(-2) for part in parts], dim=-1))
 
     def split(self, z: Tensor) -> tuple[Tensor, ...]:
         """The copies (..., m, d) of every irrep in coordinates z, in the order of ``rep.isotypic``."""
-        return tuple(each_irrep(z, self._copies))
+        return tuple(by_component(z, self._components))
 
 
 def _is_free(component: IsotypicComponent) -> bool:
@@ -165,7 +165,7 @@ def _is_free(component: IsotypicComponent) -> bool:
     return component.multiplicity > 1 or component.irrep.type != "real"
 
 
-class CopyMixing(torch.nn.Module):
+class MultiplicityMixing(torch.nn.Module):
     """An orthogonal map of the m copies of one irrep that commutes with the group: a Lie exponential.
 
     The irrep's d dimensions are d / s real numbers, complex numbers or quaternions with s coordinates, and the map is
@@ -180,7 +180,7 @@ class CopyMixing(torch.nn.Module):
 
     Example:
         >>> from isospan.groups import SO3
-        >>> CopyMixing(SO3().irrep(1), 2)(torch.ones(2, 3))
+        >>> MultiplicityMixing(SO3().irrep(1), 2)(torch.ones(2, 3))
         tensor([[1., 1., 1.],
                 [1., 1., 1.]], grad_fn=...)
     """

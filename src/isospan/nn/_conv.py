@@ -117,8 +117,8 @@ class Conv1d(Convolution):
     At initialisation it preserves the variance of inputs that are white in channels and time.
 
     Args:
-        rep_in: how the group acts on the channels of x.
-        rep_out: how it acts on those of y.
+        rep_in: representation of the channels of x.
+        rep_out: representation of those of y.
         kernel_size: number of kernel positions.
         stride: steps of the input for each of the output.
         padding: entries on both sides, or "valid" for none, or "same" for as many as keep the length.
@@ -195,8 +195,8 @@ class ConvTranspose1d(Convolution):
     At initialisation it preserves the variance of inputs that are white in channels and time.
 
     Args:
-        rep_in: how the group acts on the channels of x.
-        rep_out: how it acts on those of y.
+        rep_in: representation of the channels of x.
+        rep_out: representation of those of y.
         kernel_size: number of kernel positions.
         stride: steps of the output for each of the input.
         padding: entries that are cut off on both sides of the output.

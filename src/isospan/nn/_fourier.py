@@ -113,7 +113,7 @@ class FourierActivation(Constants):
     falls as the grid grows: fast for smooth activations, slowly for those with a kink, such as ReLU.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         activation: f, a name of a module of torch.nn, a module, or a function of single numbers, which acts on every
             sample alone and alike.
         grid_size: number of angles around the circle of a Lie group. By default, up to frequency 5 and on white inputs,

@@ -5,10 +5,10 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from isospan.nn._base.cached_weight import Freezable, plain_linear
-from isospan.nn._base.copies import copies_of, trivial_copies
+from isospan.nn._base.components import components_of, trivial_component
 from isospan.nn._base.layer import Device, check_features, to_device
 from isospan.nn._kernels.choice import KernelName, kernel_of
-from isospan.nn._kernels.dense import Dense, SpectralMaps
+from isospan.nn._kernels.dense import Dense, IrrepBasisMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
 from isospan.nn._kernels.kernel import Product, Shape
 from isospan.representations import Representation, check_same_group
@@ -38,9 +38,9 @@ class DenseMap(Freezable):
         check_same_group(rep_in, rep_out)
         self.kernel = kernel_of(shape, kernel)
         self.coefficients = torch.nn.Parameter(torch.empty(*kernel_size, self.kernel.dimension))
-        m = trivial_copies(copies_of(rep_out)).multiplicity if bias else 0
+        m = trivial_component(components_of(rep_out)).multiplicity if bias else 0
         self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
-        if m and self._spectral is None:  # else the change of basis that the kernel has contains these vectors
+        if m and self._irrep_basis_maps is None:  # else the change of basis that the kernel has contains these vectors
             self.invariants = InvariantVectors(rep_out)
 
     @property
@@ -49,10 +49,10 @@ class DenseMap(Freezable):
         return self.is_frozen or isinstance(self.kernel, Dense)
 
     @property
-    def _spectral(self) -> SpectralMaps | None:
+    def _irrep_basis_maps(self) -> IrrepBasisMaps | None:
         """What makes the dense weight by a change of basis, where this does."""
         synthesis = self.kernel.maps.synthesis if isinstance(self.kernel, Dense) else None
-        return synthesis if isinstance(synthesis, SpectralMaps) else None
+        return synthesis if isinstance(synthesis, IrrepBasisMaps) else None
 
     def reset_parameters(self, *, gain: float = 1.0, generator: torch.Generator | None = None) -> None:
         """Draw coefficients that preserve the variance of white inputs times gain², and set the bias to zero."""
@@ -77,7 +77,7 @@ class DenseMap(Freezable):
         return self.kernel.expand(self.coefficients)
 
     def _spread_bias(self) -> Tensor | None:
-        b, spectral = self.bias_coefficients, self._spectral
+        b, spectral = self.bias_coefficients, self._irrep_basis_maps
         if b is None:
             return None
         return self.invariants(b) if spectral is None else spectral.invariant(b)
@@ -92,8 +92,8 @@ class Linear(DenseMap):
     coefficients: ``layer.coefficients.copy_(HomBasis(rep_in, rep_out).coefficients(W))`` under ``torch.no_grad()``.
 
     Args:
-        rep_in: how the group acts on x.
-        rep_out: how it acts on y.
+        rep_in: representation of x.
+        rep_out: representation of y.
         bias: whether to add b; there is none where the output has no invariant vector.
         kernel: "dense" multiplies by the dense weight, "isotypic" irrep by irrep; "auto" takes what is expected to take
             less time in training on a CPU. A frozen layer multiplies by the dense weight.

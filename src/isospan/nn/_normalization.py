@@ -6,7 +6,7 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_floating
 from isospan.errors import DegenerateDataError, RepresentationError, ShapeError
-from isospan.nn._base.copies import copies_of, copy_numbers, mean_over_copies, numbers_of_trivial, trivial_copies
+from isospan.nn._base.components import components_of, copy_index, is_trivial_copy, mean_of_copies, trivial_component
 from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation
@@ -16,23 +16,23 @@ class Normalization(Constants):
     """Base of normalizations: a scale for every copy of an irrep, and a shift of the invariant features.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         scaled: whether there is a parameter ``weight`` (copies,), one at initialisation.
         shifted: whether there is a parameter ``bias`` (m,) of the m trivial copies, zero at initialisation.
     """
 
     weight: torch.nn.Parameter | None
     bias: torch.nn.Parameter | None
-    copy_numbers: Tensor
+    copy_index: Tensor
 
     def __init__(self, rep: Representation, *, scaled: bool, shifted: bool) -> None:
         super().__init__()
         self.rep_in = self.rep_out = rep
         self.change = ChangeOfBasis(rep)
-        self._copies = copies_of(rep)
-        self._trivial = trivial_copies(self._copies)
+        self._components = components_of(rep)
+        self._trivial = trivial_component(self._components)
         self._size = rep.size
-        self.register_constant("copy_numbers", copy_numbers(rep))
+        self.register_constant("copy_index", copy_index(rep))
         weight = torch.nn.Parameter(torch.ones(len(rep.irreps))) if scaled else None
         bias = torch.nn.Parameter(torch.zeros(self._trivial.multiplicity)) if shifted else None
         self.register_parameter("weight", weight)
@@ -49,7 +49,7 @@ class Normalization(Constants):
     def affine(self, z: Tensor, scales: Tensor) -> Tensor:
         """Z (..., D) times scales (..., copies or 1) and the weight, plus the bias, in the user's basis."""
         scales = scales if self.weight is None else scales * self.weight.to(z.dtype)
-        z = z * (scales if scales.shape[-1] == 1 else scales.index_select(-1, self.copy_numbers))
+        z = z * (scales if scales.shape[-1] == 1 else scales.index_select(-1, self.copy_index))
         return self.change.inverse(z if self.bias is None else z + self.spread(self.bias.to(z.dtype)))
 
 
@@ -63,7 +63,7 @@ class BatchNorm1d(Normalization):
     is zero over any orbit. For the trivial group it is torch.nn.BatchNorm1d.
 
     Args:
-        rep: how the group acts on the channels.
+        rep: representation of the channels.
         eps: added to the variances.
         momentum: weight of a batch in the running statistics; None for the mean over all batches.
         affine: whether there are γ and β.
@@ -109,7 +109,7 @@ class BatchNorm1d(Normalization):
     ) -> None:
         super().__init__(rep, scaled=affine, shifted=affine)
         self.eps, self.momentum, self.track_running_stats = eps, momentum, track_running_stats
-        self.register_constant("trivial", numbers_of_trivial(self._copies))
+        self.register_constant("trivial", is_trivial_copy(self._components))
         if track_running_stats:
             self.register_buffer("running_mean", torch.zeros(self._trivial.multiplicity))
             self.register_buffer("running_var", torch.ones(len(rep.irreps)))
@@ -139,7 +139,7 @@ class BatchNorm1d(Normalization):
         if count < 2 and self.training:
             raise DegenerateDataError(f"A variance needs at least two samples, got {count}. Pass a larger batch.")
         mean = self._trivial.of(z).squeeze(-1).mean(axes)
-        var = mean_over_copies((z - self.spread(mean)).square(), self._copies).mean(axes)
+        var = mean_of_copies((z - self.spread(mean)).square(), self._components).mean(axes)
         if self.track_running_stats:
             self._track(mean.detach(), var.detach(), count)
         return mean, var
@@ -164,7 +164,7 @@ class LayerNorm(Normalization):
     For the trivial group it is torch.nn.LayerNorm.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         eps: added to the variance.
         elementwise_affine: whether there are γ and β.
         bias: whether there is β.
@@ -229,7 +229,7 @@ class RMSNorm(Normalization):
     For the trivial group it is torch.nn.RMSNorm.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         eps: added to the mean square; the machine precision where None.
         elementwise_affine: whether there is γ.
         device: of the parameters and constants.

@@ -92,7 +92,7 @@ class Block(Immutable):
         >>> from isospan.groups import CyclicGroup
         >>> (block,) = (3 * CyclicGroup(4).regular_representation).blocks
         >>> block
-        Block(copies=3, size=4, group=CyclicGroup(4))
+        Block(multiplicity=3, size=4, group=CyclicGroup(4))
         >>> block.indices
         array([[ 0,  1,  2,  3],
                [ 4,  5,  6,  7],
@@ -105,7 +105,7 @@ class Block(Immutable):
     indices: np.ndarray
 
     @property
-    def copies(self) -> int:
+    def multiplicity(self) -> int:
         """Number of copies."""
         return self.indices.shape[0]
 
@@ -125,7 +125,7 @@ class Block(Immutable):
         return self.action.parts
 
     def __repr__(self) -> str:
-        return f"Block(copies={self.copies}, size={self.size}, group={self.action.group.name})"
+        return f"Block(multiplicity={self.multiplicity}, size={self.size}, group={self.action.group.name})"
 
 
 def split(group: SymmetryGroup, algebra: Sequence[Entries], generators: Sequence[Entries]) -> tuple[Block, ...]:

@@ -39,7 +39,7 @@ def tensor_product(group: SymmetryGroup, left: Space, right: Space) -> tuple[Blo
     for a in left[0]:
         for b in right[0]:
             grid = a.indices[:, None, :, None] * right[1] + b.indices[None, :, None, :]
-            placed += _place(group, _kronecker(a.action, b.action), grid.reshape(a.copies * b.copies, -1))
+            placed += _place(group, _kronecker(a.action, b.action), grid.reshape(a.multiplicity * b.multiplicity, -1))
     return merge(placed)
 
 

@@ -116,7 +116,7 @@ class Representation(Immutable):
     def character(self, element: Any) -> float:
         """Trace of the element's matrix."""
         self._check_element(element)
-        return float(sum(block.copies * np.trace(block.action(element)) for block in self.blocks))
+        return float(sum(block.multiplicity * np.trace(block.action(element)) for block in self.blocks))
 
     @property
     def generators(self) -> np.ndarray:

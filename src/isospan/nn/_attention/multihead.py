@@ -30,11 +30,11 @@ class MultiheadAttention(Freezes, DotProductAttention):
     of ``out_proj``, and gradients are finite.
 
     Args:
-        rep: how the group acts on every token.
+        rep: representation of every token.
         num_heads: number of heads.
         dropout: probability that a weight is dropped while training. Weights are invariant, so any draw is equivariant.
         bias: whether the linear maps have invariant biases.
-        head_rep: how the group acts on the queries, keys and values of one head. By default every head gets the same
+        head_rep: representation of the queries, keys and values of one head. By default every head gets the same
             share of the copies of every irrep in rep. Irreps that it lacks are not passed on between tokens.
         device: of the parameters.
         dtype: of the parameters.
@@ -137,7 +137,7 @@ def head_representation(rep: Representation, num_heads: int) -> Representation:
         True
     """
     check_count(num_heads, what="num_heads")
-    parts = [(block.copies, _one_copy(rep, block)) for block in rep.blocks]
+    parts = [(block.multiplicity, _one_copy(rep, block)) for block in rep.blocks]
     if any(copies % num_heads for copies, _ in parts):
         parts = [(component.multiplicity, component.irrep) for component in rep.isotypic]
     uneven = {part.name: copies for copies, part in parts if copies % num_heads}

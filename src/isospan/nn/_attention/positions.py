@@ -23,7 +23,7 @@ class PositionalEncoding(Constants):
     sequence.
 
     Args:
-        rep: how the group acts on every token.
+        rep: representation of every token.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 

@@ -32,8 +32,8 @@ class Freezable(Constants):
     in ``_synthesized`` and ``_spread_bias`` how it makes both.
 
     Args:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
     """
 
     coefficients: Tensor

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_choice
-from isospan.nn._base.copies import copy_numbers
+from isospan.nn._base.components import copy_index
 from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._distributions.log_covariance_normal import LogCovarianceNormal, cholesky_of_root, graded_root
@@ -31,13 +31,13 @@ class MultivariateNormal(torch.nn.Module):
     are computed in the user's basis, in float32 or float64, also under autocast.
 
     Args:
-        rep_y: how the group acts on y.
+        rep_y: representation of y.
         covariance: "diagonal" or "full".
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in: how the group acts on the input: rep_y plus the log-variances, or plus ``symmetric_square(rep_y)``.
+        rep_in: representation of the input: rep_y plus the log-variances, or plus ``symmetric_square(rep_y)``.
         rep_out: rep_y.
 
     Shapes:
@@ -112,17 +112,17 @@ class DiagonalRoot(Constants):
                 [0., 1.]])
     """
 
-    copy_numbers: Tensor
+    copy_index: Tensor
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         self.rep_in = len(rep.irreps) * rep.group.trivial_representation
         self.change = ChangeOfBasis(rep)
-        self.register_constant("copy_numbers", copy_numbers(rep))
+        self.register_constant("copy_index", copy_index(rep))
 
     def forward(self, log_variances: Tensor) -> Tensor:
         """Return A (..., D, D)."""
-        scales = (log_variances / 2).exp().index_select(-1, self.copy_numbers)
+        scales = (log_variances / 2).exp().index_select(-1, self.copy_index)
         return self.change.inverse(torch.diag_embed(scales)).mT
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.copies import copies_of, trivial_copies
+from isospan.nn._base.components import components_of, trivial_component
 from isospan.nn._base.layer import Constants, Device, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._kernels.kernel import Kernel, Shape, basis_of_maps
@@ -15,7 +15,7 @@ from isospan.representations._hom_basis import irrep_basis_map
 from isospan.representations._irrep_basis import have_one_basis
 
 
-class SpectralMaps(Constants):
+class IrrepBasisMaps(Constants):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension), by a change of basis on both sides.
 
     Args:
@@ -28,7 +28,7 @@ class SpectralMaps(Constants):
         self.source = ChangeOfBasis(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
         self.target = None if have_one_basis(basis.rep_in, basis.rep_out) else ChangeOfBasis(basis.rep_out)
-        self._size, self._trivial = basis.rep_out.size, trivial_copies(copies_of(basis.rep_out))
+        self._size, self._trivial = basis.rep_out.size, trivial_component(components_of(basis.rep_out))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
@@ -53,8 +53,8 @@ class EquivariantMaps(Constants):
     gather; else a change of basis on both sides.
 
     Args:
-        rep_in: how the group acts on what W maps.
-        rep_out: how it acts on what W maps to.
+        rep_in: representation of what W maps.
+        rep_out: representation of what W maps to.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
@@ -87,7 +87,7 @@ class EquivariantMaps(Constants):
         self.basis = basis_of_maps(rep_in, rep_out)
         self.dimension = self.basis.dimension
         self.is_gathered = rep_in.is_permutation and rep_out.is_permutation
-        self.synthesis = PermutedMaps(self.basis) if self.is_gathered else SpectralMaps(self.basis)
+        self.synthesis = PermutedMaps(self.basis) if self.is_gathered else IrrepBasisMaps(self.basis)
         to_device(self, device, dtype)
 
     def forward(self, coefficients: Tensor) -> Tensor:

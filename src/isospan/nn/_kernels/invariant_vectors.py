@@ -14,7 +14,7 @@ class InvariantVectors(Constants):
     All copies of a block share one small basis; where all coordinates of a copy are equal, it is one number.
 
     Args:
-        rep: how the group acts on b.
+        rep: representation of b.
 
     Example:
         >>> import torch
@@ -29,7 +29,7 @@ class InvariantVectors(Constants):
         super().__init__()
         bases = [_basis(block) for block in rep.blocks]
         self._sizes = [block.size for block in rep.blocks]
-        self._shapes = [(block.copies, basis.shape[1]) for block, basis in zip(rep.blocks, bases, strict=True)]
+        self._shapes = [(block.multiplicity, basis.shape[1]) for block, basis in zip(rep.blocks, bases, strict=True)]
         self._entries = [_entry(basis) for basis in bases]
         for number, (basis, entry) in enumerate(zip(bases, self._entries, strict=True)):
             if entry is None:

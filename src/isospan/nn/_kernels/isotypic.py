@@ -23,24 +23,24 @@ class Rows(NamedTuple):
     start: int
     stop: int
     dim: int
-    copies: int
+    multiplicity: int
 
 
-class IsotypicPieces(Constants):
+class IsotypicTransform(Constants):
     r"""Signals (B, D, T) as one tensor (d, m, B, T) for every irrep of dimension d that occurs m times, and back.
 
     It takes one product with the orthogonal basis of each block, for all copies of the block, samples and times at
-    once; the pieces are contiguous in memory. :attr:`copies` numbers the copies of an irrep.
+    once; the pieces are contiguous in memory. the copies of an irrep.
 
     Args:
-        rep: how the group acts on the D channels.
+        rep: representation of the D channels.
 
     Attributes:
-        copies: for every irrep, the indices (m,) in ``rep.isotypic`` of the copies in the order of the pieces.
+        copy_order: for every irrep, the indices (m,) in ``rep.isotypic`` of the copies in the order of the pieces.
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> pieces = IsotypicPieces(2 * CyclicGroup(3).regular_representation)
+        >>> pieces = IsotypicTransform(2 * CyclicGroup(3).regular_representation)
         >>> [tuple(piece.shape) for piece in pieces(torch.zeros(5, 6, 10))]
         [(1, 2, 5, 10), (2, 2, 5, 10)]
     """
@@ -53,10 +53,12 @@ class IsotypicPieces(Constants):
         order, bases, self._rows = rep.derived(_layout)
         self.register_order("order", order)
         self.register_order("order_back", np.argsort(order))
-        self._sizes = [(block.size, block.copies) for block in rep.blocks]
+        self._sizes = [(block.size, block.multiplicity) for block in rep.blocks]
         for number, basis in enumerate(bases):
             self.register_constant(f"basis_{number}", basis)
-        self.copies = [_copies([(rep.blocks[s.block].copies, s.multiplicity) for s in c.sources]) for c in rep.isotypic]
+        self.copy_order = [
+            _copies([(rep.blocks[s.block].multiplicity, s.multiplicity) for s in c.sources]) for c in rep.isotypic
+        ]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the pieces (d, m, B, T), in the order of ``rep.isotypic``."""
@@ -68,7 +70,7 @@ class IsotypicPieces(Constants):
             for number, (part, (n, c)) in enumerate(zip(parts, self._sizes, strict=True))
         ]
         return [
-            joined([z[r.block][r.start : r.stop].view(r.dim, r.copies, samples, length) for r in rows], dim=1)
+            joined([z[r.block][r.start : r.stop].view(r.dim, r.multiplicity, samples, length) for r in rows], dim=1)
             for rows in self._rows
         ]
 
@@ -77,7 +79,7 @@ class IsotypicPieces(Constants):
         samples, length = pieces[0].shape[2:]
         parts: list[list[Tensor]] = [[] for _ in self._sizes]
         for piece, rows in zip(pieces, self._rows, strict=True):
-            for r, part in zip(rows, piece.split([r.copies for r in rows], dim=1), strict=True):
+            for r, part in zip(rows, piece.split([r.multiplicity for r in rows], dim=1), strict=True):
                 columns = self._sizes[r.block][1] * samples * length
                 parts[r.block].append(part.reshape(r.stop - r.start, columns))
         h = [self._basis(number, part[0]) @ torch.cat(part) for number, part in enumerate(parts)]
@@ -98,7 +100,7 @@ def _layout(rep: Representation) -> tuple[np.ndarray, list[np.ndarray], list[lis
             start = sum(map(len, columns[source.block]))
             columns[source.block].append(_dimensions_first(source, component.irrep.size))
             stop = sum(map(len, columns[source.block]))
-            copies = source.multiplicity * rep.blocks[source.block].copies
+            copies = source.multiplicity * rep.blocks[source.block].multiplicity
             rows[-1].append(Rows(source.block, start, stop, component.irrep.size, copies))
     order = np.concatenate([block.indices.T.ravel() for block in rep.blocks])
     return order, [b.basis[:, np.concatenate(chosen)] for b, chosen in zip(rep.blocks, columns, strict=True)], rows
@@ -134,8 +136,8 @@ class Isotypic(Kernel):
     features. No dense weight is made.
 
     Args:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -154,15 +156,15 @@ class Isotypic(Kernel):
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         super().__init__(rep_in, rep_out)
         self._sizes = rep_out.size, rep_in.size
-        self.source = IsotypicPieces(rep_in)
+        self.source = IsotypicTransform(rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        self.target = None if have_one_basis(rep_in, rep_out) else IsotypicPieces(rep_out)
+        self.target = None if have_one_basis(rep_in, rep_out) else IsotypicTransform(rep_out)
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in rep_out.isotypic]
         copies = []
         for block in self.basis.blocks:
             target, source = rep_out.isotypic.index(block.target), rep_in.isotypic.index(block.source)
             self._shared.append(Shared(target, source, block.irrep.size, block.shape))
-            copies.append((self._target.copies[target], self.source.copies[source]))
+            copies.append((self._target.copy_order[target], self.source.copy_order[source]))
         if all((np.diff(numbers) == 1).all() for pair in copies for numbers in pair):
             self.order = None
         else:
@@ -206,7 +208,7 @@ class Isotypic(Kernel):
             return self._target.inverse(images)
 
     @property
-    def _target(self) -> IsotypicPieces:
+    def _target(self) -> IsotypicTransform:
         return self.source if self.target is None else self.target
 
     def _weights(self, coefficients: Tensor) -> list[Tensor]:

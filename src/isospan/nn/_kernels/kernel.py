@@ -29,8 +29,8 @@ class Shape(NamedTuple):
     """What a kernel computes: a map between two representations for each kernel position.
 
     Attributes:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
         positions: number of kernel positions of a convolution; 1 of a linear layer.
         inputs: entries of the input for each product with all positions: the stride of a convolution.
         outputs: entries of the output for each: the stride of a transposed convolution.
@@ -49,8 +49,8 @@ class Kernel(Constants):
     """Base of kernels: :meth:`cost` says how long one takes, and :meth:`forward` computes the map.
 
     Args:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
 
     Attributes:
         basis: of the equivariant maps.

@@ -14,7 +14,7 @@ from isospan.representations import Block, HomBasis, HomBlock, Representation
 class Orbit(NamedTuple):
     """A block of the output: its copies, and the coefficients and the factor of each block of the input."""
 
-    copies: int
+    multiplicity: int
     counts: list[int]
     moved: str
     factors: list[str]
@@ -60,7 +60,7 @@ class PermutedMaps(Constants):
             moved = _moved(block, moves)[np.argsort(block.indices[0])][:, coordinates]
             self.register_indices(f"moved_of_{o}", np.argsort(moved, axis=1)[:, None])
             ours = counts[o * len(sources) : (o + 1) * len(sources)]
-            self._orbits.append(Orbit(block.copies, ours, f"moved_of_{o}", names))
+            self._orbits.append(Orbit(block.multiplicity, ours, f"moved_of_{o}", names))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
@@ -78,9 +78,9 @@ class PermutedMaps(Constants):
         buffers: dict[str, Any] = self._buffers  # attribute access looks here last
         factors = [buffers[name].to(c.dtype) for name in orbit.factors]
         products = [part.reshape(-1, len(F)) @ F for part, F in zip(_split(c, orbit.counts), factors, strict=True)]
-        first = joined([product.view(len(c), orbit.copies, 1, -1) for product in products], dim=3)
+        first = joined([product.view(len(c), orbit.multiplicity, 1, -1) for product in products], dim=3)
         moved = buffers[orbit.moved].long()
-        shape = orbit.copies, len(moved), len(c), moved.shape[2]
+        shape = orbit.multiplicity, len(moved), len(c), moved.shape[2]
         return first.permute(1, 2, 0, 3).expand(shape).gather(3, moved.expand(shape)).flatten(0, 1)
 
 
@@ -112,7 +112,7 @@ def _copies(rep: Representation, number: int) -> dict[tuple[int, ...], np.ndarra
     for component in rep.isotypic:
         start = 0
         for source in component.sources:
-            shape = rep.blocks[source.block].copies, source.multiplicity
+            shape = rep.blocks[source.block].multiplicity, source.multiplicity
             if source.block == number:
                 numbers[component.irrep.key] = start + np.arange(shape[0] * shape[1]).reshape(shape)
             start += shape[0] * shape[1]

@@ -10,7 +10,7 @@ from torch import Tensor
 from isospan.representations import Representation
 
 
-class Copies(NamedTuple):
+class Component(NamedTuple):
     """All copies of one irrep: coordinates start to stop, ``multiplicity`` times ``dim`` of them."""
 
     start: int
@@ -24,14 +24,14 @@ class Copies(NamedTuple):
         return z[..., self.start : self.stop].unflatten(-1, (self.multiplicity, self.dim))
 
 
-def copies_of(rep: Representation) -> tuple[Copies, ...]:
+def components_of(rep: Representation) -> tuple[Component, ...]:
     """The copies of every irrep, in the order of the symmetry-adapted basis."""
     return tuple(
-        Copies(c.slice.start, c.slice.stop, c.multiplicity, c.irrep.size, c.irrep.is_trivial) for c in rep.isotypic
+        Component(c.slice.start, c.slice.stop, c.multiplicity, c.irrep.size, c.irrep.is_trivial) for c in rep.isotypic
     )
 
 
-def each_irrep(z: Tensor, copies: Sequence[Copies]) -> list[Tensor]:
+def by_component(z: Tensor, copies: Sequence[Component]) -> list[Tensor]:
     """The copies (..., multiplicity, dim) of every irrep in spectral coordinates z (..., D).
 
     They are cut apart at once: the gradients of slices would be added up, each as large as z.
@@ -40,14 +40,14 @@ def each_irrep(z: Tensor, copies: Sequence[Copies]) -> list[Tensor]:
     return [z.unflatten(-1, (part.multiplicity, part.dim)) for z, part in zip(parts, copies, strict=True)]
 
 
-def copy_numbers(rep: Representation) -> np.ndarray:
+def copy_index(rep: Representation) -> np.ndarray:
     """The number of the copy that each spectral coordinate belongs to, (D,)."""
     return np.repeat(np.arange(len(rep.irreps)), [irrep.size for irrep in rep.irreps])
 
 
-def mean_over_copies(values: Tensor, copies: Sequence[Copies]) -> Tensor:
+def mean_of_copies(values: Tensor, copies: Sequence[Component]) -> Tensor:
     """Means (..., number of copies) over the coordinates (..., D) of each copy."""
-    return torch.cat([part.mean(-1) for part in each_irrep(values, copies)], dim=-1)
+    return torch.cat([part.mean(-1) for part in by_component(values, copies)], dim=-1)
 
 
 def norms(X: Tensor) -> Tensor:
@@ -58,11 +58,11 @@ def norms(X: Tensor) -> Tensor:
     return torch.linalg.vector_norm(X.masked_fill(is_zero.unsqueeze(-1), 1.0), dim=-1).masked_fill(is_zero, 0.0)
 
 
-def trivial_copies(copies: Sequence[Copies]) -> Copies:
+def trivial_component(copies: Sequence[Component]) -> Component:
     """The copies of the trivial irrep, none of them where there are none."""
-    return next((part for part in copies if part.is_trivial), Copies(0, 0, 0, 1, True))
+    return next((part for part in copies if part.is_trivial), Component(0, 0, 0, 1, True))
 
 
-def numbers_of_trivial(copies: Sequence[Copies]) -> np.ndarray:
+def is_trivial_copy(copies: Sequence[Component]) -> np.ndarray:
     """1.0 for every copy of the trivial irrep and 0.0 for every other, (number of copies,)."""
     return np.concatenate([np.full(part.multiplicity, float(part.is_trivial)) for part in copies])
