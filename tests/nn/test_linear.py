@@ -110,7 +110,7 @@ def test_white_inputs_keep_their_variance():
     assert variance.item() == pytest.approx(1, rel=0.05)
 
 
-def test_frozen_layers_hold_their_weight(reps):
+def test_frozen_layers_cache_their_weight(reps):
     layer, x = Linear(*reps), torch.randn(3, reps[0].size)
     expected = layer(x)
     layer.coefficients.grad = torch.ones_like(layer.coefficients)
@@ -237,6 +237,48 @@ def test_cached_weights_follow_every_change_of_the_parameters(reps):
     layer.coefficients.grad = torch.ones_like(layer.coefficients)
     optimizer.step()
     check(other.coefficients.double() - 1)
+
+
+def change_through_data(p, new):
+    p.data.copy_(new)
+
+
+def change_in_inference_mode(p, new):
+    with torch.inference_mode():
+        p.copy_(new)
+
+
+CHANGES = {
+    "copy_": lambda p, new: p.copy_(new),
+    "a slice": lambda p, new: p[:1].copy_(new[:1]),
+    "a detached view": lambda p, new: p.detach().view(-1)[-1:].fill_(3.0),
+    "foreach": lambda p, new: torch._foreach_mul_([p], 2.0),
+    "vector_to_parameters": lambda p, new: torch.nn.utils.vector_to_parameters(new.flatten(), [p]),
+    "set_": lambda p, new: p.set_(new.clone()),
+    "init": lambda p, new: torch.nn.init.ones_(p),
+    "inference mode": change_in_inference_mode,
+    "swap_tensors": lambda p, new: torch.utils.swap_tensors(p, torch.nn.Parameter(new.clone())),
+    "numpy": lambda p, new: p.detach().numpy().fill(2.0),
+    "data": change_through_data,
+}
+UNSEEN = {"numpy", "data"}
+"""Changes that autograd does not count, which ``eval()`` has to announce."""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frozen", [False, True], ids=["eval", "frozen"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_cached_weights_follow_changes_of_every_kind(change, frozen):
+    rep = DihedralGroup(3).regular_representation
+    layer, other = Linear(rep, rep).eval(), Linear(rep, rep)
+    layer = layer.freeze() if frozen else layer
+    before = layer.weight
+    CHANGES[change](layer.coefficients, other.coefficients)
+    if change in UNSEEN:
+        layer.eval()
+    assert not torch.equal(layer.weight, before)
+    torch.testing.assert_close(layer.weight, layer.kernel.basis.synthesize(layer.coefficients))
+    assert layer.weight is layer.weight
 
 
 @torch.no_grad()

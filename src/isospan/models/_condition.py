@@ -1,4 +1,4 @@
-"""Features of a step of diffusion."""
+"""Embeddings of a condition and of a diffusion step."""
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class StepEmbedding(Constants):
         dim: number n of features; even.
 
     Shapes:
-        numbers (...) to (..., n).
+        steps (...) to (..., n).
 
     Raises:
         OptionError: dim is odd, or below 1.

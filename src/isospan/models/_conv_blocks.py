@@ -28,7 +28,7 @@ class ConvBlock(nn.Module):
         stride: steps of the input for each of the output.
         padding: entries on both sides.
         norm: "batch" for BatchNorm1d, "rms" for RMSNorm at every time, None for none.
-        activation: name of an activation of single numbers, see :func:`hidden_activation`.
+        activation: name of an activation in torch.nn, see :func:`hidden_activation`.
 
     Raises:
         OptionError: an unknown name.

@@ -112,11 +112,11 @@ class OrbitReadout(Freezable):
 
     def __init__(self, rep: Representation, out_dim: int, *, bias: bool) -> None:
         super().__init__(rep, out_dim * rep.group.trivial_representation)
-        places = element_coordinates(rep)
-        of_means = nn.Linear(places.shape[1], out_dim, bias=bias)
+        coordinates = element_coordinates(rep)
+        of_means = nn.Linear(coordinates.shape[1], out_dim, bias=bias)
         self.coefficients, self.bias_coefficients = of_means.weight, of_means.bias
-        self.register_constant("copy_index", (places.argsort(axis=None) % places.shape[1]).astype(np.int32))
-        self._order = len(places)
+        self.register_constant("copy_index", (coordinates.argsort(axis=None) % coordinates.shape[1]).astype(np.int32))
+        self._order = len(coordinates)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., out_dim)."""

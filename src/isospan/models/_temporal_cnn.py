@@ -1,4 +1,4 @@
-"""The newest steps of a window of a time series."""
+"""Temporal convolutional encoders of time series."""
 
 import copy
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ class LatestSteps(nn.Module):
 
     @property
     def lengths(self) -> str:
-        """The same in words."""
+        """The condition on the number of steps, in words."""
         return f">= {self.receptive_field}, the receptive field" if self.window is None else f"= {self.window}"
 
     def surplus(self, window: int) -> int:
@@ -113,7 +113,7 @@ class TemporalCNN(Freezes):
     Raises:
         GroupMismatchError, RepresentationError: as for :class:`EMLP`.
         OptionError: an unknown name, a number below 1, or a window shorter than R.
-        ShapeError: too few channels or steps; the message says how many it takes.
+        ShapeError: a wrong number of channels, or too few steps.
 
     Example:
         >>> import torch

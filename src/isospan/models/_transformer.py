@@ -1,4 +1,4 @@
-"""Equivariant networks of attention."""
+"""Equivariant transformer encoders."""
 
 from math import gcd
 from typing import cast
@@ -17,7 +17,7 @@ from isospan.representations import Representation
 
 
 class TransformerEncoderLayer(Freezes):
-    r"""Attention between tokens and a network of every token alone, each added to what it reads.
+    r"""A transformer layer: residual attention between tokens, and a residual network of every token.
 
     .. math:: x' = x + \operatorname{attention}(\operatorname{norm} x), \qquad
               y = x' + \operatorname{network}(\operatorname{norm} x')
@@ -101,7 +101,7 @@ class TransformerEncoderLayer(Freezes):
     def export(self) -> nn.TransformerEncoderLayer:
         """Return torch's layer of the same function that shares nothing with this one.
 
-        It is for inference: in training it would drop out single numbers, which breaks the symmetry.
+        It is for inference: in training it would drop out single coordinates, which breaks the symmetry.
         """
         first, activation, second = plain_network(steps(self.feedforward))
         size, heads, p = self.rep_in.size, self.self_attn.num_heads, self.dropout1.p
@@ -117,7 +117,7 @@ class TransformerEncoderLayer(Freezes):
 
 
 class TransformerEncoder(Freezes):
-    r"""Layers of attention between tokens that the group moves all in the same way.
+    r"""An equivariant transformer encoder of tokens of one representation.
 
     .. math:: f(\rho_\text{in}(g) x_1, \ldots, \rho_\text{in}(g) x_T)_t = \rho_\text{out}(g) f(x_1, \ldots, x_T)_t
 

@@ -1,4 +1,4 @@
-"""Equivariant activations of coordinates, of norms, and by gates."""
+"""Equivariant activations: of coordinates, of norms, and gates."""
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ class GatedCopies(Constants):
         self.register_constant("copy_index", copy_index(rep))
 
     def gated(self, z: Tensor, invariants: Tensor) -> Tensor:
-        """Spectral coordinates z times the activation of invariants (..., copies), in the user's basis."""
+        """Coordinates z in the irrep basis times f of invariants (..., copies), in the basis of the input."""
         factors = self.activation(invariants)
         if factors.shape != invariants.shape:
             raise ShapeError(
@@ -93,7 +93,7 @@ class Pointwise(torch.nn.Module):
         self.activation = as_activation(activation)
         name = activation_name(self.activation)
         _check_permutes(rep, name)
-        known = rep.is_permutation and isinstance(activation, str)  # names are those of functions of single numbers
+        known = rep.is_permutation and isinstance(activation, str)  # functions in NAMES act on every coordinate alike
         for element, order, signs in [] if known else _signed_permutations(rep):
             if not commutes(self.activation, order, signs):
                 raise EquivarianceError(_refusal(name, element, rep, signed=bool((signs < 0).any())))
@@ -119,11 +119,11 @@ def _check_permutes(rep: Representation, name: str) -> None:
 
 def _signed_permutations(rep: Representation) -> list[tuple[object, Tensor, Tensor]]:
     """Every generator with its order and signs: (M x)ᵢ = signsᵢ x[orderᵢ]."""
-    moves = []
+    found = []
     for element, M in zip(rep.group.generators, torch.tensor(rep.generators, device="cpu"), strict=True):
         order = M.abs().argmax(1)
-        moves.append((element, order, M.gather(1, order.unsqueeze(1)).squeeze(1)))
-    return moves
+        found.append((element, order, M.gather(1, order.unsqueeze(1)).squeeze(1)))
+    return found
 
 
 def _refusal(name: str, element: object, rep: Representation, *, signed: bool) -> str:
@@ -203,7 +203,7 @@ class NormActivation(GatedCopies):
 
 
 def _size(X: Tensor, *, signed: bool) -> Tensor:
-    """The norms (..., m) of copies (..., m, d), or the numbers themselves."""
+    """The norms (..., m) of copies (..., m, d), or the coordinates themselves where ``signed``."""
     return X.squeeze(-1) if signed else norms(X)
 
 

@@ -72,13 +72,13 @@ class ChangeOfBasis(Constants):
         return direct_sum([component.multiplicity * component.irrep for component in rep.isotypic], name=rep.name)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the spectral coordinates z (..., D) of x (..., D)."""
+        """Return the coordinates z (..., D) in the irrep basis of x (..., D)."""
         check_features(x, self._size)
         with full_precision(x):
             return to_irrep_basis(x, self._tensors(x))
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Return x (..., D) of spectral coordinates z (..., D)."""
+        """Return x (..., D) of coordinates z (..., D) in the irrep basis."""
         check_features(z, self._size)
         with full_precision(z):
             return from_irrep_basis(z, self._tensors(z))
@@ -168,8 +168,8 @@ def _is_free(component: IsotypicComponent) -> bool:
 class MultiplicityMixing(torch.nn.Module):
     """An orthogonal map of the m copies of one irrep that commutes with the group: a Lie exponential.
 
-    The irrep's d dimensions are d / s real numbers, complex numbers or quaternions with s coordinates, and the map is
-    a matrix (m, m) of such numbers, the same for all.
+    The irrep's d dimensions are d / s real, complex or quaternionic scalars with s coordinates, and the map is a
+    matrix (m, m) of such scalars, the same for all.
 
     Args:
         irrep: of dimension d with s endomorphisms.
@@ -192,7 +192,7 @@ class MultiplicityMixing(torch.nn.Module):
 
     @property
     def matrix(self) -> Tensor:
-        """The orthogonal map of m numbers as a real matrix (m s, m s), copies before coordinates."""
+        """The orthogonal map of m scalars as a real matrix (m s, m s), copies before coordinates."""
         with full_precision(self.mixing):
             A = left_multiplication(self.mixing.double().unbind(-1)).permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
             # torch's exponential of small matrices is orthogonal to 3e-5 in float32, and to 1e-11 in float64
@@ -209,5 +209,5 @@ class MultiplicityMixing(torch.nn.Module):
             return self._mixed(x, self.matrix.to(x.dtype).mT)
 
     def _mixed(self, x: Tensor, matrix: Tensor) -> Tensor:
-        numbers = x.unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)  # (..., d / s, m s)
-        return (numbers @ matrix.mT).unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)
+        scalars = x.unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)  # (..., d / s, m s)
+        return (scalars @ matrix.mT).unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)

@@ -56,7 +56,7 @@ class Convolution(DenseMap):
         shape: the representations; ``positions`` is the kernel size.
         dilation: as in torch.
         bias: whether to add an invariant bias.
-        kernel: what computes the maps.
+        kernel: name of the kernel that computes the maps, or "auto".
     """
 
     _torch_class: Callable[..., torch.nn.Module]

@@ -54,9 +54,9 @@ class Dropout(Constants):
         self.change = None if rep.is_permutation else ChangeOfBasis(rep)
         self.rep_in = self.rep_out = rep
         self.p = check_probability(p)
-        numbers = copy_index(rep) if self.change else _orbit_index(rep)
-        self._size, self._count = rep.size, int(numbers.max()) + 1
-        self.register_constant("part_index", numbers)
+        index = copy_index(rep) if self.change else _orbit_index(rep)
+        self._size, self._count = rep.size, int(index.max()) + 1
+        self.register_constant("part_index", index)
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,9 +74,9 @@ class Dropout(Constants):
 
 
 def _orbit_index(rep: Representation) -> np.ndarray:
-    """The number of the orbit that each coordinate of a permutation representation belongs to, (D,)."""
-    numbers, start = np.empty(rep.size, dtype=np.int64), 0
+    """The index of the orbit that each coordinate of a permutation representation belongs to, (D,)."""
+    index, start = np.empty(rep.size, dtype=np.int64), 0
     for block in rep.blocks:
-        numbers[block.indices] = start + np.arange(block.multiplicity)[:, None]
+        index[block.indices] = start + np.arange(block.multiplicity)[:, None]
         start += block.multiplicity
-    return numbers
+    return index

@@ -119,7 +119,7 @@ class IrrepInvariants(Constants):
 
 
 def _products(X: Tensor, s: int) -> Tensor:
-    """Products ⟨x_i, E_u x_j⟩ (..., s m²) of copies (..., m, d): the coordinates u of the numbers Σ x_i x̄_j."""
+    """Products ⟨x_i, E_u x_j⟩ (..., s m²) of copies (..., m, d): the coordinates u of the scalars Σ x_i x̄_j."""
     if s == 1:
         return (X @ X.mT).flatten(-2)
     q = X.unflatten(-1, (-1, s)).unbind(-1)  # (..., m, d / s) each
@@ -131,5 +131,5 @@ def _products(X: Tensor, s: int) -> Tensor:
 def _pairs(component: IsotypicComponent) -> np.ndarray:
     """Indices of the independent products among all s m²: the upper triangle, without the diagonal where s ≥ 1."""
     m, s = component.multiplicity, len(component.irrep.endomorphism_basis)
-    places = np.arange(s * m * m).reshape(s, m, m)
-    return np.concatenate([places[0][np.triu_indices(m)], *(P[np.triu_indices(m, 1)] for P in places[1:])])
+    index = np.arange(s * m * m).reshape(s, m, m)
+    return np.concatenate([index[0][np.triu_indices(m)], *(P[np.triu_indices(m, 1)] for P in index[1:])])

@@ -1,4 +1,4 @@
-"""Equivariant linear layers, and what they share with convolutions."""
+"""Equivariant linear layers, and the base that they share with convolutions."""
 
 import torch
 from torch import Tensor
@@ -21,11 +21,11 @@ class DenseMap(Freezable):
         shape: the representations, and how many maps there are.
         kernel_size: () for one map, (kernel_size,) for a convolution.
         bias: whether there is one, where the output has invariant vectors.
-        kernel: what computes the map.
+        kernel: name of the kernel that computes the map, or "auto".
 
     Attributes:
         coefficients: parameter ``(*kernel_size, dimension)``, see :class:`isospan.representations.HomBasis`.
-        bias_coefficients: parameter (m,), a number for each trivial irrep in the output; None where there is none.
+        bias_coefficients: parameter (m,), one for each trivial irrep in the output; None where there is none.
     """
 
     invariants: InvariantVectors
@@ -50,7 +50,7 @@ class DenseMap(Freezable):
 
     @property
     def _irrep_basis_maps(self) -> IrrepBasisMaps | None:
-        """What makes the dense weight by a change of basis, where this does."""
+        """The change of basis that expands the dense weight; None where a gather does."""
         synthesis = self.kernel.maps.synthesis if isinstance(self.kernel, Dense) else None
         return synthesis if isinstance(synthesis, IrrepBasisMaps) else None
 
@@ -77,10 +77,10 @@ class DenseMap(Freezable):
         return self.kernel.expand(self.coefficients)
 
     def _spread_bias(self) -> Tensor | None:
-        b, spectral = self.bias_coefficients, self._irrep_basis_maps
+        b, maps = self.bias_coefficients, self._irrep_basis_maps
         if b is None:
             return None
-        return self.invariants(b) if spectral is None else spectral.invariant(b)
+        return self.invariants(b) if maps is None else maps.invariant(b)
 
 
 class Linear(DenseMap):

@@ -38,8 +38,8 @@ class Normalization(Constants):
         self.register_parameter("weight", weight)
         self.register_parameter("bias", bias if self._trivial.multiplicity else None)
 
-    def spectral(self, x: Tensor) -> Tensor:
-        """Spectral coordinates, at least in single precision, in which statistics are taken."""
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Coordinates in the irrep basis, at least in single precision, of which statistics are taken."""
         return self.change(x.to(torch.promote_types(x.dtype, torch.float32)))
 
     def spread(self, invariants: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class Normalization(Constants):
         return torch.nn.functional.pad(invariants, (self._trivial.start, self._size - self._trivial.stop))
 
     def affine(self, z: Tensor, scales: Tensor) -> Tensor:
-        """Z (..., D) times scales (..., copies or 1) and the weight, plus the bias, in the user's basis."""
+        """Z (..., D) times scales (..., copies or 1) and the weight, plus the bias, in the basis of the input."""
         scales = scales if self.weight is None else scales * self.weight.to(z.dtype)
         z = z * (scales if scales.shape[-1] == 1 else scales.index_select(-1, self.copy_index))
         return self.change.inverse(z if self.bias is None else z + self.spread(self.bias.to(z.dtype)))
@@ -126,7 +126,7 @@ class BatchNorm1d(Normalization):
             )
         rows = x if x.dim() == 2 else x.movedim(1, 2)
         with full_precision(x):
-            z = self.spectral(rows)
+            z = self.coordinates(rows)
             mean, var = self._statistics(z)
             y = self.affine(z - self.spread(mean.to(z.dtype)), (var.to(z.dtype) + self.eps).rsqrt()).to(x.dtype)
         return y if x.dim() == 2 else y.movedim(2, 1)
@@ -213,7 +213,7 @@ class LayerNorm(Normalization):
         """Return the normalized features (..., rep.size)."""
         check_features(x, self._size)
         with full_precision(x):
-            z = self.spectral(x)
+            z = self.coordinates(x)
             if self._trivial.multiplicity:
                 invariants = self._trivial.of(z).squeeze(-1)
                 z = z - self.spread(invariants.mean(-1, keepdim=True).expand_as(invariants))
@@ -273,4 +273,4 @@ class RMSNorm(Normalization):
             exact = x.to(torch.promote_types(x.dtype, torch.float32))
             eps = torch.finfo(exact.dtype).eps if self.eps is None else self.eps
             scale = (exact.square().mean(-1, keepdim=True) + eps).rsqrt()  # Q is orthogonal
-            return (exact * scale if self.weight is None else self.affine(self.spectral(exact), scale)).to(x.dtype)
+            return (exact * scale if self.weight is None else self.affine(self.coordinates(exact), scale)).to(x.dtype)

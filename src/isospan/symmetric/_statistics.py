@@ -14,7 +14,7 @@ from isospan.symmetric._inputs import paired_samples, samples
 from isospan.symmetric._second_moments import cross_moments, shared_components
 
 MEMORY = 32
-"""Multiplications in the time in which one number goes to memory and back."""
+"""Multiplications in the time that memory takes to read and write one entry."""
 
 
 def mean(x: Tensor, rep_x: Representation) -> Tensor:
@@ -199,7 +199,7 @@ def _by_projection(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
 def _blocks_pay(N: int, rep_x: Representation, rep_y: Representation) -> bool:
     """Whether the change of basis and the products of blocks take less time than the dense product.
 
-    The unit is a multiplication; a number that goes to memory and back takes ``MEMORY`` of them.
+    The unit is a multiplication; an entry that is read and written takes ``MEMORY`` of them.
     """
     m_y = {component.irrep.key: component.multiplicity for component in rep_y.isotypic}
     shared = [(c.size * m_y.get(c.irrep.key, 0), len(c.irrep.endomorphism_basis)) for c in rep_x.isotypic]

@@ -64,7 +64,7 @@ class IrrepBlocks:
     r"""The coordinates of k irreps alike in the regular representation: of each p copies of d dimensions.
 
     The weight of an irrep is :math:`\sum_s E_s \otimes C_s` with its endomorphisms E_s and one matrix C_s each,
-    (p m_out, p m_in): a matrix of numbers with s coordinates, which acts on each of the d / s that the irrep has.
+    (p m_out, p m_in): a matrix of scalars with s coordinates, which acts on each of the d / s that the irrep has.
     Products of irreps whose d and s are the same are taken together. The coordinates are (k, d, p), those of
     coefficients (k, s, p, p).
 
@@ -74,7 +74,7 @@ class IrrepBlocks:
     Attributes:
         columns: their coordinates in the symmetry-adapted basis, (k d p,).
         irreps: k.
-        d, s, p: dimensions, coordinates of a number and copies of each.
+        d, s, p: dimensions, coordinates of a scalar and multiplicity of each.
         size: k d p.
     """
 

@@ -24,7 +24,7 @@ class RegularLinear(Freezable):
     Args:
         rep_in: copies of the group's regular representation.
         rep_out: the same.
-        bias: add an invariant vector, one number a copy.
+        bias: add an invariant vector, of one parameter for each copy.
 
     Raises:
         RepresentationError: a representation is not made of regular copies.
@@ -67,7 +67,7 @@ class RegularLinear(Freezable):
         return plain_linear(*self.dense()).train(self.training)
 
     def extra_repr(self) -> str:
-        """What is mapped to what."""
+        """The representations, and whether there is a bias."""
         return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Chains of maps between copies of the regular representation, computed the way that is faster for their widths."""
+"""Chains of maps between copies of the regular representation, each by the kernel that is faster for its width."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -20,7 +20,7 @@ from isospan.representations import Representation
 
 
 class RegularNetwork(Constants):
-    r"""Group convolutions with an activation of every number between them, and none after the last.
+    r"""Group convolutions with a pointwise activation between them, and none after the last.
 
     Samples are the last axis from the first layer to the last, and coordinates are sorted by elements of the group, so
     that a layer is one product with its dense weight, or contiguous products of isotypic blocks
@@ -29,14 +29,14 @@ class RegularNetwork(Constants):
 
     Args:
         reps: two or more representations of regular copies: input, hidden layers, output.
-        activation: function of single numbers, applied between the layers.
+        activation: pointwise function, applied between the layers.
         bias: whether the layers have invariant biases.
         kernel: "dense" or "isotypic" for all layers; "auto" chooses for each.
 
     Raises:
         OptionError: an unknown kernel.
         RepresentationError: a representation is not made of regular copies.
-        EquivarianceError: the activation mixes numbers.
+        EquivarianceError: the activation is not pointwise.
 
     Example:
         >>> from isospan.groups import CyclicGroup

@@ -13,7 +13,7 @@ from isospan.nn._base.layer import check_features, check_probability
 
 
 class DotProductAttention(nn.Module):
-    """What attention computes, whatever its linear maps are; it knows nothing of groups.
+    """Dot-product attention between two given linear maps, equivariant where these are.
 
     Args:
         in_proj: linear layer to queries, keys and values of all heads, in this order.

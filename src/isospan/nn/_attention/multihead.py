@@ -16,7 +16,7 @@ from isospan.representations import Block, Representation, check_representation,
 
 
 class MultiheadAttention(Freezes, DotProductAttention):
-    r"""Attention whose tokens the group moves all in the same way, with the arguments of torch.nn.MultiheadAttention.
+    r"""Equivariant attention between tokens of one representation, with the arguments of torch.nn.MultiheadAttention.
 
     .. math:: y_i = b + W_o \bigoplus_h \sum_j \operatorname{softmax}_j
               \Bigl( \frac{q_{hi}^\top k_{hj}}{\sqrt{d}} \Bigr) v_{hj}, \qquad
@@ -143,7 +143,7 @@ def head_representation(rep: Representation, num_heads: int) -> Representation:
     uneven = {part.name: copies for copies, part in parts if copies % num_heads}
     if uneven:
         raise RepresentationError(
-            f"{num_heads} heads must share the copies of every irrep of {rep.name!r} evenly, but these occur so often: "
+            f"{num_heads} heads must share the copies of every irrep of {rep.name!r} evenly, got multiplicities "
             f"{uneven}. Use a num_heads that divides {gcd(*(copies for copies, _ in parts))}, more copies of the "
             "representation, or pass head_rep, the representation of one head."
         )

@@ -1,4 +1,4 @@
-"""Positions in time, as invariant features."""
+"""Positions of tokens, encoded in invariant features."""
 
 import torch
 from torch import Tensor
@@ -18,8 +18,8 @@ class PositionalEncoding(Constants):
     .. math:: y_t = x_t + Q_0 p_t, \qquad p_{t, 2i} = \sin(t / 10000^{2i / m}), \quad
               p_{t, 2i + 1} = \cos(t / 10000^{2i / m})
 
-    The columns of Q_0 are the m trivial copies of the symmetry-adapted basis. An encoding of any other direction would
-    be moved by the group. For the trivial group it is that of the source. There are no parameters, and no longest
+    The columns of Q_0 are the m trivial copies of the symmetry-adapted basis. An encoding in any other direction
+    would not be invariant. For the trivial group it is that of the source. There are no parameters, and no longest
     sequence.
 
     Args:

@@ -1,4 +1,4 @@
-"""Layers that make a dense weight of their parameters, and the modules made of such layers."""
+"""The cached weight: layers that expand a dense weight from their parameters, and modules made of such layers."""
 
 import operator
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from isospan.representations import Representation
 
 
 class Cached(NamedTuple):
-    """A dense weight and bias, and the parameters that they were made of: which, where in memory, in which version."""
+    """A dense weight and bias, and the parameters they were expanded from, with their addresses and versions."""
 
     weight: Tensor
     bias: Tensor | None
@@ -22,14 +22,15 @@ class Cached(NamedTuple):
 
 
 class Freezable(Constants):
-    """Base of layers that compute a dense weight and bias of their parameters.
+    """Base of layers that expand a dense weight and bias from their parameters.
 
-    In evaluation, where no gradient of the parameters is asked for, the dense weight is cached. It is computed again
-    when a parameter was replaced, moved or changed in place. :meth:`freeze` switches to evaluation and takes the
-    parameters out of training, so that the weight is always cached; training is refused from then on.
+    In evaluation mode, where no gradient of the parameters is asked for, the dense weight is cached. It is expanded
+    again as soon as a parameter is another tensor, is elsewhere in memory or has another version, and after ``eval()``.
+    :meth:`freeze` switches to evaluation mode and takes the parameters out of training, so that the weight is always
+    cached; training is refused from then on.
 
-    Changes through ``.data`` in place have no version, and are not seen: write under ``torch.no_grad()``. A layer says
-    in ``_synthesized`` and ``_spread_bias`` how it makes both.
+    In-place changes of ``.data`` have no version: write under ``torch.no_grad()``, or call ``eval()`` afterwards. A
+    subclass implements ``_synthesized`` and ``_spread_bias``, which expand both.
 
     Args:
         rep_in: representation of the input.
@@ -47,13 +48,13 @@ class Freezable(Constants):
         self._cached: Cached | None = None
 
     def dense(self) -> tuple[Tensor, Tensor | None]:
-        """The dense weight and bias: the cached ones, or made of the parameters with their gradient."""
+        """The dense weight and bias: the cached ones, or expanded from the parameters with their gradient."""
         cached = self.cached()
         return (self._synthesized(), self._spread_bias()) if cached is None else cached[:2]
 
     @property
     def weight(self) -> Tensor:
-        """The dense weight, laid out as torch's: the cached one, or made of the coefficients with their gradient.
+        """The dense weight, laid out as torch's: the cached one, or expanded from the coefficients with their gradient.
 
         Writing to it changes nothing: write to the parameters that it is made of.
         """
@@ -95,8 +96,9 @@ class Freezable(Constants):
                 f"A layer that trains must make its weight of its parameters, but this {type(self).__name__} is "
                 "frozen. Call unfreeze() first."
             )
-        self._cached = None if mode else self._cached
-        return super().train(mode)
+        super().train(mode)
+        self._changed()
+        return self
 
     def _synthesized(self) -> Tensor:
         raise NotImplementedError
@@ -105,11 +107,11 @@ class Freezable(Constants):
         raise NotImplementedError
 
     def _made_of(self) -> list[Tensor]:
-        """The parameters, or what stands for them, as in ``torch.func.functional_call`` and parametrizations."""
+        """The parameters, or the tensors that replace them in ``torch.func.functional_call`` and parametrizations."""
         return [p for p in (self.coefficients, self.bias_coefficients) if p is not None]
 
     def cached(self) -> Cached | None:
-        """The dense weight and bias of the parameters as they are now; None where they are not to be cached."""
+        """The cached weight and bias of the current parameters; None where they are not cached."""
         if torch.compiler.is_compiling():
             return self._cached if self.is_frozen else None
         if self.training:
@@ -140,7 +142,7 @@ class Freezable(Constants):
         self._changed()
 
     def _changed(self) -> None:
-        """Follow parameters that have changed; compiled code does not look at them."""
+        """Drop the cached weight; a frozen layer expands it again, since compiled code checks no parameters."""
         self._cached = self._refresh() if self.is_frozen else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,18 +150,19 @@ class Freezable(Constants):
 
 
 def _versions(tensors: list[Tensor]) -> list[tuple[int, int]]:
-    """Where tensors are, and how often autograd saw them change."""
+    """Address and version of tensors; autograd counts a version for every in-place change."""
     return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
 
 
 class Freezes(nn.Module):
-    """Base of modules whose layers can cache their dense weights for inference."""
+    """Base of modules whose layers have cached weights."""
 
     def freeze(self) -> Self:
         """Cache the dense weights of all layers, in evaluation mode; training is refused from then on."""
+        self.eval()
         for layer in self._layers():
             layer.freeze()
-        return self.eval()
+        return self
 
     def unfreeze(self) -> Self:
         """Train the parameters of all layers again that were trained before."""

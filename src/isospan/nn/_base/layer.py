@@ -33,7 +33,7 @@ def joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
 
 
 class Constants(torch.nn.Module):
-    """Base of modules with constant arrays, which are buffers but no part of the state.
+    """Base of modules with constant arrays, which are buffers but not part of ``state_dict``.
 
     They follow ``.to``, ``.double()`` and the like as buffers do. A buffer that is cast to single precision and back
     has lost its digits, so wherever it is made anew, the array itself is written to it.
@@ -44,7 +44,7 @@ class Constants(torch.nn.Module):
         self._exact: dict[str, np.ndarray] = {}
 
     def register_constant(self, name: str, values: np.ndarray) -> None:
-        """Make ``self.<name>`` a buffer with these values, real numbers in the default precision."""
+        """Make ``self.<name>`` a buffer with these values; real ones have the default precision."""
         self._exact[name] = values
         dtype = torch.get_default_dtype() if values.dtype.kind == "f" else None
         self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
@@ -79,7 +79,7 @@ class Constants(torch.nn.Module):
                     part._follow(like)
 
     def _follow(self, like: Tensor | None) -> None:
-        """Have the device and precision of a tensor that was assigned, and memory in any case."""
+        """Give the buffers the device and precision of a tensor that was assigned, and memory in any case."""
         for name, exact in self._exact.items():
             buffer = self.get_buffer(name)
             device = like.device if like is not None else torch.device("cpu") if buffer.is_meta else buffer.device

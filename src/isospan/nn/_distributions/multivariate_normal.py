@@ -27,8 +27,8 @@ class MultivariateNormal(torch.nn.Module):
 
     ``"diagonal"`` takes an invariant log-variance w for every copy of every irrep: Σ is diagonal in the irrep basis Q.
     ``"full"`` takes the symmetric matrix M, which transforms as ``symmetric_square(rep_y)``, and gives any positive Σ.
-    Its distribution is a ``LogCovarianceNormal``, which says how many digits hold at which spread of variances. Both
-    are computed in the user's basis, in float32 or float64, also under autocast.
+    Its distribution is a ``LogCovarianceNormal``, which documents its digits by the spread of variances. Both
+    are computed in the basis of y, in float32 or float64, also under autocast.
 
     Args:
         rep_y: representation of y.
@@ -136,18 +136,18 @@ class LogCovariance(Constants):
                 [0., 2.]])
     """
 
-    places: Tensor
+    index: Tensor
     weights: Tensor
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         self.rep_in = symmetric_square(rep)
-        upper, places = np.triu_indices(rep.size), np.zeros((rep.size, rep.size), dtype=np.int64)
-        places[upper] = places.T[upper] = np.arange(len(upper[0]))
-        self.register_constant("places", places)
+        upper, index = np.triu_indices(rep.size), np.zeros((rep.size, rep.size), dtype=np.int64)
+        index[upper] = index.T[upper] = np.arange(len(upper[0]))
+        self.register_constant("index", index)
         # off-diagonal coordinates of a symmetric matrix are √2 times its entries
         self.register_constant("weights", np.where(np.eye(rep.size), 1.0, np.sqrt(0.5)))
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Return M."""
-        return coordinates[..., self.places] * self.weights.to(coordinates.dtype)
+        return coordinates[..., self.index] * self.weights.to(coordinates.dtype)

@@ -1,4 +1,4 @@
-"""Which kernel computes a map."""
+"""The choice of the kernel that computes an equivariant map."""
 
 from typing import Literal
 

@@ -33,8 +33,8 @@ class IrrepBasisMaps(Constants):
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
         with full_precision(coefficients):
-            spectral = irrep_basis_map(coefficients, self._bands)
-        return self._target.inverse(self.source.inverse(spectral).mT).mT
+            in_irrep_bases = irrep_basis_map(coefficients, self._bands)
+        return self._target.inverse(self.source.inverse(in_irrep_bases).mT).mT
 
     def invariant(self, coefficients: Tensor) -> Tensor:
         """The invariant vector (n_out,) of coefficients (m,) of the trivial irreps."""
@@ -48,13 +48,13 @@ class IrrepBasisMaps(Constants):
 class EquivariantMaps(Constants):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in the basis of :class:`HomBasis`.
 
-    Its constants are buffers, so it moves with the module that owns it and traces to plain operations. No buffer is
+    Its constants are buffers, so it follows ``.to`` and traces to plain operations. No buffer is
     larger than W, or the change of basis of one side. Where the group permutes both sides, W takes one
     gather; else a change of basis on both sides.
 
     Args:
-        rep_in: representation of what W maps.
-        rep_out: representation of what W maps to.
+        rep_in: representation of the input of W.
+        rep_out: representation of its output.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
@@ -96,7 +96,7 @@ class EquivariantMaps(Constants):
 
 
 class Dense(Kernel):
-    """The kernel that makes the dense weight and multiplies by it: by far the fastest where features are few."""
+    """The kernel that expands the dense weight and multiplies by it: by far the fastest for few features."""
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         Constants.__init__(self)

@@ -1,4 +1,4 @@
-"""Invariant vectors from their coefficients, as a module without parameters."""
+"""Invariant vectors from their coefficients."""
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +11,7 @@ from isospan.representations import Block, Representation
 class InvariantVectors(Constants):
     """The vector b (D,) of coefficients (m,) in an orthonormal basis of the invariant vectors.
 
-    All copies of a block share one small basis; where all coordinates of a copy are equal, it is one number.
+    All copies of a block share one small basis; where all coordinates of a copy are equal, it is one scalar.
 
     Args:
         rep: representation of b.
@@ -36,8 +36,8 @@ class InvariantVectors(Constants):
                 self.register_constant(f"basis_{number}", basis)
         self.dimension = sum(copies * m for copies, m in self._shapes)
         several = zip(rep.blocks, self._entries, strict=True)
-        places = [block.indices if entry is None else np.sort(block.indices) for block, entry in several]
-        self.register_order("order", np.argsort(np.concatenate([indices.ravel() for indices in places])))
+        indices = [block.indices if entry is None else np.sort(block.indices) for block, entry in several]
+        self.register_order("order", np.argsort(np.concatenate([rows.ravel() for rows in indices])))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return b (D,)."""

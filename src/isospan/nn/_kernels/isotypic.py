@@ -1,4 +1,4 @@
-"""Equivariant maps of signals, one product for every irrep."""
+"""Equivariant maps of signals, computed by one matrix product for every irrep."""
 
 from collections.abc import Sequence
 from math import prod
@@ -17,7 +17,7 @@ from isospan.representations._irrep_basis import have_one_basis
 
 
 class Rows(NamedTuple):
-    """Coordinates ``start`` to ``stop`` of a block: those of one irrep, its dimensions before its copies."""
+    """Rows of the transformed coordinates of a block that belong to one irrep, its dimensions before its copies."""
 
     block: int
     start: int
@@ -30,18 +30,18 @@ class IsotypicTransform(Constants):
     r"""Signals (B, D, T) as one tensor (d, m, B, T) for every irrep of dimension d that occurs m times, and back.
 
     It takes one product with the orthogonal basis of each block, for all copies of the block, samples and times at
-    once; the pieces are contiguous in memory. the copies of an irrep.
+    once; the components are contiguous in memory.
 
     Args:
         rep: representation of the D channels.
 
     Attributes:
-        copy_order: for every irrep, the indices (m,) in ``rep.isotypic`` of the copies in the order of the pieces.
+        copy_order: for every irrep, the indices (m,) in ``rep.isotypic`` of the copies in the order of the components.
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> pieces = IsotypicTransform(2 * CyclicGroup(3).regular_representation)
-        >>> [tuple(piece.shape) for piece in pieces(torch.zeros(5, 6, 10))]
+        >>> components = IsotypicTransform(2 * CyclicGroup(3).regular_representation)
+        >>> [tuple(component.shape) for component in components(torch.zeros(5, 6, 10))]
         [(1, 2, 5, 10), (2, 2, 5, 10)]
     """
 
@@ -61,7 +61,7 @@ class IsotypicTransform(Constants):
         ]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the pieces (d, m, B, T), in the order of ``rep.isotypic``."""
+        """Return the components (d, m, B, T), in the order of ``rep.isotypic``."""
         samples, _, length = x.shape
         h = ordered(x.transpose(0, 1), self.order, dim=0)
         parts = h.split([n * c for n, c in self._sizes])
@@ -74,12 +74,12 @@ class IsotypicTransform(Constants):
             for rows in self._rows
         ]
 
-    def inverse(self, pieces: Sequence[Tensor]) -> Tensor:
-        """Return the signals (B, D, T) of their pieces."""
-        samples, length = pieces[0].shape[2:]
+    def inverse(self, components: Sequence[Tensor]) -> Tensor:
+        """Return the signals (B, D, T) of their components."""
+        samples, length = components[0].shape[2:]
         parts: list[list[Tensor]] = [[] for _ in self._sizes]
-        for piece, rows in zip(pieces, self._rows, strict=True):
-            for r, part in zip(rows, piece.split([r.multiplicity for r in rows], dim=1), strict=True):
+        for component, rows in zip(components, self._rows, strict=True):
+            for r, part in zip(rows, component.split([r.multiplicity for r in rows], dim=1), strict=True):
                 columns = self._sizes[r.block][1] * samples * length
                 parts[r.block].append(part.reshape(r.stop - r.start, columns))
         h = [self._basis(number, part[0]) @ torch.cat(part) for number, part in enumerate(parts)]
@@ -113,13 +113,13 @@ def _dimensions_first(source: Source, dim: int) -> np.ndarray:
 
 def _copies(shapes: Sequence[tuple[int, int]]) -> np.ndarray:
     """Indices of copies that are ordered (c, p) in every block, in the order (p, c)."""
-    numbers = np.arange(sum(c * p for c, p in shapes))
-    parts = np.split(numbers, np.cumsum([c * p for c, p in shapes])[:-1])
+    indices = np.arange(sum(c * p for c, p in shapes))
+    parts = np.split(indices, np.cumsum([c * p for c, p in shapes])[:-1])
     return np.concatenate([part.reshape(shape).T.ravel() for part, shape in zip(parts, shapes, strict=True)])
 
 
 class Shared(NamedTuple):
-    """An irrep that both sides share: its number on both, and the shape (m_out, m_in, s) of its coefficients."""
+    """An irrep of both sides: its index on each, its dimension, and the shape (m_out, m_in, s) of coefficients."""
 
     target: int
     source: int
@@ -131,7 +131,7 @@ class Isotypic(Kernel):
     r"""The kernel that multiplies irrep by irrep, in the isotypic components of the input and of the output.
 
     In the symmetry-adapted bases the map is :math:`\bigoplus_\sigma \sum_s C^\sigma_s \otimes E_s / \sqrt{d_\sigma}`.
-    The d dimensions of an irrep are d / s real numbers, complex numbers or quaternions, and the same C acts on each of
+    The d dimensions of an irrep are d / s real, complex or quaternionic scalars, and the same C acts on each of
     them. They join the samples, so that an irrep takes s / d of the multiplications of a dense product of its
     features. No dense weight is made.
 
@@ -172,7 +172,7 @@ class Isotypic(Kernel):
 
     @staticmethod
     def cost(shape: Shape) -> float:
-        """Multiplications of all irreps and of the changes of basis, and what it takes to move all numbers."""
+        """Multiplications of all irreps and of the changes of basis, and the time that memory takes."""
         rep_in, rep_out = shape.rep_in, shape.rep_out
         m = {component.irrep.key: component.multiplicity for component in rep_in.isotypic}
         products = sum(
@@ -194,10 +194,10 @@ class Isotypic(Kernel):
     def forward(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
         """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (..., rows, columns) to signals."""
         with full_precision(x):
-            pieces = self.source(x)
+            components = self.source(x)
             weights = self._weights(coefficients)
         found = {
-            shared.target: _applied(product, pieces[shared.source], weight)
+            shared.target: _applied(product, components[shared.source], weight)
             for shared, weight in zip(self._shared, weights, strict=True)
         }
         some = next(iter(found.values()))
@@ -218,29 +218,29 @@ class Isotypic(Kernel):
 
 
 def _weight(coefficients: Tensor, shared: Shared) -> Tensor:
-    """The map (..., s m_out, s m_in) between numbers of s coordinates, coordinates before copies."""
+    """The real matrix (..., s m_out, s m_in) of maps between scalars with s coordinates, coordinates before copies."""
     C = coefficients.unflatten(-1, shared.shape) * shared.dim**-0.5
     if shared.shape[2] == 1:
         return C.squeeze(-1)
     return left_multiplication(C.unbind(-1)).movedim((0, 1), (-4, -2)).flatten(-4, -3).flatten(-2)
 
 
-def _applied(product: Product, piece: Tensor, weight: Tensor) -> Tensor:
-    """The image (d, m_out, B, T') of a piece (d, m_in, B, T)."""
-    d, m, samples, length = piece.shape
+def _applied(product: Product, component: Tensor, weight: Tensor) -> Tensor:
+    """The image (d, m_out, B, T') of a component (d, m_in, B, T)."""
+    d, m, samples, length = component.shape
     rows, columns = weight.shape[-2:]
     repeats = d * m // columns
-    signals = piece.view(repeats, columns, samples, length).transpose(1, 2).flatten(0, 1)
+    signals = component.view(repeats, columns, samples, length).transpose(1, 2).flatten(0, 1)
     image = product(signals, weight).unflatten(0, (repeats, samples)).transpose(1, 2)
     return image.reshape(d, repeats * rows // d, samples, image.shape[-1])
 
 
-def _each_position(pieces: Tensor, maps: Tensor) -> Tensor:
-    """Products (repeats N, rows, T) of pieces (repeats N, columns, T), where piece i has the map i modulo N."""
-    return (maps @ pieces.unflatten(0, (-1, len(maps)))).flatten(0, 1)
+def _each_position(components: Tensor, maps: Tensor) -> Tensor:
+    """Products (repeats N, rows, T) of components (repeats N, columns, T), where component i has the map i modulo N."""
+    return (maps @ components.unflatten(0, (-1, len(maps)))).flatten(0, 1)
 
 
 def _order(blocks: Sequence[HomBlock], copies: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Numbers (dimension,) of the coefficients in the order of the copies on both sides."""
-    numbers = [np.arange(block.slice.start, block.slice.stop).reshape(block.shape) for block in blocks]
-    return np.concatenate([part[np.ix_(*pair)].ravel() for part, pair in zip(numbers, copies, strict=True)])
+    """Indices (dimension,) of the coefficients in the order of the copies on both sides."""
+    indices = [np.arange(block.slice.start, block.slice.stop).reshape(block.shape) for block in blocks]
+    return np.concatenate([part[np.ix_(*pair)].ravel() for part, pair in zip(indices, copies, strict=True)])

@@ -1,4 +1,4 @@
-"""What a kernel is: a way to compute an equivariant map from its coefficients."""
+"""The base of kernels, which compute an equivariant map from its coefficients, and the constants of their cost."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from isospan.nn._base.layer import Constants
 from isospan.representations import HomBasis, Representation
 
 MOVE = 250
-"""Multiplications in the time in which a number moves to another basis and back, forward and in the gradients.
+"""Multiplications in the time that memory takes for one coordinate in a change of basis and back, with gradients.
 
 One thread of a CPU, float32: from 256 to 1,024 features and 1 to 9 kernel positions, single cases ask for 110 to 260.
 It is near the highest, so that no kernel is chosen where it is slower. Fitted to ``python -m benchmarks.kernels``.
@@ -26,15 +26,15 @@ Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class Shape(NamedTuple):
-    """What a kernel computes: a map between two representations for each kernel position.
+    """The problem that a kernel solves: a map between two representations for each kernel position.
 
     Attributes:
         rep_in: representation of the input.
         rep_out: representation of the output.
         positions: number of kernel positions of a convolution; 1 of a linear layer.
-        inputs: entries of the input for each product with all positions: the stride of a convolution.
-        outputs: entries of the output for each: the stride of a transposed convolution.
-        move: multiplications in the time in which a number moves to another basis and back.
+        inputs: time steps of the input for each product with all positions: the stride of a convolution.
+        outputs: time steps of the output for each product: the stride of a transposed convolution.
+        move: multiplications in the time that memory takes for one coordinate in a change of basis and back.
     """
 
     rep_in: Representation
@@ -46,7 +46,7 @@ class Shape(NamedTuple):
 
 
 class Kernel(Constants):
-    """Base of kernels: :meth:`cost` says how long one takes, and :meth:`forward` computes the map.
+    """Base of kernels: :meth:`cost` estimates the time, and :meth:`forward` computes the map.
 
     Args:
         rep_in: representation of the input.
