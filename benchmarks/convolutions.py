@@ -43,7 +43,7 @@ def time_layers(title: str, layers: Mapping[str, nn.Module], x: torch.Tensor, *,
     print_table(title, seconds, floor="torch")
     ratio = seconds["permuted"] / seconds["torch"]
     if bar is not None:
-        print(f"  training over torch's: {ratio:.2f} (at most {bar}) {'held' if ratio <= bar else 'MISSED'}")
+        print(f"  training over torch's: {ratio:.2f} (at most {bar}) {'met' if ratio <= bar else 'MISSED'}")
     return seconds
 
 

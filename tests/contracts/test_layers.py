@@ -51,7 +51,7 @@ def test_equivariance(case, dtype):
 
 
 @each_case_once
-def test_training_lowers_a_loss_and_moves_every_parameter(case):
+def test_training_lowers_a_loss_and_changes_every_parameter(case):
     layer = case.make()
     # layers without parameters pass the gradient on to one before them
     first = nn.Linear if axis(case.entry.shape) == -1 else lambda *reps: nn.Conv1d(*reps, kernel_size=1)
@@ -137,7 +137,7 @@ def test_layers_of_several_default_precisions_are_each_exact():
     assert_equivariant(single, rep, rep)
 
 
-def test_what_is_hung_on_a_layer_stays_with_it():
+def test_attributes_set_on_a_layer_stay_with_it():
     regular = DihedralGroup(3).regular_representation
     first = nn.Linear(regular, regular)
     for part in first.modules():
@@ -163,7 +163,7 @@ def test_representations_whose_blocks_are_ordered_otherwise_share_nothing():
 
 
 @each_case_once
-def test_state_holds_what_is_learned_and_nothing_else(case):
+def test_state_has_parameters_and_statistics_alone(case):
     layer, other = case.make(), case.make()
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)

@@ -264,7 +264,7 @@ def test_identity_on_a_grid_is_the_identity(reps):
     ],
     ids=["D6", "A5", "Q8", "A4", "O2"],
 )
-def test_one_function_holds_as_many_copies_as_the_regular_representation(rep):
+def test_one_function_has_as_many_copies_as_the_regular_representation(rep):
     layer, x = FourierActivation(rep, torch.nn.Identity()).double(), torch.randn(3, rep.size, dtype=torch.float64)
     assert layer.functions == 1
     torch.testing.assert_close(layer(x), x)

@@ -90,7 +90,7 @@ def test_white_signals_keep_their_variance(layer):
     assert torch.stack(draws).mean().item() == pytest.approx(1, rel=0.12)
 
 
-def test_frozen_convolutions_hold_torch_s_layout():
+def test_frozen_convolutions_have_weights_in_the_layout_of_torch():
     for layer in [Conv1d(REP, OUT, 3), ConvTranspose1d(REP, OUT, 3)]:
         x = torch.randn(2, REP.size, 9)
         expected = layer(x)

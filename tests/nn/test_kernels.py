@@ -186,7 +186,7 @@ def test_buffers_of_irreps_in_many_copies_take_less_than_the_dense_weight(group,
 
 
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
-def test_layers_computed_by_irrep_hold_no_more_for_the_dense_weight(make):
+def test_isotypic_kernels_have_no_buffers_for_the_dense_weight(make):
     rep = 128 * CyclicGroup(2).regular_representation
     layer = make(rep, rep, 3, kernel="isotypic")
     assert taken(layer.buffers()) <= taken([layer.weight]) / 10
@@ -195,8 +195,8 @@ def test_layers_computed_by_irrep_hold_no_more_for_the_dense_weight(make):
     torch.testing.assert_close(layer.weight, expected)
 
 
-def test_products_irrep_by_irrep_save_what_an_irrep_has_of_numbers():
-    """A map of d real numbers does so d times, of d / s numbers of s coordinates d / s times."""
+def test_cost_of_isotypic_products_is_that_of_the_scalars_of_the_irrep():
+    """The map C is applied to d / s scalars of s coordinates each."""
     one_complex, two_quaternions = SO2().irrep(1), (QuaternionGroup() * DihedralGroup(3)).irreps()[-1]
     assert (two_quaternions.size, two_quaternions.type) == (8, "quaternionic")
 

@@ -80,7 +80,7 @@ def test_random_conjugates_of_sums_of_all_irreps(group):
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
-def test_regular_representation_holds_every_irrep_as_often_as_it_should(group):
+def test_multiplicities_in_the_regular_representation(group):
     rep = group.regular_representation
     expected = [irrep.size // len(irrep.endomorphism_basis) for irrep in group.irreps()]
     assert [component.multiplicity for component in rep.isotypic] == expected

@@ -59,7 +59,7 @@ def test_representations_of_a_group_are_made_once():
     assert "regular_representation" not in pickle.loads(pickle.dumps(G)).__dict__
 
 
-def test_regular_representation_moves_basis_vectors_by_the_group():
+def test_regular_representation_permutes_basis_vectors_by_the_group():
     G = SymmetricGroup(3)
     for g in G.elements:
         for x in G.elements:
