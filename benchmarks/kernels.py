@@ -1,8 +1,8 @@
 """Every kernel of linear layers and convolutions beside torch's layer of the same size, in one run.
 
 ``python -m benchmarks.kernels``: training steps (forward, backward with the gradient of the input, Adam), float32, one
-thread, medians of interleaved repeats, as multiples of torch's. The cost model of ``isospan.nn._base.cost`` is fitted
-to it: the last column is the ``MOVE`` at which both kernels would cost the same for each second that they take,
+thread, medians of interleaved repeats, as multiples of torch's. The cost model of ``isospan.nn._kernels`` is fitted to
+it: the last column is the ``MOVE`` at which both kernels would cost the same for each second that they take,
 
     MOVE = (dense multiplications * measured ratio - isotypic multiplications) / numbers moved.
 """
@@ -19,9 +19,8 @@ from benchmarks.models import GROUPS, training_step
 from benchmarks.timing import machine, medians, one_thread
 from isospan.groups import SO2, SO3
 from isospan.nn import Conv1d, Linear
-from isospan.nn._base.cost import MOVE
 from isospan.nn._kernels.choice import KERNELS, kernel_of
-from isospan.nn._kernels.kernel import Shape
+from isospan.nn._kernels.kernel import MOVE, Shape
 from isospan.representations import Representation, direct_sum
 
 RESULTS = Path(__file__).parent / "results"

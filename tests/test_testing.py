@@ -97,7 +97,7 @@ def test_several_inputs():
         assert_equivariant(at_times, (rotation, None, None), rotation, dim=(-2, -1, -1), x=(x, y, t))
 
 
-def test_the_precision_is_that_of_the_inputs_that_the_group_moves():
+def test_the_precision_is_that_of_the_inputs_on_which_the_group_acts():
     regular = CyclicGroup(3).regular_representation
     x, t = torch.randn(4, 3), torch.arange(4)
 
@@ -283,7 +283,7 @@ class TestTheModuleIsLeftAsItWas:
             assert_equivariant(torch.nn.LazyBatchNorm1d(), LEGS, LEGS)
 
 
-def test_maps_that_draw_at_random_are_told_from_wrong_ones():
+def test_maps_that_draw_at_random_have_an_error_of_their_own():
     dropout = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Dropout())
     with pytest.raises(EquivarianceError, match=r"differ by [\d.]+, .* Call \.eval\(\)"):
         assert_equivariant(dropout, LEGS, LEGS)

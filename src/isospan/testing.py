@@ -51,9 +51,9 @@ def equivariance_error(
 
     Args:
         f: a module or function of tensors (..., rep_in.size), or of others with the channels elsewhere.
-        rep_in: how the group acts on its input; for several inputs one representation each, or None for those on which
+        rep_in: representation of its input; for several inputs one representation each, or None for those on which
             the group acts trivially.
-        rep_out: how it acts on its output (..., rep_out.size); None where the output is invariant.
+        rep_out: representation of its output (..., rep_out.size); None where the output is invariant.
         dim: axis on which the group acts, of every input or of each.
         dim_out: that of the output; by default the same as of the (first) input.
         x: inputs (N, ..., rep_in.size); by default drawn from a normal distribution, in the precision and on the device

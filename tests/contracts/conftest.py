@@ -40,12 +40,12 @@ def permuted(group):
     return group.regular_representation + group.trivial_representation
 
 
-BASES = {"turned": some_irreps, "permuted": permuted}
+BASES = {"random basis": some_irreps, "permuted": permuted}
 REPS = {
     (name, basis): make(group)
     for name, group in GROUPS.items()
     for basis, make in BASES.items()
-    if basis == "turned" or group.order()
+    if basis == "random basis" or group.order()
 }
 
 CHANNELS = -1
@@ -119,7 +119,7 @@ LAYERS = {
     "IsotypicLinear": Entry(
         nn.Linear,
         lambda rep: nn.Linear(4 * rep, 4 * rep, kernel="isotypic"),
-        has=lambda group, basis: group in ("D6", "Q8", "SO3") and basis == "turned",
+        has=lambda group, basis: group in ("D6", "Q8", "SO3") and basis == "random basis",
     ),
     "Conv1d": Entry(
         nn.Conv1d,
@@ -176,7 +176,7 @@ LAYERS = {
         shape=TOKENS,
         second=lambda layer: layer.rep_in,
         shape_second=(7, CHANNELS),
-        has=lambda group, basis: basis == "turned",
+        has=lambda group, basis: basis == "random basis",
     ),
     "PositionalEncoding": Entry(nn.PositionalEncoding, shape=TOKENS),
     "TimeDistributed": Entry(nn.TimeDistributed, lambda rep: nn.TimeDistributed(nn.NormActivation(rep)), shape=SERIES),
@@ -202,7 +202,7 @@ LAYERS = {
     "WideEMLP": Entry(
         models.EMLP,
         lambda rep: models.EMLP(rep, rep, hidden_units=(330, 330)),
-        has=lambda group, basis: group in ("D6", "Q8") and basis == "turned",
+        has=lambda group, basis: group in ("D6", "Q8") and basis == "random basis",
     ),
     "TemporalCNN": Entry(
         models.TemporalCNN,
@@ -223,7 +223,7 @@ LAYERS = {
         second=lambda layer: layer.rep_cond,
         any_batch=False,
         slow_to_trace=True,
-        has=lambda group, basis: basis == "turned",
+        has=lambda group, basis: basis == "random basis",
     ),
     # a single level is traced in a fraction of the time
     "ShallowUNet1d": Entry(
@@ -232,7 +232,7 @@ LAYERS = {
         shape=SERIES,
         second=lambda layer: layer.rep_cond,
         any_batch=False,
-        has=lambda group, basis: basis == "turned",
+        has=lambda group, basis: basis == "random basis",
     ),
 }
 

@@ -76,7 +76,7 @@ def test_exports_with_any_batch_size(case):
 # torch pickles nodes of its own graphs in a way that it deprecates
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")
 @pytest.mark.parametrize("case", params(EXPORTED, TRACED_GROUPS))
-def test_onnxruntime_gives_the_numbers_of_exported_layers(case):
+def test_onnxruntime_computes_what_exported_layers_compute(case):
     layer = case.make().eval()
     xs = case.inputs(layer)
     batch = torch.export.Dim("batch", min=2, max=1024)

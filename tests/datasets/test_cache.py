@@ -54,7 +54,7 @@ def test_the_way_of_calling_is_not_in_the_key(tmp_path):
     assert len(calls) == 1
 
 
-def test_functions_of_one_name_are_told_apart(tmp_path):
+def test_functions_of_one_name_have_two_files(tmp_path):
     def generate(n, *, scale=2.0, times=(1.0, 2.0)):
         return torch.zeros(n)
 

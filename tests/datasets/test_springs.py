@@ -96,7 +96,7 @@ def test_a_mirror_that_keeps_the_sign_is_no_symmetry_of_springs_with_a_cubic_ter
     torch.testing.assert_close(evolve(start[:, mirror], 1.0, alpha=0), evolve(start, 1.0, alpha=0)[:, mirror])
 
 
-def test_the_representation_moves_masses_as_it_says():
+def test_the_representation_permutes_masses_as_documented():
     rep = spring_ring_representation(5)
     assert rep.group.order() == 10
     turn, mirror = (rep(g) for g in rep.group.generators)

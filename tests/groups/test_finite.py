@@ -103,7 +103,7 @@ def test_elements_print_as_words_cycles_and_labels():
     assert str(FiniteGroup.from_cayley_table(table).elements) == "(e, 1, 2)"
 
 
-def test_cayley_table_keeps_numbers_and_finds_the_identity():
+def test_cayley_table_keeps_indices_and_finds_the_identity():
     shift = np.array([2, 0, 1, 3, 5, 4])  # renumber so that the identity is not 0
     table = np.empty((6, 6), dtype=int)
     original = SymmetricGroup(3).table

@@ -136,7 +136,7 @@ def test_irreps_are_orthogonal_homomorphisms(name):
 
 
 @pytest.mark.parametrize("name", GROUPS)
-def test_endomorphisms_commute_and_multiply_like_numbers(name):
+def test_endomorphisms_commute_and_multiply_like_scalars(name):
     units = {"real": [], "complex": [1], "quaternionic": [1, 2, 3]}
     for irrep in GROUPS[name].irreps():
         E = irrep.endomorphism_basis
@@ -153,7 +153,7 @@ def test_endomorphisms_commute_and_multiply_like_numbers(name):
 
 
 @pytest.mark.parametrize("name", GROUPS)
-def test_irreps_act_on_numbers_that_stand_one_after_another(name):
+def test_coordinates_of_each_scalar_are_adjacent(name):
     """What commutes is multiplication on the left of each number, by Hamilton's rule."""
     L = [left_multiplication(*q) for q in np.eye(4)]
     for irrep in GROUPS[name].irreps():
@@ -185,7 +185,7 @@ def test_character_table_of_s4():
     np.testing.assert_allclose(characters(G), documented, atol=1e-12)
 
 
-def test_icosahedral_characters_hold_the_golden_ratio():
+def test_icosahedral_characters_are_the_golden_ratio():
     G = GROUPS["I"]
     golden = (1 + 5**0.5) / 2
     b = G.generators[1]

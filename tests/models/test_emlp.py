@@ -27,14 +27,15 @@ GROUPS = {
 }
 
 
-def turned(rep):
+def in_random_basis(rep):
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0]
     return change_of_basis(rep, Q)
 
 
 def ends(group):
     irreps = group.irreps() if group.order() else group.irreps(2)
-    return turned(direct_sum([2 * irreps[0], irreps[-1]])), turned(direct_sum([irreps[0], 2 * irreps[-1]]))
+    first, last = irreps[0], irreps[-1]
+    return in_random_basis(direct_sum([2 * first, last])), in_random_basis(direct_sum([first, 2 * last]))
 
 
 def regular_ends(group):
@@ -42,7 +43,7 @@ def regular_ends(group):
     return regular, 2 * regular
 
 
-CASES = [pytest.param(*ends(group), id=f"{name}-turned") for name, group in GROUPS.items()] + [
+CASES = [pytest.param(*ends(group), id=f"{name}-random basis") for name, group in GROUPS.items()] + [
     pytest.param(*regular_ends(group), id=f"{name}-regular") for name, group in GROUPS.items() if group.order()
 ]
 WIDTHS = [(24,), (24, 30), (330, 330)]

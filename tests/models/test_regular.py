@@ -98,13 +98,13 @@ def test_a_layer_is_a_group_convolution(regular):
     W = layer.weight.detach().numpy()
     for g in list(group.elements)[:5]:
         for h in list(group.elements)[-5:]:
-            row = np.flatnonzero(regular(g)[:, _place(regular, group.identity)])[0]
-            column = np.flatnonzero(regular(h)[:, _place(regular, group.identity)])[0]
+            row = np.flatnonzero(regular(g)[:, _coordinate(regular, group.identity)])[0]
+            column = np.flatnonzero(regular(h)[:, _coordinate(regular, group.identity)])[0]
             c = layer.coefficients[(~g @ h).index].detach().numpy()
             np.testing.assert_allclose(W[row, [column, column + regular.size]], c[0])
 
 
-def _place(regular, element):
+def _coordinate(regular, element):
     """The coordinate that stands for an element, the identity's being the first."""
     return int(np.flatnonzero(regular(element)[:, 0])[0])
 
@@ -138,7 +138,7 @@ def test_constants_take_no_more_memory_than_dense_weights(name, width, copies):
     assert sum(buffer.nbytes for buffer in network.buffers()) <= dense
 
 
-def test_layers_are_determined_by_their_state_and_hold_nothing_else(regular):
+def test_layers_are_determined_by_their_state_and_have_no_buffers(regular):
     layer, other = RegularLinear(2 * regular, regular), RegularLinear(2 * regular, regular)
     other.load_state_dict(layer.state_dict())
     assert torch.equal(layer.weight, other.weight)
@@ -180,7 +180,7 @@ def test_an_empty_batch(network):
         torch.nn.RReLU(),
     ],
 )
-def test_activations_that_do_not_act_on_single_numbers_are_refused(activation):
+def test_activations_that_are_not_pointwise_are_refused(activation):
     """In the layout of wide networks they would mix samples, or tell them apart."""
     regular = DihedralGroup(4).regular_representation
     with pytest.raises(EquivarianceError, match="must act on every number alone"):

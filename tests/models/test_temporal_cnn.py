@@ -19,7 +19,7 @@ PLANE = 2 * SO2().irrep(1)
 PAIRS = [(LEGS, 2 * LEGS), (2 * VECTOR, VECTOR), (PLANE, PLANE + SO2().trivial_representation)]
 
 
-def turned(rep):
+def in_random_basis(rep):
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0]
     return change_of_basis(rep, Q)
 
@@ -53,7 +53,7 @@ def plain_features(model, x):
 
 
 @pytest.mark.parametrize("reps", PAIRS, ids=lambda reps: reps[0].group.name)
-@pytest.mark.parametrize("basis", [lambda rep: rep, turned], ids=["plain", "turned"])
+@pytest.mark.parametrize("basis", [lambda rep: rep, in_random_basis], ids=["plain", "random basis"])
 @pytest.mark.parametrize("norm", ["batch", "rms", None])
 @pytest.mark.parametrize(("window", "stride"), [(None, 2), (17, 2), (17, 1), (None, 3)])
 def test_equivariant(reps, basis, norm, window, stride):

@@ -25,7 +25,7 @@ LEGS = CyclicGroup(4).regular_representation
 GROUPS = [CyclicGroup(4), DihedralGroup(6), QuaternionGroup(), SO2(), SO3()]
 
 
-def turned(rep):
+def in_random_basis(rep):
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0]
     return change_of_basis(rep, Q)
 
@@ -49,7 +49,7 @@ def data(*shape):
 @pytest.mark.parametrize("T", [1, 6, 7])
 def test_equivariant_in_series_and_condition_together(group, T):
     irreps = group.irreps() if group.order() else group.irreps(2)
-    rep, rep_cond = turned(irreps[0] + irreps[-1]), turned(irreps[1] + irreps[0])
+    rep, rep_cond = in_random_basis(irreps[0] + irreps[-1]), in_random_basis(irreps[1] + irreps[0])
     model, step = drawn(small(rep, rep_cond, step_embed_dim=4)), torch.arange(3)
     xs = [data(3, rep.size, T), data(3, rep_cond.size)]
     assert_equivariant(lambda x, c: model(x, c, step), (rep, rep_cond), rep, x=xs, dim=[-2, -1])
@@ -89,14 +89,14 @@ def test_it_is_the_plain_network_of_its_weights(conditioned, T):
     given = (data(3, 4), torch.arange(3)) if conditioned else ()
     c = torch.cat([model.condition.vector(given[0]), model.condition.step(given[1])], dim=1) if conditioned else None
     beside = plain_level(model.down[0], x, c)
-    shorten, lengthen = model.downsample[0], model.upsample[0]
-    h = plain_level(model.middle, conv1d(beside, shorten.weight, shorten.bias, stride=2, padding=1), c)
-    h = conv_transpose1d(h, lengthen.weight, lengthen.bias, stride=2, padding=1)[..., :T]
+    downsample, upsample = model.downsample[0], model.upsample[0]
+    h = plain_level(model.middle, conv1d(beside, downsample.weight, downsample.bias, stride=2, padding=1), c)
+    h = conv_transpose1d(h, upsample.weight, upsample.bias, stride=2, padding=1)[..., :T]
     h = plain_block(model.last, plain_level(model.up[0], torch.cat([h, beside], dim=1), c))
     torch.testing.assert_close(model(x, *given), conv1d(h, model.head.weight, model.head.bias))
 
 
-def test_steps_are_waves():
+def test_steps_are_sinusoids():
     embedding = StepEmbedding(6).double()
     waves = [f(t * 10_000 ** (-i / 3)) for t in [999.0] for f in (np.sin, np.cos) for i in range(3)]
     expected = embedding.network(torch.tensor(waves, dtype=torch.float64))
@@ -116,7 +116,7 @@ def test_one_step_is_that_of_all_samples_and_a_batch_is_no_need():
 
 
 def test_series_moved_by_a_multiple_of_the_levels_have_moved_values_but_near_the_ends():
-    """A feature sees at most 50 steps to either side here: 13 taps of 3 above, of 2 steps each below."""
+    """A feature sees at most 50 steps to either side here: 13 kernel positions of 3 above, of 2 steps each below."""
     model, x = drawn(small(LEGS)), data(2, 4, 160)
     y = model(x)
     for shift, same in [(2, True), (4, True), (1, False)]:
@@ -146,7 +146,7 @@ def test_training_lowers_a_loss_through_every_parameter(group):
 def test_vectors_alone_make_more_than_linear_maps():
     vector = SO2().irrep(1)
     model, x = drawn(small(vector)), data(3, 2, 7)
-    assert (model(-x) + model(x)).abs().max() < 1e-9  # turned by half a circle
+    assert (model(-x) + model(x)).abs().max() < 1e-9  # rotated by half a circle
     assert (model(2 * x) - 2 * model(x)).abs().max() > 1e-2
 
 

@@ -24,17 +24,17 @@ def irreps_of(group):
     return group.irreps() if group.order() else group.irreps(2)
 
 
-def turned(rep, seed=0):
+def in_random_basis(rep, seed=0):
     """The representation in a random orthonormal basis."""
     Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(rep.size, rep.size)))[0]
     return change_of_basis(rep, Q)
 
 
 def sums(group):
-    """Two sums that share all irreps but some, turned, with one to three copies."""
+    """Two sums of irreps in random bases, with one to three copies, that share some of the irreps."""
     first, *rest = irreps_of(group)
     rest = rest or [first]
-    return turned(direct_sum([2 * first, *(2 * irrep for irrep in rest)])), turned(
+    return in_random_basis(direct_sum([2 * first, *(2 * irrep for irrep in rest)])), in_random_basis(
         direct_sum([first, 3 * rest[-1], rest[0]]), 1
     )
 

@@ -22,7 +22,7 @@ from isospan.nn import FourierActivation, GatedActivation, Linear, NormActivatio
 from isospan.representations import Representation, direct_sum
 from isospan.testing import assert_equivariant, equivariance_error
 
-from .conftest import turned
+from .conftest import in_random_basis
 
 PERMUTED = DihedralGroup(4).regular_representation
 SIGNED = direct_sum([Representation(CyclicGroup(4), [[[0, -1], [1, 0]]]), CyclicGroup(4).irrep(1)])
@@ -51,7 +51,7 @@ def test_signed_permutations_refuse_others(activation):
         Pointwise(SIGNED, activation)
 
 
-@pytest.mark.parametrize("rep", [DihedralGroup(5).irreps()[-1], turned(PERMUTED), SO2().irrep(1)])
+@pytest.mark.parametrize("rep", [DihedralGroup(5).irreps()[-1], in_random_basis(PERMUTED), SO2().irrep(1)])
 def test_mixed_coordinates_refuse_every_activation(rep):
     with pytest.raises(EquivarianceError, match=r"mixes them.*NormActivation, GatedActivation or FourierActivation"):
         Pointwise(rep, "Tanh")
@@ -215,7 +215,7 @@ def white_error(layer):
 
 @pytest.mark.parametrize("group", [CyclicGroup(5), OctahedralGroup()], ids=activation_name)
 def test_finite_grids_are_exact(group):
-    rep = turned(direct_sum([2 * irrep for irrep in group.irreps()]))
+    rep = in_random_basis(direct_sum([2 * irrep for irrep in group.irreps()]))
     layer = FourierActivation(rep, "ReLU").double()
     assert white_error(layer) < 1e-12
     assert layer.points == group.order()
@@ -257,14 +257,14 @@ def test_identity_on_a_grid_is_the_identity(reps):
     "rep",
     [
         DihedralGroup(6).regular_representation,
-        turned(IcosahedralGroup().regular_representation),
+        in_random_basis(IcosahedralGroup().regular_representation),
         QuaternionGroup().regular_representation,
         AlternatingGroup(4).regular_representation,
         2 * O2().irrep(1) + O2().irrep(0),
     ],
     ids=["D6", "A5", "Q8", "A4", "O2"],
 )
-def test_one_function_holds_as_many_copies_as_the_regular_representation(rep):
+def test_one_function_has_as_many_copies_as_the_regular_representation(rep):
     layer, x = FourierActivation(rep, torch.nn.Identity()).double(), torch.randn(3, rep.size, dtype=torch.float64)
     assert layer.functions == 1
     torch.testing.assert_close(layer(x), x)

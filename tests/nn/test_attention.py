@@ -12,7 +12,7 @@ from isospan.nn._attention.multihead import head_representation
 from isospan.representations import direct_sum
 from isospan.testing import assert_equivariant, equivariance_error
 
-from .conftest import turned
+from .conftest import in_random_basis
 
 B, H, L, S = 3, 2, 5, 7
 REGULAR = 4 * DihedralGroup(3).regular_representation
@@ -129,7 +129,7 @@ class TestValues:
 
     def test_head_representation_of_the_user(self):
         group = DihedralGroup(4)
-        rep, head = turned(group.regular_representation), group.irreps()[-1] + group.trivial_representation
+        rep, head = in_random_basis(group.regular_representation), group.irreps()[-1] + group.trivial_representation
         for options in ({}, {"bias": False}):
             module = attention(rep, 3, head_rep=head, **options)
             x, y, z = tokens(rep, B, L), tokens(rep, B, S, seed=1), tokens(rep, B, S, seed=2)
@@ -155,7 +155,7 @@ class TestValues:
 class TestSymmetry:
     @pytest.mark.parametrize("need_weights", [True, False])
     def test_of_the_group_for_every_kind_of_irrep(self, reps, need_weights):
-        rep = turned(2 * reps[0])
+        rep = in_random_basis(2 * reps[0])
         module = attention(rep, 2)
         assert module.head_dim == reps[0].size
         other, third = tokens(rep, B, S, seed=1), tokens(rep, B, S, seed=2)
@@ -277,7 +277,7 @@ def test_heads_share_blocks_or_else_irreps():
     group = DihedralGroup(3)
     regular, trivial = group.regular_representation, group.trivial_representation
     assert head_representation(direct_sum([2 * trivial, 4 * regular]), 2) == trivial + 2 * regular
-    head = head_representation(turned(direct_sum([2 * group.irreps()[0], 4 * group.irreps()[2]])), 2)
+    head = head_representation(in_random_basis(direct_sum([2 * group.irreps()[0], 4 * group.irreps()[2]])), 2)
     assert [irrep.name for irrep in head.irreps] == ["psi_0", "psi_2", "psi_2"]
     mixed = head_representation(direct_sum([3 * trivial, regular, group.irreps()[1], 2 * group.irreps()[2]]), 2)
     assert {(c.irrep.name, c.multiplicity) for c in mixed.isotypic} == {("psi_0", 2), ("psi_1", 1), ("psi_2", 2)}

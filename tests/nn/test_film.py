@@ -18,7 +18,7 @@ def drawn(film):
 
 
 def products(rep, c):
-    """Inner products of copies of each irrep, also with one turned by an endomorphism, pair by pair."""
+    """Inner products of copies of each irrep, also with one transformed by an endomorphism, pair by pair."""
     z, values = rep.change_of_basis.T @ c, []
     for part in rep.isotypic:
         if part.irrep.is_trivial:

@@ -66,7 +66,7 @@ def test_signs_of_invariant_features_are_kept():
     ],
     ids=["SO3", "SO2", "Q8"],
 )
-def test_orbits_that_norms_confuse_are_told_apart(rep, y):
+def test_invariants_separate_orbits_of_equal_norms(rep, y):
     x = torch.zeros(rep.size)
     x[0] = x[rep.size // 2 + 1] = 1.0
     y = torch.tensor(y)

@@ -22,7 +22,7 @@ from isospan.nn._kernels.kernel import Shape
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import Representation, change_of_basis, direct_sum
 
-from .conftest import turned
+from .conftest import in_random_basis
 
 GROUPS = {
     "C1": CyclicGroup(1),
@@ -72,7 +72,7 @@ def test_permuted_maps_are_an_orthonormal_basis_of_the_commutant():
         torch.testing.assert_close(basis.mT @ basis, projector, rtol=0, atol=1e-10)
 
 
-def test_permuted_maps_are_those_of_the_spectral_basis(permuted):
+def test_permuted_maps_are_those_of_the_irrep_basis(permuted):
     maps = EquivariantMaps(*permuted).double()
     assert isinstance(maps.synthesis, PermutedMaps)
     coefficients = torch.randn(2, 3, maps.dimension, dtype=torch.float64)
@@ -168,8 +168,8 @@ def test_buffers_of_permuted_layers_take_less_than_the_dense_weight(group, copie
 @each_layer
 @pytest.mark.parametrize("copies", [1, 2, 3])
 @pytest.mark.parametrize("group", FINITE, ids=str)
-def test_buffers_of_turned_layers_are_the_changes_of_basis(group, copies, make):
-    rep, wide = (turned(n * group.regular_representation) for n in (copies, copies + 1))
+def test_buffers_of_layers_in_random_bases_are_the_changes_of_basis(group, copies, make):
+    rep, wide = (in_random_basis(n * group.regular_representation) for n in (copies, copies + 1))
     for pair in ((rep, rep), (rep, wide)):
         layer = make(*pair)
         bases = 4 * sum(one.size**2 for one in {id(one): one for one in pair}.values())
@@ -180,13 +180,13 @@ def test_buffers_of_turned_layers_are_the_changes_of_basis(group, copies, make):
 @pytest.mark.parametrize("group", [*FINITE, SO2(), SO3()], ids=str)
 def test_buffers_of_irreps_in_many_copies_take_less_than_the_dense_weight(group, make):
     irreps = direct_sum(group.irreps() if group.order() else group.irreps(2))
-    for rep in (10 * irreps, 10 * turned(irreps)):
+    for rep in (10 * irreps, 10 * in_random_basis(irreps)):
         layer = make(rep, rep)
         assert taken(layer.buffers()) <= taken([layer.weight])
 
 
 @pytest.mark.parametrize("make", [Conv1d, ConvTranspose1d])
-def test_layers_computed_by_irrep_hold_no_more_for_the_dense_weight(make):
+def test_isotypic_kernels_have_no_buffers_for_the_dense_weight(make):
     rep = 128 * CyclicGroup(2).regular_representation
     layer = make(rep, rep, 3, kernel="isotypic")
     assert taken(layer.buffers()) <= taken([layer.weight]) / 10
@@ -195,8 +195,8 @@ def test_layers_computed_by_irrep_hold_no_more_for_the_dense_weight(make):
     torch.testing.assert_close(layer.weight, expected)
 
 
-def test_products_irrep_by_irrep_save_what_an_irrep_has_of_numbers():
-    """A map of d real numbers does so d times, of d / s numbers of s coordinates d / s times."""
+def test_cost_of_isotypic_products_is_that_of_the_scalars_of_the_irrep():
+    """The map C is applied to d / s scalars of s coordinates each."""
     one_complex, two_quaternions = SO2().irrep(1), (QuaternionGroup() * DihedralGroup(3)).irreps()[-1]
     assert (two_quaternions.size, two_quaternions.type) == (8, "quaternionic")
 

@@ -13,7 +13,7 @@ from isospan.nn._kernels.dense import Dense
 from isospan.nn._kernels.isotypic import Isotypic
 from isospan.representations import direct_sum
 
-from .conftest import turned
+from .conftest import in_random_basis
 
 
 def elements(group):
@@ -41,7 +41,7 @@ def test_number_of_parameters_is_that_of_the_characters():
 
 def test_bias_is_made_of_the_invariant_columns_of_the_change_of_basis(reps):
     """Several blocks of several copies, with two, one and no invariants each, in an order that is not theirs."""
-    rep = turned(2 * reps[0]) + 3 * reps[1] + reps[0] + 2 * reps[1]
+    rep = in_random_basis(2 * reps[0]) + 3 * reps[1] + reps[0] + 2 * reps[1]
     layer, isotypic = Linear(rep, rep).double(), Linear(rep, rep, kernel="isotypic").double()
     torch.nn.init.normal_(layer.bias_coefficients)
     isotypic.load_state_dict(layer.state_dict())
@@ -85,7 +85,7 @@ def test_only_wide_layers_of_irreps_are_computed_by_irrep():
         assert isinstance(Linear(few, few).kernel, Dense)
         assert isinstance(Linear(many, many).kernel, Isotypic)
     # the change of basis alone would take as long as the dense product
-    assert isinstance(Linear(turned(85 * regular), turned(85 * regular)).kernel, Dense)
+    assert isinstance(Linear(in_random_basis(85 * regular), in_random_basis(85 * regular)).kernel, Dense)
 
 
 def test_every_equivariant_target_is_learned_exactly():
@@ -110,7 +110,7 @@ def test_white_inputs_keep_their_variance():
     assert variance.item() == pytest.approx(1, rel=0.05)
 
 
-def test_frozen_layers_hold_their_weight(reps):
+def test_frozen_layers_cache_their_weight(reps):
     layer, x = Linear(*reps), torch.randn(3, reps[0].size)
     expected = layer(x)
     layer.coefficients.grad = torch.ones_like(layer.coefficients)
@@ -239,6 +239,48 @@ def test_cached_weights_follow_every_change_of_the_parameters(reps):
     check(other.coefficients.double() - 1)
 
 
+def change_through_data(p, new):
+    p.data.copy_(new)
+
+
+def change_in_inference_mode(p, new):
+    with torch.inference_mode():
+        p.copy_(new)
+
+
+CHANGES = {
+    "copy_": lambda p, new: p.copy_(new),
+    "a slice": lambda p, new: p[:1].copy_(new[:1]),
+    "a detached view": lambda p, new: p.detach().view(-1)[-1:].fill_(3.0),
+    "foreach": lambda p, new: torch._foreach_mul_([p], 2.0),
+    "vector_to_parameters": lambda p, new: torch.nn.utils.vector_to_parameters(new.flatten(), [p]),
+    "set_": lambda p, new: p.set_(new.clone()),
+    "init": lambda p, new: torch.nn.init.ones_(p),
+    "inference mode": change_in_inference_mode,
+    "swap_tensors": lambda p, new: torch.utils.swap_tensors(p, torch.nn.Parameter(new.clone())),
+    "numpy": lambda p, new: p.detach().numpy().fill(2.0),
+    "data": change_through_data,
+}
+UNSEEN = {"numpy", "data"}
+"""Changes that autograd does not count, which ``eval()`` has to announce."""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frozen", [False, True], ids=["eval", "frozen"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_cached_weights_follow_changes_of_every_kind(change, frozen):
+    rep = DihedralGroup(3).regular_representation
+    layer, other = Linear(rep, rep).eval(), Linear(rep, rep)
+    layer = layer.freeze() if frozen else layer
+    before = layer.weight
+    CHANGES[change](layer.coefficients, other.coefficients)
+    if change in UNSEEN:
+        layer.eval()
+    assert not torch.equal(layer.weight, before)
+    torch.testing.assert_close(layer.weight, layer.kernel.basis.synthesize(layer.coefficients))
+    assert layer.weight is layer.weight
+
+
 @torch.no_grad()
 def test_parametrized_coefficients_are_never_stale():
     rep = CyclicGroup(4).regular_representation
@@ -269,10 +311,10 @@ def test_layers_of_one_representation_are_independent(reps):
     torch.testing.assert_close(second(x), before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("kind", ["permuted", "turned"])
+@pytest.mark.parametrize("kind", ["permuted", "random basis"])
 def test_constants_survive_lower_precision(kind, reps):
     regular = reps[0].group.regular_representation if reps[0].group.order() else reps[0]
-    layer = Linear(*reps) if kind == "turned" else Linear(regular, regular)
+    layer = Linear(*reps) if kind == "random basis" else Linear(regular, regular)
     through = copy.deepcopy(layer).bfloat16().double()
     coefficients = torch.randn(layer.kernel.dimension, dtype=torch.float64)
     # float64 rounding of sums over a few coordinates; bfloat16 would leave 1e-3

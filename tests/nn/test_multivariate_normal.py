@@ -10,14 +10,14 @@ from isospan.nn import MultivariateNormal
 from isospan.representations import change_of_basis, direct_sum
 
 
-def turned(rep):
+def in_random_basis(rep):
     return change_of_basis(rep, np.linalg.qr(np.random.default_rng(0).normal(size=(rep.size, rep.size)))[0])
 
 
 REPS = {
     "permutation": DihedralGroup(3).regular_representation,
-    "Q8": turned(direct_sum([QuaternionGroup().irrep(4), QuaternionGroup().irrep(1)])),
-    "SO3": turned(direct_sum([SO3().irrep(1), SO3().irrep(0)])),
+    "Q8": in_random_basis(direct_sum([QuaternionGroup().irrep(4), QuaternionGroup().irrep(1)])),
+    "SO3": in_random_basis(direct_sum([SO3().irrep(1), SO3().irrep(0)])),
 }
 
 

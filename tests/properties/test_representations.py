@@ -40,17 +40,17 @@ def test_matrices_multiply_and_fall_into_irreps_in_any_basis(pair, seed):
     # products of orthogonal matrices of size 6 at most: 4e-15 was seen, and a wrong one is off by about 1
     rep, _ = pair
     Q = orthogonal(seed, rep.size).numpy()
-    turned = change_of_basis(rep, Q)
+    transformed = change_of_basis(rep, Q)
     g, h, _ = elements(rep.group)
-    near(turned(g) @ turned(h), turned(g * h), 1e-10, unit=1.0)
-    near(turned(g), Q @ rep(g) @ Q.T, 1e-10, unit=1.0)
-    near(turned(~g), turned(g).T, 1e-10, unit=1.0)
-    assert multiplicities(turned) == multiplicities(rep)
-    B, start, blocks = turned.change_of_basis, 0, np.zeros_like(Q)
-    for irrep in turned.irreps:
+    near(transformed(g) @ transformed(h), transformed(g * h), 1e-10, unit=1.0)
+    near(transformed(g), Q @ rep(g) @ Q.T, 1e-10, unit=1.0)
+    near(transformed(~g), transformed(g).T, 1e-10, unit=1.0)
+    assert multiplicities(transformed) == multiplicities(rep)
+    B, start, blocks = transformed.change_of_basis, 0, np.zeros_like(Q)
+    for irrep in transformed.irreps:
         blocks[start : start + irrep.size, start : start + irrep.size] = irrep(g)
         start += irrep.size
-    near(B @ blocks @ B.T, turned(g), 1e-9, unit=1.0)
+    near(B @ blocks @ B.T, transformed(g), 1e-9, unit=1.0)
 
 
 @given(pairs())
@@ -83,7 +83,7 @@ def test_rounding_of_given_matrices_does_not_join_blocks(pair, rounding, seed):
     noisy = rep.generators + rounding * normal(seed, *rep.generators.shape).numpy()
     read = Representation(rep.group, list(noisy))
     assert multiplicities(read) == multiplicities(rep)
-    sizes = [sorted(block.size for block in r.blocks for _ in range(block.copies)) for r in (read, rep)]
+    sizes = [sorted(block.size for block in r.blocks for _ in range(block.multiplicity)) for r in (read, rep)]
     assert sizes[0] == sizes[1]
 
 

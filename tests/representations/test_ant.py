@@ -29,7 +29,7 @@ def joints():
 def test_the_joints_decompose(joints):
     """Hips and ankles are four coordinates each, with one irrep of dimension 2 apiece."""
     assert FiniteGroup.from_matrices([TURN, MIRROR]) == D4
-    assert [(block.copies, block.size) for block in joints.blocks] == [(1, 4), (1, 4)]
+    assert [(block.multiplicity, block.size) for block in joints.blocks] == [(1, 4), (1, 4)]
     assert [(c.irrep.size, c.multiplicity) for c in joints.isotypic if c.irrep.size == 2] == [(2, 2)]
     assert joints.irreps.count(D4.irrep(4)) == 2
     Q = joints.change_of_basis

@@ -80,7 +80,7 @@ def test_random_conjugates_of_sums_of_all_irreps(group):
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
-def test_regular_representation_holds_every_irrep_as_often_as_it_should(group):
+def test_multiplicities_in_the_regular_representation(group):
     rep = group.regular_representation
     expected = [irrep.size // len(irrep.endomorphism_basis) for irrep in group.irreps()]
     assert [component.multiplicity for component in rep.isotypic] == expected
@@ -100,7 +100,7 @@ def test_equal_blocks_are_decomposed_once():
     G = IcosahedralGroup()
     rep = 43 * G.regular_representation
     (block,) = rep.blocks
-    assert (block.copies, block.size, rep.size) == (43, 60, 2580)
+    assert (block.multiplicity, block.size, rep.size) == (43, 60, 2580)
     assert [component.multiplicity for component in rep.isotypic] == [43, 129, 129, 172, 215]
 
 
@@ -110,8 +110,8 @@ def test_orbits_numbered_at_random_are_found():
     plain = 3 * G.regular_representation + 2 * G.quotient_representation(G.subgroup([G.generators[1]]))
     shuffle = np.eye(plain.size)[np.random.default_rng(0).permutation(plain.size)]
     rep = change_of_basis(plain, shuffle)
-    assert sorted((block.copies, block.size) for block in rep.blocks if block.size == 24) == [(3, 24)]
-    assert sum(block.copies for block in rep.blocks) == 5
+    assert sorted((block.multiplicity, block.size) for block in rep.blocks if block.size == 24) == [(3, 24)]
+    assert sum(block.multiplicity for block in rep.blocks) == 5
     assert_decomposed(rep, G.generators)
 
 

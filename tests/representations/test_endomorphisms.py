@@ -14,7 +14,7 @@ def hamilton(p, q):
     return torch.cat([scalar[None], p[0] * q[1:] + q[0] * p[1:] + torch.linalg.cross(p[1:], q[1:])])
 
 
-def test_products_are_those_of_the_numbers():
+def test_products_are_those_of_the_scalars():
     p, q = torch.randn(2, 4, dtype=torch.float64)
     torch.testing.assert_close(left_multiplication(p) @ q, hamilton(p, q))
     product = complex(*p[:2]) * complex(*q[:2])
@@ -23,7 +23,7 @@ def test_products_are_those_of_the_numbers():
 
 
 @pytest.mark.parametrize("s", [1, 2, 4])
-def test_leading_places_stay_and_the_adjoint_is_one(s):
+def test_leading_axes_stay_and_the_adjoint_is_exact(s):
     q, M = torch.randn(s, 3, 5, dtype=torch.float64), torch.randn(s, s, 3, 5, dtype=torch.float64)
     matrices = left_multiplication(q.unbind())
     for i, j in itertools.product(range(3), range(5)):

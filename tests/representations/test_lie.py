@@ -104,10 +104,14 @@ def test_orthogonalize_returns_an_equivalent_orthogonal_one(group):
     rep = direct_sum(irreps)
     skew = np.eye(rep.size) + 0.2 * np.random.default_rng(0).standard_normal((rep.size,) * 2)
     inverse = np.linalg.inv(skew)
-    turned, T = orthogonalize(group, list(skew @ rep.generators @ inverse), algebra=list(skew @ rep.algebra @ inverse))
+    orthogonal, T = orthogonalize(
+        group, list(skew @ rep.generators @ inverse), algebra=list(skew @ rep.algebra @ inverse)
+    )
     g = group.sample(generator=np.random.default_rng(1))
-    np.testing.assert_allclose(turned(g) @ T, T @ skew @ rep(g) @ inverse, atol=1e-10)
-    assert [component.irrep.key for component in turned.isotypic] == [component.irrep.key for component in rep.isotypic]
+    np.testing.assert_allclose(orthogonal(g) @ T, T @ skew @ rep(g) @ inverse, atol=1e-10)
+    assert [component.irrep.key for component in orthogonal.isotypic] == [
+        component.irrep.key for component in rep.isotypic
+    ]
     _, unchanged = orthogonalize(group, list(rep.generators), algebra=list(rep.algebra))
     np.testing.assert_allclose(unchanged, np.eye(rep.size), atol=1e-12)
 
@@ -116,10 +120,10 @@ def test_orthogonalize_takes_a_function_on_a_lie_group():
     """A vector of SO(2), of SO(3) and a sum of frequencies, each in coordinates of its own units."""
     for group, rep in [(SO2(), SO2().irrep(1)), (SO3(), SO3().irrep(2)), (O2(), O2().irrep(1) + O2().irrep(40))]:
         units = 1 + np.arange(rep.size)
-        turned, T = orthogonalize(group, lambda g, rep=rep, units=units: rep(g) * units[:, None] / units)
+        orthogonal, T = orthogonalize(group, lambda g, rep=rep, units=units: rep(g) * units[:, None] / units)
         g = group.sample(generator=np.random.default_rng(1))
-        np.testing.assert_allclose(turned(g) @ T, T @ (rep(g) * units[:, None] / units), atol=1e-10)
-        assert [component.irrep.key for component in turned.isotypic] == [c.irrep.key for c in rep.isotypic]
+        np.testing.assert_allclose(orthogonal(g) @ T, T @ (rep(g) * units[:, None] / units), atol=1e-10)
+        assert [component.irrep.key for component in orthogonal.isotypic] == [c.irrep.key for c in rep.isotypic]
 
 
 def test_functions_are_differentiated_up_to_frequency_100():

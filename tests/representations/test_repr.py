@@ -20,7 +20,7 @@ SHOWN = {
     ),
     "block": (
         lambda: (2 * CyclicGroup(3).regular_representation).blocks[0],
-        "Block(copies=2, size=3, group=CyclicGroup(3))",
+        "Block(multiplicity=2, size=3, group=CyclicGroup(3))",
     ),
     "action": (lambda: CyclicGroup(3).irrep(1).action, "Action(group=CyclicGroup(3), size=2)"),
     "part": (

@@ -59,7 +59,7 @@ def test_representations_of_a_group_are_made_once():
     assert "regular_representation" not in pickle.loads(pickle.dumps(G)).__dict__
 
 
-def test_regular_representation_moves_basis_vectors_by_the_group():
+def test_regular_representation_permutes_basis_vectors_by_the_group():
     G = SymmetricGroup(3)
     for g in G.elements:
         for x in G.elements:
@@ -105,7 +105,7 @@ def test_rounding_hides_no_permutation(scale):
         signed = Representation(CyclicGroup(2), [np.kron([[0, 1], [1, 0]], -np.eye(6)) + np.kron(np.eye(2), noise)])
         np.testing.assert_array_equal(signed.generators[0], np.kron([[0, 1], [1, 0]], -np.eye(6)))
         assert len(signed.blocks) == 1
-        assert signed.blocks[0].copies == 6
+        assert signed.blocks[0].multiplicity == 6
 
 
 def test_rounding_couples_no_coordinates():
@@ -140,7 +140,7 @@ def test_representations_that_differ_by_rounding_are_equal_and_share_their_block
     assert hash(first) == hash(second)
     assert first != Representation(G, [given.T])
     (block,) = (first + second).blocks
-    assert block.copies == 2
+    assert block.multiplicity == 2
 
 
 def test_equality_has_no_edge():

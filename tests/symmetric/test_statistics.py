@@ -114,7 +114,7 @@ def test_gradients(rep_x, rep_y):
 
 @pytest.mark.parametrize(("a", "b"), [(1e-30, 1e-5), (1e-19, 1e-19), (1e18, 1e18), (1e24, 1e12), (1e-30, 1e30)])
 @pytest.mark.parametrize("N", [5, 500])
-def test_what_a_result_can_hold_is_right_whatever_its_squares_are(N, a, b):
+def test_results_are_right_where_their_squares_overflow_or_underflow(N, a, b):
     """float32 holds numbers from 1e-38 to 3e38; sums of squares of the data leave this range before the means do."""
     rep = CyclicGroup(8).regular_representation
     x, y = data(rep, rep, N)

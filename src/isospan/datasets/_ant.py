@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import check_count, check_finite, check_floating
-from isospan.datasets._spectral import Progress
+from isospan.datasets._simulation import Progress
 from isospan.errors import MissingPackageError, NonFiniteError, OptionError, ShapeError
 from isospan.groups import DihedralGroup
 from isospan.representations import Representation, direct_sum

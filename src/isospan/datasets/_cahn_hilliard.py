@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.grids import forward_transform, inverse_transform
-from isospan.datasets._spectral import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
+from isospan.datasets._simulation import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
 from isospan.errors import OptionError, ShapeError
 
 STEP_PER_GAMMA = 0.25

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.grids import forward_transform, inverse_transform
-from isospan.datasets._spectral import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
+from isospan.datasets._simulation import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
 from isospan.datasets._vorticity_equation import LENGTH, VorticityEquation, retained_modes
 from isospan.errors import OptionError, ShapeError
 from isospan.quantities.fields import velocity_from_vorticity

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import check_count, check_finite, check_floating
-from isospan.datasets._spectral import check_time
+from isospan.datasets._simulation import check_time
 from isospan.errors import OptionError, ShapeError
 from isospan.groups import DihedralGroup
 from isospan.representations import Representation, direct_sum

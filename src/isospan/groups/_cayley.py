@@ -248,19 +248,9 @@ def _check_inverses(table: np.ndarray, root: int) -> None:
 def _generating_set(table: np.ndarray, root: int) -> list[int]:
     """The elements, in their order, that earlier ones do not generate."""
     generators: list[int] = []
-    reached = np.zeros(len(table), dtype=bool)
-    reached[root] = True
+    known = np.arange(len(table)) == root
     for g in range(len(table)):
-        if not reached[g]:
+        if not known[g]:
             generators.append(g)
-            reached[g] = True
-            _extend(table, generators, reached)
+            known[reached(table.T[generators], root)] = True
     return generators or [root]
-
-
-def _extend(table: np.ndarray, generators: list[int], reached: np.ndarray) -> None:
-    frontier = np.flatnonzero(reached)
-    while len(frontier):
-        products = np.unique(table[frontier[:, None], generators])
-        frontier = products[~reached[products]]
-        reached[frontier] = True

@@ -22,7 +22,7 @@ from isospan.groups._cayley import (
 from isospan.groups._closure import CLOSE, close_matrices, close_permutations
 from isospan.groups._element import Element, check_generators
 from isospan.groups._finite_irreps import real_irreps
-from isospan.groups._outer_products import FactorIrrep, finite_product_irreps
+from isospan.groups._outer_products import finite_product_irreps
 from isospan.representations import Irrep, Representation
 from isospan.representations._matrices import stack_matrices
 from isospan.representations._representation import trivial_irrep
@@ -250,8 +250,8 @@ class FiniteGroup(Immutable):
     @cached_property
     def _irreps(self) -> tuple[Irrep, ...]:
         if self.factors:
-            lists = [[FactorIrrep.of(irrep) for irrep in factor.irreps()] for factor in self.factors]
-            found = [(irrep.generators, irrep.endomorphism_basis) for irrep in finite_product_irreps(self.graph, lists)]
+            outer = finite_product_irreps(self.graph, [factor.irreps() for factor in self.factors])
+            found = [(irrep.generators, irrep.endomorphism_basis) for irrep in outer]
         else:
             found = real_irreps(self.graph, name=self.name)
         none = [np.empty((0, *matrices.shape[1:])) for matrices, _ in found]

@@ -15,7 +15,7 @@ from isospan.groups._closure import close_matrices
 from isospan.groups._element import Element, check_generators
 from isospan.groups._finite import FiniteGroup, GroupElement
 from isospan.groups._lie_factors import SAME, LieFactor
-from isospan.groups._outer_products import FactorIrrep, outer_irreps
+from isospan.groups._outer_products import outer_irreps
 from isospan.representations import Irrep
 
 Factor = LieFactor | FiniteGroup
@@ -221,8 +221,11 @@ class LieGroup(Immutable):
         return self._irreps_up_to([_largest_frequency(algebra[a]) for _, a, _ in self._slices()])
 
     def _irreps_up_to(self, frequencies: Sequence[int]) -> tuple[Irrep, ...]:
-        lists = [_factor_irreps(factor, most) for factor, most in zip(self.factors, frequencies, strict=True)]
-        found = outer_irreps(lists)
+        lists = [
+            factor.irreps(most) if isinstance(factor, LieFactor) else factor.irreps()
+            for factor, most in zip(self.factors, frequencies, strict=True)
+        ]
+        found: Sequence[Any] = outer_irreps(lists)
         if len(lists) > 1:
             keyed = [replace(irrep, key=(irrep.endomorphism_basis.shape[-1], *irrep.key)) for irrep in found]
             found = sorted(keyed, key=lambda irrep: irrep.key)
@@ -291,12 +294,6 @@ class LieGroup(Immutable):
 
 def _as_factors(group: LieGroup | FiniteGroup) -> tuple[Factor, ...]:
     return group.factors if isinstance(group, LieGroup) else (group,)
-
-
-def _factor_irreps(factor: Factor, max_frequency: int) -> list[FactorIrrep]:
-    if isinstance(factor, LieFactor):
-        return factor.irreps(max_frequency)
-    return [FactorIrrep.of(irrep) for irrep in factor.irreps()]
 
 
 def _largest_frequency(algebra: np.ndarray) -> int:

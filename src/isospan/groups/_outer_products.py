@@ -38,32 +38,27 @@ class FactorIrrep(Immutable):
     generators: np.ndarray
     endomorphism_basis: np.ndarray
 
-    @classmethod
-    def of(cls, irrep: Irrep) -> "FactorIrrep":
-        """The data of an irrep."""
-        return cls(irrep.key, irrep.name, irrep.algebra, irrep.generators, irrep.endomorphism_basis)
-
     def __repr__(self) -> str:
         return f"FactorIrrep({self.name}, dimension={self.endomorphism_basis.shape[-1]})"
 
 
-def outer_irreps(lists: Sequence[list[FactorIrrep]]) -> list[FactorIrrep]:
+def outer_irreps(lists: Sequence[Sequence[FactorIrrep | Irrep]]) -> Sequence[FactorIrrep | Irrep]:
     """The irreps in all outer products of one irrep of each list."""
     return reduce(_outer, lists)
 
 
-def finite_product_irreps(graph: CayleyGraph, lists: Sequence[list[FactorIrrep]]) -> list[FactorIrrep]:
+def finite_product_irreps(graph: CayleyGraph, lists: Sequence[Sequence[Irrep]]) -> list[FactorIrrep | Irrep]:
     """The irreps of a direct product of finite groups, sorted as those of any finite group."""
     words = [graph.tree.word(int(members[0])) for members in graph.classes]
 
-    def key(irrep: FactorIrrep) -> tuple[bool, int, tuple[float, ...]]:
+    def key(irrep: FactorIrrep | Irrep) -> tuple[bool, int, tuple[float, ...]]:
         matrices = irrep.generators
         return sort_key(np.array([np.trace(evaluate_word(w, matrices)) for w in words]), matrices.shape[-1])
 
     return sorted(outer_irreps(lists), key=key)
 
 
-def _outer(left: list[FactorIrrep], right: list[FactorIrrep]) -> list[FactorIrrep]:
+def _outer(left: Sequence[FactorIrrep | Irrep], right: Sequence[FactorIrrep | Irrep]) -> Sequence[FactorIrrep | Irrep]:
     return [
         FactorIrrep(
             (*a.key, *b.key, number),

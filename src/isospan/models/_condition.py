@@ -1,4 +1,4 @@
-"""Features of a step of diffusion."""
+"""Embeddings of a condition and of a diffusion step."""
 
 import numpy as np
 import torch
@@ -8,8 +8,7 @@ from isospan._core.checks import check_count
 from isospan.errors import MissingArgumentError, OptionError, ShapeError
 from isospan.models._hidden import hidden_representations
 from isospan.models._perceptrons import EMLP
-from isospan.nn._base.constants import Constants
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, check_features
 from isospan.representations import Representation, direct_sum
 
 
@@ -22,7 +21,7 @@ class StepEmbedding(Constants):
         dim: number n of features; even.
 
     Shapes:
-        numbers (...) to (..., n).
+        steps (...) to (..., n).
 
     Raises:
         OptionError: dim is odd, or below 1.
@@ -55,13 +54,13 @@ class Condition(nn.Module):
 
     Args:
         trivial: the trivial representation of the group.
-        rep_cond: how the group acts on the vector; None where there is none.
+        rep_cond: representation of the vector; None where there is none.
         units: width of its embedding.
         step_embed_dim: width of that of the step; None where there is none.
         activation, hidden_rep: as in :class:`EMLP`.
 
     Attributes:
-        rep_out: how the group acts on the embedding; None where nothing conditions.
+        rep_out: representation of the embedding; None where nothing conditions.
     """
 
     rep_in: Representation | None

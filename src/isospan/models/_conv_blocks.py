@@ -22,13 +22,13 @@ class ConvBlock(nn.Module):
     RMSNorm has no scales of its own: it keeps the ratios of the channels, which the convolution scales already.
 
     Args:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
         kernel_size: number of kernel positions.
         stride: steps of the input for each of the output.
         padding: entries on both sides.
         norm: "batch" for BatchNorm1d, "rms" for RMSNorm at every time, None for none.
-        activation: name of an activation of single numbers, see :func:`hidden_activation`.
+        activation: name of an activation in torch.nn, see :func:`hidden_activation`.
 
     Raises:
         OptionError: an unknown name.
@@ -97,9 +97,9 @@ class ResidualBlock(nn.Module):
     """Two layers of convolutions, between which a condition modulates the features, added to the input.
 
     Args:
-        rep_in: how the group acts on the input, which is mapped linearly where it is not ``rep_out``.
-        rep_out: how it acts on the output.
-        rep_cond: how it acts on the condition; None where there is none.
+        rep_in: representation of the input, which is mapped linearly where it is not ``rep_out``.
+        rep_out: representation of the output.
+        rep_cond: representation of the condition; None where there is none.
         kernel_size: number of kernel positions; odd, so that series keep their length.
         activation: see :class:`ConvBlock`.
     """

@@ -1,4 +1,4 @@
-"""What hidden layers consist of, and whether a signal gets through them."""
+"""Representations of hidden layers, and checks that they pass on the irreps of input and output."""
 
 from collections.abc import Sequence
 
@@ -30,17 +30,19 @@ def hidden_representations(
     if hidden_rep is None and rep_in.group.order() is None:
         irreps = rep_in.group.irreps(FREQUENCY)
         size = sum(irrep.size for irrep in irreps)
-        # irrep by irrep, as in the symmetry-adapted basis, which then takes no reordering
-        return [direct_sum([-(-width // size) * irrep for irrep in irreps]) for width in widths]
-    unit = rep_in.group.regular_representation if hidden_rep is None else hidden_rep
-    return [-(-width // unit.size) * unit for width in widths]
+        # irrep by irrep, as in the irrep basis, which then takes no reordering
+        layers = {width: direct_sum([-(-width // size) * irrep for irrep in irreps]) for width in widths}
+    else:
+        unit = rep_in.group.regular_representation if hidden_rep is None else hidden_rep
+        layers = {width: -(-width // unit.size) * unit for width in widths}
+    return [layers[width] for width in widths]
 
 
 def check_signal(rep_in: Representation, hidden: Representation, rep_out: Representation | None) -> None:
     """Require the irreps of input and output in the hidden representation: what it lacks would be lost, or zero.
 
     Raises:
-        RepresentationError: the message names what is missing.
+        RepresentationError: an irrep is missing.
     """
     present = {component.irrep.key for component in hidden.isotypic}
     for rep, role, fate in ((rep_in, "input", "lost"), (rep_out, "output", "zero")):

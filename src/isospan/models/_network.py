@@ -24,7 +24,7 @@ class NormGates(nn.Module):
     Norms of features that a layer has mixed know the angles between them, so no products are needed.
 
     Args:
-        rep: how the group acts on the features.
+        rep: representation of the features.
 
     Attributes:
         rep_in: that of :class:`isospan.nn.GatedActivation`, rep and the gates.
@@ -44,7 +44,7 @@ class NormGates(nn.Module):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        self.gated = GatedActivation.shared(rep)
+        self.gated = GatedActivation(rep)
         self.rep_in, self.rep_out = self.gated.rep_in, rep
         self.norms = IrrepNorm(self.rep_in)
         self.mixing = Linear(self.norms.rep_out, self.rep_in)

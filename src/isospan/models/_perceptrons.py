@@ -11,11 +11,10 @@ from torch.nn.functional import linear
 from isospan._core.checks import check_count
 from isospan.models._hidden import check_reach, check_signal, hidden_representations
 from isospan.models._network import equivariant_network, hidden_activation, plain_network, steps
-from isospan.models._regular.linear import element_places, is_regular
+from isospan.models._regular.linear import element_coordinates, is_regular
 from isospan.nn import IrrepInvariants
 from isospan.nn._base.cached_weight import Freezable, Freezes
-from isospan.nn._base.constants import Device, place
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Device, check_features, to_device
 from isospan.representations import Representation, check_representation
 
 
@@ -28,17 +27,17 @@ class Perceptron(Freezes):
     def __init__(self, rep_in: Representation) -> None:
         super().__init__()
         check_representation(rep_in)
-        self.rep_in, self._size = rep_in, rep_in.size
+        self.rep_in = rep_in
         self._frozen_steps: list[Callable[[Tensor], Tensor]] = []
 
     def freeze(self) -> Self:
         """Cache the dense weights of all layers; from then on only linear maps and activations are computed."""
-        # what the first layer gives is no one else's, so activations may overwrite it
+        # activations may overwrite the result of the layer before, which nothing else reads
         self._frozen_steps = [nn.ReLU(inplace=True) if type(step) is nn.ReLU else step for step in steps(self.network)]
         return super().freeze()
 
     def unfreeze(self) -> Self:
-        """Compute the weights from the parameters again, and train those that were trained before."""
+        """Expand the weights from the parameters again, and train those that were trained before."""
         self._frozen_steps = []
         return super().unfreeze()
 
@@ -47,7 +46,7 @@ class Perceptron(Freezes):
         steps: list[Any] = self._frozen_steps
         if not steps or not steps[0].is_frozen:  # a module around this one may have unfrozen its layers
             return self.network(x)
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         for step in steps:
             x = linear(x, *step.dense()) if isinstance(step, Freezable) else step(x)
         return x
@@ -68,8 +67,8 @@ class EMLP(Perceptron):
     the regular representation, whose coordinates a finite group only permutes. Widths are rounded up to whole copies.
 
     Args:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
         hidden_units: widths of the hidden layers.
         activation: name of an activation of ``torch.nn``, of every coordinate. Where the group mixes coordinates of the
             hidden layers no such function is equivariant, and sigmoid gates take its place
@@ -116,7 +115,7 @@ class EMLP(Perceptron):
         check_signal(rep_in, hidden[0], rep_out)
         check_reach(rep_in, hidden[0], rep_out)
         self.network: nn.Sequential = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
 
 class OrbitReadout(Freezable):
@@ -128,22 +127,22 @@ class OrbitReadout(Freezable):
         bias: add one to it.
     """
 
-    copies: Tensor
+    copy_index: Tensor
 
     def __init__(self, rep: Representation, out_dim: int, *, bias: bool) -> None:
         super().__init__(rep, out_dim * rep.group.trivial_representation)
-        places = element_places(rep)
-        of_means = nn.Linear(places.shape[1], out_dim, bias=bias)
+        coordinates = element_coordinates(rep)
+        of_means = nn.Linear(coordinates.shape[1], out_dim, bias=bias)
         self.coefficients, self.bias_coefficients = of_means.weight, of_means.bias
-        self.register_constant("copies", (places.argsort(axis=None) % places.shape[1]).astype(np.int32))
-        self._order = len(places)
+        self.register_constant("copy_index", (coordinates.argsort(axis=None) % coordinates.shape[1]).astype(np.int32))
+        self._order = len(coordinates)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., out_dim)."""
         return linear(x, *self.dense())
 
     def _synthesized(self) -> Tensor:
-        return (self.coefficients / self._order).index_select(1, self.copies)
+        return (self.coefficients / self._order).index_select(1, self.copy_index)
 
     def _spread_bias(self) -> Tensor | None:
         return self.bias_coefficients
@@ -157,7 +156,7 @@ class IMLP(Perceptron):
     linear layer reads the output from them.
 
     Args:
-        rep_in: how the group acts on the input.
+        rep_in: representation of the input.
         out_dim: entries of the output.
         hidden_units: widths of the hidden layers.
         activation: as in :class:`EMLP`.
@@ -196,7 +195,7 @@ class IMLP(Perceptron):
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
         self.network: nn.Sequential = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
 
 def _readout(rep: Representation, out_dim: int, *, bias: bool) -> list[nn.Module]:

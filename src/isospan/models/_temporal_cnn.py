@@ -1,4 +1,4 @@
-"""The newest steps of a window of a time series."""
+"""Temporal convolutional encoders of time series."""
 
 import copy
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from isospan.models._conv_blocks import ConvBlock, Norm
 from isospan.models._hidden import check_reach, check_signal, hidden_representations
 from isospan.nn import Conv1d
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Device, place
+from isospan.nn._base.layer import Device, to_device
 from isospan.representations import Representation
 
 
@@ -64,7 +64,7 @@ class LatestSteps(nn.Module):
 
     @property
     def lengths(self) -> str:
-        """The same in words."""
+        """The condition on the number of steps, in words."""
         return f">= {self.receptive_field}, the receptive field" if self.window is None else f"= {self.window}"
 
     def surplus(self, window: int) -> int:
@@ -91,8 +91,8 @@ class TemporalCNN(Freezes):
     windows, the example too, have at least R + s^L steps, so that the last layer has two features or more.
 
     Args:
-        rep_in: how the group acts on the channels of the series.
-        rep_out: how it acts on the vector.
+        rep_in: representation of the channels of the series.
+        rep_out: representation of the vector.
         hidden_units: widths of the convolutions, rounded up to whole copies of the hidden representation.
         kernel_size: kernel positions of each convolution.
         stride: steps of each convolution.
@@ -113,7 +113,7 @@ class TemporalCNN(Freezes):
     Raises:
         GroupMismatchError, RepresentationError: as for :class:`EMLP`.
         OptionError: an unknown name, a number below 1, or a window shorter than R.
-        ShapeError: too few channels or steps; the message says how many it takes.
+        ShapeError: a wrong number of channels, or too few steps.
 
     Example:
         >>> import torch
@@ -160,7 +160,7 @@ class TemporalCNN(Freezes):
         self.pool: nn.AdaptiveAvgPool1d | nn.Identity = nn.AdaptiveAvgPool1d(1) if window is None else nn.Identity()
         # a map of all features at all times is a convolution that is as long as they are
         self.head: Conv1d = Conv1d(hidden[-1], rep_out, 1 if window is None else start.features(window))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (B, rep_out.size) of windows x (B, rep_in.size, T)."""

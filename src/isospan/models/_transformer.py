@@ -1,4 +1,4 @@
-"""Equivariant networks of attention."""
+"""Equivariant transformer encoders."""
 
 from math import gcd
 from typing import cast
@@ -12,12 +12,12 @@ from isospan.models._hidden import check_reach, check_signal, hidden_representat
 from isospan.models._network import equivariant_network, plain_network, steps
 from isospan.nn import Dropout, Linear, MultiheadAttention, PositionalEncoding, RMSNorm
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Device, place
+from isospan.nn._base.layer import Device, to_device
 from isospan.representations import Representation
 
 
 class TransformerEncoderLayer(Freezes):
-    r"""Attention between tokens and a network of every token alone, each added to what it reads.
+    r"""A transformer layer: residual attention between tokens, and a residual network of every token.
 
     .. math:: x' = x + \operatorname{attention}(\operatorname{norm} x), \qquad
               y = x' + \operatorname{network}(\operatorname{norm} x')
@@ -27,7 +27,7 @@ class TransformerEncoderLayer(Freezes):
     are dropped (:class:`isospan.nn.Dropout`), besides weights of the attention.
 
     Args:
-        rep: how the group acts on every token.
+        rep: representation of every token.
         nhead: number of heads of the attention.
         dim_feedforward: width of the network of every token, rounded up to whole copies; four times rep.size where
             None.
@@ -91,7 +91,7 @@ class TransformerEncoderLayer(Freezes):
         self.self_attn: MultiheadAttention = MultiheadAttention(rep, nhead, dropout, bias)
         self.feedforward: nn.Sequential = equivariant_network([rep, inner, rep], activation, bias=bias)
         self.dropout1, self.dropout2 = (Dropout(rep, dropout) for _ in range(2))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(
         self,
@@ -109,7 +109,7 @@ class TransformerEncoderLayer(Freezes):
     def export(self) -> nn.TransformerEncoderLayer:
         """Return torch's layer of the same function that shares nothing with this one.
 
-        It is for inference: in training it would drop out single numbers, which breaks the symmetry.
+        It is for inference: in training it would drop out single coordinates, which breaks the symmetry.
         """
         first, activation, second = plain_network(steps(self.feedforward))
         size, heads, p = self.rep_in.size, self.self_attn.num_heads, self.dropout1.p
@@ -125,7 +125,7 @@ class TransformerEncoderLayer(Freezes):
 
 
 class TransformerEncoder(Freezes):
-    r"""Layers of attention between tokens that the group moves all in the same way.
+    r"""An equivariant transformer encoder of tokens of one representation.
 
     .. math:: f(\rho_\text{in}(g) x_1, \ldots, \rho_\text{in}(g) x_T)_t = \rho_\text{out}(g) f(x_1, \ldots, x_T)_t
 
@@ -134,8 +134,8 @@ class TransformerEncoder(Freezes):
     way.
 
     Args:
-        rep_in: how the group acts on every token of the input.
-        rep_out: how it acts on every token of the output.
+        rep_in: representation of every token of the input.
+        rep_out: representation of every token of the output.
         d_model: width of the layers, rounded up to whole copies that the heads can share evenly.
         nhead: number of heads of every attention.
         num_layers: number of layers.
@@ -205,7 +205,7 @@ class TransformerEncoder(Freezes):
         )
         self.norm: RMSNorm = RMSNorm(hidden, elementwise_affine=False)
         self.head: Linear = Linear(hidden, rep_out, bias=bias)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(
         self,

@@ -14,8 +14,7 @@ from isospan.models._conv_blocks import ConvBlock, ResidualBlock
 from isospan.models._hidden import check_reach, check_signal, hidden_representations
 from isospan.nn import Conv1d, ConvTranspose1d
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Device, place
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Device, check_features, to_device
 from isospan.representations import Representation
 
 
@@ -38,9 +37,9 @@ class UNet1d(Freezes):
     and T open if they are ``Dim.DYNAMIC``; it is no chain of layers, which alone torch has a module for.
 
     Args:
-        rep_in: how the group acts on the channels of x.
-        rep_out: how it acts on those of y.
-        rep_cond: how it acts on c; None where there is none.
+        rep_in: representation of the channels of x.
+        rep_out: representation of those of y.
+        rep_cond: representation of c; None where there is none.
         hidden_units: width of each level, rounded up to whole copies of the hidden representation.
         kernel_size: kernel positions of the convolutions; odd.
         cond_units: width of the embedding of c.
@@ -114,7 +113,7 @@ class UNet1d(Freezes):
             hidden[0], hidden[0], kernel_size, padding=kernel_size // 2, norm="rms", activation=activation
         )
         self.head: Conv1d = Conv1d(hidden[0], rep_out, 1)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor, cond: Tensor | None = None, step: Tensor | float | None = None) -> Tensor:
         """Return y (B, rep_out.size, T).

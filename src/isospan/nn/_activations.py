@@ -1,4 +1,4 @@
-"""Equivariant activations of coordinates, of norms, and by gates."""
+"""Equivariant activations: of coordinates, of norms, and gates."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,8 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.errors import EquivarianceError, ShapeError
 from isospan.nn._base.activations import Activation, activation_name, as_activation, commutes
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.copies import copies_of, copy_numbers, each_irrep, norms
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.components import by_component, components_of, copy_index, norms
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation, check_representation
 
@@ -19,28 +18,28 @@ class GatedCopies(Constants):
     """Base of activations that multiply every copy of an irrep by a function of an invariant.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         activation: the function.
     """
 
-    copy_numbers: Tensor
+    copy_index: Tensor
 
     def __init__(self, rep: Representation, activation: Activation) -> None:
         super().__init__()
         self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
-        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
-        self._copies = copies_of(rep)
-        self.register_constant("copy_numbers", copy_numbers(rep))
+        self.change: ChangeOfBasis = ChangeOfBasis(rep)
+        self._components = components_of(rep)
+        self.register_constant("copy_index", copy_index(rep))
 
     def gated(self, z: Tensor, invariants: Tensor) -> Tensor:
-        """Spectral coordinates z times the activation of invariants (..., copies), in the user's basis."""
+        """Coordinates z in the irrep basis times f of invariants (..., copies), in the basis of the input."""
         factors = self.activation(invariants)
         if factors.shape != invariants.shape:
             raise ShapeError(
                 f"{activation_name(self.activation)} must give every copy of an irrep a factor, so tensors of shape "
                 f"{tuple(invariants.shape)} for such ones, got {tuple(factors.shape)}. Keep the last axis."
             )
-        return self.change.inverse(z * factors.index_select(-1, self.copy_numbers))
+        return self.change.inverse(z * factors.index_select(-1, self.copy_index))
 
     def extra_repr(self) -> str:
         """The activation, where it is a function."""
@@ -55,7 +54,7 @@ class Pointwise(torch.nn.Module):
     looks at all coordinates alike, as a softmax of them does, keeps permutations.
 
     Args:
-        rep: how the group acts; every element has to permute the coordinates, up to sign for odd activations.
+        rep: representation of the features, whose coordinates every element permutes, up to sign for odd activations.
         activation: name of a module of torch.nn, a module, or a function.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -100,11 +99,11 @@ class Pointwise(torch.nn.Module):
         self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
         name = activation_name(self.activation)
         _check_permutes(rep, name)
-        known = rep.is_permutation and isinstance(activation, str)  # names are those of functions of single numbers
+        known = rep.is_permutation and isinstance(activation, str)  # functions in NAMES act on every coordinate alike
         for element, order, signs in [] if known else _signed_permutations(rep):
             if not commutes(self.activation, order, signs):
                 raise EquivarianceError(_refusal(name, element, rep, signed=bool((signs < 0).any())))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of every coordinate."""
@@ -126,11 +125,11 @@ def _check_permutes(rep: Representation, name: str) -> None:
 
 def _signed_permutations(rep: Representation) -> list[tuple[object, Tensor, Tensor]]:
     """Every generator with its order and signs: (M x)ᵢ = signsᵢ x[orderᵢ]."""
-    moves = []
+    found = []
     for element, M in zip(rep.group.generators, torch.tensor(rep.generators, device="cpu"), strict=True):
         order = M.abs().argmax(1)
-        moves.append((element, order, M.gather(1, order.unsqueeze(1)).squeeze(1)))
-    return moves
+        found.append((element, order, M.gather(1, order.unsqueeze(1)).squeeze(1)))
+    return found
 
 
 def _refusal(name: str, element: object, rep: Representation, *, signed: bool) -> str:
@@ -156,7 +155,7 @@ class NormActivation(GatedCopies):
     invariant, so any function of all of them is equivariant too, as a softmax or a LayerNorm of the copies is.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
         bias: whether there is a parameter b for every copy, zero at initialisation.
         device: of the parameters and constants.
@@ -199,13 +198,13 @@ class NormActivation(GatedCopies):
         self.rep_in = self.rep_out = rep
         parameter = torch.nn.Parameter(torch.zeros(len(rep.irreps))) if bias else None
         self.register_parameter("bias", parameter)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (..., rep.size) with every copy rescaled."""
         z = self.change(x)
         with full_precision(z):
-            parts = zip(each_irrep(z, self._copies), self._copies, strict=True)
+            parts = zip(by_component(z, self._components), self._components, strict=True)
             sizes = [_size(X, signed=part.is_trivial) for X, part in parts]
             invariants = torch.cat(sizes, dim=-1)
             invariants = invariants if self.bias is None else invariants + self.bias.to(z.dtype)
@@ -213,7 +212,7 @@ class NormActivation(GatedCopies):
 
 
 def _size(X: Tensor, *, signed: bool) -> Tensor:
-    """The norms (..., m) of copies (..., m, d), or the numbers themselves."""
+    """The norms (..., m) of copies (..., m, d), or the coordinates themselves where ``signed``."""
     return X.squeeze(-1) if signed else norms(X)
 
 
@@ -226,7 +225,7 @@ class GatedActivation(GatedCopies):
     ``rep_in``. Gates are invariant, so any function of all of them is equivariant too, as a softmax of the copies is.
 
     Args:
-        rep: how the group acts on x.
+        rep: representation of x.
         activation: f, a name of a module of torch.nn, or a module or function of tensors (..., copies).
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -261,18 +260,18 @@ class GatedActivation(GatedCopies):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, activation)
-        gates = sum(part.multiplicity for part in self._copies if not part.is_trivial)
+        gates = sum(part.multiplicity for part in self._components if not part.is_trivial)
         self.rep_in: Representation = rep + gates * rep.group.trivial_representation if gates else rep
         self.rep_out = rep
         self._sizes = rep.size, gates
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated features (..., rep.size)."""
         check_features(x, sum(self._sizes))
         features, gates = x.split(self._sizes, dim=-1)
         z = self.change(features)
-        of_gates = iter(gates.split([part.multiplicity for part in self._copies if not part.is_trivial], dim=-1))
-        invariants = [part.of(z).squeeze(-1) if part.is_trivial else next(of_gates) for part in self._copies]
+        of_gates = iter(gates.split([part.multiplicity for part in self._components if not part.is_trivial], dim=-1))
+        invariants = [part.of(z).squeeze(-1) if part.is_trivial else next(of_gates) for part in self._components]
         with full_precision(z):
             return self.gated(z, torch.cat(invariants, dim=-1))

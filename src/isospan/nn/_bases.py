@@ -5,12 +5,11 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.linalg import matrix_exp
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.copies import copies_of, each_irrep
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.components import by_component, components_of
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.representations import Irrep, IsotypicComponent, Representation, check_representation, direct_sum
 from isospan.representations._endomorphisms import left_multiplication
-from isospan.representations._irrep_basis import IrrepBasisArrays, from_irrep_basis, to_irrep_basis
+from isospan.representations._irrep_basis import IrrepBasisArrays, from_irrep_basis, irrep_basis_arrays, to_irrep_basis
 
 
 class ChangeOfBasis(Constants):
@@ -20,13 +19,13 @@ class ChangeOfBasis(Constants):
     product is computed block by block, and irreps stay as they are. Autocast does not lower its precision.
 
     Args:
-        rep: how the group acts on x.
+        rep: representation of x.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
     Attributes:
         rep_in: the same.
-        rep_out: how it acts on z: the direct sum of the irreps.
+        rep_out: representation of z: the direct sum of the irreps.
 
     Shapes:
         x (..., rep.size) to z (..., rep.size); :meth:`inverse` leads back.
@@ -52,7 +51,7 @@ class ChangeOfBasis(Constants):
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check_representation(rep)
-        arrays = IrrepBasisArrays.of(rep)
+        arrays = rep.derived(irrep_basis_arrays)
         self.rep_in = rep
         self._sizes = arrays.sizes
         self._size = rep.size
@@ -64,7 +63,7 @@ class ChangeOfBasis(Constants):
         self.register_order("from_block", arrays.from_block)
         self.register_order("irrep_order", arrays.irrep_order)
         self.register_order("from_irrep_basis", arrays.from_irrep_basis)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     @property
     def rep_out(self) -> Representation:
@@ -73,13 +72,13 @@ class ChangeOfBasis(Constants):
         return direct_sum([component.multiplicity * component.irrep for component in rep.isotypic], name=rep.name)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the spectral coordinates z (..., D) of x (..., D)."""
+        """Return the coordinates z (..., D) in the irrep basis of x (..., D)."""
         check_features(x, self._size)
         with full_precision(x):
             return to_irrep_basis(x, self._tensors(x))
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Return x (..., D) of spectral coordinates z (..., D)."""
+        """Return x (..., D) of coordinates z (..., D) in the irrep basis."""
         check_features(z, self._size)
         with full_precision(z):
             return from_irrep_basis(z, self._tensors(z))
@@ -106,7 +105,7 @@ class IsotypicBasis(torch.nn.Module):
     so that :meth:`inverse` is exact and norms are kept, whatever the parameters are.
 
     Args:
-        rep: how the group acts on x.
+        rep: representation of x.
         learnable: whether copies of one irrep are mixed by parameters.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -130,13 +129,13 @@ class IsotypicBasis(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.rep_in = rep
-        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
-        self._copies = copies_of(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis(rep)
+        self._components = components_of(rep)
         self.mixings: torch.nn.ModuleList = torch.nn.ModuleList(
-            CopyMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()
+            MultiplicityMixing(c.irrep, c.multiplicity) if learnable and _is_free(c) else torch.nn.Identity()
             for c in rep.isotypic
         )
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     @property
     def rep_out(self) -> Representation:
@@ -151,14 +150,14 @@ class IsotypicBasis(torch.nn.Module):
     def inverse(self, z: Tensor) -> Tensor:
         """Return x (..., D) of coordinates z (..., D)."""
         parts = [
-            mix.inverse(part) if isinstance(mix, CopyMixing) else part
+            mix.inverse(part) if isinstance(mix, MultiplicityMixing) else part
             for mix, part in zip(self.mixings, self.split(z), strict=True)
         ]
         return self.change.inverse(torch.cat([part.flatten(-2) for part in parts], dim=-1))
 
     def split(self, z: Tensor) -> tuple[Tensor, ...]:
         """The copies (..., m, d) of every irrep in coordinates z, in the order of ``rep.isotypic``."""
-        return tuple(each_irrep(z, self._copies))
+        return tuple(by_component(z, self._components))
 
 
 def _is_free(component: IsotypicComponent) -> bool:
@@ -166,11 +165,11 @@ def _is_free(component: IsotypicComponent) -> bool:
     return component.multiplicity > 1 or component.irrep.type != "real"
 
 
-class CopyMixing(torch.nn.Module):
+class MultiplicityMixing(torch.nn.Module):
     """An orthogonal map of the m copies of one irrep that commutes with the group: a Lie exponential.
 
-    The irrep's d dimensions are d / s real numbers, complex numbers or quaternions with s coordinates, and the map is
-    a matrix (m, m) of such numbers, the same for all.
+    The irrep's d dimensions are d / s real, complex or quaternionic scalars with s coordinates, and the map is a
+    matrix (m, m) of such scalars, the same for all.
 
     Args:
         irrep: of dimension d with s endomorphisms.
@@ -181,7 +180,7 @@ class CopyMixing(torch.nn.Module):
 
     Example:
         >>> from isospan.groups import SO3
-        >>> CopyMixing(SO3().irrep(1), 2)(torch.ones(2, 3))
+        >>> MultiplicityMixing(SO3().irrep(1), 2)(torch.ones(2, 3))
         tensor([[1., 1., 1.],
                 [1., 1., 1.]], grad_fn=...)
     """
@@ -193,7 +192,7 @@ class CopyMixing(torch.nn.Module):
 
     @property
     def matrix(self) -> Tensor:
-        """The orthogonal map of m numbers as a real matrix (m s, m s), copies before coordinates."""
+        """The orthogonal map of m scalars as a real matrix (m s, m s), copies before coordinates."""
         with full_precision(self.mixing):
             A = left_multiplication(self.mixing.double().unbind(-1)).permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
             # torch's exponential of small matrices is orthogonal to 3e-5 in float32, and to 1e-11 in float64
@@ -210,5 +209,5 @@ class CopyMixing(torch.nn.Module):
             return self._mixed(x, self.matrix.to(x.dtype).mT)
 
     def _mixed(self, x: Tensor, matrix: Tensor) -> Tensor:
-        numbers = x.unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)  # (..., d / s, m s)
-        return (numbers @ matrix.mT).unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)
+        scalars = x.unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)  # (..., d / s, m s)
+        return (scalars @ matrix.mT).unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)

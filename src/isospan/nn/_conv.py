@@ -4,7 +4,7 @@ from __future__ import annotations  # a tracer of torch 2.4 does not take those 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from torch.nn.functional import conv1d, conv_transpose1d, pad
 
 from isospan._core.checks import check_choice
 from isospan.errors import OptionError, ShapeError
-from isospan.nn._base.constants import Device
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.cached_weight import filled
+from isospan.nn._base.layer import Device, check_features
 from isospan.nn._kernels.choice import KernelName
 from isospan.nn._kernels.kernel import Shape
 from isospan.nn._linear import DenseMap
@@ -56,13 +56,15 @@ class Convolution(DenseMap):
         shape: the representations; ``positions`` is the kernel size.
         dilation: as in torch.
         bias: whether to add an invariant bias.
-        kernel: what computes the maps.
+        kernel: name of the kernel that computes the maps, or "auto".
     """
 
     kernel_size: int
     stride: int
     in_channels: int
     out_channels: int
+    _torch_class: Callable[..., torch.nn.Module]
+    _option_names: tuple[str, ...]
 
     def __init__(
         self, shape: Shape, *, stride: int, dilation: int | tuple[int], bias: bool, kernel: KernelName
@@ -94,6 +96,21 @@ class Convolution(DenseMap):
         """The weight in torch's order, of maps (kernel_size, n_out, n_in)."""
         raise NotImplementedError
 
+    def export(self) -> Any:
+        """Return torch's convolution of the same map that shares nothing with this one."""
+        sizes = self.in_channels, self.out_channels, self.kernel_size
+        plain = self._torch_class(*sizes, **self._options(), device="meta", dtype=self.coefficients.dtype)
+        return filled(plain, *self.dense()).train(self.training)
+
+    def extra_repr(self) -> str:
+        """The representations and the options."""
+        options = {"kernel_size": self.kernel_size, **self._options()}
+        return ", ".join([f"{self.rep_in.name} -> {self.rep_out.name}", *(f"{k}={v!r}" for k, v in options.items())])
+
+    def _options(self) -> dict[str, Any]:
+        """The arguments of torch's class after the sizes."""
+        return {name: getattr(self, name) for name in self._option_names} | {"bias": self.bias_coefficients is not None}
+
 
 class Conv1d(Convolution):
     r"""A convolution over time by an equivariant map for each kernel position, with the arguments of torch.nn.Conv1d.
@@ -104,8 +121,8 @@ class Conv1d(Convolution):
     At initialisation it preserves the variance of inputs that are white in channels and time.
 
     Args:
-        rep_in: how the group acts on the channels of x.
-        rep_out: how it acts on those of y.
+        rep_in: representation of the channels of x.
+        rep_out: representation of those of y.
         kernel_size: number of kernel positions.
         stride: steps of the input for each of the output.
         padding: entries on both sides, or "valid" for none, or "same" for as many as keep the length.
@@ -132,6 +149,8 @@ class Conv1d(Convolution):
 
     padding: int | tuple[int] | str
     padding_mode: PaddingMode
+    _torch_class = torch.nn.Conv1d
+    _option_names = "stride", "padding", "dilation", "padding_mode"
 
     def __init__(
         self,
@@ -168,32 +187,8 @@ class Conv1d(Convolution):
         padding = left if symmetric else 0
         return self._convolved(x, partial(conv1d, stride=self.stride, padding=padding, dilation=self.dilation))
 
-    def export(self) -> torch.nn.Conv1d:
-        """Return a plain convolution of the same map that shares nothing with this one."""
-        plain = torch.nn.Conv1d(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            bias=self.bias_coefficients is not None,
-            padding_mode=self.padding_mode,
-            device="meta",
-            dtype=self.coefficients.dtype,
-        )
-        return self._filled(plain)
-
     def _laid_out(self, maps: Tensor) -> Tensor:
         return maps.permute(1, 2, 0).contiguous()
-
-    def extra_repr(self) -> str:
-        """What was asked for."""
-        return (
-            f"{self.rep_in.name} -> {self.rep_out.name}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"padding={self.padding!r}, dilation={self.dilation}, bias={self.bias_coefficients is not None}, "
-            f"padding_mode={self.padding_mode!r}"
-        )
 
 
 class ConvTranspose1d(Convolution):
@@ -205,8 +200,8 @@ class ConvTranspose1d(Convolution):
     At initialisation it preserves the variance of inputs that are white in channels and time.
 
     Args:
-        rep_in: how the group acts on the channels of x.
-        rep_out: how it acts on those of y.
+        rep_in: representation of the channels of x.
+        rep_out: representation of those of y.
         kernel_size: number of kernel positions.
         stride: steps of the output for each of the input.
         padding: entries that are cut off on both sides of the output.
@@ -232,6 +227,9 @@ class ConvTranspose1d(Convolution):
         >>> ConvTranspose1d(regular, regular, kernel_size=4, stride=2, padding=1)(torch.zeros(5, 4, 10)).shape
         torch.Size([5, 4, 20])
     """
+
+    _torch_class = torch.nn.ConvTranspose1d
+    _option_names = "stride", "padding", "output_padding", "dilation"
 
     def __init__(
         self,
@@ -274,22 +272,6 @@ class ConvTranspose1d(Convolution):
         arguments = {"stride": self.stride, "padding": self.padding, "output_padding": extra, "dilation": self.dilation}
         return self._convolved(x, partial(conv_transpose1d, **arguments))
 
-    def export(self) -> torch.nn.ConvTranspose1d:
-        """Return a plain transposed convolution of the same map that shares nothing with this one."""
-        plain = torch.nn.ConvTranspose1d(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            bias=self.bias_coefficients is not None,
-            dilation=self.dilation,
-            device="meta",
-            dtype=self.coefficients.dtype,
-        )
-        return self._filled(plain)
-
     def _laid_out(self, maps: Tensor) -> Tensor:
         return maps.permute(2, 1, 0).contiguous()
 
@@ -308,11 +290,3 @@ class ConvTranspose1d(Convolution):
                 f"output_padding must be less than the stride or the dilation, got {self.output_padding} with stride "
                 f"{self.stride} and dilation {self.dilation}. Use a larger stride."
             )
-
-    def extra_repr(self) -> str:
-        """What was asked for."""
-        return (
-            f"{self.rep_in.name} -> {self.rep_out.name}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"padding={self.padding}, output_padding={self.output_padding}, dilation={self.dilation}, "
-            f"bias={self.bias_coefficients is not None}"
-        )

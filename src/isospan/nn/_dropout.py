@@ -4,9 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.copies import copy_numbers
-from isospan.nn._base.inputs import check_features, check_probability
+from isospan.nn._base.components import copy_index
+from isospan.nn._base.layer import Constants, Device, check_features, check_probability, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation, check_representation
 
@@ -18,7 +17,7 @@ class Dropout(Constants):
     irreps. For any draw it is an equivariant map; for the trivial group it is torch.nn.Dropout.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         p: probability that a part is dropped.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -48,20 +47,20 @@ class Dropout(Constants):
 
     rep_in: Representation
     rep_out: Representation
-    part_numbers: Tensor
+    part_index: Tensor
 
     def __init__(
         self, rep: Representation, p: float = 0.5, *, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__()
         check_representation(rep)
-        self.change: ChangeOfBasis | None = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis | None = None if rep.is_permutation else ChangeOfBasis(rep)
         self.rep_in = self.rep_out = rep
         self.p: float = check_probability(p)
-        numbers = copy_numbers(rep) if self.change else _orbit_numbers(rep)
-        self._size, self._count = rep.size, int(numbers.max()) + 1
-        self.register_constant("part_numbers", numbers)
-        place(self, device, dtype)
+        index = copy_index(rep) if self.change else _orbit_index(rep)
+        self._size, self._count = rep.size, int(index.max()) + 1
+        self.register_constant("part_index", index)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with parts dropped, or x itself in evaluation."""
@@ -69,7 +68,7 @@ class Dropout(Constants):
         if not self.training or not self.p:
             return x
         kept = torch.nn.functional.dropout(x.new_ones((*x.shape[:-1], self._count)), self.p)
-        factors = kept.index_select(-1, self.part_numbers)
+        factors = kept.index_select(-1, self.part_index)
         return x * factors if self.change is None else self.change.inverse(self.change(x) * factors)
 
     def extra_repr(self) -> str:
@@ -77,10 +76,10 @@ class Dropout(Constants):
         return f"p={self.p}"
 
 
-def _orbit_numbers(rep: Representation) -> np.ndarray:
-    """The number of the orbit that each coordinate of a permutation representation belongs to, (D,)."""
-    numbers, start = np.empty(rep.size, dtype=np.int64), 0
+def _orbit_index(rep: Representation) -> np.ndarray:
+    """The index of the orbit that each coordinate of a permutation representation belongs to, (D,)."""
+    index, start = np.empty(rep.size, dtype=np.int64), 0
     for block in rep.blocks:
-        numbers[block.indices] = start + np.arange(block.copies)[:, None]
-        start += block.copies
-    return numbers
+        index[block.indices] = start + np.arange(block.multiplicity)[:, None]
+        start += block.multiplicity
+    return index

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from isospan.errors import ShapeError
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.copies import copies_of, copy_numbers, trivial_copies
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.components import components_of, copy_index, trivial_component
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._invariants import IrrepInvariants
 from isospan.nn._linear import Linear
@@ -30,8 +29,8 @@ class FiLM(Freezes, Constants):
     before, with :class:`Linear`.
 
     Args:
-        rep: how the group acts on the features h.
-        rep_cond: how it acts on the condition c.
+        rep: representation of the features h.
+        rep_cond: representation of the condition c.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
@@ -59,7 +58,7 @@ class FiLM(Freezes, Constants):
 
     rep_in: Representation
     rep_out: Representation
-    copy_numbers: Tensor
+    copy_index: Tensor
 
     def __init__(
         self, rep: Representation, rep_cond: Representation, *, device: Device = None, dtype: torch.dtype | None = None
@@ -69,17 +68,17 @@ class FiLM(Freezes, Constants):
         trivial = rep.group.trivial_representation
         self.rep_in = self.rep_out = rep
         self.rep_cond = rep_cond
-        self.invariants: IrrepInvariants = IrrepInvariants.shared(rep_cond)
-        self._linear = trivial_copies(copies_of(rep_cond)).multiplicity  # invariants of degree one, which are in c
+        self.invariants: IrrepInvariants = IrrepInvariants(rep_cond)
+        self._linear = trivial_component(components_of(rep_cond)).multiplicity  # linear invariants, which c has
         products = self.invariants.rep_out.size - self._linear
         factors = rep if rep.is_permutation else len(rep.irreps) * trivial
         self._sizes = factors.size, rep.size
         self.modulation: Linear = Linear(rep_cond + products * trivial if products else rep_cond, factors + rep)
-        self.change: ChangeOfBasis | None = None if rep.is_permutation else ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis | None = None if rep.is_permutation else ChangeOfBasis(rep)
         if self.change is not None:
-            self.register_constant("copy_numbers", copy_numbers(rep))
+            self.register_constant("copy_index", copy_index(rep))
         self.reset_parameters()
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def reset_parameters(self) -> None:
         """Make it the identity."""
@@ -99,7 +98,7 @@ class FiLM(Freezes, Constants):
         """Features (..., D) times factors for coordinates or for copies of irreps."""
         if self.change is None:
             return h * factors
-        return self.change.inverse(self.change(h) * factors.index_select(-1, self.copy_numbers))
+        return self.change.inverse(self.change(h) * factors.index_select(-1, self.copy_index))
 
     def _check(self, h: Tensor, cond: Tensor) -> bool:
         """Require features and conditions of as many samples; return whether the features are series."""

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.copies import Copies, copies_of, each_irrep, norms
+from isospan.nn._base.components import Component, by_component, components_of, norms
+from isospan.nn._base.layer import Constants, Device, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
 from isospan.representations._endomorphisms import left_multiplication
@@ -19,7 +19,7 @@ class IrrepNorm(torch.nn.Module):
     :class:`IrrepInvariants` keeps.
 
     Args:
-        rep: how the group acts on x.
+        rep: representation of x.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
@@ -45,16 +45,16 @@ class IrrepNorm(torch.nn.Module):
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis(rep)
         self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
-        self._copies = copies_of(rep)
-        place(self, device, dtype)
+        self._components = components_of(rep)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the norms (..., number of copies)."""
         z = self.change(x)
         with full_precision(z):
-            return torch.cat([norms(part) for part in each_irrep(z, self._copies)], dim=-1)
+            return torch.cat([norms(part) for part in by_component(z, self._components)], dim=-1)
 
 
 class IrrepInvariants(Constants):
@@ -67,7 +67,7 @@ class IrrepInvariants(Constants):
     group may differ in higher degrees only. Their number grows with the square of the multiplicity.
 
     Args:
-        rep: how the group acts on x.
+        rep: representation of x.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
@@ -100,10 +100,10 @@ class IrrepInvariants(Constants):
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
-        self._parts: list[tuple[Copies, int, str]] = []
+        self.change: ChangeOfBasis = ChangeOfBasis(rep)
+        self._parts: list[tuple[Component, int, str]] = []
         sizes = []
-        for number, (copies, component) in enumerate(zip(copies_of(rep), rep.isotypic, strict=True)):
+        for number, (copies, component) in enumerate(zip(components_of(rep), rep.isotypic, strict=True)):
             self._parts.append((copies, len(component.irrep.endomorphism_basis), f"pairs_{number}"))
             sizes.append(copies.multiplicity)
             if not copies.is_trivial:
@@ -111,7 +111,7 @@ class IrrepInvariants(Constants):
                 self.register_constant(f"pairs_{number}", pairs)
                 sizes[-1] = len(pairs)
         self.rep_in, self.rep_out = rep, sum(sizes) * rep.group.trivial_representation
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the invariants (..., rep_out.size)."""
@@ -119,13 +119,13 @@ class IrrepInvariants(Constants):
         with full_precision(z):
             return torch.cat([self._of(part, part.of(z), s, pairs) for part, s, pairs in self._parts], dim=-1)
 
-    def _of(self, part: Copies, X: Tensor, s: int, pairs: str) -> Tensor:
+    def _of(self, part: Component, X: Tensor, s: int, pairs: str) -> Tensor:
         """Invariants of the copies (..., m, d) of one irrep with s endomorphisms."""
         return X.squeeze(-1) if part.is_trivial else _products(X, s).index_select(-1, self.get_buffer(pairs))
 
 
 def _products(X: Tensor, s: int) -> Tensor:
-    """Products ⟨x_i, E_u x_j⟩ (..., s m²) of copies (..., m, d): the coordinates u of the numbers Σ x_i x̄_j."""
+    """Products ⟨x_i, E_u x_j⟩ (..., s m²) of copies (..., m, d): the coordinates u of the scalars Σ x_i x̄_j."""
     if s == 1:
         return (X @ X.mT).flatten(-2)
     q = X.unflatten(-1, (-1, s)).unbind(-1)  # (..., m, d / s) each
@@ -137,5 +137,5 @@ def _products(X: Tensor, s: int) -> Tensor:
 def _pairs(component: IsotypicComponent) -> np.ndarray:
     """Indices of the independent products among all s m²: the upper triangle, without the diagonal where s ≥ 1."""
     m, s = component.multiplicity, len(component.irrep.endomorphism_basis)
-    places = np.arange(s * m * m).reshape(s, m, m)
-    return np.concatenate([places[0][np.triu_indices(m)], *(P[np.triu_indices(m, 1)] for P in places[1:])])
+    index = np.arange(s * m * m).reshape(s, m, m)
+    return np.concatenate([index[0][np.triu_indices(m)], *(P[np.triu_indices(m, 1)] for P in index[1:])])

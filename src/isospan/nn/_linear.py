@@ -1,15 +1,14 @@
-"""Equivariant linear layers, and what they share with convolutions."""
+"""Equivariant linear layers, and the base that they share with convolutions."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
 from isospan.nn._base.cached_weight import Freezable, plain_linear
-from isospan.nn._base.constants import Device, place
-from isospan.nn._base.copies import copies_of, trivial_copies
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.components import components_of, trivial_component
+from isospan.nn._base.layer import Device, check_features, to_device
 from isospan.nn._kernels.choice import KernelName, kernel_of
-from isospan.nn._kernels.dense import Dense, SpectralMaps
+from isospan.nn._kernels.dense import Dense, IrrepBasisMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
 from isospan.nn._kernels.kernel import Kernel, Product, Shape
 from isospan.representations import Representation, check_same_group
@@ -22,11 +21,11 @@ class DenseMap(Freezable):
         shape: the representations, and how many maps there are.
         kernel_size: () for one map, (kernel_size,) for a convolution.
         bias: whether there is one, where the output has invariant vectors.
-        kernel: what computes the map.
+        kernel: name of the kernel that computes the map, or "auto".
 
     Attributes:
         coefficients: parameter ``(*kernel_size, dimension)``, see :class:`isospan.representations.HomBasis`.
-        bias_coefficients: parameter (m,), a number for each trivial irrep in the output; None where there is none.
+        bias_coefficients: parameter (m,), one for each trivial irrep in the output; None where there is none.
     """
 
     invariants: InvariantVectors
@@ -39,10 +38,10 @@ class DenseMap(Freezable):
         check_same_group(rep_in, rep_out)
         self.kernel: Kernel = kernel_of(shape, kernel)
         self.coefficients: torch.nn.Parameter = torch.nn.Parameter(torch.empty(*kernel_size, self.kernel.dimension))
-        m = trivial_copies(copies_of(rep_out)).multiplicity if bias else 0
+        m = trivial_component(components_of(rep_out)).multiplicity if bias else 0
         self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
-        if m and self._spectral is None:  # else the change of basis that the kernel has contains these vectors
-            self.invariants = InvariantVectors.shared(rep_out)
+        if m and self._irrep_basis_maps is None:  # else the change of basis that the kernel has contains these vectors
+            self.invariants = InvariantVectors(rep_out)
 
     @property
     def _multiplies_dense(self) -> bool:
@@ -50,10 +49,10 @@ class DenseMap(Freezable):
         return self.is_frozen or isinstance(self.kernel, Dense)
 
     @property
-    def _spectral(self) -> SpectralMaps | None:
-        """What makes the dense weight by a change of basis, where this does."""
+    def _irrep_basis_maps(self) -> IrrepBasisMaps | None:
+        """The change of basis that expands the dense weight; None where a gather does."""
         synthesis = self.kernel.maps.synthesis if isinstance(self.kernel, Dense) else None
-        return synthesis if isinstance(synthesis, SpectralMaps) else None
+        return synthesis if isinstance(synthesis, IrrepBasisMaps) else None
 
     def reset_parameters(self, *, gain: float = 1.0, generator: torch.Generator | None = None) -> None:
         """Draw coefficients that preserve the variance of white inputs times gain², and set the bias to zero."""
@@ -65,7 +64,7 @@ class DenseMap(Freezable):
 
     def _start(self, device: Device, dtype: torch.dtype | None) -> None:
         """Draw the coefficients on a device, in a precision."""
-        place(self, device, dtype)
+        to_device(self, device, dtype)
         self.reset_parameters()
 
     def _image(self, x: Tensor, product: Product) -> Tensor:
@@ -78,10 +77,10 @@ class DenseMap(Freezable):
         return self.kernel.expand(self.coefficients)
 
     def _spread_bias(self) -> Tensor | None:
-        b, spectral = self.bias_coefficients, self._spectral
+        b, maps = self.bias_coefficients, self._irrep_basis_maps
         if b is None:
             return None
-        return self.invariants(b) if spectral is None else spectral.invariant(b)
+        return self.invariants(b) if maps is None else maps.invariant(b)
 
 
 class Linear(DenseMap):
@@ -93,8 +92,8 @@ class Linear(DenseMap):
     coefficients: ``layer.coefficients.copy_(HomBasis(rep_in, rep_out).coefficients(W))`` under ``torch.no_grad()``.
 
     Args:
-        rep_in: how the group acts on x.
-        rep_out: how it acts on y.
+        rep_in: representation of x.
+        rep_out: representation of y.
         bias: whether to add b; there is none where the output has no invariant vector.
         kernel: "dense" multiplies by the dense weight, "isotypic" irrep by irrep; "auto" takes what is expected to take
             less time in training on a CPU. A frozen layer multiplies by the dense weight.

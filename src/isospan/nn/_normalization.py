@@ -6,9 +6,8 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_floating
 from isospan.errors import DegenerateDataError, RepresentationError, ShapeError
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.copies import copies_of, copy_numbers, mean_over_copies, numbers_of_trivial, trivial_copies
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.components import components_of, copy_index, is_trivial_copy, mean_of_copies, trivial_component
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Representation
 
@@ -17,7 +16,7 @@ class Normalization(Constants):
     """Base of normalizations: a scale for every copy of an irrep, and a shift of the invariant features.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         scaled: whether there is a parameter ``weight`` (copies,), one at initialisation.
         shifted: whether there is a parameter ``bias`` (m,) of the m trivial copies, zero at initialisation.
     """
@@ -26,23 +25,23 @@ class Normalization(Constants):
     rep_out: Representation
     weight: torch.nn.Parameter | None
     bias: torch.nn.Parameter | None
-    copy_numbers: Tensor
+    copy_index: Tensor
 
     def __init__(self, rep: Representation, *, scaled: bool, shifted: bool) -> None:
         super().__init__()
         self.rep_in = self.rep_out = rep
-        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
-        self._copies = copies_of(rep)
-        self._trivial = trivial_copies(self._copies)
+        self.change: ChangeOfBasis = ChangeOfBasis(rep)
+        self._components = components_of(rep)
+        self._trivial = trivial_component(self._components)
         self._size = rep.size
-        self.register_constant("copy_numbers", copy_numbers(rep))
+        self.register_constant("copy_index", copy_index(rep))
         weight = torch.nn.Parameter(torch.ones(len(rep.irreps))) if scaled else None
         bias = torch.nn.Parameter(torch.zeros(self._trivial.multiplicity)) if shifted else None
         self.register_parameter("weight", weight)
         self.register_parameter("bias", bias if self._trivial.multiplicity else None)
 
-    def spectral(self, x: Tensor) -> Tensor:
-        """Spectral coordinates, at least in single precision, in which statistics are taken."""
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Coordinates in the irrep basis, at least in single precision, of which statistics are taken."""
         return self.change(x.to(torch.promote_types(x.dtype, torch.float32)))
 
     def spread(self, invariants: Tensor) -> Tensor:
@@ -50,9 +49,9 @@ class Normalization(Constants):
         return torch.nn.functional.pad(invariants, (self._trivial.start, self._size - self._trivial.stop))
 
     def affine(self, z: Tensor, scales: Tensor) -> Tensor:
-        """Z (..., D) times scales (..., copies or 1) and the weight, plus the bias, in the user's basis."""
+        """Z (..., D) times scales (..., copies or 1) and the weight, plus the bias, in the basis of the input."""
         scales = scales if self.weight is None else scales * self.weight.to(z.dtype)
-        z = z * (scales if scales.shape[-1] == 1 else scales.index_select(-1, self.copy_numbers))
+        z = z * (scales if scales.shape[-1] == 1 else scales.index_select(-1, self.copy_index))
         return self.change.inverse(z if self.bias is None else z + self.spread(self.bias.to(z.dtype)))
 
 
@@ -66,7 +65,7 @@ class BatchNorm1d(Normalization):
     is zero over any orbit. For the trivial group it is torch.nn.BatchNorm1d.
 
     Args:
-        rep: how the group acts on the channels.
+        rep: representation of the channels.
         eps: added to the variances.
         momentum: weight of a batch in the running statistics; None for the mean over all batches.
         affine: whether there are γ and β.
@@ -116,12 +115,12 @@ class BatchNorm1d(Normalization):
     ) -> None:
         super().__init__(rep, scaled=affine, shifted=affine)
         self.eps, self.momentum, self.track_running_stats = eps, momentum, track_running_stats
-        self.register_constant("trivial", numbers_of_trivial(self._copies))
+        self.register_constant("trivial", is_trivial_copy(self._components))
         if track_running_stats:
             self.register_buffer("running_mean", torch.zeros(self._trivial.multiplicity))
             self.register_buffer("running_var", torch.ones(len(rep.irreps)))
             self.register_buffer("num_batches_tracked", torch.tensor(0))
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features, shaped like x."""
@@ -133,7 +132,7 @@ class BatchNorm1d(Normalization):
             )
         rows = x if x.dim() == 2 else x.movedim(1, 2)
         with full_precision(x):
-            z = self.spectral(rows)
+            z = self.coordinates(rows)
             mean, var = self._statistics(z)
             y = self.affine(z - self.spread(mean.to(z.dtype)), (var.to(z.dtype) + self.eps).rsqrt()).to(x.dtype)
         return y if x.dim() == 2 else y.movedim(2, 1)
@@ -146,7 +145,7 @@ class BatchNorm1d(Normalization):
         if count < 2 and self.training:
             raise DegenerateDataError(f"A variance needs at least two samples, got {count}. Pass a larger batch.")
         mean = self._trivial.of(z).squeeze(-1).mean(axes)
-        var = mean_over_copies((z - self.spread(mean)).square(), self._copies).mean(axes)
+        var = mean_of_copies((z - self.spread(mean)).square(), self._components).mean(axes)
         if self.track_running_stats:
             self._track(mean.detach(), var.detach(), count)
         return mean, var
@@ -171,7 +170,7 @@ class LayerNorm(Normalization):
     For the trivial group it is torch.nn.LayerNorm.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         eps: added to the variance.
         elementwise_affine: whether there are γ and β.
         bias: whether there is β.
@@ -215,13 +214,13 @@ class LayerNorm(Normalization):
                 f"{rep.name!r} has one, which would always be zero. Use RMSNorm, or more copies."
             )
         self.eps = eps
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features (..., rep.size)."""
         check_features(x, self._size)
         with full_precision(x):
-            z = self.spectral(x)
+            z = self.coordinates(x)
             if self._trivial.multiplicity:
                 invariants = self._trivial.of(z).squeeze(-1)
                 z = z - self.spread(invariants.mean(-1, keepdim=True).expand_as(invariants))
@@ -237,7 +236,7 @@ class RMSNorm(Normalization):
     For the trivial group it is torch.nn.RMSNorm.
 
     Args:
-        rep: how the group acts.
+        rep: representation of the features.
         eps: added to the mean square; the machine precision where None.
         elementwise_affine: whether there is γ.
         device: of the parameters and constants.
@@ -273,7 +272,7 @@ class RMSNorm(Normalization):
     ) -> None:
         super().__init__(rep, scaled=elementwise_affine, shifted=False)
         self.eps = eps
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features (..., rep.size)."""
@@ -282,4 +281,4 @@ class RMSNorm(Normalization):
             exact = x.to(torch.promote_types(x.dtype, torch.float32))
             eps = torch.finfo(exact.dtype).eps if self.eps is None else self.eps
             scale = (exact.square().mean(-1, keepdim=True) + eps).rsqrt()  # Q is orthogonal
-            return (exact * scale if self.weight is None else self.affine(self.spectral(exact), scale)).to(x.dtype)
+            return (exact * scale if self.weight is None else self.affine(self.coordinates(exact), scale)).to(x.dtype)

@@ -28,7 +28,6 @@ class Action(Immutable):
     group: SymmetryGroup
     algebra: np.ndarray
     generators: np.ndarray
-    _transient = frozenset({"basis_key"})
 
     def __init__(self, group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
         self._set(group=group, algebra=snapped(algebra), generators=snapped(generators))
@@ -56,11 +55,6 @@ class Action(Immutable):
     def basis(self) -> np.ndarray:
         """The irrep basis (n, n): the columns of :attr:`decomposition`."""
         return self.decomposition[0]
-
-    @cached_property
-    def basis_key(self) -> bytes:
-        """A key that equal actions share exactly if their irrep bases are equal."""
-        return self.basis.tobytes()
 
     @property
     def parts(self) -> tuple[Part[Any], ...]:
@@ -98,7 +92,7 @@ class Block(Immutable):
         >>> from isospan.groups import CyclicGroup
         >>> (block,) = (3 * CyclicGroup(4).regular_representation).blocks
         >>> block
-        Block(copies=3, size=4, group=CyclicGroup(4))
+        Block(multiplicity=3, size=4, group=CyclicGroup(4))
         >>> block.indices
         array([[ 0,  1,  2,  3],
                [ 4,  5,  6,  7],
@@ -111,7 +105,7 @@ class Block(Immutable):
     indices: np.ndarray
 
     @property
-    def copies(self) -> int:
+    def multiplicity(self) -> int:
         """Number of copies."""
         return self.indices.shape[0]
 
@@ -131,7 +125,7 @@ class Block(Immutable):
         return self.action.parts
 
     def __repr__(self) -> str:
-        return f"Block(copies={self.copies}, size={self.size}, group={self.action.group.name})"
+        return f"Block(multiplicity={self.multiplicity}, size={self.size}, group={self.action.group.name})"
 
 
 def split(group: SymmetryGroup, algebra: Sequence[Entries], generators: Sequence[Entries]) -> tuple[Block, ...]:

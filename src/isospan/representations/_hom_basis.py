@@ -91,7 +91,7 @@ class HomBasis:
     .. math:: W = Q_{out} \Bigl( \bigoplus_\sigma \sum_{n=1}^s C^\sigma_n \otimes \frac{E_n}{\sqrt{d_\sigma}} \Bigr)
               Q_{in}^\top
 
-    Coefficients (..., dimension) hold :math:`C^\sigma` (m_out, m_in, s) of every shared irrep, flattened, one irrep
+    Coefficients (..., dimension) are :math:`C^\sigma` (m_out, m_in, s) of every shared irrep, flattened, one irrep
     after another. Since the basis is orthonormal in the Frobenius inner product, :meth:`coefficients` is the adjoint
     and the left inverse of :meth:`synthesize`. No array larger than (n_out, n_in) is built.
 

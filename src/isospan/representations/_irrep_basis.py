@@ -34,25 +34,32 @@ class IrrepBasisArrays(NamedTuple):
     from_irrep_basis: Any
     sizes: tuple[int, ...]
 
-    @classmethod
-    def of(cls, rep: Representation) -> IrrepBasisArrays:
-        """The arrays of a representation, in float64 and int64."""
-        bases, sizes = zip(*_pieces(rep), strict=True)
-        return cls(
-            bases,
-            rep.block_order,
-            np.argsort(rep.block_order),
-            rep.irrep_order,
-            np.argsort(rep.irrep_order),
-            sizes,
-        )
 
-    def to(self, dtype: torch.dtype, device: torch.device) -> IrrepBasisArrays:
-        """Tensors of one precision on one device."""
-        bases = tuple(None if Q is None else torch.tensor(Q, dtype=dtype, device=device) for Q in self.bases)
-        orders = self.block_order, self.from_block, self.irrep_order, self.from_irrep_basis
-        to_b, from_b, to_s, from_s = (torch.tensor(order, device=device) for order in orders)
-        return IrrepBasisArrays(bases, to_b, from_b, to_s, from_s, self.sizes)
+def irrep_basis_arrays(rep: Representation) -> IrrepBasisArrays:
+    """The factors and orders of a representation, in float64 and int64."""
+    bases, sizes = zip(*_pieces(rep), strict=True)
+    to_blocks, to_irreps = rep.block_order, rep.irrep_order
+    return IrrepBasisArrays(bases, to_blocks, np.argsort(to_blocks), to_irreps, np.argsort(to_irreps), sizes)
+
+
+def _irrep_basis_tensors(rep: Representation, dtype: torch.dtype, device: torch.device) -> IrrepBasisArrays:
+    """The same as tensors of one precision on one device."""
+    arrays = rep.derived(irrep_basis_arrays)
+    with torch.inference_mode(False):  # tensors made in inference mode cannot take part in training later
+        bases = tuple(None if Q is None else torch.tensor(Q, dtype=dtype, device=device) for Q in arrays.bases)
+        to_blocks, from_blocks, to_irreps, from_irreps = (torch.tensor(o, device=device) for o in arrays[1:5])
+    return IrrepBasisArrays(bases, to_blocks, from_blocks, to_irreps, from_irreps, arrays.sizes)
+
+
+def have_one_basis(rep: Representation, other: Representation) -> bool:
+    """Whether two representations have the same blocks, with the same bases; equal ones may have others."""
+    return rep is other or (
+        len(rep.blocks) == len(other.blocks)
+        and all(
+            a.action.key == b.action.key and np.array_equal(a.indices, b.indices) and np.array_equal(a.basis, b.basis)
+            for a, b in zip(rep.blocks, other.blocks, strict=True)
+        )
+    )
 
 
 def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:
@@ -103,7 +110,8 @@ class IrrepBasisTransform:
     """The change of basis from vectors (..., D) to coordinates in the irrep basis of a representation, and back.
 
     It computes x Q and z Qᵀ with Q = ``rep.change_of_basis`` from one small product for each block. Its tensors are
-    made once for every dtype and device. It is differentiable, and keeps dtype and device.
+    made once for every dtype and device, and kept with the representation. It is differentiable, and keeps dtype and
+    device.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -114,7 +122,6 @@ class IrrepBasisTransform:
 
     def __init__(self, rep: Representation) -> None:
         self.rep = rep
-        self._cast: dict[tuple[torch.dtype, torch.device], IrrepBasisArrays] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """Coordinates x Q in the irrep basis of vectors x (..., D)."""
@@ -134,15 +141,7 @@ class IrrepBasisTransform:
             raise ShapeError(
                 f"The last axis must have the size {self.rep.size} of {self.rep.name}, got shape {tuple(x.shape)}."
             )
-        key = x.dtype, x.device
-        if key not in self._cast:
-            # tensors made under inference_mode cannot take part in training later
-            with torch.inference_mode(False):
-                self._cast[key] = IrrepBasisArrays.of(self.rep).to(*key)
-        return self._cast[key]
+        return self.rep.derived(_irrep_basis_tensors, x.dtype, x.device)
 
     def __repr__(self) -> str:
         return f"IrrepBasisTransform({self.rep.name!r}, group={self.rep.group.name}, size={self.rep.size})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"rep": self.rep, "_cast": {}}

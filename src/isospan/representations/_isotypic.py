@@ -69,7 +69,7 @@ def isotypic_components(blocks: Sequence[Block]) -> tuple[IsotypicComponent[Any]
             for part in block.parts
             if part.irrep.key == key
         )
-        multiplicity = sum(source.multiplicity * blocks[source.block].copies for source in sources)
+        multiplicity = sum(source.multiplicity * blocks[source.block].multiplicity for source in sources)
         stop = start + multiplicity * irreps[key].size
         components.append(IsotypicComponent(irreps[key], multiplicity, slice(start, stop), sources))
         start = stop
@@ -83,7 +83,7 @@ def irrep_order(blocks: Sequence[Block], components: Sequence[IsotypicComponent[
     for component in components:
         for source in component.sources:
             block = blocks[source.block]
-            starts = offsets[source.block] + block.size * np.arange(block.copies)
+            starts = offsets[source.block] + block.size * np.arange(block.multiplicity)
             order.append((starts[:, None] + np.arange(source.columns.start, source.columns.stop)).ravel())
     return np.concatenate(order)
 
@@ -103,7 +103,7 @@ def describe(blocks: Sequence[Block], components: Sequence[IsotypicComponent[Any
 
 
 def _block_text(block: Block) -> str:
-    copies = "one" if block.copies == 1 else f"{block.copies} copies"
+    copies = "one" if block.multiplicity == 1 else f"{block.multiplicity} copies"
     return f"{copies} of {block.size} coordinates" if block.size > 1 else f"{copies} of 1 coordinate"
 
 

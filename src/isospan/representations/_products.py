@@ -35,12 +35,14 @@ def repeated(space: Space, copies: int) -> tuple[Block, ...]:
 
 def tensor_product(group: SymmetryGroup, left: Space, right: Space) -> tuple[Block, ...]:
     """Blocks of the tensor product: e_i ⊗ e_j is coordinate i * size_right + j."""
-    placed = []
+    found = []
     for a in left[0]:
         for b in right[0]:
             grid = a.indices[:, None, :, None] * right[1] + b.indices[None, :, None, :]
-            placed += _place(group, _kronecker(a.action, b.action), grid.reshape(a.copies * b.copies, -1))
-    return merge(placed)
+            found += _split_copies(
+                group, _kronecker(a.action, b.action), grid.reshape(a.multiplicity * b.multiplicity, -1)
+            )
+    return merge(found)
 
 
 def symmetric_square(group: SymmetryGroup, space: Space) -> tuple[Block, ...]:
@@ -49,24 +51,24 @@ def symmetric_square(group: SymmetryGroup, space: Space) -> tuple[Block, ...]:
     position = np.zeros((size, size), dtype=np.int64)
     upper = np.triu_indices(size)
     position[upper] = position.T[upper] = np.arange(len(upper[0]))
-    placed = []
+    found = []
     for i, a in enumerate(blocks):
         inner = np.triu_indices(a.size)
-        placed += _place(group, _symmetric(a.action), position[a.indices[:, inner[0]], a.indices[:, inner[1]]])
+        found += _split_copies(group, _symmetric(a.action), position[a.indices[:, inner[0]], a.indices[:, inner[1]]])
         for j, b in enumerate(blocks[i:], start=i):
             pairs = [(p, q) for p in a.indices for q in b.indices] if i != j else _pairs(a.indices)
             if pairs:
                 grid = np.stack([position[np.ix_(p, q)].ravel() for p, q in pairs])
-                placed += _place(group, _kronecker(a.action, b.action), grid)
-    return merge(placed)
+                found += _split_copies(group, _kronecker(a.action, b.action), grid)
+    return merge(found)
 
 
 def _pairs(rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(rows[p], rows[q]) for p in range(len(rows)) for q in range(p + 1, len(rows))]
 
 
-def _place(group: SymmetryGroup, matrices: Matrices, grid: np.ndarray) -> list[Block]:
-    """Split one product of blocks; row c of grid (copies, n) holds the coordinates of copy c."""
+def _split_copies(group: SymmetryGroup, matrices: Matrices, grid: np.ndarray) -> list[Block]:
+    """Split one product of blocks; row c of grid (copies, n) has the coordinates of copy c."""
     return [Block(part.action, grid[:, part.indices].reshape(-1, part.size)) for part in split(group, *matrices)]
 
 

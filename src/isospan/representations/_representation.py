@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from isospan.representations._symmetry import SymmetryGroup
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+T = TypeVar("T")
 TYPES: dict[int, Literal["real", "complex", "quaternionic"]] = {1: "real", 2: "complex", 4: "quaternionic"}
 
 
@@ -83,7 +84,7 @@ class Representation(Immutable):
     name: str
     size: int
     blocks: tuple[Block, ...]
-    _transient = frozenset({"isotypic", "block_order", "irrep_order", "change_of_basis", "table"})
+    _transient = frozenset({"isotypic", "block_order", "irrep_order", "change_of_basis", "table", "_derived"})
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class Representation(Immutable):
     def character(self, element: Any) -> float:
         """Trace of the element's matrix."""
         self._check_element(element)
-        return float(sum(block.copies * np.trace(block.action(element)) for block in self.blocks))
+        return float(sum(block.multiplicity * np.trace(block.action(element)) for block in self.blocks))
 
     @property
     def generators(self) -> np.ndarray:
@@ -170,6 +171,18 @@ class Representation(Immutable):
                 Q[rows[:, None], columns[start : start + block.size]] = block.basis
                 start += block.size
         return read_only(Q)
+
+    @cached_property
+    def _derived(self) -> dict[Hashable, Any]:
+        """Results of :meth:`derived`."""
+        return {}
+
+    def derived(self, make: Callable[..., T], *arguments: Hashable) -> T:
+        """``make(self, *arguments)``, computed once and kept here: the arrays and tensors that layers are made of."""
+        key = make, *arguments
+        if key not in self._derived:
+            self._derived[key] = make(self, *arguments)
+        return self._derived[key]
 
     def restrict(self, subgroup: Any) -> Representation:
         """The restriction to a finite subgroup: the same matrices, for its elements.

@@ -1,6 +1,6 @@
-"""Bases and structure constants of a representation as tensors, cached for each precision and device."""
+"""Bases and structure constants of a representation as tensors, kept with it for each precision and device."""
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,17 +15,12 @@ def constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> 
     if torch.compiler.is_compiling():  # so that the decomposition does not enter the graph of the caller
         untraced: Any = torch._dynamo.disable(_complete)
         return untraced(rep, dtype, device)
-    return _constants(rep, dtype, device)
-
-
-@lru_cache(maxsize=256)
-def _constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
-    return Constants(rep, dtype, device)
+    return rep.derived(Constants, dtype, device)
 
 
 def _complete(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
     """Return constants of which every tensor is computed."""
-    complete = _constants(rep, dtype, device)
+    complete = rep.derived(Constants, dtype, device)
     _ = complete.blocks, complete.block_index, complete.endomorphisms, complete.structure, complete.invariant
     return complete
 

@@ -8,10 +8,9 @@ from torch import Tensor
 from isospan._core.checks import check_number
 from isospan._core.warnings import warn
 from isospan.linalg import power_of_two
-from isospan.representations import Representation
+from isospan.representations import HomBasis, Representation
 from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import hidden, paired_samples
-from isospan.symmetric._projections import equivariant_maps
 from isospan.symmetric._second_moments import SharedComponent, apply_endomorphisms, cross_moments, shared_components
 
 
@@ -89,7 +88,7 @@ def lstsq(
     if rcond is None and not hidden(x) and not all(problem.is_well_conditioned(cutoff) for problem in problems):
         _warn_of_small(x, rep_x, cutoff, unit_x * unit)
     coefficients = [problem.coefficients(cutoff).flatten() for problem in problems]
-    return equivariant_maps(rep_x, rep_y).synthesize(torch.cat(coefficients)) / unit * (unit_y / unit_x)
+    return HomBasis(rep_x, rep_y).synthesize(torch.cat(coefficients)) / unit * (unit_y / unit_x)
 
 
 def _warn_of_small(x: Tensor, rep: Representation, cutoff: Tensor, unit_x: Tensor) -> None:

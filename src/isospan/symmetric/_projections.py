@@ -1,7 +1,5 @@
 """Projections on invariant vectors and on equivariant maps."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -9,12 +7,6 @@ from isospan._core.checks import as_device, as_floating, check_dtype, check_fini
 from isospan.representations import HomBasis, Representation
 from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import check_representation, check_same_group
-
-
-@lru_cache(maxsize=64)
-def equivariant_maps(rep_x: Representation, rep_y: Representation) -> HomBasis:
-    """Return the cached basis of the equivariant maps, which caches its tensors for each precision and device."""
-    return HomBasis(rep_x, rep_y)
 
 
 def invariant_projector(
@@ -74,4 +66,4 @@ def equivariant_projection(A: Tensor, rep_x: Representation, rep_y: Representati
     check_same_group(rep_x, rep_y)
     A = as_floating(A, what="A")
     check_finite(A, what="A")
-    return equivariant_maps(rep_x, rep_y).project(A)
+    return HomBasis(rep_x, rep_y).project(A)

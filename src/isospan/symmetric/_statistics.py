@@ -11,11 +11,10 @@ from isospan.linalg import power_of_two
 from isospan.representations import Block, HomBasis, Representation
 from isospan.symmetric._constants import Constants, constants
 from isospan.symmetric._inputs import paired_samples, samples
-from isospan.symmetric._projections import equivariant_maps
 from isospan.symmetric._second_moments import cross_moments, shared_components
 
 MEMORY = 32
-"""Multiplications in the time in which one number goes to memory and back."""
+"""Multiplications in the time that memory takes to read and write one entry."""
 
 
 def mean(x: Tensor, rep_x: Representation) -> Tensor:
@@ -175,7 +174,7 @@ def cov(
     scaled_x = rows_x / unit_x
     scaled_y = scaled_x if rows_y is rows_x else rows_y / unit_y
     scatter = _by_blocks if _blocks_pay(len(rows_x), rep_x, rep_y) else _by_projection
-    return scatter(scaled_x, scaled_y, equivariant_maps(rep_x, rep_y)) / degrees * unit_x * unit_y
+    return scatter(scaled_x, scaled_y, HomBasis(rep_x, rep_y)) / degrees * unit_x * unit_y
 
 
 def _by_blocks(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
@@ -200,7 +199,7 @@ def _by_projection(x: Tensor, y: Tensor, maps: HomBasis) -> Tensor:
 def _blocks_pay(N: int, rep_x: Representation, rep_y: Representation) -> bool:
     """Whether the change of basis and the products of blocks take less time than the dense product.
 
-    The unit is a multiplication; a number that goes to memory and back takes ``MEMORY`` of them.
+    The unit is a multiplication; an entry that is read and written takes ``MEMORY`` of them.
     """
     m_y = {component.irrep.key: component.multiplicity for component in rep_y.isotypic}
     shared = [(c.size * m_y.get(c.irrep.key, 0), len(c.irrep.endomorphism_basis)) for c in rep_x.isotypic]

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan.models._regular.linear import quotients
-from isospan.nn._base.constants import Constants
-from isospan.nn._base.cost import MOVE_IN_CHAIN
+from isospan.nn._base.layer import Constants
 from isospan.representations import IsotypicComponent, Representation
 from isospan.representations._endomorphisms import endomorphisms, left_multiplication
 
@@ -44,13 +43,6 @@ class IsotypicBlocks(Constants):
         # the vector of ones is a multiple of the trivial irrep, one of those of dimension 1, which come first
         self.register_constant("invariant", Q.sum(0)[: self._blocks[0].size, None, None])
 
-    @staticmethod
-    def cost(regular: Representation, m_out: int, m_in: int) -> float:
-        """Multiplications in the time that a map between these numbers of copies takes."""
-        n = regular.size
-        products = sum(c.multiplicity**2 * c.irrep.size * len(c.irrep.endomorphism_basis) for c in regular.isotypic)
-        return products * m_out * m_in + n * (n + MOVE_IN_CHAIN) * (m_out + m_in)
-
     def forward(self, coefficients: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         """Return y (|G|, m_out B) of x (|G|, m_in, B), coefficients (|G|, m_out, m_in) and bias (m_out,)."""
         n, m_out, m_in = coefficients.shape
@@ -72,7 +64,7 @@ class IrrepBlocks:
     r"""The coordinates of k irreps alike in the regular representation: of each p copies of d dimensions.
 
     The weight of an irrep is :math:`\sum_s E_s \otimes C_s` with its endomorphisms E_s and one matrix C_s each,
-    (p m_out, p m_in): a matrix of numbers with s coordinates, which acts on each of the d / s that the irrep has.
+    (p m_out, p m_in): a matrix of scalars with s coordinates, which acts on each of the d / s that the irrep has.
     Products of irreps whose d and s are the same are taken together. The coordinates are (k, d, p), those of
     coefficients (k, s, p, p).
 
@@ -82,7 +74,7 @@ class IrrepBlocks:
     Attributes:
         columns: their coordinates in the symmetry-adapted basis, (k d p,).
         irreps: k.
-        d, s, p: dimensions, coordinates of a number and copies of each.
+        d, s, p: dimensions, coordinates of a scalar and multiplicity of each.
         size: k d p.
     """
 

@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 from isospan.errors import RepresentationError
 from isospan.groups import FiniteGroup
 from isospan.nn._base.cached_weight import Freezable, plain_linear
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import check_features
 from isospan.representations import Representation
 
 
@@ -24,7 +24,7 @@ class RegularLinear(Freezable):
     Args:
         rep_in: copies of the group's regular representation.
         rep_out: the same.
-        bias: add an invariant vector, one number a copy.
+        bias: add an invariant vector, of one parameter for each copy.
 
     Raises:
         RepresentationError: a representation is not made of regular copies.
@@ -41,7 +41,11 @@ class RegularLinear(Freezable):
 
     def __init__(self, rep_in: Representation, rep_out: Representation, bias: bool = True) -> None:
         super().__init__(rep_in, rep_out)
-        n, m_in, m_out = rep_in.group.order(), element_places(rep_in).shape[1], element_places(rep_out).shape[1]
+        n, m_in, m_out = (
+            rep_in.group.order(),
+            element_coordinates(rep_in).shape[1],
+            element_coordinates(rep_out).shape[1],
+        )
         self.coefficients = torch.nn.Parameter(torch.empty(n, m_out, m_in))
         self.bias_coefficients = torch.nn.Parameter(torch.empty(m_out)) if bias else None
         self.reset_parameters()
@@ -63,35 +67,27 @@ class RegularLinear(Freezable):
         return plain_linear(*self.dense()).train(self.training)
 
     def extra_repr(self) -> str:
-        """What is mapped to what."""
+        """The representations, and whether there is a bias."""
         return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:
-        return self.coefficients.flatten().index_select(0, self._places()[0]).view(self.rep_out.size, -1)
+        index = torch.tensor(coefficient_index(self), device=self.coefficients.device)
+        by_element = self.coefficients.flatten().index_select(0, index).view(self.rep_out.size, self.rep_in.size)
+        return by_element.index_select(0, self._order(self.rep_out)).index_select(1, self._order(self.rep_in))
 
     def _spread_bias(self) -> Tensor | None:
-        return None if self.bias_coefficients is None else self.bias_coefficients.index_select(0, self._places()[1])
+        b = self.bias_coefficients
+        return None if b is None else b.repeat(len(self.coefficients)).index_select(0, self._order(self.rep_out))
 
-    def _places(self) -> list[Tensor]:
-        found = places_of(self.rep_in, self.rep_out)
-        return [torch.tensor(places, device=self.coefficients.device) for places in found]
-
-
-def places_of(rep_in: Representation, rep_out: Representation) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the coefficient at every entry of the dense weight, flat, and of the one at every entry of the bias."""
-    (g, o), (h, i) = _elements_and_copies(rep_out), _elements_and_copies(rep_in)
-    m_out, m_in = o.max() + 1, i.max() + 1
-    places = (quotients(rep_in.group).astype(np.int32) * (m_out * m_in)).take(g, axis=0).take(h, axis=1)
-    places += (o * m_in)[:, None]
-    places += i
-    return places.ravel(), o
+    def _order(self, rep: Representation) -> Tensor:
+        """The position (D,) of every coordinate among those that are sorted by element, then by copy."""
+        return torch.tensor(np.argsort(element_coordinates(rep), axis=None), device=self.coefficients.device)
 
 
-def _elements_and_copies(rep: Representation) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the element and number of the copy at every coordinate, both (D,)."""
-    places = element_places(rep)
-    elements, copies = np.divmod(np.argsort(places, axis=None).astype(np.int32), places.shape[1])
-    return elements, copies
+def coefficient_index(layer: RegularLinear) -> np.ndarray:
+    """Index of the coefficient at every entry of the dense weight, flat, of coordinates by element, then by copy."""
+    coefficients = np.arange(layer.coefficients.numel(), dtype=np.int32).reshape(layer.coefficients.shape)
+    return coefficients[quotients(layer.rep_in.group)].transpose(0, 2, 1, 3).ravel()
 
 
 def is_regular(rep: Representation) -> bool:
@@ -108,7 +104,7 @@ def is_regular(rep: Representation) -> bool:
     return rep.blocks[0].action.key == rep.group.regular_representation.blocks[0].action.key
 
 
-def element_places(rep: Representation) -> np.ndarray:
+def element_coordinates(rep: Representation) -> np.ndarray:
     """Coordinate of every element in every copy of the regular representation, (|G|, m).
 
     Raises:

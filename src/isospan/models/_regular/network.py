@@ -1,8 +1,8 @@
-"""Chains of maps between copies of the regular representation, computed the way that is faster for their widths."""
+"""Chains of maps between copies of the regular representation, each by the kernel that is faster for its width."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,17 +11,16 @@ from torch.nn.functional import linear
 
 from isospan._core.checks import check_choice
 from isospan.models._regular.blocks import IsotypicBlocks
-from isospan.models._regular.linear import RegularLinear, element_places, quotients
+from isospan.models._regular.linear import RegularLinear, coefficient_index, element_coordinates
 from isospan.nn._base.activations import check_elementwise
-from isospan.nn._base.constants import Constants, ordered
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, check_features, ordered
+from isospan.nn._kernels.choice import KERNELS, KernelName, cheapest
+from isospan.nn._kernels.kernel import MOVE_IN_CHAIN, Shape
 from isospan.representations import Representation
-
-Kernel = Literal["auto", "dense", "isotypic"]
 
 
 class RegularNetwork(Constants):
-    r"""Group convolutions with an activation of every number between them, and none after the last.
+    r"""Group convolutions with a pointwise activation between them, and none after the last.
 
     Samples are the last axis from the first layer to the last, and coordinates are sorted by elements of the group, so
     that a layer is one product with its dense weight, or contiguous products of isotypic blocks
@@ -30,14 +29,14 @@ class RegularNetwork(Constants):
 
     Args:
         reps: two or more representations of regular copies: input, hidden layers, output.
-        activation: function of single numbers, applied between the layers.
+        activation: pointwise function, applied between the layers.
         bias: whether the layers have invariant biases.
         kernel: "dense" or "isotypic" for all layers; "auto" chooses for each.
 
     Raises:
         OptionError: an unknown kernel.
         RepresentationError: a representation is not made of regular copies.
-        EquivarianceError: the activation mixes numbers.
+        EquivarianceError: the activation is not pointwise.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -56,22 +55,22 @@ class RegularNetwork(Constants):
         activation: Callable[[Tensor], Tensor],
         *,
         bias: bool = True,
-        kernel: Kernel = "auto",
+        kernel: KernelName = "auto",
     ) -> None:
         super().__init__()
         check_elementwise(activation)
-        check_choice(kernel, ("auto", "dense", "isotypic"), what="kernel")
+        check_choice(kernel, ("auto", *KERNELS), what="kernel")
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
-        self.register_order("order_in", element_places(self.rep_in).ravel())
-        self.register_order("order_out", np.argsort(element_places(self.rep_out), axis=None))
-        regular = self.rep_in.group.regular_representation
-        self.is_dense = [kernel == "dense" or (kernel == "auto" and _is_dense(layer, regular)) for layer in self._chain]
+        self.register_order("order_in", element_coordinates(self.rep_in).ravel())
+        self.register_order("order_out", np.argsort(element_coordinates(self.rep_out), axis=None))
+        shapes = [Shape(*pair, move=MOVE_IN_CHAIN) for pair in pairwise(reps)]
+        self.is_dense = [(cheapest(shape) if kernel == "auto" else kernel) == "dense" for shape in shapes]
         for number, layer in enumerate(self._chain):
             if self.is_dense[number]:
-                self.register_indices(f"weight_{number}", _places_by_element(layer))
+                self.register_indices(f"index_{number}", coefficient_index(layer))
         if not all(self.is_dense):
-            self.blocks = IsotypicBlocks.shared(regular)
+            self.blocks = IsotypicBlocks(self.rep_in.group.regular_representation)
 
     @property
     def _chain(self) -> list[RegularLinear]:
@@ -111,8 +110,8 @@ class RegularNetwork(Constants):
         n, m_out, m_in = coefficients.shape
         if not self.is_dense[number]:
             return self.blocks(coefficients, bias, h.view(n, m_in, h.shape[1]))
-        places = self.get_buffer(f"weight_{number}")
-        weight = coefficients.flatten().index_select(0, places.int()).view(n * m_out, n * m_in)
+        index = self.get_buffer(f"index_{number}")
+        weight = coefficients.flatten().index_select(0, index.int()).view(n * m_out, n * m_in)
         return weight @ h if bias is None else torch.addmm(bias.repeat(n).unsqueeze(1), weight, h)
 
     def _by_weights(self, x: Tensor, cached: Sequence[Any]) -> Tensor:
@@ -124,15 +123,3 @@ class RegularNetwork(Constants):
     def _activated(self, h: Tensor) -> Tensor:
         """The activation of what a layer gives, which is no one else's, so that it may be overwritten."""
         return torch.relu_(h) if type(self.activation) is torch.nn.ReLU else self.activation(h)
-
-
-def _is_dense(layer: RegularLinear, regular: Representation) -> bool:
-    """Whether the dense product is expected to take less time than blocks."""
-    n, m_out, m_in = layer.coefficients.shape
-    return n * m_out * n * m_in <= IsotypicBlocks.cost(regular, m_out, m_in)
-
-
-def _places_by_element(layer: RegularLinear) -> np.ndarray:
-    """Number of the coefficient at every entry of the dense weight, flat, of coordinates by element, then copy."""
-    coefficients = np.arange(layer.coefficients.numel(), dtype=np.int32).reshape(layer.coefficients.shape)
-    return coefficients[quotients(layer.rep_in.group)].transpose(0, 2, 1, 3).ravel()

@@ -9,11 +9,11 @@ from torch.nn.functional import dropout, linear, scaled_dot_product_attention, s
 from isospan._core.checks import check_count
 from isospan.errors import ShapeError
 from isospan.nn._attention.masks import additive_mask, open_rows
-from isospan.nn._base.inputs import check_features, check_probability
+from isospan.nn._base.layer import check_features, check_probability
 
 
 class DotProductAttention(nn.Module):
-    """What attention computes, whatever its linear maps are; it knows nothing of groups.
+    """Dot-product attention between two given linear maps, equivariant where these are.
 
     Args:
         in_proj: linear layer to queries, keys and values of all heads, in this order.

@@ -10,13 +10,13 @@ from isospan._core.checks import check_count
 from isospan.errors import RepresentationError
 from isospan.nn._attention.dot_product import DotProductAttention
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.constants import Device
+from isospan.nn._base.layer import Device
 from isospan.nn._linear import Linear
 from isospan.representations import Block, Representation, check_representation, direct_sum
 
 
 class MultiheadAttention(Freezes, DotProductAttention):
-    r"""Attention whose tokens the group moves all in the same way, with the arguments of torch.nn.MultiheadAttention.
+    r"""Equivariant attention between tokens of one representation, with the arguments of torch.nn.MultiheadAttention.
 
     .. math:: y_i = b + W_o \bigoplus_h \sum_j \operatorname{softmax}_j
               \Bigl( \frac{q_{hi}^\top k_{hj}}{\sqrt{d}} \Bigr) v_{hj}, \qquad
@@ -30,11 +30,11 @@ class MultiheadAttention(Freezes, DotProductAttention):
     of ``out_proj``, and gradients are finite.
 
     Args:
-        rep: how the group acts on every token.
+        rep: representation of every token.
         num_heads: number of heads.
         dropout: probability that a weight is dropped while training. Weights are invariant, so any draw is equivariant.
         bias: whether the linear maps have invariant biases.
-        head_rep: how the group acts on the queries, keys and values of one head. By default every head gets the same
+        head_rep: representation of the queries, keys and values of one head. By default every head gets the same
             share of the copies of every irrep in rep. Irreps that it lacks are not passed on between tokens.
         device: of the parameters.
         dtype: of the parameters.
@@ -142,13 +142,13 @@ def head_representation(rep: Representation, num_heads: int) -> Representation:
         True
     """
     check_count(num_heads, what="num_heads")
-    parts = [(block.copies, _one_copy(rep, block)) for block in rep.blocks]
+    parts = [(block.multiplicity, _one_copy(rep, block)) for block in rep.blocks]
     if any(copies % num_heads for copies, _ in parts):
         parts = [(component.multiplicity, component.irrep) for component in rep.isotypic]
     uneven = {part.name: copies for copies, part in parts if copies % num_heads}
     if uneven:
         raise RepresentationError(
-            f"{num_heads} heads must share the copies of every irrep of {rep.name!r} evenly, but these occur so often: "
+            f"{num_heads} heads must share the copies of every irrep of {rep.name!r} evenly, got multiplicities "
             f"{uneven}. Use a num_heads that divides {gcd(*(copies for copies, _ in parts))}, more copies of the "
             "representation, or pass head_rep, the representation of one head."
         )

@@ -1,12 +1,11 @@
-"""Positions in time, as invariant features."""
+"""Positions of tokens, encoded in invariant features."""
 
 import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.errors import RepresentationError, ShapeError
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.representations import Representation, check_representation
 
 WAVELENGTH = 10_000
@@ -19,12 +18,12 @@ class PositionalEncoding(Constants):
     .. math:: y_t = x_t + Q_0 p_t, \qquad p_{t, 2i} = \sin(t / 10000^{2i / m}), \quad
               p_{t, 2i + 1} = \cos(t / 10000^{2i / m})
 
-    The columns of Q_0 are the m trivial copies of the symmetry-adapted basis. An encoding of any other direction would
-    be moved by the group. For the trivial group it is that of the source. There are no parameters, and no longest
+    The columns of Q_0 are the m trivial copies of the symmetry-adapted basis. An encoding in any other direction
+    would not be invariant. For the trivial group it is that of the source. There are no parameters, and no longest
     sequence.
 
     Args:
-        rep: how the group acts on every token.
+        rep: representation of every token.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
@@ -66,7 +65,7 @@ class PositionalEncoding(Constants):
         self.rep_in = self.rep_out = rep
         self._size = rep.size
         self.register_constant("invariants", rep.change_of_basis[:, trivial.slice].T)
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens with their positions, (..., T, rep.size)."""

@@ -1,4 +1,4 @@
-"""Activations by name, and what they are checked for."""
+"""Activations by name, and checks of what they commute with."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -36,14 +36,14 @@ NAMES = (
     "Tanh",
     "Tanhshrink",
 )
-"""Activations of single numbers in torch.nn that need no argument, and draw nothing at random in training."""
+"""Activations in torch.nn that act on every entry alone, need no argument, and draw nothing at random in training."""
 
 
 def as_activation(activation: Activation) -> Callable[[Tensor], Tensor]:
     """The module of a name, or what was given.
 
     Raises:
-        OptionError: torch.nn has no activation of single numbers of this name, or it needs arguments; or it is a class.
+        OptionError: no activation in :data:`NAMES` has this name, or it is a class.
     """
     if isinstance(activation, str):
         check_choice(activation, NAMES, what="activation")
@@ -57,15 +57,15 @@ def as_activation(activation: Activation) -> Callable[[Tensor], Tensor]:
 
 
 def activation_name(activation: Callable[[Tensor], Tensor]) -> str:
-    """What to call it in messages."""
+    """The name of an activation in messages."""
     return getattr(activation, "__name__", type(activation).__name__)
 
 
 def check_elementwise(activation: Callable[[Tensor], Tensor]) -> None:
-    """Require an activation of every number alone, which does the same in every layout of the data.
+    """Require an activation that acts on every entry of a tensor alone and alike.
 
     Raises:
-        EquivarianceError: it mixes numbers, as a softmax does, or tells them apart in training or once trained.
+        EquivarianceError: it mixes entries, as a softmax does, or treats them differently in training or once trained.
     """
     if not _always(_is_elementwise, activation):
         raise EquivarianceError(
@@ -88,13 +88,13 @@ def commutes(activation: Callable[[Tensor], Tensor], order: Tensor, signs: Tenso
     """Whether always f(signs · x[order]) = signs · f(x)[order], on random x of sizes from 0.01 to 100."""
     values = np.random.default_rng(0).standard_normal((64, len(order))) * np.logspace(-2, 2, 64)[:, None]
 
-    def move(x: Tensor) -> Tensor:
+    def transform(x: Tensor) -> Tensor:
         return x[:, order.to(x.device)] * signs.to(x)
 
     def does(f: Callable[[Tensor], Tensor], like: Tensor) -> bool:
         x = torch.tensor(values, dtype=like.dtype, device=like.device)
-        left, right = f(move(x)), f(x.clone())
-        return left.shape == right.shape == x.shape and torch.allclose(left, move(right), rtol=1e-4, atol=1e-6)
+        left, right = f(transform(x)), f(x.clone())
+        return left.shape == right.shape == x.shape and torch.allclose(left, transform(right), rtol=1e-4, atol=1e-6)
 
     return _always(does, activation)
 
@@ -105,12 +105,12 @@ def _always(
 ) -> bool:
     """Whether an equation passes for whatever parameters, in training and in evaluation after it.
 
-    What passes for a copy whose parameters are moved at random does so for almost all of them. A copy that draws at
+    What passes for a copy whose parameters are changed at random does so for almost all of them. A copy that draws at
     random in training fails there, and one that keeps statistics of each coordinate in evaluation.
 
     Args:
         passes: of a function, and a tensor of the precision and on the device that it takes.
-        activation: left as it is, as are torch's random numbers.
+        activation: is not changed, nor is the state of torch's generator.
     """
     like = torch.empty(0, dtype=torch.float64, device="cpu")
     if not isinstance(activation, torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Layers that make a dense weight of their parameters, and the modules made of such layers."""
+"""The cached weight: layers that expand a dense weight from their parameters, and modules made of such layers."""
 
 import operator
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from isospan.errors import FrozenError
-from isospan.nn._base.constants import Constants
+from isospan.nn._base.layer import Constants
 from isospan.representations import Representation
 
 
 class Cached(NamedTuple):
-    """A dense weight and bias, and the parameters that they were made of: which, where in memory, in which version."""
+    """A dense weight and bias, and the parameters they were expanded from, with their addresses and versions."""
 
     weight: Tensor
     bias: Tensor | None
@@ -22,18 +22,19 @@ class Cached(NamedTuple):
 
 
 class Freezable(Constants):
-    """Base of layers that compute a dense weight and bias of their parameters.
+    """Base of layers that expand a dense weight and bias from their parameters.
 
-    In evaluation, where no gradient of the parameters is asked for, the dense weight is cached. It is computed again
-    when a parameter was replaced, moved or changed in place. :meth:`freeze` switches to evaluation and takes the
-    parameters out of training, so that the weight is always cached; training is refused from then on.
+    In evaluation mode, where no gradient of the parameters is asked for, the dense weight is cached. It is expanded
+    again as soon as a parameter is another tensor, is elsewhere in memory or has another version, and after ``eval()``.
+    :meth:`freeze` switches to evaluation mode and takes the parameters out of training, so that the weight is always
+    cached; training is refused from then on.
 
-    Changes through ``.data`` in place have no version, and are not seen: write under ``torch.no_grad()``. A layer says
-    in ``_synthesized`` and ``_spread_bias`` how it makes both.
+    In-place changes of ``.data`` have no version: write under ``torch.no_grad()``, or call ``eval()`` afterwards. A
+    subclass implements ``_synthesized`` and ``_spread_bias``, which expand both.
 
     Args:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
     """
 
     rep_in: Representation
@@ -49,13 +50,13 @@ class Freezable(Constants):
         self._cached: Cached | None = None
 
     def dense(self) -> tuple[Tensor, Tensor | None]:
-        """The dense weight and bias: the cached ones, or made of the parameters with their gradient."""
+        """The dense weight and bias: the cached ones, or expanded from the parameters with their gradient."""
         cached = self.cached()
         return (self._synthesized(), self._spread_bias()) if cached is None else cached[:2]
 
     @property
     def weight(self) -> Tensor:
-        """The dense weight, laid out as torch's: the cached one, or made of the coefficients with their gradient.
+        """The dense weight, laid out as torch's: the cached one, or expanded from the coefficients with their gradient.
 
         Writing to it changes nothing: write to the parameters that it is made of.
         """
@@ -97,8 +98,9 @@ class Freezable(Constants):
                 f"A layer that trains must make its weight of its parameters, but this {type(self).__name__} is "
                 "frozen. Call unfreeze() first."
             )
-        self._cached = None if mode else self._cached
-        return super().train(mode)
+        super().train(mode)
+        self._changed()
+        return self
 
     def _synthesized(self) -> Tensor:
         raise NotImplementedError
@@ -107,11 +109,11 @@ class Freezable(Constants):
         raise NotImplementedError
 
     def _made_of(self) -> list[Tensor]:
-        """The parameters, or what stands for them, as in ``torch.func.functional_call`` and parametrizations."""
+        """The parameters, or the tensors that replace them in ``torch.func.functional_call`` and parametrizations."""
         return [p for p in (self.coefficients, self.bias_coefficients) if p is not None]
 
     def cached(self) -> Cached | None:
-        """The dense weight and bias of the parameters as they are now; None where they are not to be cached."""
+        """The cached weight and bias of the current parameters; None where they are not cached."""
         if torch.compiler.is_compiling():
             return self._cached if self.is_frozen else None
         if self.training:
@@ -142,36 +144,27 @@ class Freezable(Constants):
         self._changed()
 
     def _changed(self) -> None:
-        """Follow parameters that have changed; compiled code does not look at them."""
+        """Drop the cached weight; a frozen layer expands it again, since compiled code checks no parameters."""
         self._cached = self._refresh() if self.is_frozen else None
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_cached": None}
 
-    def _filled(self, plain: Any) -> Any:
-        """A torch module that was made without memory, with the dense weight and bias, in the same mode."""
-        weight, bias = self.dense()
-        plain.to_empty(device=weight.device)
-        with torch.no_grad():
-            plain.weight.copy_(weight)
-            if bias is not None:
-                plain.bias.copy_(bias)
-        return plain.train(self.training)
-
 
 def _versions(tensors: list[Tensor]) -> list[tuple[int, int]]:
-    """Where tensors are, and how often autograd saw them change."""
+    """Address and version of tensors; autograd counts a version for every in-place change."""
     return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
 
 
 class Freezes(nn.Module):
-    """Base of modules whose layers can cache their dense weights for inference."""
+    """Base of modules whose layers have cached weights."""
 
     def freeze(self) -> Self:
         """Cache the dense weights of all layers, in evaluation mode; training is refused from then on."""
+        self.eval()
         for layer in self._layers():
             layer.freeze()
-        return self.eval()
+        return self
 
     def unfreeze(self) -> Self:
         """Train the parameters of all layers again that were trained before."""
@@ -183,7 +176,6 @@ class Freezes(nn.Module):
         return [module for module in self.modules() if isinstance(module, Freezable)]
 
 
-@torch.no_grad()
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A torch.nn.Linear with copies of a weight (n_out, n_in) and a bias (n_out,).
 
@@ -192,6 +184,11 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
         tensor([3.], grad_fn=...)
     """
     plain = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta", dtype=weight.dtype)
+    return filled(plain, weight, bias)
+
+
+def filled(plain: nn.Module, weight: Tensor, bias: Tensor | None) -> Any:
+    """A module of torch's that was made on the device "meta", with copies of a weight and a bias."""
     plain.to_empty(device=weight.device)
     plain.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
     return plain

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_choice
-from isospan.nn._base.constants import Constants, Device, place
-from isospan.nn._base.copies import copy_numbers
-from isospan.nn._base.inputs import check_features
+from isospan.nn._base.components import copy_index
+from isospan.nn._base.layer import Constants, Device, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._distributions.log_covariance_normal import LogCovarianceNormal, cholesky_of_root, graded_root
 from isospan.representations import Representation, check_representation, symmetric_square
@@ -28,17 +27,17 @@ class MultivariateNormal(torch.nn.Module):
 
     ``"diagonal"`` takes an invariant log-variance w for every copy of every irrep: Σ is diagonal in the irrep basis Q.
     ``"full"`` takes the symmetric matrix M, which transforms as ``symmetric_square(rep_y)``, and gives any positive Σ.
-    Its distribution is a :class:`LogCovarianceNormal`, which says how many digits hold at which spread of variances.
-    Both are computed in the user's basis, in float32 or float64, also under autocast.
+    Its distribution is a ``LogCovarianceNormal``, which documents its digits by the spread of variances. Both
+    are computed in the basis of y, in float32 or float64, also under autocast.
 
     Args:
-        rep_y: how the group acts on y.
+        rep_y: representation of y.
         covariance: "diagonal" or "full".
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
     Attributes:
-        rep_in: how the group acts on the input: rep_y plus the log-variances, or plus ``symmetric_square(rep_y)``.
+        rep_in: representation of the input: rep_y plus the log-variances, or plus ``symmetric_square(rep_y)``.
         rep_out: rep_y.
 
     Shapes:
@@ -79,7 +78,7 @@ class MultivariateNormal(torch.nn.Module):
         )
         self.rep_in, self.rep_out = rep_y + self.roots.rep_in, rep_y
         self._sizes = rep_y.size, self.roots.rep_in.size
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> torch.distributions.MultivariateNormal:
         """Return the Gaussian of parameters (..., rep_in.size)."""
@@ -118,17 +117,17 @@ class DiagonalRoot(Constants):
                 [0., 1.]])
     """
 
-    copy_numbers: Tensor
+    copy_index: Tensor
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         self.rep_in: Representation = len(rep.irreps) * rep.group.trivial_representation
-        self.change: ChangeOfBasis = ChangeOfBasis.shared(rep)
-        self.register_constant("copy_numbers", copy_numbers(rep))
+        self.change: ChangeOfBasis = ChangeOfBasis(rep)
+        self.register_constant("copy_index", copy_index(rep))
 
     def forward(self, log_variances: Tensor) -> Tensor:
         """Return A (..., D, D)."""
-        scales = (log_variances / 2).exp().index_select(-1, self.copy_numbers)
+        scales = (log_variances / 2).exp().index_select(-1, self.copy_index)
         return self.change.inverse(torch.diag_embed(scales)).mT
 
 
@@ -142,18 +141,18 @@ class LogCovariance(Constants):
                 [0., 2.]])
     """
 
-    places: Tensor
+    index: Tensor
     weights: Tensor
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
         self.rep_in: Representation = symmetric_square(rep)
-        upper, places = np.triu_indices(rep.size), np.zeros((rep.size, rep.size), dtype=np.int64)
-        places[upper] = places.T[upper] = np.arange(len(upper[0]))
-        self.register_constant("places", places)
+        upper, index = np.triu_indices(rep.size), np.zeros((rep.size, rep.size), dtype=np.int64)
+        index[upper] = index.T[upper] = np.arange(len(upper[0]))
+        self.register_constant("index", index)
         # off-diagonal coordinates of a symmetric matrix are √2 times its entries
         self.register_constant("weights", np.where(np.eye(rep.size), 1.0, np.sqrt(0.5)))
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Return M."""
-        return coordinates[..., self.places] * self.weights.to(coordinates.dtype)
+        return coordinates[..., self.index] * self.weights.to(coordinates.dtype)

@@ -5,16 +5,17 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, Device, basis_key, place
-from isospan.nn._base.copies import copies_of, trivial_copies
+from isospan.nn._base.components import components_of, trivial_component
+from isospan.nn._base.layer import Constants, Device, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._kernels.kernel import Kernel, Shape, basis_of_maps
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import HomBasis, Representation
 from isospan.representations._hom_basis import irrep_basis_map
+from isospan.representations._irrep_basis import have_one_basis
 
 
-class SpectralMaps(Constants):
+class IrrepBasisMaps(Constants):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension), by a change of basis on both sides.
 
     Args:
@@ -24,17 +25,18 @@ class SpectralMaps(Constants):
     def __init__(self, basis: HomBasis) -> None:
         super().__init__()
         self._bands = basis.bands
-        self.source: ChangeOfBasis = ChangeOfBasis.shared(basis.rep_in)
+        self.source: ChangeOfBasis = ChangeOfBasis(basis.rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        is_one = basis_key(basis.rep_out) == basis_key(basis.rep_in)
-        self.target: ChangeOfBasis | None = None if is_one else ChangeOfBasis.shared(basis.rep_out)
-        self._size, self._trivial = basis.rep_out.size, trivial_copies(copies_of(basis.rep_out))
+        self.target: ChangeOfBasis | None = (
+            None if have_one_basis(basis.rep_in, basis.rep_out) else ChangeOfBasis(basis.rep_out)
+        )
+        self._size, self._trivial = basis.rep_out.size, trivial_component(components_of(basis.rep_out))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
         with full_precision(coefficients):
-            spectral = irrep_basis_map(coefficients, self._bands)
-        return self._target.inverse(self.source.inverse(spectral).mT).mT
+            in_irrep_bases = irrep_basis_map(coefficients, self._bands)
+        return self._target.inverse(self.source.inverse(in_irrep_bases).mT).mT
 
     def invariant(self, coefficients: Tensor) -> Tensor:
         """The invariant vector (n_out,) of coefficients (m,) of the trivial irreps."""
@@ -48,13 +50,13 @@ class SpectralMaps(Constants):
 class EquivariantMaps(Constants):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension) in a basis of all of them.
 
-    The basis is :class:`isospan.representations.HomBasis`. The constants are buffers, so they move with the module that
-    owns them and trace to plain operations. No buffer is larger than W, or the change of basis of one side. Where the
-    group permutes both sides, W takes one gather; else a change of basis on both sides.
+    Its constants are buffers, so it follows ``.to`` and traces to plain operations. No buffer is
+    larger than W, or the change of basis of one side. Where the group permutes both sides, W takes one
+    gather; else a change of basis on both sides.
 
     Args:
-        rep_in: how the group acts on what W maps.
-        rep_out: how it acts on what W maps to.
+        rep_in: representation of the input of W.
+        rep_out: representation of its output.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
@@ -87,10 +89,10 @@ class EquivariantMaps(Constants):
         self.basis: HomBasis = basis_of_maps(rep_in, rep_out)
         self.dimension: int = self.basis.dimension
         self.is_gathered: bool = rep_in.is_permutation and rep_out.is_permutation
-        self.synthesis: PermutedMaps | SpectralMaps = (
-            PermutedMaps(self.basis) if self.is_gathered else SpectralMaps(self.basis)
+        self.synthesis: PermutedMaps | IrrepBasisMaps = (
+            PermutedMaps(self.basis) if self.is_gathered else IrrepBasisMaps(self.basis)
         )
-        place(self, device, dtype)
+        to_device(self, device, dtype)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
@@ -98,11 +100,11 @@ class EquivariantMaps(Constants):
 
 
 class Dense(Kernel):
-    """The kernel that makes the dense weight and multiplies by it: by far the fastest where features are few."""
+    """The kernel that expands the dense weight and multiplies by it: by far the fastest for few features."""
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         Constants.__init__(self)
-        self.maps = EquivariantMaps.shared(rep_in, rep_out)
+        self.maps = EquivariantMaps(rep_in, rep_out)
         self.basis, self.dimension = self.maps.basis, self.maps.dimension
 
     @staticmethod

@@ -1,20 +1,20 @@
-"""Invariant vectors from their coefficients, as a module without parameters."""
+"""Invariant vectors from their coefficients."""
 
 import numpy as np
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, joined
+from isospan.nn._base.layer import Constants, joined
 from isospan.representations import Block, Representation
 
 
 class InvariantVectors(Constants):
     """The vector b (D,) of coefficients (m,) in an orthonormal basis of the invariant vectors.
 
-    All copies of a block share one small basis; where all coordinates of a copy are equal, it is one number.
+    All copies of a block share one small basis; where all coordinates of a copy are equal, it is one scalar.
 
     Args:
-        rep: how the group acts on b.
+        rep: representation of b.
 
     Example:
         >>> import torch
@@ -29,15 +29,15 @@ class InvariantVectors(Constants):
         super().__init__()
         bases = [_basis(block) for block in rep.blocks]
         self._sizes = [block.size for block in rep.blocks]
-        self._shapes = [(block.copies, basis.shape[1]) for block, basis in zip(rep.blocks, bases, strict=True)]
+        self._shapes = [(block.multiplicity, basis.shape[1]) for block, basis in zip(rep.blocks, bases, strict=True)]
         self._entries = [_entry(basis) for basis in bases]
         for number, (basis, entry) in enumerate(zip(bases, self._entries, strict=True)):
             if entry is None:
                 self.register_constant(f"basis_{number}", basis)
         self.dimension: int = sum(copies * m for copies, m in self._shapes)
         several = zip(rep.blocks, self._entries, strict=True)
-        places = [block.indices if entry is None else np.sort(block.indices) for block, entry in several]
-        self.register_order("order", np.argsort(np.concatenate([indices.ravel() for indices in places])))
+        indices = [block.indices if entry is None else np.sort(block.indices) for block, entry in several]
+        self.register_order("order", np.argsort(np.concatenate([rows.ravel() for rows in indices])))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return b (D,)."""

@@ -1,4 +1,4 @@
-"""Equivariant maps of signals, one product for every irrep."""
+"""Equivariant maps of signals, computed by one matrix product for every irrep."""
 
 from collections.abc import Sequence
 from math import prod
@@ -9,39 +9,39 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, basis_key, joined, ordered
-from isospan.nn._base.cost import MOVE
+from isospan.nn._base.layer import Constants, joined, ordered
 from isospan.nn._kernels.kernel import Kernel, Product, Shape
 from isospan.representations import HomBlock, Representation, Source
 from isospan.representations._endomorphisms import left_multiplication
+from isospan.representations._irrep_basis import have_one_basis
 
 
 class Rows(NamedTuple):
-    """Coordinates ``start`` to ``stop`` of a block: those of one irrep, its dimensions before its copies."""
+    """Rows of the transformed coordinates of a block that belong to one irrep, its dimensions before its copies."""
 
     block: int
     start: int
     stop: int
     dim: int
-    copies: int
+    multiplicity: int
 
 
-class IsotypicPieces(Constants):
+class IsotypicTransform(Constants):
     r"""Signals (B, D, T) as one tensor (d, m, B, T) for every irrep of dimension d that occurs m times, and back.
 
     It takes one product with the orthogonal basis of each block, for all copies of the block, samples and times at
-    once; the pieces are contiguous in memory. :attr:`copies` numbers the copies of an irrep.
+    once; the components are contiguous in memory.
 
     Args:
-        rep: how the group acts on the D channels.
+        rep: representation of the D channels.
 
     Attributes:
-        copies: for every irrep, the indices (m,) in ``rep.isotypic`` of the copies in the order of the pieces.
+        copy_order: for every irrep, the indices (m,) in ``rep.isotypic`` of the copies in the order of the components.
 
     Example:
         >>> from isospan.groups import CyclicGroup
-        >>> pieces = IsotypicPieces(2 * CyclicGroup(3).regular_representation)
-        >>> [tuple(piece.shape) for piece in pieces(torch.zeros(5, 6, 10))]
+        >>> components = IsotypicTransform(2 * CyclicGroup(3).regular_representation)
+        >>> [tuple(component.shape) for component in components(torch.zeros(5, 6, 10))]
         [(1, 2, 5, 10), (2, 2, 5, 10)]
     """
 
@@ -50,26 +50,18 @@ class IsotypicPieces(Constants):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__()
-        order = np.concatenate([block.indices.T.ravel() for block in rep.blocks])
+        order, bases, self._rows = rep.derived(_layout)
         self.register_order("order", order)
         self.register_order("order_back", np.argsort(order))
-        self._sizes = [(block.size, block.copies) for block in rep.blocks]
-        columns: list[list[np.ndarray]] = [[] for _ in rep.blocks]
-        self._rows: list[list[Rows]] = []
-        for component in rep.isotypic:
-            self._rows.append([])
-            for source in component.sources:
-                start = sum(map(len, columns[source.block]))
-                columns[source.block].append(_dimensions_first(source, component.irrep.size))
-                stop = sum(map(len, columns[source.block]))
-                copies = source.multiplicity * rep.blocks[source.block].copies
-                self._rows[-1].append(Rows(source.block, start, stop, component.irrep.size, copies))
-        for number, (block, chosen) in enumerate(zip(rep.blocks, columns, strict=True)):
-            self.register_constant(f"basis_{number}", block.basis[:, np.concatenate(chosen)])
-        self.copies = [_copies([(rep.blocks[s.block].copies, s.multiplicity) for s in c.sources]) for c in rep.isotypic]
+        self._sizes = [(block.size, block.multiplicity) for block in rep.blocks]
+        for number, basis in enumerate(bases):
+            self.register_constant(f"basis_{number}", basis)
+        self.copy_order = [
+            _copies([(rep.blocks[s.block].multiplicity, s.multiplicity) for s in c.sources]) for c in rep.isotypic
+        ]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the pieces (d, m, B, T), in the order of ``rep.isotypic``."""
+        """Return the components (d, m, B, T), in the order of ``rep.isotypic``."""
         samples, _, length = x.shape
         h = ordered(x.transpose(0, 1), self.order, dim=0)
         parts = h.split([n * c for n, c in self._sizes])
@@ -78,16 +70,16 @@ class IsotypicPieces(Constants):
             for number, (part, (n, c)) in enumerate(zip(parts, self._sizes, strict=True))
         ]
         return [
-            joined([z[r.block][r.start : r.stop].view(r.dim, r.copies, samples, length) for r in rows], dim=1)
+            joined([z[r.block][r.start : r.stop].view(r.dim, r.multiplicity, samples, length) for r in rows], dim=1)
             for rows in self._rows
         ]
 
-    def inverse(self, pieces: Sequence[Tensor]) -> Tensor:
-        """Return the signals (B, D, T) of their pieces."""
-        samples, length = pieces[0].shape[2:]
+    def inverse(self, components: Sequence[Tensor]) -> Tensor:
+        """Return the signals (B, D, T) of their components."""
+        samples, length = components[0].shape[2:]
         parts: list[list[Tensor]] = [[] for _ in self._sizes]
-        for piece, rows in zip(pieces, self._rows, strict=True):
-            for r, part in zip(rows, piece.split([r.copies for r in rows], dim=1), strict=True):
+        for component, rows in zip(components, self._rows, strict=True):
+            for r, part in zip(rows, component.split([r.multiplicity for r in rows], dim=1), strict=True):
                 columns = self._sizes[r.block][1] * samples * length
                 parts[r.block].append(part.reshape(r.stop - r.start, columns))
         h = [self._basis(number, part[0]) @ torch.cat(part) for number, part in enumerate(parts)]
@@ -98,6 +90,22 @@ class IsotypicPieces(Constants):
         return getattr(self, f"basis_{number}").to(like.dtype)
 
 
+def _layout(rep: Representation) -> tuple[np.ndarray, list[np.ndarray], list[list[Rows]]]:
+    """Coordinates (D,) by block, bases (n, n) with the first dimension of all copies first, and rows of the irreps."""
+    columns: list[list[np.ndarray]] = [[] for _ in rep.blocks]
+    rows: list[list[Rows]] = []
+    for component in rep.isotypic:
+        rows.append([])
+        for source in component.sources:
+            start = sum(map(len, columns[source.block]))
+            columns[source.block].append(_dimensions_first(source, component.irrep.size))
+            stop = sum(map(len, columns[source.block]))
+            copies = source.multiplicity * rep.blocks[source.block].multiplicity
+            rows[-1].append(Rows(source.block, start, stop, component.irrep.size, copies))
+    order = np.concatenate([block.indices.T.ravel() for block in rep.blocks])
+    return order, [b.basis[:, np.concatenate(chosen)] for b, chosen in zip(rep.blocks, columns, strict=True)], rows
+
+
 def _dimensions_first(source: Source, dim: int) -> np.ndarray:
     """The columns of a block's basis that belong to an irrep, the first dimension of all copies first."""
     return np.arange(source.columns.start, source.columns.stop).reshape(source.multiplicity, dim).T.ravel()
@@ -105,13 +113,13 @@ def _dimensions_first(source: Source, dim: int) -> np.ndarray:
 
 def _copies(shapes: Sequence[tuple[int, int]]) -> np.ndarray:
     """Indices of copies that are ordered (c, p) in every block, in the order (p, c)."""
-    numbers = np.arange(sum(c * p for c, p in shapes))
-    parts = np.split(numbers, np.cumsum([c * p for c, p in shapes])[:-1])
+    indices = np.arange(sum(c * p for c, p in shapes))
+    parts = np.split(indices, np.cumsum([c * p for c, p in shapes])[:-1])
     return np.concatenate([part.reshape(shape).T.ravel() for part, shape in zip(parts, shapes, strict=True)])
 
 
 class Shared(NamedTuple):
-    """An irrep that both sides share: its number on both, and the shape (m_out, m_in, s) of its coefficients."""
+    """An irrep of both sides: its index on each, its dimension, and the shape (m_out, m_in, s) of coefficients."""
 
     target: int
     source: int
@@ -123,13 +131,13 @@ class Isotypic(Kernel):
     r"""The kernel that multiplies irrep by irrep, in the isotypic components of the input and of the output.
 
     In the symmetry-adapted bases the map is :math:`\bigoplus_\sigma \sum_s C^\sigma_s \otimes E_s / \sqrt{d_\sigma}`.
-    The d dimensions of an irrep are d / s real numbers, complex numbers or quaternions, and the same C acts on each of
+    The d dimensions of an irrep are d / s real, complex or quaternionic scalars, and the same C acts on each of
     them. They join the samples, so that an irrep takes s / d of the multiplications of a dense product of its
     features. No dense weight is made.
 
     Args:
-        rep_in: how the group acts on the input.
-        rep_out: how it acts on the output.
+        rep_in: representation of the input.
+        rep_out: representation of the output.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -148,15 +156,15 @@ class Isotypic(Kernel):
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         super().__init__(rep_in, rep_out)
         self._sizes = rep_out.size, rep_in.size
-        self.source = IsotypicPieces.shared(rep_in)
+        self.source = IsotypicTransform(rep_in)
         # one module with two names would be swapped twice by functional calls, and put back once
-        self.target = None if basis_key(rep_out) == basis_key(rep_in) else IsotypicPieces.shared(rep_out)
+        self.target = None if have_one_basis(rep_in, rep_out) else IsotypicTransform(rep_out)
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in rep_out.isotypic]
         copies = []
         for block in self.basis.blocks:
             target, source = rep_out.isotypic.index(block.target), rep_in.isotypic.index(block.source)
             self._shared.append(Shared(target, source, block.irrep.size, block.shape))
-            copies.append((self._target.copies[target], self.source.copies[source]))
+            copies.append((self._target.copy_order[target], self.source.copy_order[source]))
         if all((np.diff(numbers) == 1).all() for pair in copies for numbers in pair):
             self.order = None
         else:
@@ -164,14 +172,16 @@ class Isotypic(Kernel):
 
     @staticmethod
     def cost(shape: Shape) -> float:
-        """Multiplications of all irreps and of the changes of basis, and what it takes to move all numbers."""
+        """Multiplications of all irreps and of the changes of basis, and the time that memory takes."""
         rep_in, rep_out = shape.rep_in, shape.rep_out
         m = {component.irrep.key: component.multiplicity for component in rep_in.isotypic}
         products = sum(
             c.multiplicity * m.get(c.irrep.key, 0) * c.irrep.size * len(c.irrep.endomorphism_basis)
             for c in rep_out.isotypic
         )
-        change_in, change_out = (sum(b.indices.size * (b.size + MOVE) for b in rep.blocks) for rep in (rep_in, rep_out))
+        change_in, change_out = (
+            sum(b.indices.size * (b.size + shape.move) for b in rep.blocks) for rep in (rep_in, rep_out)
+        )
         return shape.positions * products + shape.inputs * change_in + shape.outputs * change_out
 
     def expand(self, coefficients: Tensor) -> Tensor:
@@ -184,10 +194,10 @@ class Isotypic(Kernel):
     def forward(self, x: Tensor, coefficients: Tensor, product: Product) -> Tensor:
         """Return y (B, n_out, T') of x (B, n_in, T), where ``product`` applies maps (..., rows, columns) to signals."""
         with full_precision(x):
-            pieces = self.source(x)
+            components = self.source(x)
             weights = self._weights(coefficients)
         found = {
-            shared.target: _applied(product, pieces[shared.source], weight)
+            shared.target: _applied(product, components[shared.source], weight)
             for shared, weight in zip(self._shared, weights, strict=True)
         }
         some = next(iter(found.values()))
@@ -198,7 +208,7 @@ class Isotypic(Kernel):
             return self._target.inverse(images)
 
     @property
-    def _target(self) -> IsotypicPieces:
+    def _target(self) -> IsotypicTransform:
         return self.source if self.target is None else self.target
 
     def _weights(self, coefficients: Tensor) -> list[Tensor]:
@@ -208,29 +218,29 @@ class Isotypic(Kernel):
 
 
 def _weight(coefficients: Tensor, shared: Shared) -> Tensor:
-    """The map (..., s m_out, s m_in) between numbers of s coordinates, coordinates before copies."""
+    """The real matrix (..., s m_out, s m_in) of maps between scalars with s coordinates, coordinates before copies."""
     C = coefficients.unflatten(-1, shared.shape) * shared.dim**-0.5
     if shared.shape[2] == 1:
         return C.squeeze(-1)
     return left_multiplication(C.unbind(-1)).movedim((0, 1), (-4, -2)).flatten(-4, -3).flatten(-2)
 
 
-def _applied(product: Product, piece: Tensor, weight: Tensor) -> Tensor:
-    """The image (d, m_out, B, T') of a piece (d, m_in, B, T)."""
-    d, m, samples, length = piece.shape
+def _applied(product: Product, component: Tensor, weight: Tensor) -> Tensor:
+    """The image (d, m_out, B, T') of a component (d, m_in, B, T)."""
+    d, m, samples, length = component.shape
     rows, columns = weight.shape[-2:]
     repeats = d * m // columns
-    signals = piece.view(repeats, columns, samples, length).transpose(1, 2).flatten(0, 1)
+    signals = component.view(repeats, columns, samples, length).transpose(1, 2).flatten(0, 1)
     image = product(signals, weight).unflatten(0, (repeats, samples)).transpose(1, 2)
     return image.reshape(d, repeats * rows // d, samples, image.shape[-1])
 
 
-def _each_position(pieces: Tensor, maps: Tensor) -> Tensor:
-    """Products (repeats N, rows, T) of pieces (repeats N, columns, T), where piece i has the map i modulo N."""
-    return (maps @ pieces.unflatten(0, (-1, len(maps)))).flatten(0, 1)
+def _each_position(components: Tensor, maps: Tensor) -> Tensor:
+    """Products (repeats N, rows, T) of components (repeats N, columns, T), where component i has the map i modulo N."""
+    return (maps @ components.unflatten(0, (-1, len(maps)))).flatten(0, 1)
 
 
 def _order(blocks: Sequence[HomBlock], copies: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Numbers (dimension,) of the coefficients in the order of the copies on both sides."""
-    numbers = [np.arange(block.slice.start, block.slice.stop).reshape(block.shape) for block in blocks]
-    return np.concatenate([part[np.ix_(*pair)].ravel() for part, pair in zip(numbers, copies, strict=True)])
+    """Indices (dimension,) of the coefficients in the order of the copies on both sides."""
+    indices = [np.arange(block.slice.start, block.slice.stop).reshape(block.shape) for block in blocks]
+    return np.concatenate([part[np.ix_(*pair)].ravel() for part, pair in zip(indices, copies, strict=True)])

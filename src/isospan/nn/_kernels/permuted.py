@@ -1,4 +1,4 @@
-"""Equivariant maps between permutation representations: every row is another one, reordered."""
+"""Equivariant maps between permutation representations, whose rows are permutations of a few rows."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,16 +7,23 @@ import numpy as np
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.constants import Constants, joined
+from isospan.nn._base.layer import Constants, joined
 from isospan.representations import Block, HomBasis, HomBlock, Representation
 
 
 class Orbit(NamedTuple):
-    """A block of the output: its copies, and the coefficients and the factor of each block of the input."""
+    """One block of the output: how its rows follow from coefficients.
 
-    copies: int
+    Attributes:
+        multiplicity: number of copies of the block.
+        counts: number of coefficients for each block of the input.
+        index: name of the buffer that permutes the entries of the first row.
+        factors: name of the factor F for each block of the input.
+    """
+
+    multiplicity: int
     counts: list[int]
-    moved: str
+    index: str
     factors: list[str]
 
 
@@ -25,8 +32,8 @@ class PermutedMaps(Constants):
 
     Since :math:`W_{gi, gj} = W_{ij}`, one row for each orbit of the output determines all the others. These rows are
     the product of the coefficients with one small matrix for each pair of orbits, F (dimension of the maps between
-    both, coordinates of the orbit of the input). Then each row is another one with its entries moved: one table for all
-    copies of an orbit says where from. W is laid out in memory as (n_out, ..., n_in): leading axes follow the rows.
+    both, coordinates of the orbit of the input). Every other row is a permutation of one of them; one index serves all
+    copies of an orbit. W is laid out in memory as (n_out, ..., n_in): leading axes follow the rows.
 
     Args:
         basis: of maps between permutation representations.
@@ -51,16 +58,16 @@ class PermutedMaps(Constants):
         counts = [order.size for order in orders]
         self.register_order("order", np.concatenate([order.ravel() for order in orders]))
         self.register_order("rows", np.argsort(np.concatenate([_sorted(block).ravel() for block in targets])))
-        coordinates, moves = np.concatenate([block.indices.ravel() for block in sources]), _moves(basis.rep_in)
+        coordinates, images = basis.rep_in.block_order, _generator_images(basis.rep_in)
         self._orbits: list[Orbit] = []
         for o, block in enumerate(targets):
             names = [f"factor_{i}_of_{o}" for i in range(len(sources))]
             for i, name in enumerate(names):
                 self.register_constant(name, _factor(basis, o, i))
-            moved = _moved(block, moves)[np.argsort(block.indices[0])][:, coordinates]
-            self.register_indices(f"moved_of_{o}", np.argsort(moved, axis=1)[:, None])
+            permutations = _permutations(block, images)[np.argsort(block.indices[0])][:, coordinates]
+            self.register_indices(f"index_of_{o}", np.argsort(permutations, axis=1)[:, None])
             ours = counts[o * len(sources) : (o + 1) * len(sources)]
-            self._orbits.append(Orbit(block.copies, ours, f"moved_of_{o}", names))
+            self._orbits.append(Orbit(block.multiplicity, ours, f"index_of_{o}", names))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return W (..., n_out, n_in)."""
@@ -74,14 +81,14 @@ class PermutedMaps(Constants):
         return W if coefficients.dim() == 2 else W.view(*coefficients.shape[:-1], *self._sizes)
 
     def _rows(self, c: Tensor, orbit: Orbit) -> Tensor:
-        """Rows (c_o n, N, n_in) of all copies of an orbit, of its coefficients (N, m): the first ones, moved."""
+        """Rows (c_o n, N, n_in) of all copies of an orbit, permutations of the first ones, of coefficients (N, m)."""
         buffers: dict[str, Any] = self._buffers  # attribute access looks here last
         factors = [buffers[name].to(c.dtype) for name in orbit.factors]
         products = [part.reshape(-1, len(F)) @ F for part, F in zip(_split(c, orbit.counts), factors, strict=True)]
-        first = joined([product.view(len(c), orbit.copies, 1, -1) for product in products], dim=3)
-        moved = buffers[orbit.moved].long()
-        shape = orbit.copies, len(moved), len(c), moved.shape[2]
-        return first.permute(1, 2, 0, 3).expand(shape).gather(3, moved.expand(shape)).flatten(0, 1)
+        first = joined([product.view(len(c), orbit.multiplicity, 1, -1) for product in products], dim=3)
+        index = buffers[orbit.index].long()
+        shape = orbit.multiplicity, len(index), len(c), index.shape[2]
+        return first.permute(1, 2, 0, 3).expand(shape).gather(3, index.expand(shape)).flatten(0, 1)
 
 
 def _split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
@@ -94,29 +101,31 @@ def _sorted(block: Block) -> np.ndarray:
 
 
 def _coefficients(basis: HomBasis, o: int, i: int) -> np.ndarray:
-    """Numbers (c_o, c_i, k) of the coefficients of the maps between the copies of two blocks, k for each pair."""
-    numbers = np.arange(basis.dimension)
-    rows, columns = _copies(basis.rep_out, o), _copies(basis.rep_in, i)
+    """Indices (c_o, c_i, k) of the coefficients of the maps between the copies of two blocks, k for each pair."""
+    indices = np.arange(basis.dimension)
+    rows, columns = _copy_indices(basis.rep_out, o), _copy_indices(basis.rep_in, i)
     found = []
     for block in basis.blocks:
         if block.irrep.key in rows and block.irrep.key in columns:
-            part = numbers[block.slice].reshape(block.shape)
-            places = part[rows[block.irrep.key][:, :, None, None], columns[block.irrep.key]]  # (c_o, p_o, c_i, p_i, s)
-            found.append(places.transpose(0, 2, 1, 3, 4).reshape(*places.shape[:3:2], -1))
+            part = indices[block.slice].reshape(block.shape)
+            of_blocks = part[
+                rows[block.irrep.key][:, :, None, None], columns[block.irrep.key]
+            ]  # (c_o, p_o, c_i, p_i, s)
+            found.append(of_blocks.transpose(0, 2, 1, 3, 4).reshape(*of_blocks.shape[:3:2], -1))
     return np.concatenate(found, axis=-1)
 
 
-def _copies(rep: Representation, number: int) -> dict[tuple[int, ...], np.ndarray]:
-    """By the key of an irrep: the numbers (c, p) of its copies that come from a block."""
-    numbers = {}
+def _copy_indices(rep: Representation, number: int) -> dict[tuple[int, ...], np.ndarray]:
+    """Indices (c, p) of the copies of each irrep, by its key, that come from one block."""
+    indices = {}
     for component in rep.isotypic:
         start = 0
         for source in component.sources:
-            shape = rep.blocks[source.block].copies, source.multiplicity
+            shape = rep.blocks[source.block].multiplicity, source.multiplicity
             if source.block == number:
-                numbers[component.irrep.key] = start + np.arange(shape[0] * shape[1]).reshape(shape)
+                indices[component.irrep.key] = start + np.arange(shape[0] * shape[1]).reshape(shape)
             start += shape[0] * shape[1]
-    return numbers
+    return indices
 
 
 def _factor(basis: HomBasis, o: int, i: int) -> np.ndarray:
@@ -141,22 +150,22 @@ def _by_irrep(block: Block, rows: np.ndarray) -> dict[tuple[int, ...], np.ndarra
     return {p.irrep.key: rows[:, p.columns].reshape(len(rows), p.multiplicity, p.irrep.size) for p in block.parts}
 
 
-def _moves(rep: Representation) -> np.ndarray:
-    """Where the generators move each coordinate, (k, D)."""
-    moves = np.empty((len(rep.blocks[0].action.generators), rep.size), dtype=np.int64)
+def _generator_images(rep: Representation) -> np.ndarray:
+    """The coordinate to which each generator maps each coordinate of a permutation representation, (k, D)."""
+    images = np.empty((len(rep.blocks[0].action.generators), rep.size), dtype=np.int64)
     for block in rep.blocks:
-        moves[:, block.indices] = block.indices[:, block.action.generators.argmax(axis=1)].transpose(1, 0, 2)
-    return moves
+        images[:, block.indices] = block.indices[:, block.action.generators.argmax(axis=1)].transpose(1, 0, 2)
+    return images
 
 
-def _moved(block: Block, moves: np.ndarray) -> np.ndarray:
-    """Where an element that moves a block's first coordinate to each of them moves all those of the input, (n, D)."""
-    ours = block.action.generators.argmax(axis=1)
-    moved = {0: np.arange(moves.shape[1])}
+def _permutations(block: Block, images: np.ndarray) -> np.ndarray:
+    """Permutations (n, D) of the input by elements g_i that map the first coordinate of a block to coordinate i."""
+    own_images = block.action.generators.argmax(axis=1)
+    found = {0: np.arange(images.shape[1])}
     reached = [0]
     for i in reached:
-        for generator, to in enumerate(ours[:, i]):
-            if to not in moved:
-                moved[to] = moves[generator][moved[i]]
-                reached.append(to)
-    return np.stack([moved[i] for i in range(block.size)])
+        for generator, j in enumerate(own_images[:, i]):
+            if j not in found:
+                found[j] = images[generator][found[i]]
+                reached.append(j)
+    return np.stack([found[i] for i in range(block.size)])

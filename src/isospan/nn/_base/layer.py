@@ -1,23 +1,22 @@
-"""Constants of a module: buffers in its precision, exact in every one."""
+"""What every layer uses: constants as buffers, exact in every precision, and checks of its input."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.representations import HomBasis, Representation, check_representation
+from isospan._core.checks import check_floating
+from isospan.errors import OptionError, ShapeError
 
 SHORT = np.uint8, np.int16, np.int32
 """Types of stored indices, which are cast where they are used: in int64 they would outweigh what they index."""
 
-
 Device = torch.device | str | None
 
 
-def place(module: torch.nn.Module, device: Device, dtype: torch.dtype | None) -> None:
+def to_device(module: torch.nn.Module, device: Device, dtype: torch.dtype | None) -> None:
     """Move a module that was just made to the device and the precision that were asked for, where any was."""
     if device is not None or dtype is not None:
         module.to(device=device, dtype=dtype)
@@ -34,39 +33,18 @@ def joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
 
 
 class Constants(torch.nn.Module):
-    """Base of modules with constant arrays, which are buffers but no part of the state.
+    """Base of modules with constant arrays, which are buffers but not part of ``state_dict``.
 
     They follow ``.to``, ``.double()`` and the like as buffers do. A buffer that is cast to single precision and back
     has lost its digits, so wherever it is made anew, the array itself is written to it.
     """
 
-    _twins: "_Twins | None" = None
-
     def __init__(self) -> None:
         super().__init__()
         self._exact: dict[str, np.ndarray] = {}
 
-    @classmethod
-    def shared(cls, *arguments: Representation | HomBasis) -> Self:
-        """The module of these arguments, with the arrays of one that is in use already, so that none is made twice.
-
-        It is for modules without parameters, all of whose parts are such modules, and that nothing changes.
-        """
-        new = torch.empty(0)  # of the default precision and device, or of a mode that fakes tensors
-        key = cls, type(new), new.dtype, new.device, *map(_key, arguments)
-        twins = IN_USE.get(key)
-        if twins is not None:
-            return twins.make()
-        made = cls(*arguments)
-        if type(new) is Tensor:
-            IN_USE[key] = vars(made)["_twins"] = _Twins(made)
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_twins"}
-
     def register_constant(self, name: str, values: np.ndarray) -> None:
-        """Make ``self.<name>`` a buffer with these values, real numbers in the default precision."""
+        """Make ``self.<name>`` a buffer with these values; real ones have the default precision."""
         self._exact[name] = values
         dtype = torch.get_default_dtype() if values.dtype.kind == "f" else None
         self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
@@ -101,7 +79,7 @@ class Constants(torch.nn.Module):
                     part._follow(like)
 
     def _follow(self, like: Tensor | None) -> None:
-        """Have the device and precision of a tensor that was assigned, and memory in any case."""
+        """Give the buffers the device and precision of a tensor that was assigned, and memory in any case."""
         for name, exact in self._exact.items():
             buffer = self.get_buffer(name)
             device = like.device if like is not None else torch.device("cpu") if buffer.is_meta else buffer.device
@@ -110,52 +88,18 @@ class Constants(torch.nn.Module):
                 self.register_buffer(name, torch.tensor(exact, dtype=dtype, device=device), persistent=False)
 
 
-class _Twins:
-    """Makes modules of the same constants with buffers of their own, and so their parts.
-
-    It keeps a copy of the buffers that the module was made with: copying tensors takes less time than converting
-    arrays.
-
-    Args:
-        module: as it was just made, before anything is hung on it.
-    """
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        plain = vars(torch.nn.Module())
-        self.kind = type(module)
-        self.fields = {name: value for name, value in vars(module).items() if name not in plain}
-        self.buffers = {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
-        self.parts = {name: getattr(part, "_twins", None) or _Twins(part) for name, part in module.named_children()}
-
-    def make(self) -> Any:
-        """Return one more."""
-        twin = self.kind.__new__(self.kind)
-        torch.nn.Module.__init__(twin)
-        vars(twin).update(self.fields)
-        for name, buffer in self.buffers.items():
-            twin.register_buffer(name, buffer.clone(), persistent=False)
-        for name, part in self.parts.items():
-            twin.add_module(name, part.make())
-        if isinstance(twin, Constants):
-            vars(twin)["_twins"] = self
-        return twin
+def check_features(x: Tensor, size: int, *, dim: int = -1) -> None:
+    """Require a floating-point tensor whose axis ``dim`` has the size of the representation."""
+    check_floating(x, what="The input")
+    if x.dim() < -dim or x.shape[dim] != size:
+        shape = "(..., D)" if dim == -1 else "(B, D, T) or (D, T)"
+        raise ShapeError(
+            f"The input must have shape {shape} with D = {size}, the size of the representation, got {tuple(x.shape)}."
+        )
 
 
-IN_USE: WeakValueDictionary[tuple[Hashable, ...], _Twins] = WeakValueDictionary()
-"""What modules are made of, by their class and what it depends on, as long as there is one."""
-
-
-def _key(argument: Any) -> tuple[Hashable, ...]:
-    """What two representations share exactly if they have one group, one name and one symmetry-adapted basis."""
-    if isinstance(argument, HomBasis):
-        return _key(argument.rep_in), _key(argument.rep_out)
-    check_representation(argument)
-    return argument.group, argument.group.name, argument.name, basis_key(argument)
-
-
-def basis_key(rep: Representation) -> Hashable:
-    """What two representations of one group share exactly if they have the same blocks and one symmetry-adapted basis.
-
-    Equal ones may not: a block of the same matrices is an irrep as it is, or was decomposed into one.
-    """
-    return tuple((block.action.key, block.indices.tobytes(), block.action.basis_key) for block in rep.blocks)
+def check_probability(p: float) -> float:
+    """Return a probability of dropping, between 0 and 1."""
+    if not 0 <= p <= 1:
+        raise OptionError(f"The probability p of dropping must be between 0 and 1, got {p}.")
+    return p

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from isospan.datasets._navier_stokes import decaying_turbulence
-from isospan.datasets._spectral import chunk_length, simulate_chunks
+from isospan.datasets._simulation import chunk_length, simulate_chunks
 
 
 @pytest.fixture
