@@ -42,9 +42,7 @@ REFUSED = {
 }
 """Phrases that occur nowhere, and what to say."""
 
-NOT_YET = (
-    ("turned", "rotated, transformed", 32),
-)
+NOT_YET = (("turned", "rotated, transformed", 32),)
 """Phrases that still occur, what to say, and how often at most they may occur. A number only ever gets smaller."""
 
 ALLOWED = {

@@ -99,8 +99,8 @@ def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
 
     first, *others = weights(unit)
     assert first == pytest.approx(0.5 * UNMEASURED_RATIO / unit)
-    # the same in every unit, to the rounding of half precision
-    assert others == pytest.approx(weights(1.0)[1:], rel=1e-3)
+    # the same in every unit; the head start makes the task's gradient a hundredth of what half precision rounds
+    assert others == pytest.approx(weights(1.0)[1:], rel=1e-2)
 
 
 def test_without_a_gradient_of_the_task_guidance_starts_after_a_warning():

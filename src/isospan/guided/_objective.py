@@ -512,7 +512,7 @@ class SpaceObjective(KeepsPrecision):
         self.solution.replace_bases(W)
         self.solution.refit(self.moments, ridge=self.ridge)
         if self.ranks.size > 1:  # unlike machines round differently
-            self.ranks.broadcast_([self.solution.bases, self.solution.decoders])
+            self.ranks.broadcast_([self.solution.bases, *self.solution.A.values()])
         self.solve_steps.append(int(self.step))
 
     def _solved(self, moments: Moments, *, ridge: float) -> dict[str, Tensor]:
@@ -650,7 +650,7 @@ def alignment(
             loss = with_precomputed_gradient(partial(_squared_error, reader, count), zc, targets, traceable=True)
     else:
         loss = torch.addmm(targets, zc, reader, beta=-1).square().sum() / count
-    return loss if value is None else loss + (value - loss.detach())
+    return loss if value is None else value.to(loss.dtype) + (loss - loss.detach())  # the same bits on all processes
 
 
 def _squared_error(
