@@ -23,7 +23,7 @@ CASES = load_cases()
 TOLERANCES = {
     # the float64 state of a training in float32
     "ddp_default_in_float32": 1e-6,
-    "ddp_plain_in_float32": 1e-6,
+    "ddp_plain_in_float32": 2e-6,
     # float64 data with an offset of a million standard deviations are themselves rounded at 1e-10
     "moments_with_an_offset_and_an_empty_rank": 1e-9,
 }

@@ -50,7 +50,7 @@ class SubspaceMonitor:
         ...     objective(encoder(x), {"energy": x[:, :3] ** 2}).backward()
         ...     _ = monitor.update(objective)
         >>> monitor.to_dict()["step"]
-        [5, 7, 11]
+        [1, 2, 3, 5, 7, 11]
     """
 
     def __init__(self) -> None:
