@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from isospan.linalg import eigh, nearest_frame, orthogonal_complement, pinv, procrustes_rotation
-from isospan.subspaces._trust_region import ascend
+from isospan.subspaces._trust_region import BUDGET, ascend
 
 LEAST_EXPLAINED, LEAST_COST = 0.02, 1e-4
 """Below these fractions of the largest explained variance and of the median cost, differences are mostly noise."""
 
 
-def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def joint_frame(
+    forms: Mapping[str, Tensor], metric: Tensor | None, start: Mapping[str, Tensor], *, budget: int = BUDGET
+) -> dict[str, Tensor]:
     r"""Maximise the sum of the relative explained variances over one orthonormal frame of all bases.
 
     .. math::
@@ -27,6 +29,7 @@ def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mappi
         forms: H (D, D) of every quantity, symmetric; indefinite if leakage is subtracted.
         metric: G (D, D), or None for the identity.
         start: bases {name: (k, D)} to start from, orthonormal rows each; the sum of k is at most D.
+        budget: products with the Hessian after which the ascent ends.
 
     Returns:
         Bases with orthonormal rows, also across quantities, at a local optimum. Each is rotated within its span onto
@@ -34,7 +37,7 @@ def joint_frame(forms: Mapping[str, Tensor], metric: Tensor | None, start: Mappi
     """
     sizes = [len(W) for W in start.values()]
     at = partial(ExplainedVariance, [forms[name] for name in start], metric, sizes)
-    W = ascend(at, nearest_frame(torch.cat(list(start.values()))))
+    W = ascend(at, nearest_frame(torch.cat(list(start.values()))), budget=budget)
     return {name: procrustes_rotation(W_q, start[name]) for name, W_q in zip(start, W.split(sizes), strict=True)}
 
 

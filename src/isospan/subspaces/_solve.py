@@ -24,6 +24,7 @@ from isospan.subspaces._criteria import Criterion, Method
 from isospan.subspaces._latent_space import LatentSpace
 from isospan.subspaces._leakage import leakage_forms
 from isospan.subspaces._partition import joint_frame
+from isospan.subspaces._trust_region import BUDGET
 
 DEFAULT_K = 32
 
@@ -38,8 +39,12 @@ def standardised_bases(
     separation: float | None,
     previous: LatentSpace | Mapping[str, Tensor] | None,
     ridge: float,
+    budget: int | None = None,
 ) -> dict[str, Tensor]:
-    """Return the bases W {name: (k, D)} of :func:`isospan.subspaces.solve_subspaces`, of standardised quantities."""
+    """Return the bases W {name: (k, D)} of :func:`isospan.subspaces.solve_subspaces`, of standardised quantities.
+
+    With a ``budget``, orthogonal subspaces improve on the previous ones by this number of products with the Hessian.
+    """
     check_moments(moments)
     if separation is None:
         separation = default_separation(method, orthogonal, len(moments.names))
@@ -50,14 +55,16 @@ def standardised_bases(
     if orthogonal:
         check_partition(sizes, moments.latent_dim)
     criterion = Criterion.of(moments, method, ridge)
-    W = leading_bases(criterion, sizes)
+    previous = previous.W if isinstance(previous, LatentSpace) else previous
+    improves = orthogonal and budget is not None and previous is not None
+    W = dict(previous) if improves else leading_bases(criterion, sizes)
     if orthogonal:
         forms = criterion.forms()
         if separation:
             leaked = leakage_forms(moments, ridge=ridge)
             forms = {name: H - separation * leaked[name] for name, H in forms.items()}
-        W = joint_frame(forms, criterion.metric, W)
-    return oriented(W, previous.W if isinstance(previous, LatentSpace) else previous)
+        W = joint_frame(forms, criterion.metric, W, budget=BUDGET if budget is None else budget)
+    return oriented(W, previous)
 
 
 def target_scales(moments: Moments) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ class Step(NamedTuple):
     products: int
 
 
-def ascend(at: Callable[[Tensor], Expansion], frame: Tensor) -> Tensor:
+def ascend(at: Callable[[Tensor], Expansion], frame: Tensor, *, budget: int = BUDGET) -> Tensor:
     r"""Return a local maximum of a function of frames, up to rounding or the budget.
 
     Trust-region Newton steps on the manifold of frames. Each maximises the second-order model
@@ -62,16 +62,17 @@ def ascend(at: Callable[[Tensor], Expansion], frame: Tensor) -> Tensor:
     if f rises by at least a tenth of the gain that the model expects, so f never falls. The radius depends on the ratio
     of the two gains. Near the maximum every step squares the error. The gains of the last steps are below the rounding
     of f; these are taken if the gradient becomes smaller, down to a gain of 1e-20. The ascent also ends after 200
-    steps or 1,000 products with the Hessian.
+    steps.
 
     Args:
         at: the function, with its derivatives, at a frame.
         frame: where to start, orthonormal rows (K, D).
+        budget: products with the Hessian after which the ascent ends.
 
     Source: Absil, Baker and Gallivan, Trust-region methods on Riemannian manifolds, 2007.
     """
     here, largest = at(frame), float(len(frame)) ** 0.5
-    radius, budget = FIRST_RADIUS * largest, BUDGET
+    radius = FIRST_RADIUS * largest
     for _ in range(MAX_STEPS):
         step, expected, at_border, products = _best_step(here, radius, min(budget, MAX_PRODUCTS))
         there = at(_polar(here.frame + step))
