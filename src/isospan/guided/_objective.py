@@ -105,7 +105,7 @@ class SpaceObjective(KeepsPrecision):
         weights: weights of the terms "alignment" (L above), "disentanglement", "isotropy" and "stability". The last is
             for logging: bases are solved and not trained, so it adds to the loss but has no gradient.
         strength: norm of the gradient of the guidance over that of the task at the latents, in :meth:`total_loss`. It
-            is dimensionless; by default 0.3, and 1.2 with ``orthogonal``, where what quantities share has to be in the
+            is dimensionless; by default 0.3, and 0.5 with ``orthogonal``, where what quantities share has to be in the
             subspace of each.
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
@@ -190,7 +190,7 @@ class SpaceObjective(KeepsPrecision):
         for counter in ("step", "epoch", "in_block"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
         self.ranks: Ranks = Ranks(process_group)
-        strength = (1.2 if orthogonal else 0.3) if strength is None else strength
+        strength = (0.5 if orthogonal else 0.3) if strength is None else strength
         self.balance: GradientBalance = GradientBalance(strength, self.ranks)
         self.register_module("moments", None)
         self.register_module("solution", None)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.states import KeepsPrecision
-from isospan.linalg import pinv
+from isospan.linalg import solve_gram
 from isospan.moments import Moments
 
 
@@ -86,9 +86,7 @@ class Solution(KeepsPrecision):
         gram = (W @ S @ W.mT).mul_(self.same_rows)
         gram.diagonal().add_(S.diagonal().mean(), alpha=ridge)
         cross = (W @ moments.scatter_zy).mul_(self.own_entries)
-        factor, failed = torch.linalg.cholesky_ex(gram)
-        A = pinv(gram, hermitian=True) @ cross if failed else torch.cholesky_solve(cross, factor)
-        torch.div(A, self.scales(moments), out=self.decoders)
+        torch.div(solve_gram(gram, cross), self.scales(moments), out=self.decoders)
 
     def scales(self, moments: Moments) -> Tensor:
         """Return a standard deviation for each entry (ΣP,), that of its quantity: the root of the mean variance."""
