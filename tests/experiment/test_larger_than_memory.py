@@ -56,7 +56,7 @@ VARIABLES = [option for i in range(CHANNELS) for option in ("--variable", f"u{i}
 
 def test_sizes_of_fields(flow, tmp_path, monkeypatch):
     x, small, large = flow
-    options = [*VARIABLES, "-q", "local_mean", "--max-bins", 2, "--out", tmp_path / "sizes.png"]
+    options = [*VARIABLES, "-q", "local_mean", "--max-bins", 2, "--overwrite", "--out", tmp_path / "sizes.png"]
     done = run(["size", small, *options], ["size", large, *options])
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.setattr("isospan.experiment._sizes.BYTES", SMALL_CHUNKS["isospan.experiment._sizes.BYTES"])

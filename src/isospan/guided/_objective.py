@@ -61,7 +61,7 @@ READING_RIDGE = 1e-3
 PRODUCTS = 40
 """Products with the Hessian in a solve of orthogonal subspaces while training, which starts from the bases before.
 
-With D = 48 and four quantities of k = 9, 40 products take 0.04 s and leave 0.1 % of the criterion; the optimum takes 0.7 s.
+With D = 48 and four quantities of k = 9, they take 0.04 s and leave 0.1 % of the criterion. The optimum takes 0.7 s.
 """
 
 

@@ -56,8 +56,8 @@ def standardised_bases(
         check_partition(sizes, moments.latent_dim)
     criterion = Criterion.of(moments, method, ridge)
     previous = previous.W if isinstance(previous, LatentSpace) else previous
-    improves = orthogonal and budget is not None and previous is not None
-    W = dict(previous) if improves else leading_bases(criterion, sizes)
+    improves = orthogonal and budget is not None
+    W = previous if improves and previous is not None else leading_bases(criterion, sizes)
     if orthogonal:
         forms = criterion.forms()
         if separation:
