@@ -77,7 +77,9 @@ def test_a_reporter_hears_of_everything(config, fields):
     assert reporter.steps == [(name, step) for name in ("guided", "unguided") for step in range(1, 9)]
     assert set(reporter.sizes.dims) == {"local_mean", "gradient_x"}
     assert reporter.stages[0] == "Sizing the quantities"
-    assert reporter.rows == [("guided", 1), ("guided", 2)]  # the solves at steps 5 and 7
+    assert reporter.rows == [
+        ("guided", n) for n in (1, 2, 3, 5, 6)
+    ]  # solves at steps 1, 2, 3, 5 and 7; 4 ends an epoch
 
 
 @pytest.mark.usefixtures("figures")
@@ -93,8 +95,8 @@ def test_the_drift_of_the_subspaces_is_recorded_and_reported_also_over_an_interr
         train(config(epochs=4, baseline=False), samples=fields(), reporter=Interrupting())
     resumed = train(config(epochs=4, baseline=False, resume=True), samples=fields())
     drift = json.loads((tmp_path / "run" / "metrics.json").read_text())["drift"]
-    assert drift["step"] == [5, 7, 8, 11, 12, 16, 16]  # at 16 a solve and the end of an epoch
-    assert drift["solved"] == [True, True, False, True, False, True, False]
+    assert drift["step"] == [1, 2, 3, 4, 5, 7, 8, 11, 12, 16]  # every fourth is the end of an epoch
+    assert drift["solved"] == [True, True, True, False, True, True, False, True, False, False]
     assert resumed.guided.drift.to_dict() == whole.guided.drift.to_dict()
     assert "Drift of the subspaces" in (tmp_path / "run" / "report.html").read_text()
 

@@ -323,7 +323,7 @@ class SpaceObjective(KeepsPrecision):
 
     @property
     def space(self) -> LatentSpace:
-        """The :class:`LatentSpace` of the running moments: subspaces, decoders, means and scales.
+        """The latent space of the running moments: subspaces, decoders, means and scales.
 
         It is solved when read, without the noise of the loss, and rotated onto the present bases. The objective does
         not change.
