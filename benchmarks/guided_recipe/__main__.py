@@ -30,8 +30,8 @@ def main() -> None:
     one_thread()
     budget = QUICK if args.quick else Budget(epochs=args.epochs, batch_size=args.batch_size, lr=args.lr)
     path = args.out or (Path(mkdtemp()) / RESULTS.name if args.quick else RESULTS)
-    knobs = {"strength": args.strength, "separation": args.separation, "ridge": args.ridge}
-    options = {name: value for name, value in knobs.items() if value is not None}
+    given = {"strength": args.strength, "separation": args.separation, "ridge": args.ridge}
+    options = {name: value for name, value in given.items() if value is not None}
     done = _read(path)
     for seed, name, recipe in product(args.seeds, args.sets, args.recipes):
         if not is_installed(recipe):

@@ -12,6 +12,7 @@ from benchmarks.guided_recipe.recipes import Heads, make
 from benchmarks.guided_recipe.sets import N_TRAIN, SETS, Set
 from isospan.errors import IsospanError
 from isospan.evaluation import evaluate
+from isospan.guided import SpaceObjective
 from isospan.subspaces import LatentSpace, solve_subspaces
 
 
@@ -89,7 +90,7 @@ def _scores(data: Set, y: dict[str, Tensor], z: Tensor, decoder: nn.Module, guid
     fitted, held_out = (
         (z[rows], {n: v[rows] for n, v in y.items()}) for rows in (slice(N_TRAIN), slice(N_TRAIN, None))
     )
-    if hasattr(guidance, "solve") and not isinstance(guidance, Heads):
+    if isinstance(guidance, SpaceObjective):
         space = guidance.solve(*fitted)
     else:
         space = solve_subspaces(*fitted, data.k)

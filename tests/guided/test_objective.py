@@ -390,8 +390,20 @@ def test_stability_is_logged_and_pulls_at_nothing():
 def test_a_constant_quantity_is_named():
     obj = objective(schedule=EverySteps(1))
     z, y = batch(0)
+    obj(z, y | {"b.x": torch.ones(B).double()})  # 20 samples, less than an eighth of the memory
+    assert not obj.solved
     with pytest.raises(DegenerateDataError, match=r"'b.x'.*constant"):
         obj(z, y | {"b.x": torch.ones(B).double()})
+
+
+def test_the_first_solve_waits_until_all_quantities_vary():
+    obj = objective(schedule=EveryEpochs(1))
+    for i, rows in enumerate(torch.arange(B).split(5)):
+        z, y = batch(0)
+        label = (torch.arange(B) == 12).double()
+        obj(z[rows], {name: t[rows] for name, t in (y | {"b.x": label}).items()})
+        assert obj.solved == (i >= 2)
+    assert obj.solve_steps == [3]
 
 
 def test_bad_options():

@@ -11,7 +11,7 @@ from isospan._core.states import KeepsPrecision
 from isospan._core.warnings import warn
 
 MEMORY = 0.9
-"""Weight of the past in the exponential moving average of the log ratio of the norms."""
+"""Weight of the past in the exponential moving average of the log ratio of the norms, so that about ten steps count."""
 HEAD_START = 100
 """Measured steps over which guidance leads: the encoder takes shape before the decoder, whose gradient is small then.
 
@@ -65,7 +65,7 @@ class GradientBalance(KeepsPrecision):
         super().__init__()
         self.strength: float = check_number(strength, what="strength (0 switches guidance off)")
         self.ranks: Ranks = ranks or Ranks()
-        self.head_start = head_start
+        self.head_start: float = check_number(head_start, what="head_start")
         self._pending: list[Tensor] = []
         self._warned = False
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
@@ -80,7 +80,7 @@ class GradientBalance(KeepsPrecision):
         return self.log_ratio.exp() * (self.strength * (1 + self.head_start / steps))
 
     def measure(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
-        """Measure both norms in the backward pass to come.
+        """Measure the gradient norms of task and guidance in the next backward pass.
 
         Args:
             z: latents that the task reads, requiring a gradient.
@@ -101,7 +101,7 @@ class GradientBalance(KeepsPrecision):
             if from_guidance:
                 guidance = from_guidance.pop()
                 task = gradient.detach() - (0 if only_measures else guidance)
-                self._measured(torch.stack([_norm(task), _norm(guidance) / weight]).square())
+                self._record(torch.stack([_norm(task), _norm(guidance) / weight]).square())
 
         branch.register_hook(at_branch)
         z.register_hook(at_latents)
@@ -118,7 +118,7 @@ class GradientBalance(KeepsPrecision):
             )
         return is_blind
 
-    def _measured(self, squares: Tensor) -> None:
+    def _record(self, squares: Tensor) -> None:
         if self.ranks.size > 1:
             self._pending.append(squares)
         else:

@@ -11,7 +11,8 @@ from torch import Tensor
 from isospan.errors import FileFormatError, OptionError
 from isospan.evaluation._probes import SAMPLES_PER_INPUT, Pair, Probe, determined
 from isospan.evaluation._scores import squared_deviation
-from isospan.guided._objective import BLOCKS, SpaceObjective
+from isospan.guided._objective import SpaceObjective
+from isospan.guided._segments import BLOCKS
 from isospan.linalg import principal_angles
 from isospan.moments import Moments
 from isospan.subspaces._decoders import decoders_from_moments
@@ -28,8 +29,8 @@ logger = logging.getLogger("isospan")
 class SubspaceMonitor:
     r"""Records the subspaces of an objective during training, with a row for each solve and each end of an epoch.
 
-    A row holds the step, the epoch, R² of every quantity and the terms of the loss. R² is that of the objective's
-    decoders over its running moments, so it is R² on recent training samples:
+    A row holds the step, the epoch, R² of every quantity and the terms of the loss. R² is that of decoders from the
+    subspaces, fitted to the running moments without the noise of the loss. So it is R² on recent training samples:
 
     .. math:: R^2 = 1 - \sum \|y - \hat y\|^2 / \sum \|y - \bar y\|^2 .
 
@@ -185,16 +186,16 @@ class SubspaceMonitor:
 
     def _r2(self, objective: SpaceObjective) -> dict[str, float]:
         moments, W = objective.moments, objective.solution.W
-        if not determined(float(moments.count), moments.cov_zz, ridge=objective.ridge):
+        if not determined(float(moments.count), moments.cov_zz, ridge=objective.reading_ridge):
             self._warn_if_memory_is_too_small(objective)
             return dict.fromkeys(W, float("nan"))
-        A = decoders_from_moments(moments, W, ridge=objective.ridge)
+        A = decoders_from_moments(moments, W, ridge=objective.reading_ridge)
         return {name: _r2(moments, name, W[name].mT @ A[name]) for name in W}
 
     def _warn_if_memory_is_too_small(self, objective: SpaceObjective) -> None:
         """Log once which memory R² needs, if more samples would not be enough."""
         moments, kept = objective.moments, 1 - 1 / BLOCKS
-        if self._has_warned or determined(kept * objective.memory, moments.cov_zz, ridge=objective.ridge):
+        if self._has_warned or determined(kept * objective.memory, moments.cov_zz, ridge=objective.reading_ridge):
             return
         enough = max(3, SAMPLES_PER_INPUT * objective.latent_dim)
         logger.warning(

@@ -4,13 +4,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
-from isospan._core.autocast import full_precision
 from isospan._core.checks import (
     as_floating,
     as_tensor,
@@ -31,13 +30,14 @@ from isospan._core.checks import (
 from isospan._core.processes import Ranks
 from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes, saved_buffers
 from isospan.errors import DimensionError, FileFormatError, NotSolvedError, OptionError, ShapeError
+from isospan.guided._alignment import alignment, error_of_moments
 from isospan.guided._balance import GradientBalance
 from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
+from isospan.guided._segments import BLOCKS, add_segments_, segments_of
 from isospan.guided._solution import Solution
 from isospan.guided.losses._combined import checked_weights, combined_loss
-from isospan.guided.losses._precomputed_gradient import with_precomputed_gradient
-from isospan.moments import Moments, sum_over_ranks_
+from isospan.moments import Moments, sum_over_ranks_, varies
 from isospan.subspaces import LatentSpace, Method
 from isospan.subspaces._fitting import space_of_bases
 from isospan.subspaces._solve import (
@@ -54,12 +54,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("isospan")
 
 Decoders = Literal["refit", "frozen"]
-BLOCKS = 8
-"""Blocks of samples that the running moments hold; all samples of a block weigh the same."""
 READING_RIDGE = 1e-3
 """Ridge of the space that an objective returns, as of the solvers."""
 PRODUCTS = 40
-"""Products with the Hessian in a solve of orthogonal subspaces while training, which starts from the bases before.
+"""Products with the Hessian in a solve of orthogonal subspaces while training, which improves on the bases before it.
 
 With D = 48 and four quantities of k = 9, they take 0.04 s and leave 0.1 % of the criterion. The optimum takes 0.7 s.
 """
@@ -104,9 +102,9 @@ class SpaceObjective(KeepsPrecision):
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
         weights: weights of the terms "alignment" (L above), "disentanglement", "isotropy" and "stability". The last is
             for logging: bases are solved and not trained, so it adds to the loss but has no gradient.
-        strength: norm of the gradient of the guidance over that of the task at the latents, in :meth:`total_loss`. It
-            is dimensionless; by default 0.3, and 0.5 with ``orthogonal``, where what quantities share has to be in the
-            subspace of each.
+        strength: norm of the gradient of the guidance over that of the task at the latents, in :meth:`total_loss`,
+            times 1 + 100/t in step t. It is dimensionless; by default 0.3, and 0.5 with ``orthogonal``, where what
+            quantities share has to be in the subspace of each.
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
             before by 7/8. That holds within a batch too: of a global batch that is larger than the memory, the first
@@ -220,7 +218,8 @@ class SpaceObjective(KeepsPrecision):
             NameMismatchError: y names other quantities than k.
             NonFiniteError: z or y contain NaN or infinity; the state is unchanged. What one process refuses in
                 training is raised by all.
-            DegenerateDataError: no sample, or a quantity that has been constant so far.
+            DegenerateDataError: no sample, or a quantity that is constant when the bases are solved. The first solve
+                waits until all quantities vary, for at most an eighth of the memory.
         """
         return self._guidance(z, self._observed(z, y))
 
@@ -236,8 +235,8 @@ class SpaceObjective(KeepsPrecision):
 
         .. math:: L = L_\text{task} + w L_\text{guide}
 
-        The weight makes the gradient norm of the guidance ``strength`` times that of the task, more in the first
-        hundred steps (``guided/_balance.py`` has the formula). The gradient of the task includes whatever else the
+        The weight makes the gradient norm of the guidance ``strength`` times that of the task, and 1 + 100/t times that
+        in the measured step t. The gradient of the task includes whatever else the
         caller adds to the loss. So a task loss in other units, of another scale or negative changes nothing, nor does a
         gradient scaler. A backward pass in which either gradient is zero or not finite does not change the weight.
 
@@ -291,7 +290,7 @@ class SpaceObjective(KeepsPrecision):
         batch = self._joint(z, y)
         moments = self._make_moments(batch.shapes).update(z, batch.flat) if batch.joint is None else batch.joint
         W = self._solved(moments, ridge=self.ridge)
-        space = self._space_of(moments, batch.shapes, W if self.ridge == self._reading_ridge else None)
+        space = self._space_of(moments, batch.shapes, W if self.ridge == self.reading_ridge else None)
         self._allocate(batch.shapes)
         self.moments = moments
         self.in_block.zero_()
@@ -474,7 +473,7 @@ class SpaceObjective(KeepsPrecision):
                 "running moments. Pass memory=%d or more to SpaceObjective.",
                 *(n, self.memory, BLOCKS * ceil(n / BLOCKS)),
             )
-        segments = self._segments(n)
+        segments = segments_of(n, in_block=int(self.in_block), count=float(self.moments.count), memory=self.memory)
         if batch.joint is None:
             add_segments_(self.moments, segments, z, batch.flat)
         elif len(segments) == 1:
@@ -485,32 +484,20 @@ class SpaceObjective(KeepsPrecision):
             add_segments_(shard, segments, z, batch.flat, first=sum(counts[: self.ranks.rank]))
             sum_over_ranks_(dict(shard.named_buffers()), self.ranks)
             self.moments.decay_(prod(segment.factor for segment in segments)).merge(shard)
-        self.in_block.copy_((self.in_block + n) % self._block)
+        self.in_block.copy_((self.in_block + n) % (self.memory // BLOCKS))
         self.step.add_(1)
-        if self.schedule.due_at_step(int(self.step)):
+        if self._is_due():
             self._set_bases(self._solved(self.moments, ridge=self.ridge, budget=PRODUCTS))
         elif self.solved and self.decoders == "refit":
             self.solution.refit(self.moments, ridge=self.ridge)
 
-    @property
-    def _block(self) -> int:
-        """Samples of a block, all of which weigh the same."""
-        return self.memory // BLOCKS
-
-    def _segments(self, n: int) -> list["Segment"]:
-        """The next n samples, cut where a block starts; what came before is multiplied there, to less than the memory.
-
-        So the weight of a sample depends on its number in the stream alone.
-        """
-        start, filled, count = 0, int(self.in_block) % self._block, float(self.moments.count)
-        segments = []
-        while start < n:
-            stop = min(n, start + self._block - filled)
-            limit = self.memory / max(count, 1.0)
-            factor = (1 - 1 / BLOCKS) * min(1.0, limit) if filled == 0 else 1.0
-            segments.append(Segment(factor, start, stop))
-            start, filled, count = stop, 0, count * factor + stop - start
-        return segments
+    def _is_due(self) -> bool:
+        """Whether to solve after this step. The first solve waits while a quantity is constant, for a block at most."""
+        step, moments = int(self.step), self.moments
+        if self.solved or float(moments.count) > self.memory // BLOCKS:
+            return self.schedule.due_at_step(step)
+        due = any(self.schedule.due_at_step(n) for n in range(1, step + 1))
+        return due and all(varies(variance, moments.y_mean[name]) for name, variance in moments.var_y.items())
 
     def _set_bases(self, W: Mapping[str, Tensor]) -> None:
         """Use these bases, with decoders from the running moments."""
@@ -533,11 +520,12 @@ class SpaceObjective(KeepsPrecision):
         }
 
     @property
-    def _reading_ridge(self) -> float:
+    def reading_ridge(self) -> float:
+        """Ridge of :attr:`space`, relative to the mean variance: 0.001, or ``ridge`` if that is smaller."""
         return min(self.ridge, READING_RIDGE)
 
     def _space_of(self, moments: Moments, shapes: Shapes, W: Mapping[str, Tensor] | None = None) -> LatentSpace:
-        ridge = self._reading_ridge
+        ridge = self.reading_ridge
         W = self._solved(moments, ridge=ridge) if W is None else W
         return space_of_bases(moments, W, shapes=shapes, ridge=ridge)
 
@@ -593,7 +581,7 @@ class SpaceObjective(KeepsPrecision):
         dtype, moments, value = working_dtype(z), self.moments, None
         reader, factor = self.solution.reader(moments)
         if batch.joint is not None:
-            z, value = self.ranks.for_average(z), _error_of_moments(batch.joint, moments, reader, factor)
+            z, value = self.ranks.for_average(z), error_of_moments(batch.joint, moments, reader, factor)
         targets = torch.cat(list(batch.flat.values()), 1)
         return {
             "z": z,
@@ -636,49 +624,6 @@ class SpaceObjective(KeepsPrecision):
         return loss
 
 
-def alignment(
-    z: Tensor, z_mean: Tensor, reader: Tensor, targets: Tensor, count: float, value: Tensor | None = None
-) -> Tensor:
-    r"""Return the mean over the samples of :math:`\| (z - \bar z) R - t \|^2`.
-
-    Args:
-        z: latents (B, D), those of this process.
-        z_mean: running mean (D,), in float64: an offset of the latents costs no digits.
-        reader: R (D, ΣP).
-        targets: t (B, ΣP).
-        count: samples of the global batch, over which the mean is taken.
-        value: the loss of the global batch, of which this process has the gradient of its shard.
-    """
-    zc = (z - z_mean).to(reader.dtype)
-    if torch.is_autocast_enabled(z.device.type):  # a backward pass within autocast would lower its products, too
-        with full_precision(z):
-            loss = with_precomputed_gradient(partial(_squared_error, reader, count), zc, targets, traceable=True)
-    else:
-        loss = torch.addmm(targets, zc, reader, beta=-1).square().sum() / count
-    return loss if value is None else value.to(loss.dtype) + (loss - loss.detach())  # the same bits on all processes
-
-
-def _squared_error(
-    reader: Tensor, count: float, needed: Sequence[bool], zc: Tensor, targets: Tensor
-) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
-    """Return the loss and its gradients in centred latents and targets."""
-    error = torch.addmm(targets, zc, reader, beta=-1)
-    slope = error * (2 / count)
-    return error.square().sum() / count, (slope @ reader.mT if needed[0] else None, -slope if needed[1] else None)
-
-
-def _error_of_moments(batch: Moments, running: Moments, reader: Tensor, factor: Tensor) -> Tensor:
-    r"""Return the loss of a batch from its moments, in the notation of :func:`alignment`.
-
-    .. math:: \tfrac1n \sum \| (z - \bar z) R - t \|^2 = \operatorname{tr}(R^\top C_{zz} R - 2 R^\top C_{zt} + C_{tt})
-              + \| (m_z - \bar z) R - m_t \|^2
-    """
-    n = batch.count
-    squares = ((batch.scatter_zz @ reader - 2 * batch.scatter_zy * factor) * reader).sum() / n
-    offset = (batch.z_mean - running.z_mean) @ reader - (batch.target_mean - running.target_mean) * factor
-    return (squares + (batch.target_variance * factor.square()).sum()).clamp(min=0) + offset.square().sum()
-
-
 class _Untransformed(torch.autograd.Function):
     """Calls a function with the tensors that ``torch.func`` transforms, as they were before: it may change buffers."""
 
@@ -689,22 +634,3 @@ class _Untransformed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: None) -> None:
         """Nothing has a gradient."""
-
-
-class Segment(NamedTuple):
-    """Samples of one block: what all before them is multiplied by, their first number in the batch, and one past."""
-
-    factor: float
-    start: int
-    stop: int
-
-
-def add_segments_(
-    moments: Moments, segments: Sequence[Segment], z: Tensor, y: Mapping[str, Tensor], *, first: int = 0
-) -> None:
-    """Add to moments those samples of every segment that are here; the first of these has the number ``first``."""
-    for factor, start, stop in segments:
-        moments.decay_(factor)
-        rows = slice(max(start - first, 0), max(stop - first, 0))
-        if len(z[rows]):
-            moments.add_(z[rows], {name: y_q[rows] for name, y_q in y.items()})

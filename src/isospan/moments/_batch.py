@@ -12,7 +12,9 @@ from isospan.linalg import add_gram_, mirror_
 
 SINGLE = torch.finfo(torch.float32)
 CACHED = 2**16
-"""Entries of the latents, or of small quantities, that are centred at a time; as float64 they take 512 KiB."""
+"""Entries that are centred at a time, of the latents or of small quantities; as float64 they take 512 KiB.
+
+A batch of at most as many entries is added by few operations."""
 
 
 def add_batch_(

@@ -1,0 +1,55 @@
+"""How running moments weigh a stream of samples, whatever its batches."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from isospan.moments import Moments
+
+BLOCKS = 8
+"""Blocks of samples that the running moments hold; all samples of a block weigh the same."""
+
+
+class Segment(NamedTuple):
+    """Samples start to stop of a batch, which are in one block, and the factor of all samples before them."""
+
+    factor: float
+    start: int
+    stop: int
+
+
+def segments_of(n: int, *, in_block: int, count: float, memory: int) -> list[Segment]:
+    """Cut the next n samples where a block starts. There all earlier samples are multiplied by 7/8, or to the memory.
+
+    So the weight of a sample depends on its number in the stream alone.
+
+    Args:
+        n: samples of a batch.
+        in_block: samples of the present block that came before.
+        count: weight of all samples that came before.
+        memory: number of samples, a multiple of 8.
+
+    Example:
+        >>> segments_of(30, in_block=15, count=95.0, memory=160)
+        [Segment(factor=1.0, start=0, stop=5), Segment(factor=0.875, start=5, stop=25), Segment(factor=0.875, ...)]
+    """
+    block = memory // BLOCKS
+    start, filled, segments = 0, in_block % block, []
+    while start < n:
+        stop = min(n, start + block - filled)
+        factor = (1 - 1 / BLOCKS) * min(1.0, memory / max(count, 1.0)) if filled == 0 else 1.0
+        segments.append(Segment(factor, start, stop))
+        start, filled, count = stop, 0, count * factor + stop - start
+    return segments
+
+
+def add_segments_(
+    moments: Moments, segments: Sequence[Segment], z: Tensor, y: Mapping[str, Tensor], *, first: int = 0
+) -> None:
+    """Add the samples of a shard to moments by segments; its first sample has the number ``first`` in the batch."""
+    for factor, start, stop in segments:
+        moments.decay_(factor)
+        rows = slice(max(start - first, 0), max(stop - first, 0))
+        if len(z[rows]):
+            moments.add_(z[rows], {name: y_q[rows] for name, y_q in y.items()})
