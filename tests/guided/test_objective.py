@@ -748,3 +748,41 @@ def test_a_task_loss_that_is_none_changes_nothing(bad):
     with pytest.raises((DtypeError, ShapeError), match="task_loss must be"):
         obj.total_loss(bad, *batch(0))
     assert all(torch.equal(t, obj.state_dict()[name]) for name, t in before.items())
+
+
+def test_a_reference_set_of_inference_starts_a_training():
+    obj, (z, y) = objective(), batch(0)
+    with torch.inference_mode():
+        obj.solve(z, y)
+    z.requires_grad_()
+    obj.total_loss(z.square().mean(), z, y).backward()
+    assert int(obj.balance.measured) == 1
+
+
+def test_latents_that_are_parameters_collect_no_hooks():
+    obj, (z, y) = objective(schedule=EverySteps(1)), batch(0)
+    z = torch.nn.Parameter(z)
+    for _ in range(5):
+        obj.total_loss(z.square().mean(), z, y).backward()
+    assert int(obj.balance.measured) == 5
+    assert not z._backward_hooks
+
+
+def test_functional_gradients_of_the_total_loss():
+    obj, (z, y) = objective(schedule=EverySteps(1)), batch(0)
+    obj(z, y)
+    obj.eval()
+    total = lambda z: obj.total_loss(z.square().mean(), z, y)  # noqa: E731
+    expected = torch.autograd.functional.jacobian(total, z)
+    torch.testing.assert_close(torch.func.grad(total)(z), expected)
+    obj.train()
+    assert torch.func.grad(total)(z).isfinite().all()
+    assert int(obj.balance.measured) == 0  # a gradient of torch.func trains nothing
+
+
+def test_few_samples_in_training_do_not_warn():
+    """Warnings are errors here: three samples have a rank of two, and k is 2 and 1."""
+    obj = SpaceObjective({"a": 3}, D, schedule=EverySteps(1))
+    z, y = batch(0, 3)
+    obj(z, {"a": y["a"]})
+    assert obj.solved

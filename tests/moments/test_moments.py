@@ -187,3 +187,12 @@ def test_repr_is_one_line_of_the_sizes_and_the_count():
     z = torch.ones(1000, 3)
     moments.update(z, {"a": z[:, :2], "b": z[:, 0]}).decay_(0.5)
     assert repr(moments) == "Moments(latent_dim=3, target_dims={'a': 2, 'b': 1}, count=500)"
+
+
+def test_a_small_batch_far_from_zero_costs_no_digits():
+    """Deviations of 1e-6 about 1e8, which float64 holds to 1e-8."""
+    y = torch.randn(500, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 1e-6 + 1e8
+    moments = Moments(2, {"a": 1}).update(torch.randn(500, 2), {"a": y})
+    deviation = y - 1e8  # exact
+    expected = (deviation - deviation.mean()).square().sum()
+    assert float(moments.scatter_yy) == pytest.approx(float(expected), rel=1e-10)

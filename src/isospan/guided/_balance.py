@@ -99,12 +99,13 @@ class GradientBalance(KeepsPrecision):
 
         def at_latents(gradient: Tensor) -> None:
             if from_guidance:
+                handle.remove()  # latents that are parameters would collect a hook at every step
                 guidance = from_guidance.pop()
                 task = gradient.detach() - (0 if only_measures else guidance)
                 self._record(torch.stack([_norm(task), _norm(guidance) / weight]).square())
 
         branch.register_hook(at_branch)
-        z.register_hook(at_latents)
+        handle = z.register_hook(at_latents)
 
     def _is_blind(self) -> bool:
         """Whether the first steps showed no gradient of the task, so that guidance trains without one; warns once."""
@@ -139,7 +140,7 @@ class GradientBalance(KeepsPrecision):
             if task > 0:
                 self.measured.add_(1)
                 share = max(1 / int(self.measured), 1 - MEMORY)
-                self.log_ratio.add_(share * (log(task / guidance) / 2 - float(self.log_ratio)))
+                self.log_ratio.add_(share * ((log(task) - log(guidance)) / 2 - float(self.log_ratio)))
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -49,6 +49,9 @@ def _add_small_batch_(state: Mapping[str, Tensor], z: Tensor, y: Sequence[Tensor
     x = torch.cat([z, *y], 1).double()
     mean = x.mean(0)
     x -= mean
+    rounding = x.mean(0)
+    x -= rounding
+    mean += rounding
     widths = [z.shape[1], len(mean) - z.shape[1]]
     (zc, yc), (z_mean, y_mean), squares = x.split(widths, 1), mean.split(widths), state["scatter_yy"]
     state["scatter_zz"].addmm_(zc.mT, zc)

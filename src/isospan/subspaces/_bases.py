@@ -12,7 +12,7 @@ from isospan.linalg import complete_rows, fix_signs, nested_frame, procrustes_ro
 from isospan.subspaces._criteria import Criterion, whitener
 
 
-def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+def leading_bases(criterion: Criterion, sizes: Mapping[str, int], *, warns: bool = True) -> dict[str, Tensor]:
     """Maximise each criterion separately: W spans Fᵀ U with F G Fᵀ = I and U the leading singular vectors of F T."""
     F = None if criterion.metric is None else whitener(criterion.metric)
     W = {}
@@ -21,7 +21,7 @@ def leading_bases(criterion: Criterion, sizes: Mapping[str, int]) -> dict[str, T
         U, s = top_left_singular(T if F is None else F @ T, min(k, len(T if F is None else F)))
         values, cutoff = s.tolist(), max(T.shape) * torch.finfo(s.dtype).eps
         rank = sum(value > cutoff * values[0] for value in values)
-        if rank < k:
+        if rank < k and warns:
             warn(
                 f"Quantity {name!r} covaries with only {rank} latent directions, fewer than k = {k}; the basis was "
                 "completed with directions that explain nothing. Use a smaller k or more samples."

@@ -43,7 +43,8 @@ def standardised_bases(
 ) -> dict[str, Tensor]:
     """Return the bases W {name: (k, D)} of :func:`isospan.subspaces.solve_subspaces`, of standardised quantities.
 
-    With a ``budget``, orthogonal subspaces improve on the previous ones by this number of products with the Hessian.
+    With a ``budget``, as while training, orthogonal subspaces improve on the previous ones by this number of products
+    with the Hessian, and no warning says that few samples have a low rank.
     """
     check_moments(moments)
     if separation is None:
@@ -57,7 +58,7 @@ def standardised_bases(
     criterion = Criterion.of(moments, method, ridge)
     previous = previous.W if isinstance(previous, LatentSpace) else previous
     improves = orthogonal and budget is not None
-    W = previous if improves and previous is not None else leading_bases(criterion, sizes)
+    W = previous if improves and previous is not None else leading_bases(criterion, sizes, warns=budget is None)
     if orthogonal:
         forms = criterion.forms()
         if separation:

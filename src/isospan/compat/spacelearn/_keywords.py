@@ -29,6 +29,7 @@ def renamed(function: Callable[..., T], **names: str) -> Callable[..., T]:
         bound = signature.bind(*args, **options)  # which makes what was renamed positional
         return function(*bound.args, **bound.kwargs)
 
+    call.__module__, call.__qualname__ = __name__, function.__name__  # where pickle finds it
     call.__signature__ = signature  # type: ignore[attr-defined]
     return call
 

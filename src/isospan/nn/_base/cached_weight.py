@@ -120,6 +120,7 @@ class Freezable(Constants):
             return None
         made_of, cached = self._made_of(), self._cached
         if torch.is_grad_enabled() and any(p.requires_grad for p in made_of):
+            self._cached = None  # a step may follow, and those of fused optimizers count no version
             return None
         if not all(isinstance(p, nn.Parameter) and not p.is_inference() for p in made_of):
             return None  # others may not last, and tensors of inference have no version
