@@ -142,3 +142,13 @@ def test_probe_replaces_a_report_and_removes_the_rest_of_it(isospan, tmp_path):
     assert contents(out) == before
     isospan(*probe, "-q", "heat", "--overwrite")
     assert set(contents(out)) == set(before) - {"figures/angles.png", "figures/cross_decodability.png"}
+
+
+def test_a_probe_of_latents_does_not_replace_a_trained_space(trained, tmp_path, isospan):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "z.npy", rng.standard_normal((60, 4)))
+    np.savez(tmp_path / "y.npz", a=rng.standard_normal(60))
+    before = contents(trained)
+    result = isospan("probe", tmp_path / "z.npy", tmp_path / "y.npz", "--out", trained, "--overwrite", code=2)
+    assert "must not be that of a training run" in " ".join(result.output.split())
+    assert contents(trained) == before

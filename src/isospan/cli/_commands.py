@@ -33,6 +33,7 @@ from isospan.cli._options import (
     changes_of,
     check_new,
     check_new_run,
+    check_no_network,
     check_unused,
     quantities_of,
     settings_of,
@@ -245,6 +246,7 @@ def probe(
 
             check_unused(context, {"device", "encoder", "trust"}, case="LATENTS is a file")
             config = AuditConfig(**settings_of(AuditConfig, locals(), quantities=arrays_of))
+            check_no_network(out)
             check_new(audit_paths(out), overwrite=overwrite)
             result = audit(latents, files, config, reporter=reporter)
             _print_evaluation(result.evaluation)

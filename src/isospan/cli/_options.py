@@ -83,6 +83,16 @@ def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
         )
 
 
+def check_no_network(out: Path) -> None:
+    """Require that a directory holds no trained network, to which a new latent space would not belong."""
+    from isospan.errors import OptionError
+
+    if (out / "model.safetensors").exists():
+        raise OptionError(
+            f"The directory of the results must not be that of a training run, got {out}. Write elsewhere with --out."
+        )
+
+
 def check_new_run(out: Path, quantities: int, *others: Path, overwrite: bool, resume: bool) -> None:
     """Require that no result of a training run exists in a directory, unless the run is resumed or replaced."""
     from isospan.errors import OptionError
