@@ -82,9 +82,10 @@ def combined_loss(
 
     .. math:: L = \sum_t w_t L_t
 
-    The values are those of :func:`alignment_loss`, :func:`disentanglement_loss`, :func:`isotropy_loss` and
-    :func:`stability_loss`, from one product of the latents with all bases. ``torch.compile`` compiles it without a
-    graph break, as one operator.
+    The values are those of :func:`~isospan.guided.losses.alignment_loss`,
+    :func:`~isospan.guided.losses.disentanglement_loss`, :func:`~isospan.guided.losses.isotropy_loss` and
+    :func:`~isospan.guided.losses.stability_loss`, from one product of the latents with all bases. ``torch.compile``
+    compiles it without a graph break, as one operator.
 
     Args:
         z: latents (B, D), B ≥ 2.
@@ -95,9 +96,9 @@ def combined_loss(
         n_dir: largest number of singular values of the isotropy loss.
         weights: {term: weight}. A term without a weight, or with weight 0, is not computed. By default all four weights
             are 1.
-        isotropy: ``"singular"`` or ``"variance"``, see :func:`isotropy_loss`.
-        unbiased: remove the sampling floor of disentanglement, see :func:`disentanglement_loss`.
-        metric: ``"frobenius"`` or ``"projector"``, see :func:`stability_loss`.
+        isotropy: ``"singular"`` or ``"variance"``, see ``isotropy_loss``.
+        unbiased: remove the sampling floor of disentanglement, see ``disentanglement_loss``.
+        metric: ``"frobenius"`` or ``"projector"``, see ``stability_loss``.
         global_moments: moments of the global batch, if z and y are the shard of this process, with any B ≥ 0; see
             :meth:`isospan.moments.Moments.all_reduce_`. The loss is then that of the global batch. The gradient in z
             and y is that of the samples of the shard. The gradient in W and A has to be summed over the processes,
