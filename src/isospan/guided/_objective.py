@@ -237,9 +237,9 @@ class SpaceObjective(KeepsPrecision):
         .. math:: L = L_\text{task} + w L_\text{guide}
 
         The weight makes the gradient norm of the guidance ``strength`` times that of the task, and 1 + 100/t times that
-        in the measured step t. The gradient of the task includes whatever else the
-        caller adds to the loss. So a task loss in other units, of another scale or negative changes nothing, nor does a
-        gradient scaler. A backward pass in which either gradient is zero or not finite does not change the weight.
+        in the measured step t. The gradient of the task includes whatever else the caller adds to the loss. So a task
+        loss in other units, of another scale or negative changes nothing, nor does a gradient scaler. A
+        backward pass in which either gradient is zero or not finite does not change the weight.
 
         The attribute ``terms`` then holds ``task``, ``weight`` (w), the terms of the guidance, and ``total``: their
         weighted sum :math:`L_\text{guide}` alone, without the task.
@@ -511,16 +511,16 @@ class SpaceObjective(KeepsPrecision):
         self.solve_steps.append(int(self.step))
 
     def _solved(self, moments: Moments, *, ridge: float, budget: int | None = None) -> dict[str, Tensor]:
-        return standardised_bases(moments, **self._how_to_solve(), ridge=ridge, budget=budget)
-
-    def _how_to_solve(self) -> dict[str, Any]:
-        return {
-            "k": self.k,
-            "method": self.method,
-            "orthogonal": self.orthogonal,
-            "separation": self.separation,
-            "previous": self.solution.W if self.solved else None,
-        }
+        return standardised_bases(
+            moments,
+            self.k,
+            method=self.method,
+            orthogonal=self.orthogonal,
+            separation=self.separation,
+            previous=self.solution.W if self.solved else None,
+            ridge=ridge,
+            budget=budget,
+        )
 
     @property
     def reading_ridge(self) -> float:
