@@ -1,5 +1,6 @@
 """Damaged files of every kind are read right or refused by name, as far as their format protects what they hold."""
 
+import gc
 import struct
 import time
 import warnings
@@ -93,6 +94,19 @@ def test_damage_is_refused_by_name(tmp_path, kind):
 @pytest.mark.parametrize("kind", WRITERS)
 def test_much_damage_is_refused_by_name(tmp_path, kind):
     assert damage_and_read(tmp_path, kind, cases=1000 if kind in SLOW_TO_OPEN else 5000) > 0
+
+
+def test_a_damaged_root_leaves_no_file_open(tmp_path):
+    h5py, path = pytest.importorskip("h5py"), tmp_path / "u.h5"
+    with h5py.File(path, "w") as file:
+        file["u"] = U
+        scalar = h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5a.create(file.id, b"_nc3_strict", h5py.h5t.UNIX_D32LE, scalar)  # of a type that no reader knows
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        open_fields(path)
+    gc.collect()  # an error while a file is closed would end this test
+    with h5py.File(path, "a"):  # refused while it is open for reading
+        pass
 
 
 @pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])

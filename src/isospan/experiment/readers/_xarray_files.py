@@ -112,6 +112,8 @@ def _remedy(error: Exception) -> str:
 def _opened(path: Path, suffix: str) -> Any:
     xarray = import_module("xarray")
     options = HDF5 if suffix in NETCDF and _has_foreign_floats(path) else ENGINES[suffix]
+    if options is HDF5:
+        _check_root(path)
     raw = xarray.open_dataset(path, cache=False, decode_cf=False, **options)
     if suffix in NETCDF:
         _declare_fill_values(raw)
@@ -120,6 +122,12 @@ def _opened(path: Path, suffix: str) -> Any:
         dataset = xarray.decode_cf(raw, decode_times=False, decode_coords="all")
     # a Zarr store is a directory, whose entries have no order
     return dataset[sorted(dataset.data_vars)] if suffix == ".zarr" else dataset
+
+
+def _check_root(path: Path) -> None:
+    """Read the attributes of the root: where these are damaged, h5netcdf raises and cannot close the file."""
+    with import_module("h5py").File(path) as file:
+        dict(file.attrs)
 
 
 def _has_foreign_floats(path: Path) -> bool:
