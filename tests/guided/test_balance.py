@@ -10,11 +10,11 @@ from isospan.guided import EverySteps, SpaceObjective
 from isospan.guided._balance import MEMORY, UNMEASURED_RATIO, UNMEASURED_STEPS, GradientBalance
 
 
-def backward(balance, task_slope, guidance_slope, *, scale=1.0):
+def backward(balance, task_slope, guidance_slope, *, scale=1.0, loss=1.0):
     """One step with gradients of known size at z; returns the weight that was used."""
     z = torch.ones(3, 4, dtype=torch.float64, requires_grad=True)
     branch, weight = z.clone(), balance.weight()
-    balance.measure(z, branch, weight)
+    balance.measure(z, branch, weight, loss=lambda: torch.tensor(loss))
     (scale * (task_slope * z.sum() + weight * guidance_slope * branch.sum())).backward()
     return float(weight)
 
@@ -42,6 +42,28 @@ def test_guidance_leads_in_the_first_steps():
     assert weights[1:] == pytest.approx([0.5 * 3 * (1 + 12 / t) for t in (1, 2, 3, 4)])
 
 
+def test_guidance_rests_where_all_is_read():
+    balance = GradientBalance(0.5, head_start=0)
+    backward(balance, 6.0, 2.0, loss=0.01)
+    assert float(balance.weight()) == pytest.approx(0.5 * 3 * 0.1)
+
+
+@pytest.mark.parametrize(("k", "expected"), [(1, 2.0), (2, 2.0), (4, 2**0.5), (8, 1.0)])
+def test_few_guided_dimensions_may_be_guided_more(k, expected):
+    """The gradient of the guidance over that of the task is strength · √(L · D/K), with K of at least D/4."""
+    objective = SpaceObjective({"a": k}, 8, shapes={"a": (8,)}, strength=0.5)
+    objective.balance.head_start = 0
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(64, 8, generator=g).requires_grad_()
+    y = {"a": torch.randn(64, 8, generator=g) + z.detach()}
+    for _ in range(2):
+        total = objective.total_loss(z.square().sum(), z, y)
+        (both,) = torch.autograd.grad(total, z)
+    ratio = (both - 2 * z.detach()).norm() / (2 * z.detach()).norm()
+    loss = objective.terms["total"]
+    assert float(ratio) == pytest.approx(0.5 * expected * float(loss) ** 0.5, rel=0.02)
+
+
 @pytest.mark.parametrize("scale", [1e-6, 65536.0, -1.0])
 def test_scale_and_sign_of_the_loss_do_not_matter(scale):
     balance = GradientBalance(1.0, head_start=0)
@@ -62,7 +84,7 @@ def test_a_gradient_that_is_zero_or_not_finite_is_skipped(bad):
 def test_a_branch_without_backward_measures_nothing():
     balance = GradientBalance(1.0, head_start=0)
     z = torch.ones(2, requires_grad=True)
-    balance.measure(z, z.clone(), balance.weight())
+    balance.measure(z, z.clone(), balance.weight(), loss=lambda: torch.ones(()))
     z.sum().backward()
     assert int(balance.measured) == 0
 
@@ -98,7 +120,7 @@ def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
         return used
 
     first, *others = weights(unit)
-    assert first == pytest.approx(0.5 * UNMEASURED_RATIO / unit)
+    assert first == pytest.approx(0.5 * 2 * UNMEASURED_RATIO / unit)  # 2: one of four dimensions is guided
     # the same in every unit; the head start makes the task's gradient a hundredth of what half precision rounds
     assert others == pytest.approx(weights(1.0)[1:], rel=1e-2)
 

@@ -1,5 +1,6 @@
 """The weight of guidance against the task, from the norms of both gradients at the latents."""
 
+from collections.abc import Callable
 from math import isfinite, log
 
 import torch
@@ -28,10 +29,13 @@ class GradientBalance(KeepsPrecision):
     r"""Weight of guidance that makes its gradient at the latents a multiple of the task's.
 
     .. math:: w = \text{strength} \Bigl(1 + \frac{h}{t}\Bigr) \exp \Bigl\langle \log
-        \frac{\| \partial L_\text{task} / \partial z \|}{\| \partial L_\text{guide} / \partial z \|} \Bigr\rangle
+        \frac{\| \partial L_\text{task} / \partial z \| \sqrt{L_\text{guide}}}
+        {\| \partial L_\text{guide} / \partial z \|} \Bigr\rangle
 
     with the number t of measured steps and an exponential moving average. The scale and the sign of the task loss do
-    not matter, nor does a constant that is added to it.
+    not matter, nor does a constant that is added to it. The root of the guidance loss, an unexplained share of
+    variance, lets guidance rest where all is read: its gradient shrinks with the error, as that of a squared error
+    with a constant weight does.
 
     Both gradients arrive during ``backward`` anyway: that of the guidance at its own branch of z, the sum of both at z.
     So a measurement costs two norms and no further pass. The first step only measures: the gradient of the guidance
@@ -51,10 +55,10 @@ class GradientBalance(KeepsPrecision):
         >>> balance, z = GradientBalance(strength=0.5, head_start=0), torch.ones(4, requires_grad=True)
         >>> for _ in range(2):
         ...     branch, weight = z.clone(), balance.weight()
-        ...     balance.measure(z, branch, weight)
+        ...     balance.measure(z, branch, weight, loss=lambda: torch.tensor(0.25))
         ...     (300 * z.sum() + weight * branch.sum()).backward()
-        >>> round(float(balance.weight()))
-        150
+        >>> round(float(balance.weight()))  # 0.5 · 300 · √0.25
+        75
     """
 
     log_ratio: Tensor
@@ -79,13 +83,14 @@ class GradientBalance(KeepsPrecision):
             return self.log_ratio.new_tensor(self.strength * UNMEASURED_RATIO)
         return self.log_ratio.exp() * (self.strength * (1 + self.head_start / steps))
 
-    def measure(self, z: Tensor, branch: Tensor, weight: Tensor) -> None:
+    def measure(self, z: Tensor, branch: Tensor, weight: Tensor, *, loss: Callable[[], Tensor]) -> None:
         """Measure the gradient norms of task and guidance in the next backward pass.
 
         Args:
             z: latents that the task reads, requiring a gradient.
             branch: a function of z (such as ``z.clone()``) that only the guidance reads.
             weight: of the guidance in the loss.
+            loss: returns the guidance loss, without its weight, when the backward pass runs.
 
         Warns:
             NumericalWarning: none of the first ten backward passes had a gradient of the task.
@@ -102,7 +107,7 @@ class GradientBalance(KeepsPrecision):
                 handle.remove()  # latents that are parameters would collect a hook at every step
                 guidance = from_guidance.pop()
                 task = gradient.detach() - (0 if only_measures else guidance)
-                self._record(torch.stack([_norm(task), _norm(guidance) / weight]).square())
+                self._record(torch.stack([_norm(task), _norm(guidance) / weight / loss().sqrt()]).square())
 
         branch.register_hook(at_branch)
         handle = z.register_hook(at_latents)
@@ -133,7 +138,10 @@ class GradientBalance(KeepsPrecision):
 
     @torch.no_grad()
     def update_(self, squares: Tensor) -> None:
-        """Take squared norms (2,) into the moving average. Where either is zero or not finite, nothing is changed."""
+        """Take squared norms (2,) of task and guidance into the moving average, that of guidance over its loss.
+
+        Where either is zero or not finite, nothing is changed.
+        """
         task, guidance = squares.tolist()
         if isfinite(task) and isfinite(guidance) and guidance > 0:
             self.watched.add_(1)

@@ -103,9 +103,7 @@ class SpaceObjective(KeepsPrecision):
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
         weights: weights of the terms "alignment" (L above), "disentanglement", "isotropy" and "stability". The last is
             for logging: bases are solved and not trained, so it adds to the loss but has no gradient.
-        strength: norm of the gradient of the guidance over that of the task at the latents, in :meth:`total_loss`,
-            times 1 + 100/t in step t. It is dimensionless; by default 0.3, and 0.5 with ``orthogonal``, where what
-            quantities share has to be in the subspace of each.
+        strength: of the guidance against the task in :meth:`total_loss`, without a unit.
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
             before by 7/8. That holds within a batch too: of a global batch that is larger than the memory, the first
@@ -150,7 +148,7 @@ class SpaceObjective(KeepsPrecision):
         separation: float | None = None,
         decoders: Decoders = "refit",
         weights: Mapping[str, float] | None = None,
-        strength: float | None = None,
+        strength: float = 0.5,
         memory: int | None = None,
         ridge: float = 0.02,
         process_group: "ProcessGroup | None" = None,
@@ -189,7 +187,6 @@ class SpaceObjective(KeepsPrecision):
         for counter in ("step", "epoch", "in_block"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
         self.ranks: Ranks = Ranks(process_group)
-        strength = (0.5 if orthogonal else 0.3) if strength is None else strength
         self.balance: GradientBalance = GradientBalance(strength, self.ranks)
         self.register_module("moments", None)
         self.register_module("solution", None)
@@ -234,10 +231,13 @@ class SpaceObjective(KeepsPrecision):
     ) -> Tensor:
         r"""Return task loss plus guidance, balanced by the gradient norm of each at the latents.
 
-        .. math:: L = L_\text{task} + w L_\text{guide}
+        .. math:: L = L_\text{task} + w L_\text{guide}, \qquad
+            \Bigl\| w \frac{\partial L_\text{guide}}{\partial z} \Bigr\| = \text{strength} \Bigl(1 + \frac{100}{t}\Bigr)
+            \sqrt{\frac{D}{K} L_\text{guide}} \; \Bigl\| \frac{\partial L_\text{task}}{\partial z} \Bigr\|
 
-        The weight makes the gradient norm of the guidance ``strength`` times that of the task, and 1 + 100/t times that
-        in the measured step t. The gradient of the task includes whatever else the caller adds to the loss. So a task
+        in the measured step t. So guidance leads in the first steps, leaves the latent to the task where the quantities
+        are read, and is stronger where it takes few of the latent's dimensions: K is the sum of the subspace
+        dimensions, between D/4 and D here. The gradient of the task includes whatever else the caller adds to the loss. So a task
         loss in other units, of another scale or negative changes nothing, nor does a gradient scaler. A
         backward pass in which either gradient is zero or not finite does not change the weight.
 
@@ -556,9 +556,9 @@ class SpaceObjective(KeepsPrecision):
             return {}
         inputs = self._inputs(latents, batch)
         if balanced:
-            inputs["weight"] = self.balance.weight().to(working_dtype(latents))
+            inputs["weight"] = (self.solution.lead * self.balance.weight()).to(working_dtype(latents))
             if self.training and z.requires_grad and peek_interpreter_stack() is None:
-                self.balance.measure(z, branch, inputs["weight"])
+                self.balance.measure(z, branch, inputs["weight"], loss=lambda: self.terms["total"])
         return inputs
 
     def _observe_untransformed(self, z: Tensor, batch: Batch) -> None:
