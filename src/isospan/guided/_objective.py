@@ -237,8 +237,8 @@ class SpaceObjective(KeepsPrecision):
 
         in the measured step t. So guidance leads in the first steps, leaves the latent to the task where the quantities
         are read, and is stronger where it takes few of the latent's dimensions: K is the sum of the subspace
-        dimensions, between D/4 and D here. The gradient of the task includes whatever else the caller adds to the loss. So a task
-        loss in other units, of another scale or negative changes nothing, nor does a gradient scaler. A
+        dimensions, between D/4 and D here. The gradient of the task includes whatever else the caller adds to the loss.
+        So a task loss in other units, of another scale or negative changes nothing, nor does a gradient scaler. A
         backward pass in which either gradient is zero or not finite does not change the weight.
 
         The attribute ``terms`` then holds ``task``, ``weight`` (w), the terms of the guidance, and ``total``: their
