@@ -40,10 +40,10 @@ def main() -> None:
         title = key(recipe, name, seed, budget, options)
         if title not in done:
             label = " ".join([recipe, *(f"{option}={value:g}" for option, value in options.items())])
-            result = {"key": title, "set": name, "label": label, "seed": seed, "budget": vars(budget)}
-            done[title] = result | run(recipe, name, seed, budget, **options)
+            result = {"key": title, "set": name, "label": label, "seed": seed, "budget": budget.recorded}
+            done[title] = result | run(recipe, SETS[name](), seed, budget, **options)
             _append(path, done[title])
-    shown = [result for result in done.values() if result["budget"] == vars(budget)]
+    shown = [result for result in done.values() if result["budget"] == budget.recorded]
     print(markdown(shown))
     if path == RESULTS:
         draw(shown, HERE / "frontier.png")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.guided_recipe.recipes import Heads, make
-from benchmarks.guided_recipe.sets import N_TRAIN, SETS, Set
+from benchmarks.guided_recipe.sets import N_TRAIN, Set
 from isospan.errors import IsospanError
 from isospan.evaluation import evaluate
 from isospan.guided import SpaceObjective
@@ -18,19 +18,40 @@ from isospan.subspaces import LatentSpace, solve_subspaces
 
 @dataclass(frozen=True)
 class Budget:
-    """What every recipe is given alike."""
+    """What every recipe is given alike.
+
+    Attributes:
+        optimizer: "adam", "adamw" with weight decay 1, or "sgd" with momentum 0.9.
+        task_scale: factor of the task's loss.
+        labelled: share of the training samples whose quantities are known; guidance and heads see these alone.
+    """
 
     epochs: int = 10
     batch_size: int = 32
     lr: float = 3e-3
+    optimizer: str = "adam"
+    task_scale: float = 1.0
+    labelled: float = 1.0
+
+    @property
+    def recorded(self) -> dict[str, float]:
+        """What the file of results has of it: the study changes nothing else."""
+        return {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+
+    def make_optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=self.lr, momentum=0.9)
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=1.0)
+        return torch.optim.Adam(parameters, lr=self.lr)
 
 
 QUICK = Budget(epochs=1, batch_size=128)
 
 
-def run(recipe: str, set_name: str, seed: int, budget: Budget, **options: Any) -> dict[str, Any]:
+def run(recipe: str, data: Set, seed: int, budget: Budget, **options: Any) -> dict[str, Any]:
     """Train one network and return its scores, or ``{"diverged": True}``."""
-    data = SETS[set_name]()
     y = {name: _standardised(value) for name, value in data.y.items()}
     torch.manual_seed(seed)
     encoder, decoder = data.network()
@@ -65,19 +86,32 @@ def _train(
     budget: Budget,
 ) -> None:
     parameters = [p for module in (encoder, decoder, guidance) for p in module.parameters()]
-    optimizer, order = torch.optim.Adam(parameters, lr=budget.lr), torch.Generator().manual_seed(seed)
-    variance = data.x.var(0).mean()
+    optimizer, order = budget.make_optimizer(parameters), torch.Generator().manual_seed(seed)
+    variance, n_labelled = data.x.var(0).mean(), int(budget.labelled * N_TRAIN)
     for _ in range(budget.epochs):
         for rows in torch.randperm(N_TRAIN, generator=order).split(budget.batch_size):
             x = data.x[rows]
             z = encoder(x)
-            task_loss = (decoder(z) - x).square().mean() / variance
-            loss = guidance.total_loss(task_loss, z, {name: value[rows] for name, value in y.items()})
+            loss = budget.task_scale * (decoder(z) - x).square().mean() / variance
+            known = rows < n_labelled
+            if known.any():
+                of_known = {name: value[rows[known]] for name, value in y.items()}
+                if known.all():
+                    loss = guidance.total_loss(loss, z, of_known)
+                else:
+                    loss = _total_of_some(guidance, loss, z, known, of_known)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         if hasattr(guidance, "end_epoch"):
             guidance.end_epoch()
+
+
+def _total_of_some(guidance: nn.Module, task_loss: Tensor, z: Tensor, known: Tensor, y: dict[str, Tensor]) -> Tensor:
+    """Total loss where the quantities of some samples alone are known."""
+    if isinstance(guidance, SpaceObjective):
+        return guidance.total_loss(task_loss, z, y, to_latents=lambda z: z[known])
+    return guidance.total_loss(task_loss, z[known], y)
 
 
 def _scores(data: Set, y: dict[str, Tensor], z: Tensor, decoder: nn.Module, guidance: nn.Module) -> dict[str, Any]:
@@ -147,4 +181,4 @@ def _edits(
 
 def key(recipe: str, set_name: str, seed: int, budget: Budget, options: dict[str, float]) -> str:
     """Name of a run in the file of results."""
-    return " ".join(map(str, (recipe, set_name, seed, *vars(budget).values(), *sorted(options.items()))))
+    return " ".join(map(str, (recipe, set_name, seed, *budget.recorded.values(), *sorted(options.items()))))
