@@ -10,7 +10,8 @@ from numpy.random import default_rng
 
 from isospan._core.immutable import Immutable, read_only
 from isospan.errors import GroupError
-from isospan.representations._words import WordTree, runs, word_text, word_tree
+from isospan.groups._words import runs, word_text, word_tree
+from isospan.representations import WordTree
 
 LARGEST_TABLE = 10_000
 """Order up to which products are read from a table; above it, words are multiplied."""

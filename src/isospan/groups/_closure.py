@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from isospan._core.matrices import snapped
 from isospan.errors import GroupError
-from isospan.representations._matrices import snapped
 
 MAX_ORDER = 25_000
 """Largest order of a closure."""

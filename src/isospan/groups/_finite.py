@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from isospan._core.immutable import Immutable
+from isospan._core.matrices import stack_matrices
 from isospan.errors import GroupError, GroupMismatchError
 from isospan.groups._cayley import (
     CayleyGraph,
@@ -23,10 +24,8 @@ from isospan.groups._closure import CLOSE, close_matrices, close_permutations
 from isospan.groups._element import Element, check_generators
 from isospan.groups._finite_irreps import real_irreps
 from isospan.groups._outer_products import finite_product_irreps
-from isospan.representations import Irrep, Representation
-from isospan.representations._matrices import stack_matrices
-from isospan.representations._representation import trivial_irrep
-from isospan.representations._words import WordTree, runs, word_text
+from isospan.groups._words import runs, word_text
+from isospan.representations import Irrep, Representation, WordTree
 
 
 class GroupElement(Element["FiniteGroup"]):
@@ -273,7 +272,9 @@ class FiniteGroup(Immutable):
     @cached_property
     def trivial_representation(self) -> Irrep:
         """The irrep in which every element is 1."""
-        return trivial_irrep(self, key=(0,), name="psi_0")
+        one, none = np.ones((1, 1, 1)), np.empty((0, 1, 1))
+        generators = np.ones((len(self.generator_names), 1, 1))
+        return Irrep(self, algebra=none, generators=generators, endomorphism_basis=one, key=(0,), name="psi_0")
 
     @cached_property
     def regular_representation(self) -> Representation:

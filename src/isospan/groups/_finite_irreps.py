@@ -15,8 +15,8 @@ import numpy as np
 
 from isospan.errors import GroupError
 from isospan.groups._cayley import CayleyGraph
-from isospan.representations._endomorphisms import endomorphism_basis, endomorphisms, standard_basis
-from isospan.representations._words import WordTree
+from isospan.groups._endomorphisms import endomorphism_basis, standard_basis
+from isospan.representations import WordTree, endomorphisms
 
 ATTEMPTS = 5
 SEPARATED = 1e-8

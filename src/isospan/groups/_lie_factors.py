@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from isospan._core.immutable import Immutable
+from isospan._core.matrices import exponential
 from isospan.errors import GroupError
 from isospan.groups._outer_products import FactorIrrep
-from isospan.representations._matrices import exponential
 
 PLANE = np.array([[[0.0, -1], [1, 0]]])
 """The Lie algebra of SO(2): rotation by 90 degrees."""

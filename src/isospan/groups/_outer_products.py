@@ -23,9 +23,9 @@ import numpy as np
 
 from isospan._core.immutable import Immutable
 from isospan.groups._cayley import CayleyGraph, evaluate_word
+from isospan.groups._endomorphisms import standard_basis
 from isospan.groups._finite_irreps import snapped, sort_key
-from isospan.representations import Irrep
-from isospan.representations._endomorphisms import endomorphisms, standard_basis
+from isospan.representations import Irrep, endomorphisms
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from isospan._core.immutable import Immutable
+from isospan._core.matrices import ROUNDING, exponential, snapped
 from isospan.representations._decomposition import Part, decompose
 from isospan.representations._entries import Entries, neighbours
-from isospan.representations._matrices import ROUNDING, exponential, snapped
 from isospan.representations._symmetry import SymmetryGroup
 
 

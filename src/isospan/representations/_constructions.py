@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from isospan._core.matrices import square_matrix
 from isospan.errors import RepresentationError, ShapeError
 from isospan.representations import _products
-from isospan.representations._matrices import TOLERANCE, square_matrix
+from isospan.representations._matrices import TOLERANCE
 from isospan.representations._representation import Representation, check_representation, check_same_group
 
 

@@ -18,8 +18,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from isospan._core.immutable import read_only
+from isospan._core.matrices import snapped
 from isospan.errors import RepresentationError
-from isospan.representations._matrices import snapped
 from isospan.representations._symmetry import SymmetryGroup
 from isospan.representations._words import WordTree
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isospan.representations._matrices import ROUNDING
+from isospan._core.matrices import ROUNDING
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from isospan._core.immutable import Immutable, read_only
+from isospan._core.matrices import ROUNDING
 from isospan.errors import GroupError, GroupMismatchError, RepresentationError
 from isospan.representations import _products
 from isospan.representations._blocks import Action, Block, split
@@ -21,14 +22,7 @@ from isospan.representations._isotypic import (
     isotypic_components,
     plot_components,
 )
-from isospan.representations._matrices import (
-    ROUNDING,
-    Matrices,
-    check_given,
-    check_orthogonal,
-    check_relations,
-    read_matrices,
-)
+from isospan.representations._matrices import Matrices, check_given, check_orthogonal, check_relations, read_matrices
 from isospan.representations._symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
@@ -349,18 +343,6 @@ class Irrep(Representation):
 
     def __repr__(self) -> str:
         return f"Irrep({self.name}, group={self.group.name}, dimension={self.size}, {self.type})"
-
-
-def trivial_irrep(group: Any, *, key: tuple[int, ...], name: str) -> Irrep:
-    """The trivial irrep, in which every element acts as 1."""
-    return Irrep(
-        group,
-        algebra=np.zeros((group.algebra_dim, 1, 1)),
-        generators=np.ones((len(group.generators), 1, 1)),
-        endomorphism_basis=np.ones((1, 1, 1)),
-        key=key,
-        name=name,
-    )
 
 
 def check_same_group(first: Any, second: Any) -> None:
