@@ -8,21 +8,12 @@ import torch
 from torch import Tensor
 
 from isospan._core.grids import wave_numbers
-from isospan.errors import OptionError
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)`` with numbers of samples, whenever more are ready."""
 
 CACHE_SIZED_BYTES = 1 << 18
 """Bytes of the fields in a chunk. They fit into the caches of one core, which is fastest for the transforms."""
-
-
-def check_time(duration: float, max_step: float | None) -> None:
-    """Require a duration of at least 0 and a positive longest step."""
-    if not duration >= 0:
-        raise OptionError(f"duration must be at least 0, got {duration}.")
-    if max_step is not None and not max_step > 0:
-        raise OptionError(f"max_step must be positive, or None for the default, got {max_step}.")
 
 
 def chunk_length(size: int) -> int:
