@@ -11,7 +11,6 @@ on a periodic square. It is the gradient flow of the free energy
 The mean of u is conserved, and F does not increase (Cahn & Hilliard, J. Chem. Phys. 28, 1958).
 """
 
-
 import numpy as np
 import torch
 from torch import Tensor

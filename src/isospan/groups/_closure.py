@@ -34,15 +34,14 @@ def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarr
             )
     stack = np.stack(rows).astype(np.int32)
 
-    def times(frontier: np.ndarray, j: int) -> np.ndarray:
-        return frontier[:, stack[j]]
-
     index: dict[bytes, int] = {}
-
-    def find(row: np.ndarray, count: int) -> int:
-        return index.setdefault(row.tobytes(), count)
-
-    return _close(np.arange(stack.shape[1], dtype=np.int32), len(stack), times, find, remedy="Take a smaller group.")
+    return _close(
+        np.arange(stack.shape[1], dtype=np.int32),
+        len(stack),
+        lambda frontier, j: frontier[:, stack[j]],
+        lambda row, count: index.setdefault(row.tobytes(), count),
+        remedy="Take a smaller group.",
+    )
 
 
 def close_matrices(generators: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,15 +53,12 @@ def close_matrices(generators: Sequence[np.ndarray] | np.ndarray) -> tuple[np.nd
             raise GroupError(
                 f"A matrix of finite order has determinant 1 or -1, but generator {number} has {determinant:.3g}."
             )
-
-    def times(frontier: np.ndarray, j: int) -> np.ndarray:
-        return frontier @ stack[j]
-
     remedy = (
         "Their group is infinite or too large, or they are too inexact to close. Give matrices of finite order in "
         "float64."
     )
-    values, right = _close(np.eye(stack.shape[1]), len(stack), times, _MatrixIndex(stack.shape[1]), remedy=remedy)
+    identity, find = np.eye(stack.shape[1]), _MatrixIndex(stack.shape[1])
+    values, right = _close(identity, len(stack), lambda frontier, j: frontier @ stack[j], find, remedy=remedy)
     if any(len(set(row)) < len(row) for row in right.tolist()):
         raise GroupError(
             f"The generators must be exact enough to tell the elements apart, but two of the {len(values)} found have "

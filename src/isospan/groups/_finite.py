@@ -365,7 +365,7 @@ class FiniteGroup(Immutable):
     def __mul__(self, other: Any) -> FiniteGroup:
         if not isinstance(other, FiniteGroup):
             return NotImplemented
-        return FiniteGroup(**_product_fields([self, other]))
+        return DirectProductGroup(self, other)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, FiniteGroup) and self._definition == other._definition)
@@ -380,19 +380,6 @@ class FiniteGroup(Immutable):
 
     def __repr__(self) -> str:
         return self.name
-
-
-def _product_fields(groups: Sequence[FiniteGroup]) -> dict[str, Any]:
-    """Arguments of :class:`FiniteGroup` for the direct product of groups."""
-    if not groups:
-        raise GroupError("A product of groups needs at least one, got none.")
-    factors = [factor for group in groups for factor in (group.factors or (group,))]
-    right, root = product_graph([factor.graph for factor in factors])
-    names = [name for factor in factors for name in factor.generator_names]
-    if len(set(names)) < len(names):
-        names = [f"{name}{i}" for i, factor in enumerate(factors, start=1) for name in factor.generator_names]
-    name = " * ".join(factor.name for factor in factors)
-    return {"right": right, "root": root, "name": name, "generator_names": names, "factors": factors}
 
 
 class DirectProductGroup(FiniteGroup):
@@ -416,7 +403,15 @@ class DirectProductGroup(FiniteGroup):
                 f"A DirectProductGroup has finite factors, got {list(factors)}. Write "
                 f"{' * '.join(str(factor) for factor in factors)}, which takes Lie groups too."
             )
-        super().__init__(**_product_fields(factors))
+        if not factors:
+            raise GroupError("A product of groups needs at least one, got none.")
+        prime = [factor for group in factors for factor in (group.factors or (group,))]
+        right, root = product_graph([factor.graph for factor in prime])
+        names = [name for factor in prime for name in factor.generator_names]
+        if len(set(names)) < len(names):
+            names = [f"{name}{i}" for i, factor in enumerate(prime, start=1) for name in factor.generator_names]
+        name = " * ".join(factor.name for factor in prime)
+        super().__init__(right, root=root, name=name, generator_names=names, factors=prime)
 
 
 def _cycles(row: np.ndarray) -> str:

@@ -317,12 +317,9 @@ def _checked(factor: Factor, part: Any) -> Any:
 
 def _faithful(element: LieElement) -> np.ndarray:
     """A faithful matrix of an element: block diagonal of its matrices and regular permutation matrices."""
+    from scipy.linalg import block_diag
+
     blocks = [
         part if isinstance(part, np.ndarray) else part.group.regular_representation(part) for part in element.parts
     ]
-    size = sum(len(block) for block in blocks)
-    matrix, start = np.zeros((size, size)), 0
-    for block in blocks:
-        matrix[start : start + len(block), start : start + len(block)] = block
-        start += len(block)
-    return matrix
+    return np.asarray(block_diag(*blocks))

@@ -127,8 +127,7 @@ class HomBasis:
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         check_same_group(rep_in, rep_out)
         self.rep_in, self.rep_out = rep_in, rep_out
-        self.blocks = _shared(rep_in, rep_out)
-        self.bands = _bands(self.blocks, rep_in, rep_out)
+        self.blocks, self.bands = _layout(rep_in, rep_out)
         self._from_in, self._from_out = IrrepBasisTransform(rep_in), IrrepBasisTransform(rep_out)
 
     @property
@@ -222,32 +221,20 @@ class HomBasis:
         return f"HomBasis({self.rep_in.name} -> {self.rep_out.name}, dimension={self.dimension})"
 
 
-def _shared(rep_in: Representation, rep_out: Representation) -> tuple[HomBlock, ...]:
-    """The irreps that both representations contain, with their slices of the coefficients."""
+def _layout(rep_in: Representation, rep_out: Representation) -> tuple[tuple[HomBlock, ...], tuple[Band, ...]]:
+    """The irreps that both representations contain, and the bands of all components of the output, in their order."""
     sources = {component.irrep.key: component for component in rep_in.isotypic}
-    blocks, start = [], 0
+    blocks, bands, start = [], [], 0
     for target in rep_out.isotypic:
         source = sources.get(target.irrep.key)
-        if source is not None:
-            count = target.multiplicity * source.multiplicity * len(target.irrep.endomorphism_basis)
-            blocks.append(HomBlock(target.irrep, source, target, slice(start, start + count)))
-            start += count
-    return tuple(blocks)
-
-
-def _bands(blocks: Sequence[HomBlock], rep_in: Representation, rep_out: Representation) -> tuple[Band, ...]:
-    """The bands of all components of the output, in the order of its irrep basis."""
-    shared = {block.irrep.key: block for block in blocks}
-    bands = []
-    for component in rep_out.isotypic:
-        block = shared.get(component.irrep.key)
-        if block is None:
-            bands.append(Band(component.size, rep_in.size, 0, 0, (component.multiplicity, 0, 0)))
-        else:
-            columns = block.source.slice
-            left, right = columns.start, rep_in.size - columns.stop
-            bands.append(Band(component.size, left, right, block.slice.start, block.shape))
-    return tuple(bands)
+        if source is None:
+            bands.append(Band(target.size, rep_in.size, 0, 0, (target.multiplicity, 0, 0)))
+            continue
+        shape = target.multiplicity, source.multiplicity, len(target.irrep.endomorphism_basis)
+        blocks.append(HomBlock(target.irrep, source, target, slice(start, start + prod(shape))))
+        bands.append(Band(target.size, source.slice.start, rep_in.size - source.slice.stop, start, shape))
+        start += prod(shape)
+    return tuple(blocks), tuple(bands)
 
 
 def _gain(nonlinearity: Any) -> float:

@@ -74,14 +74,14 @@ def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:
 
 def to_irrep_basis(x: Tensor, tensors: IrrepBasisArrays) -> Tensor:
     """Coordinates x Q in the irrep basis of vectors x (..., D): plain operations on tensors."""
-    pieces = _split(_ordered(x, tensors.block_order), tensors.sizes)
+    pieces = _ordered(x, tensors.block_order).split(tensors.sizes, dim=-1)
     products = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
     return _ordered(_joined(products), tensors.irrep_order)
 
 
 def from_irrep_basis(z: Tensor, tensors: IrrepBasisArrays) -> Tensor:
     """Vectors z Qᵀ with coordinates z (..., D) in the irrep basis: plain operations on tensors."""
-    pieces = _split(_ordered(z, tensors.from_irrep_basis), tensors.sizes)
+    pieces = _ordered(z, tensors.from_irrep_basis).split(tensors.sizes, dim=-1)
     bases = [None if basis is None else basis.mT for basis in tensors.bases]
     products = [_each_copy(piece, basis) for piece, basis in zip(pieces, bases, strict=True)]
     return _ordered(_joined(products), tensors.from_block)
@@ -89,11 +89,6 @@ def from_irrep_basis(z: Tensor, tensors: IrrepBasisArrays) -> Tensor:
 
 def _ordered(x: Tensor, order: Tensor | None) -> Tensor:
     return x if order is None else x.index_select(-1, order)
-
-
-def _split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
-    """The pieces of the last axis; a single one is all of it."""
-    return [x] if len(sizes) == 1 else x.split(list(sizes), dim=-1)
 
 
 def _joined(pieces: Sequence[Tensor]) -> Tensor:

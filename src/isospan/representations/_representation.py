@@ -361,14 +361,15 @@ def check_same_group(first: Any, second: Any) -> None:
         )
 
 
-def check_representation(rep: Any) -> None:
-    """Require a representation.
+def check_representation(rep: Any, *, what: str | None = None) -> None:
+    """Require a representation; ``what`` names the argument in the message.
 
     Raises:
         RepresentationError: it is of another type.
     """
     if not isinstance(rep, Representation):
         raise RepresentationError(
-            f"Expected a Representation, got {type(rep).__name__}. Build one of a group and the matrices of its "
-            "generators, Representation(group, matrices), or take one of the group's, as group.regular_representation."
+            f"{f'{what} must be' if what else 'Expected'} a Representation, got {type(rep).__name__}. Build one of a "
+            "group and the matrices of its generators, Representation(group, matrices), or take one of the group's, as "
+            "group.regular_representation."
         )
