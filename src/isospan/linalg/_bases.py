@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isospan._core.checks import as_matrices, as_matrix, check_count, check_device, working_dtype
 from isospan.errors import DimensionError, ShapeError
-from isospan.linalg._decompositions import qr, svd
+from isospan.linalg._decompositions import decomposition, qr, svd
 
 
 def fix_signs(W: Tensor) -> Tensor:
@@ -44,6 +44,7 @@ def orthonormal_rows(W: Tensor) -> Tensor:
     return Vh[: _rank(W, s)]
 
 
+@decomposition
 def orthogonal_complement(W: Tensor) -> Tensor:
     """Return an orthonormal basis (D - r, D) of the orthogonal complement of the rows of W (k, D), of numerical rank r.
 
@@ -54,9 +55,9 @@ def orthogonal_complement(W: Tensor) -> Tensor:
     """
     W = as_matrix(W, what="A basis")
     if len(W) <= W.shape[1]:
-        Q, R = qr(W.mT, complete=True)
-        if _independent(R):
-            return Q.mT[len(W) :]
+        reflectors, tau = torch.geqrf(W.mT)
+        if _independent(reflectors):
+            return torch.ormqr(reflectors, tau, torch.eye(W.shape[1], dtype=W.dtype, device=W.device)[:, len(W) :]).mT
     _, s, Vh = svd(W, full_matrices=True)
     return Vh[_rank(W, s) :]
 
@@ -153,7 +154,7 @@ def _independent(R: Tensor) -> bool:
     """
     if 0 in R.shape:
         return True
-    left, longest = R.diagonal().abs().min(), torch.linalg.vector_norm(R, dim=0).max()
+    left, longest = R.diagonal().abs().min(), torch.linalg.vector_norm(R.triu(), dim=0).max()
     return bool(left > 100 * max(R.shape) * torch.finfo(R.dtype).eps * longest)
 
 
