@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import ShapeError
-from isospan.representations._representation import Representation
+from isospan.representations._representation import Representation, same_blocks
 
 
 class IrrepBasisArrays(NamedTuple):
@@ -52,14 +52,11 @@ def _irrep_basis_tensors(rep: Representation, dtype: torch.dtype, device: torch.
 
 
 def have_one_basis(rep: Representation, other: Representation) -> bool:
-    """Whether two representations have the same blocks, with the same bases; equal ones may have others."""
-    return rep is other or (
-        len(rep.blocks) == len(other.blocks)
-        and all(
-            a.action.key == b.action.key and np.array_equal(a.indices, b.indices) and np.array_equal(a.basis, b.basis)
-            for a, b in zip(rep.blocks, other.blocks, strict=True)
-        )
-    )
+    """Whether two representations have the same blocks, with the same bases."""
+    if rep is other:
+        return True
+    pairs = zip(rep.blocks, other.blocks, strict=False)
+    return same_blocks(rep, other) and all(np.array_equal(a.basis, b.basis) for a, b in pairs)
 
 
 def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:

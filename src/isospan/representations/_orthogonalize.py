@@ -11,7 +11,6 @@ from isospan.errors import RepresentationError
 from isospan.representations._matrices import Matrices, check_given, check_relations, read_matrices
 from isospan.representations._representation import Representation
 from isospan.representations._symmetry import SymmetryGroup
-from isospan.representations._words import WordTree
 
 MAX_SWEEPS = 500
 CONVERGED = 1e-14
@@ -50,7 +49,12 @@ def orthogonalize(
                [ 1.,  0.]])
     """
     a, k = read_matrices(group, matrices, algebra)
-    S = _lie_metric(a, k) if group.tree is None else _finite_metric(group, group.tree, k)
+    if group.tree is None:
+        S = _lie_metric(a, k)
+    else:
+        check_relations(group, a, k)
+        table = group.tree.evaluate(k)
+        S = np.einsum("gki,gkj->ij", table, table) / len(table)
     values, V = np.linalg.eigh(S / (np.trace(S) / len(S)))
     if not values[0] > 0:
         raise RepresentationError(f"The matrices must be invertible and a representation of {group.name}.")
@@ -58,13 +62,6 @@ def orthogonalize(
     rep = Representation(group, list(T @ k @ inverse), algebra=list(T @ a @ inverse), name=name)
     check_given(group, matrices, lambda g: inverse @ rep(g) @ T)
     return rep, T
-
-
-def _finite_metric(group: SymmetryGroup, tree: WordTree, generators: np.ndarray) -> np.ndarray:
-    """The group average of ρ(g)ᵀ ρ(g) for a finite group; the relations are checked first."""
-    check_relations(group, np.empty((0, 1, 1)), generators)
-    table = tree.evaluate(generators)
-    return np.einsum("gki,gkj->ij", table, table) / len(table)
 
 
 def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:

@@ -233,7 +233,7 @@ class Representation(Immutable):
             return True
         if not isinstance(other, Representation) or self.size != other.size or self.group != other.group:
             return False
-        if _same_blocks(self.blocks, other.blocks):
+        if same_blocks(self, other):
             return True
         return all(
             np.allclose(ours, theirs, rtol=0, atol=ROUNDING)
@@ -265,10 +265,11 @@ class Representation(Immutable):
             )
 
 
-def _same_blocks(first: Sequence[Block], second: Sequence[Block]) -> bool:
-    return len(first) == len(second) and all(
+def same_blocks(first: Representation, second: Representation) -> bool:
+    """Whether two representations have the same actions on the same coordinates; equal ones may have other blocks."""
+    return len(first.blocks) == len(second.blocks) and all(
         a.action.key == b.action.key and np.array_equal(a.indices, b.indices)
-        for a, b in zip(first, second, strict=True)
+        for a, b in zip(first.blocks, second.blocks, strict=True)
     )
 
 

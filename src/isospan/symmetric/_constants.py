@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.representations import Representation
+from isospan.representations import Block, HomBasis, Representation
 
 
 def constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
@@ -21,7 +21,8 @@ def constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> 
 def _complete(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
     """Return constants of which every tensor is computed."""
     complete = rep.derived(Constants, dtype, device)
-    _ = complete.blocks, complete.block_index, complete.endomorphisms, complete.structure, complete.invariant
+    _ = complete.blocks, complete.block_index, complete.copies, complete.endomorphisms, complete.structure
+    _ = complete.invariant
     return complete
 
 
@@ -46,7 +47,16 @@ class Constants:
     @cached_property
     def block_index(self) -> Tensor:
         """Index (D,) of each coordinate among the coordinates of all blocks, block after block and copy after copy."""
-        return self._index(np.argsort(np.concatenate([indices.ravel() for indices, _ in self._sorted])))
+        return self._index(np.argsort(self.rep.block_order))
+
+    @cached_property
+    def copies(self) -> list[tuple[Tensor, HomBasis]]:
+        """The indices (copies, n) of every block, and the equivariant maps of one copy."""
+        one = [
+            Representation.from_blocks(self.rep.group, [Block(b.action, np.arange(b.size)[None])], name="one copy")
+            for b in self.rep.blocks
+        ]
+        return [(self._index(b.indices), HomBasis(r, r)) for b, r in zip(self.rep.blocks, one, strict=True)]
 
     @cached_property
     def endomorphisms(self) -> dict[tuple[int, ...], Tensor]:
