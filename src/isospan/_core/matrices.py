@@ -10,8 +10,8 @@ from isospan.errors import DtypeError, NonFiniteError, ShapeError
 ROUNDING = 1e-9
 """Largest difference of entries that counts as rounding.
 
-Products, exponentials and factorisations in float64 err by 1e-16 to 1e-12; orthogonality and relations may fail by ten
-times as much (``TOLERANCE``), so that replacing entries within it keeps every matrix that was accepted one.
+Products, exponentials and factorisations in float64 err by 1e-16 to 1e-12. Orthogonality and relations of matrices may
+fail by ten times as much, so matrices stay accepted after a replacement of entries within this difference.
 """
 
 
@@ -38,9 +38,9 @@ def square_matrix(value: Any, *, what: str) -> np.ndarray:
 
 
 def snapped(matrices: np.ndarray) -> np.ndarray:
-    """Round the matrices of (k, n, n) that consist of integers up to rounding; -0.0 becomes 0.0.
+    """Return matrices (k, n, n), those that differ from integers by rounding replaced by these; -0.0 becomes 0.0.
 
-    Orthogonal integer matrices are signed permutations. Other matrices do not change: there an entry near an integer
+    Orthogonal integer matrices are signed permutations. Other matrices do not change, since an entry near an integer
     may belong to a rotation.
     """
     integers = np.round(matrices)
@@ -49,7 +49,7 @@ def snapped(matrices: np.ndarray) -> np.ndarray:
 
 
 def stack_matrices(values: Sequence[Any], *, labels: Sequence[str]) -> np.ndarray:
-    """Stack matrices of one size, (k, n, n)."""
+    """Return matrices of one size as an array (k, n, n)."""
     matrices = [
         square_matrix(value, what=f"The matrix of {label}") for value, label in zip(values, labels, strict=True)
     ]
@@ -60,6 +60,6 @@ def stack_matrices(values: Sequence[Any], *, labels: Sequence[str]) -> np.ndarra
 
 
 def exponential(X: np.ndarray) -> np.ndarray:
-    """Exponential of an antisymmetric matrix, orthogonal to rounding, from the eigenvectors of the Hermitian -iX."""
+    """Return the exponential of an antisymmetric matrix X, orthogonal to rounding, from the eigenvectors of -iX."""
     angles, V = np.linalg.eigh(-1j * X)
     return np.real((V * np.exp(1j * angles)) @ V.conj().T)

@@ -50,7 +50,7 @@ def ant_steps(
     torques: tuple[float, float] = (0.1, 1.0),
     progress: Progress | None = None,
 ) -> Tensor:
-    r"""Simulate n control steps of the Ant, a robot with four legs, under random torques, several from each trajectory.
+    r"""Simulate n control steps of the Ant, a robot with four legs, under random torques.
 
     It is the Ant of gymnasium, with isotropic friction. :func:`ant_representations` describes the states, and how the
     symmetry acts on them.
@@ -154,12 +154,12 @@ class Simulator:
         self.mujoco.mj_step(self.model, self.data, SUBSTEPS)
 
     def state(self) -> np.ndarray:
-        """The state in the torso's frame."""
+        """Return the state in the torso's frame."""
         q, v, frame = self.data.qpos, self.data.qvel, self._frame()
         return np.concatenate([q[2:3], frame[2], frame.T @ v[:3], v[3:6], q[7:], v[6:]])
 
     def _frame(self) -> np.ndarray:
-        """The axes of the torso in the world, the columns of a matrix (3, 3)."""
+        """Return the axes of the torso in the world, as the columns of a matrix (3, 3)."""
         matrix = np.empty(9)
         self.mujoco.mju_quat2Mat(matrix, self.data.qpos[3:7] / np.linalg.norm(self.data.qpos[3:7]))
         return matrix.reshape(3, 3)
@@ -172,7 +172,7 @@ def _simulate(
     interval: int,
     torques: tuple[float, float],
 ) -> None:
-    """Write the steps (snapshots, 60) of one trajectory."""
+    """Fill the steps (snapshots, 60) of one trajectory in place."""
     state, strength = UPRIGHT.copy(), rng.uniform(*torques)
     state[0] += rng.uniform(-0.2, 0.2)
     state[10:18] += rng.uniform(-0.2, 0.2, ACTION)
@@ -188,19 +188,19 @@ def _simulate(
 
 
 def _smallest_rotation(up: np.ndarray) -> np.ndarray:
-    """Quaternion of the smallest rotation that maps a unit vector to the z axis; for -z, by 180° about x."""
+    """Return the quaternion of the smallest rotation from a unit vector to the z axis; from -z, by 180° about x."""
     up = up / np.linalg.norm(up)
     quaternion = np.array([1 + up[2], up[1], -up[0], 0]) if up[2] > -1 else np.array([0.0, 1, 0, 0])
     return quaternion / np.linalg.norm(quaternion)
 
 
 def _rotated_joints() -> np.ndarray:
-    """The rotation maps leg k to leg k + 1, where the axes of ankles 1 and 3 have the opposite sign."""
+    """Return the rotation of the joints: leg k to leg k + 1; the axes of ankles 1 and 3 have the opposite sign."""
     return np.kron(np.roll(np.eye(4), 1, axis=0), np.eye(2)) @ np.diag([1, -1, 1, 1, 1, -1, 1, 1])
 
 
 def _reflected_joints() -> np.ndarray:
-    """The reflection swaps legs 1 and 4, and legs 2 and 3. It reverses the hips, whose axes are vertical."""
+    """Return the reflection of the joints: it swaps legs 1 and 4, legs 2 and 3, and reverses the hips."""
     return np.kron(np.eye(4)[::-1], np.diag([-1, 1]))
 
 

@@ -67,7 +67,9 @@ def cached(
 
 
 def cache_folder() -> Path:
-    """Folder of generated data: ``$ISOSPAN_CACHE``, else ``$XDG_CACHE_HOME/isospan``, else ``~/.cache/isospan``.
+    """Return the folder of generated data.
+
+    It is ``$ISOSPAN_CACHE``, else ``$XDG_CACHE_HOME/isospan``, else ``~/.cache/isospan``.
 
     Example:
         >>> cache_folder().is_absolute()

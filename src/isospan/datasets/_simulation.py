@@ -17,12 +17,12 @@ CACHE_SIZED_BYTES = 1 << 18
 
 
 def chunk_length(size: int) -> int:
-    """Number of float64 fields ``size`` × ``size`` in a chunk."""
+    """Return the number of float64 fields ``size`` × ``size`` in a chunk."""
     return max(1, CACHE_SIZED_BYTES // (8 * size * size))
 
 
 def squared_wave_number(grid: Tensor, spacing: float) -> Tensor:
-    """k^2 = kx^2 + ky^2, the symbol of minus the Laplacian for `torch.fft.rfft2` of such fields (..., H, W)."""
+    """Return k^2 = kx^2 + ky^2, the symbol of minus the Laplacian for `torch.fft.rfft2` of fields (..., H, W)."""
     ky, kx = wave_numbers(grid, spacing)
     return kx**2 + ky**2
 

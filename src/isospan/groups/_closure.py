@@ -20,7 +20,7 @@ LARGEST_ENTRY = 1e9
 
 
 def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Elements (order, degree) and right-multiplication indices (k, order) of a permutation group.
+    """Return the elements (order, degree) of a permutation group, and the indices (k, order) of x times generator j.
 
     A permutation p is its row of images, i ↦ p[i]; the product x p applies p first.
     """
@@ -45,7 +45,7 @@ def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarr
 
 
 def close_matrices(generators: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Elements (order, d, d) and right-multiplication indices (k, order) of a group of matrices."""
+    """Return the elements (order, d, d) of a group of matrices, and the indices (k, order) of x times generator j."""
     _require_generators(generators)
     stack = snapped(np.asarray(generators, dtype=np.float64))
     for number, determinant in enumerate(np.linalg.det(stack)):
@@ -99,7 +99,7 @@ def _close(
     *,
     remedy: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Breadth-first closure by layers; ``find`` returns ``count`` for a new element."""
+    """Find all products breadth-first, layer by layer; ``find`` returns ``count`` for a new element."""
     find(identity, 0)
     layers, right = [identity[None]], [[] for _ in range(generators)]
     count = 1

@@ -7,7 +7,7 @@ LARGE = 0.9
 
 
 def endomorphism_basis(table: np.ndarray, s: int) -> np.ndarray:
-    r"""Orthogonal basis (s, d, d) of the endomorphism algebra of an irrep: the first s = 1, 2 or 4 of 1, i, j, k = i j.
+    r"""Return an orthogonal basis (s, d, d) of the endomorphism algebra of an irrep: the first s of 1, i, j, k = i j.
 
     The group averages of the antisymmetric matrices :math:`e_n e_0^\top - e_0 e_n^\top` are multiples of imaginary
     units: their squares are negative multiples of the identity.
@@ -33,7 +33,7 @@ def endomorphism_basis(table: np.ndarray, s: int) -> np.ndarray:
 
 
 def standard_basis(E: np.ndarray) -> np.ndarray:
-    """The orthogonal matrix Q (d, d) with Qᵀ E_n Q = 1 ⊗ L_n, see :func:`endomorphisms`.
+    """Return the orthogonal Q (d, d) with Qᵀ E_n Q = 1 ⊗ L_n, as in :func:`isospan.representations.endomorphisms`.
 
     Its columns are the images E_n v of one vector v after another. It is the identity if E has this form already.
     """

@@ -9,7 +9,7 @@ from isospan.representations import WordTree
 
 
 def word_tree(right: np.ndarray, root: int) -> WordTree | None:
-    """Breadth-first tree of the Cayley graph, or None where the generators do not reach every element.
+    """Return a breadth-first tree of the Cayley graph, or None if the generators do not reach every element.
 
     Args:
         right: (k, order), the index of x times generator j at [j, x].
@@ -33,10 +33,10 @@ def word_tree(right: np.ndarray, root: int) -> WordTree | None:
 
 
 def runs(word: list[int]) -> list[tuple[int, int]]:
-    """A word as (generator, exponent) pairs: [0, 0, 1] is [(0, 2), (1, 1)]."""
+    """Return a word as (generator, exponent) pairs: [0, 0, 1] is [(0, 2), (1, 1)]."""
     return [(letter, len(list(same))) for letter, same in groupby(word)]
 
 
 def word_text(word: list[int], names: Sequence[str]) -> str:
-    """A word as text: ``"r^2 s"``; the empty word is ``"e"``."""
+    """Return a word as text: ``"r^2 s"``; the empty word is ``"e"``."""
     return " ".join(names[j] if power == 1 else f"{names[j]}^{power}" for j, power in runs(word)) or "e"

@@ -62,7 +62,7 @@ def left_multiplication(coordinates: Sequence[Tensor]) -> Tensor:
 
 
 def left_multiplication_adjoint(M: Tensor) -> list[Tensor]:
-    """The adjoint of :func:`left_multiplication`: s sums of entries of matrices (s, s, ...)."""
+    """Return the adjoint of :func:`left_multiplication`: s sums of entries of matrices (s, s, ...)."""
     s = len(M)
     signed = [entry if n > 0 else -entry for entry, n in zip(M.flatten(0, 1).unbind(), ENTRIES[s], strict=True)]
     positions = [[i for i, n in enumerate(ENTRIES[s]) if abs(n) == part] for part in range(1, s + 1)]

@@ -57,7 +57,7 @@ class Band(NamedTuple):
 
 
 def irrep_basis_map(coefficients: Tensor, bands: Sequence[Band]) -> Tensor:
-    """The map (..., n_out, n_in) in the irrep bases from its coefficients: plain operations on tensors.
+    """Return the map (..., n_out, n_in) in the irrep bases from its coefficients, by plain operations on tensors.
 
     Args:
         coefficients: (..., dimension).
@@ -67,7 +67,7 @@ def irrep_basis_map(coefficients: Tensor, bands: Sequence[Band]) -> Tensor:
 
 
 def _band(coefficients: Tensor, band: Band) -> Tensor:
-    """Σ_n C_n ⊗ E_n / √d between zeros, (..., rows, n_in), where E_n repeats left multiplication d / s times."""
+    """Return Σ_n C_n ⊗ E_n / √d between zeros, (..., rows, n_in); E_n repeats left multiplication d / s times."""
     m_out, m_in, s = band.shape
     if not m_in:
         return coefficients.new_zeros((*coefficients.shape[:-1], band.rows, band.left + band.right))
@@ -85,8 +85,8 @@ def _band(coefficients: Tensor, band: Band) -> Tensor:
 class HomBasis:
     r"""Orthonormal basis of Hom_G, the equivariant maps W with W ρ_in(g) = ρ_out(g) W for every g.
 
-    By Schur's lemma, in the irrep bases W is zero between different irreps σ, and an element of the endomorphism
-    algebra, with basis :math:`E_n`, between two copies of one:
+    By Schur's lemma, W in the irrep bases is zero between different irreps. Between two copies of one irrep σ it is an
+    element of the endomorphism algebra, which has the basis :math:`E_n`:
 
     .. math:: W = Q_{out} \Bigl( \bigoplus_\sigma \sum_{n=1}^s C^\sigma_n \otimes \frac{E_n}{\sqrt{d_\sigma}} \Bigr)
               Q_{in}^\top
@@ -136,7 +136,7 @@ class HomBasis:
         return self.blocks[-1].slice.stop if self.blocks else 0
 
     def synthesize(self, coefficients: Tensor | np.ndarray) -> Any:
-        """The map W (..., n_out, n_in) of coefficients (..., dimension).
+        """Return the map W (..., n_out, n_in) of coefficients (..., dimension).
 
         Raises:
             ShapeError: the last axis is not ``dimension``.
@@ -152,7 +152,7 @@ class HomBasis:
         return self._from_out.inverse(self._from_in.inverse(in_irrep_bases).mT).mT
 
     def coefficients(self, matrix: Tensor | np.ndarray) -> Any:
-        """Inner products (..., dimension) of maps (..., n_out, n_in) with the basis.
+        """Return the inner products (..., dimension) of maps (..., n_out, n_in) with the basis.
 
         Raises:
             ShapeError: the last two axes are not (n_out, n_in).
@@ -169,7 +169,7 @@ class HomBasis:
         return torch.cat(parts, dim=-1) if parts else matrix.new_zeros((*matrix.shape[:-2], 0))
 
     def project(self, matrix: Tensor | np.ndarray) -> Any:
-        """The equivariant map nearest to a matrix (..., n_out, n_in): its orthogonal projection.
+        """Return the equivariant map nearest to a matrix (..., n_out, n_in): its orthogonal projection.
 
         For a finite group it is the group average of ρ_out(g) M ρ_in(g)ᵀ.
         """
@@ -185,8 +185,8 @@ class HomBasis:
     ) -> Tensor:
         """Fill coefficients in place with normal random numbers such that maps preserve variance.
 
-        The coefficients of an irrep have variance gain² d / (m_in s). For white x of variance 1 every coordinate of W x
-        then has variance gain²; coordinates of irreps that the input lacks are 0.
+        The coefficients of an irrep have variance gain² d / (m_in s). So every coordinate of W x has variance gain² for
+        white x of variance 1. Coordinates of irreps that the input lacks are 0.
 
         Args:
             coefficients: tensor (dimension,) to fill; it is returned.
@@ -208,7 +208,7 @@ class HomBasis:
         return coefficients
 
     def _inner_products(self, in_irrep_bases: Tensor, block: HomBlock) -> Tensor:
-        """Coefficients of one irrep from a map in the irrep bases: the adjoint of :func:`_band`."""
+        """Return the coefficients of one irrep from a map in the irrep bases: the adjoint of :func:`_band`."""
         m_out, m_in, s = block.shape
         d = block.irrep.size
         part = in_irrep_bases[..., block.target.slice, block.source.slice]
@@ -222,7 +222,7 @@ class HomBasis:
 
 
 def _layout(rep_in: Representation, rep_out: Representation) -> tuple[tuple[HomBlock, ...], tuple[Band, ...]]:
-    """The irreps that both representations contain, and the bands of all components of the output, in their order."""
+    """Return the irreps that both representations contain, and the bands of all components of the output."""
     sources = {component.irrep.key: component for component in rep_in.isotypic}
     blocks, bands, start = [], [], 0
     for target in rep_out.isotypic:

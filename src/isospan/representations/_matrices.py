@@ -26,7 +26,7 @@ HIGHEST_FREQUENCY = 100
 def read_matrices(
     group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices (a, n, n) of the Lie algebra's basis and (k, n, n) of the generators, from all forms of input."""
+    """Return the matrices (a, n, n) of the Lie algebra's basis and (k, n, n) of the generators, from any input."""
     if isinstance(group, type) or not hasattr(group, "worst_relation"):
         raise GroupError(f"A representation is one of a group, such as CyclicGroup(4), got {group!r}.")
     given = [*_algebra_matrices(group, matrices, algebra), *_generator_matrices(group, matrices)]
@@ -35,12 +35,12 @@ def read_matrices(
 
 
 def labels(group: SymmetryGroup) -> list[str]:
-    """Names of the matrices in messages: of the Lie algebra first, then of the generators."""
+    """Return the names of the matrices in messages: of the Lie algebra first, then of the generators."""
     return [f"algebra element {i}" for i in range(group.algebra_dim)] + [f"generator {g}" for g in group.generators]
 
 
 def _generator_matrices(group: SymmetryGroup, matrices: Matrices) -> list[Any]:
-    """The matrices of the generators in their order."""
+    """Return the matrices of the generators in their order."""
     if callable(matrices):
         return [matrices(g) for g in group.generators]
     if isinstance(matrices, Mapping):
@@ -77,7 +77,7 @@ def _from_mapping(group: SymmetryGroup, matrices: Mapping[Any, Any]) -> list[Any
 
 
 def _algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None) -> list[Any]:
-    """The matrices of the Lie algebra's basis: as given, or derivatives of a function on elements."""
+    """Return the matrices of the Lie algebra's basis: as given, or derivatives of a function on elements."""
     if algebra is not None:
         algebra = _listed(algebra)
         if len(algebra) != group.algebra_dim:
@@ -98,7 +98,7 @@ def _algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequenc
 
 
 def _logarithm(R: np.ndarray) -> np.ndarray:
-    """Logarithm of a matrix with eigenvalues exp(iφ), |φ| < π/2: ∫₀¹ (R - 1) (1 + t (R - 1))⁻¹ dt by Gauss' rule.
+    """Return log R for eigenvalues exp(iφ) with |φ| < π/2: ∫₀¹ (R - 1) (1 + t (R - 1))⁻¹ dt by Gauss' rule.
 
     Source: Dieci, Morini and Papini, Computational Techniques for Real Logarithms of Matrices, 1996.
     """
@@ -157,8 +157,8 @@ def check_given(group: SymmetryGroup, matrices: Matrices, implied: Callable[[Any
         if defect > TOLERANCE * max(1.0, abs(expected).max()):
             raise RepresentationError(
                 f"The matrix given for {g} differs from the one that the generators {list(group.generators)} imply by "
-                f"{defect:.3g}. Matrices multiply as elements do, M(g h) = M(g) M(h): that of a permutation p has "
-                "M[p[i], i] = 1, and a transposed one is that of the inverse."
+                f"{defect:.3g}. Matrices must satisfy M(g h) = M(g) M(h). The matrix of a permutation p has "
+                "M[p[i], i] = 1; its transpose is the matrix of the inverse."
             )
 
 

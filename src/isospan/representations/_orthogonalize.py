@@ -21,7 +21,7 @@ ILL_CONDITIONED = 1e12
 def orthogonalize(
     group: SymmetryGroup, matrices: Matrices = (), *, algebra: Sequence[Any] | None = None, name: str | None = None
 ) -> tuple[Representation, np.ndarray]:
-    r"""An orthogonal representation equivalent to another one, and the map to it (Weyl's unitary trick).
+    r"""Return an orthogonal representation equivalent to a given one, and the map to it (Weyl's unitary trick).
 
     .. math:: S = \operatorname{mean}_g \, \rho(g)^\top \rho(g), \qquad T = S^{1/2}, \qquad
               g \mapsto T \rho(g) T^{-1}
@@ -65,7 +65,7 @@ def orthogonalize(
 
 
 def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:
-    """An invariant metric of a Lie group: the limit of averages over its one-parameter and cyclic subgroups in turn.
+    """Return an invariant metric of a Lie group: the limit of averages over one-parameter and cyclic subgroups in turn.
 
     Source: von Neumann, Functional Operators II, 1950, theorem 13.7, on alternating projections.
     """
@@ -80,7 +80,7 @@ def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:
 
 
 def _mean_over(S: np.ndarray, M: np.ndarray) -> np.ndarray:
-    """Mean of AᵀSA over the A = exp(tM), or over the powers A of M: only couplings of equal eigenvalues of M remain."""
+    """Return the mean of AᵀSA over A = exp(tM), or over the powers A of M: couplings of unequal eigenvalues vanish."""
     values, V = np.linalg.eig(M)
     if np.linalg.cond(V) > ILL_CONDITIONED:
         raise RepresentationError(

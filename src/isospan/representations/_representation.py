@@ -35,9 +35,9 @@ TYPES: dict[int, Literal["real", "complex", "quaternionic"]] = {1: "real", 2: "c
 class Representation(Immutable):
     r"""An orthogonal representation: a matrix ρ(g) for every element, with ρ(g) ρ(h) = ρ(gh).
 
-    The matrices of the group's generators define it. Their common zeros split the coordinates into blocks, and each
-    kind of block is decomposed once, on first use. Entries up to 1e-9 count as zeros. Matrices that permute the
-    coordinates of a block, up to sign and to 1e-9, are rounded to exact ones. In the irrep basis Q,
+    The matrices of the group's generators define it. Their common zeros split the coordinates into blocks. Equal blocks
+    are decomposed once, at the first use. Entries up to 1e-9 count as zeros. Matrices that permute the coordinates of a
+    block up to sign are rounded if they differ by at most 1e-9 from integers. In the irrep basis Q,
 
     .. math:: \rho(g) = Q \Bigl( \bigoplus_i \sigma_i(g) \Bigr) Q^\top
 
@@ -97,18 +97,18 @@ class Representation(Immutable):
 
     @classmethod
     def from_blocks(cls, group: SymmetryGroup, blocks: Sequence[Block], *, name: str) -> Representation:
-        """A representation of blocks, whose indices must cover all coordinates once; nothing is checked."""
+        """Return the representation of blocks, whose indices must cover all coordinates once; nothing is checked."""
         rep = Representation.__new__(Representation)
         rep._set(group=group, name=name, size=sum(b.indices.size for b in blocks), blocks=tuple(blocks))
         return rep
 
     def __call__(self, element: Any) -> np.ndarray:
-        """Matrix (n, n) of an element, float64."""
+        """Return the matrix (n, n) of an element, float64."""
         self._check_element(element)
         return self._spread([block.action(element) for block in self.blocks])
 
     def character(self, element: Any) -> float:
-        """Trace of the element's matrix."""
+        """Return the trace of an element's matrix."""
         self._check_element(element)
         return float(sum(block.multiplicity * np.trace(block.action(element)) for block in self.blocks))
 
@@ -172,14 +172,14 @@ class Representation(Immutable):
         return {}
 
     def derived(self, make: Callable[..., T], *arguments: Hashable) -> T:
-        """``make(self, *arguments)``, computed once and kept here: the arrays and tensors that layers are made of."""
+        """Return ``make(self, *arguments)``, computed once and cached here: arrays and tensors that layers need."""
         key = make, *arguments
         if key not in self._derived:
             self._derived[key] = make(self, *arguments)
         return self._derived[key]
 
     def restrict(self, subgroup: Any) -> Representation:
-        """The restriction to a finite subgroup: the same matrices, for its elements.
+        """Return the restriction to a finite subgroup: the same matrices, for its elements.
 
         Args:
             subgroup: result of ``group.subgroup(elements)``.
@@ -204,7 +204,7 @@ class Representation(Immutable):
         return plot_components(self.isotypic, ax, title=f"{self.name} of {self.group.name}")
 
     def renamed(self, name: str) -> Representation:
-        """The same representation under another name."""
+        """Return the same representation under another name."""
         return Representation.from_blocks(self.group, self.blocks, name=name)
 
     def __add__(self, other: Representation) -> Representation:
@@ -252,7 +252,7 @@ class Representation(Immutable):
         return f"{head}\n{describe(self.blocks, self.isotypic)}"
 
     def _spread(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
-        """Matrices (..., D, D) with those of the blocks (..., n, n) at their coordinates."""
+        """Return matrices (..., D, D) with those of the blocks (..., n, n) at their coordinates."""
         whole = np.zeros((*matrices[0].shape[:-2], self.size, self.size))
         for block, matrix in zip(self.blocks, matrices, strict=True):
             whole[..., block.indices[:, :, None], block.indices[:, None, :]] = matrix[..., None, :, :]
@@ -276,11 +276,10 @@ def same_blocks(first: Representation, second: Representation) -> bool:
 class Irrep(Representation):
     r"""A representation without a proper invariant subspace, with the matrices that commute with it.
 
-    These matrices form an endomorphism algebra 𝔽, which is ℝ, ℂ or ℍ (Schur, Frobenius). ``endomorphism_basis`` spans
-    it: s = 1, 2 or 4 orthogonal matrices (d, d) that are orthogonal to each other, the identity first. The coordinates
-    are those of :math:`\mathbb{F}^{d/s}`, s real coordinates for each scalar, so that the basis is
-    :math:`E_n = 1 \otimes L_n` with the matrices L_n (s, s) of left multiplication by 1, i, j and k. Groups build their
-    irreps; users get them from ``group.irreps()``.
+    These matrices form the endomorphism algebra 𝔽, which is ℝ, ℂ or ℍ (Schur, Frobenius). ``endomorphism_basis`` spans
+    it by s = 1, 2 or 4 orthogonal matrices (d, d), which are orthogonal to each other; the identity is first. The
+    coordinates are those of :math:`\mathbb{F}^{d/s}`, with s real coordinates for each scalar. So the basis is that of
+    :func:`endomorphisms`. Groups build their irreps; users get them from ``group.irreps()``.
 
     Attributes:
         key: identifies the irrep among those of its group, and sorts them in the order of ``group.irreps()``.

@@ -41,7 +41,7 @@ class WordTree(Immutable):
         return f"WordTree(order={len(self.parent)})"
 
     def word(self, x: int) -> list[int]:
-        """Indices of the generators whose product is element x, from left to right."""
+        """Return the indices of the generators whose product is element x, from left to right."""
         letters = []
         while x != self.root:
             letters.append(int(self.step[x]))
@@ -49,11 +49,11 @@ class WordTree(Immutable):
         return letters[::-1]
 
     def evaluate(self, generators: np.ndarray) -> np.ndarray:
-        """Matrices ρ(x) (order, n, n) of all elements from those of the generators (k, n, n)."""
+        """Return the matrices ρ(x) (order, n, n) of all elements from those of the generators (k, n, n)."""
         return self.pull_back(generators, np.eye(generators.shape[-1])).transpose(0, 2, 1)
 
     def pull_back(self, generators: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        """Products ρ(x)ᵀ v (order, n, r) for all elements x, from the matrices of the generators and vectors (n, r)."""
+        """Return ρ(x)ᵀ v (order, n, r) for all elements x, from the matrices of the generators and vectors (n, r)."""
         images = np.empty((len(self.parent), *vectors.shape))
         images[self.root] = vectors
         for j, children, parents in self.layers:

@@ -1,4 +1,4 @@
-"""Bases and structure constants of a representation as tensors, kept with it for each precision and device."""
+"""Bases and structure constants of a representation as tensors, cached in it for each precision and device."""
 
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ def constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> 
 
 
 def _complete(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
-    """Return constants of which every tensor is computed."""
+    """Return constants with every tensor computed."""
     complete = rep.derived(Constants, dtype, device)
     _ = complete.blocks, complete.block_index, complete.copies, complete.endomorphisms, complete.structure
     _ = complete.invariant
@@ -41,7 +41,7 @@ class Constants:
 
     @cached_property
     def blocks(self) -> list[BlockBasis]:
-        """One entry a block. Its columns are a slice if the copies are side by side, since a slice needs no gather."""
+        """The columns and basis of every block. Columns of adjacent copies are a slice, which needs no gather."""
         return [BlockBasis(self._columns(indices), self._tensor(basis)) for indices, basis in self._sorted]
 
     @cached_property

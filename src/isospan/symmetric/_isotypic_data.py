@@ -12,9 +12,9 @@ from isospan.symmetric._inputs import samples
 def isotypic_data(x: Tensor, rep: Representation) -> list[Tensor]:
     r"""Return the coordinates of samples in every isotypic component, a tensor (m, d, N) each.
 
-    Components and copies are those of ``rep.isotypic``. Entry (i, a, n) is coordinate a of the d coordinates of copy i
-    in sample n. The samples are last, so that a sum over samples and dimensions is one matrix product, and so that
-    memory is copied in long runs. The change of basis multiplies the small basis of a block with each of its copies.
+    Components and copies are those of ``rep.isotypic``. Entry (i, a, n) is coordinate a of copy i in sample n. The
+    samples are last: then a sum over samples and dimensions is one matrix product, and memory is copied in long runs.
+    The change of basis multiplies each copy of a block by the small basis of the block.
 
     Args:
         x: rows (N, D), as :func:`samples` returns them.

@@ -56,8 +56,8 @@ def lstsq(
         RepresentationError: ``rep_x`` or ``rep_y`` is something else.
 
     Warns:
-        NumericalWarning: the default of rcond counts as zero some coordinates of x that are not, but are much smaller
-            than the others, and that the group does not mix with the others.
+        NumericalWarning: coordinates of x that are not zero count as zero under the default of rcond. They are much
+            smaller than the others, and the group does not mix them with the others.
 
     Example:
         >>> import torch

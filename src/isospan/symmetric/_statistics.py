@@ -14,7 +14,7 @@ from isospan.symmetric._inputs import paired_samples, samples
 from isospan.symmetric._second_moments import cross_moments, shared_components
 
 MEMORY = 32
-"""Multiplications in the time that memory takes to read and write one entry."""
+"""Number of multiplications that take as long as reading and writing one entry."""
 
 
 def mean(x: Tensor, rep_x: Representation) -> Tensor:
