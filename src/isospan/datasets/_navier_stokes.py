@@ -129,7 +129,10 @@ def evolve(
 
 
 def _initial_vorticity(size: int, seed: int, flow: int, peaks: tuple[float, float]) -> Tensor:
-    """Return white noise scaled to |omega_hat|^2 ~ k E(k) and to unit speed; 2 pi k modes have wave number k."""
+    """Return white noise scaled to |omega_hat|^2 ~ k E(k) and to unit speed.
+
+    About 2 pi k modes have wave number k, and the spectrum of the vorticity is k^2 E(k).
+    """
     rng = np.random.default_rng([seed, flow])
     peak = rng.uniform(*peaks)
     noise = torch.from_numpy(rng.standard_normal((size, size)))

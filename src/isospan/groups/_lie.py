@@ -61,7 +61,8 @@ class LieElement(Element["LieGroup"]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LieElement) or other.group != self.group:
             return False
-        return all(_same(a, b) for a, b in zip(self.parts, other.parts, strict=True))
+        pairs = zip(self.parts, other.parts, strict=True)
+        return all(bool(abs(a - b).max() < SAME) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
 
     def __hash__(self) -> int:
         return hash(self.group)
@@ -69,10 +70,6 @@ class LieElement(Element["LieGroup"]):
     def __repr__(self) -> str:
         texts = [_text(part) for part in self.parts]
         return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
-
-
-def _same(a: Any, b: Any) -> bool:
-    return bool(abs(a - b).max() < SAME) if isinstance(a, np.ndarray) else a == b
 
 
 def _text(part: Any) -> str:
