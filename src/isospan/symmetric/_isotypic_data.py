@@ -5,7 +5,7 @@ from torch import Tensor
 
 from isospan.errors import RepresentationError
 from isospan.representations import Representation
-from isospan.symmetric._constants import BlockBasis, constants
+from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import samples
 
 
@@ -27,7 +27,7 @@ def isotypic_data(x: Tensor, rep: Representation) -> list[Tensor]:
         >>> (even * 2**0.5).round(), (odd.abs() * 2**0.5).round()
         (tensor([[[4.]]]), tensor([[[2.]]]))
     """
-    blocks = [_in_basis(x, block) for block in constants(rep, x.dtype, x.device).blocks]
+    blocks = [_in_basis(x[:, columns], basis) for columns, basis in constants(rep, x.dtype, x.device).blocks]
     components = []
     for component in rep.isotypic:
         shape = (-1, component.irrep.size, len(x))
@@ -71,7 +71,6 @@ def irrep_coordinates(x: Tensor, rep_x: Representation) -> Tensor:
     return data.permute(2, 1, 0).flatten(0, 1)
 
 
-def _in_basis(x: Tensor, block: BlockBasis) -> Tensor:
-    """Return the coordinates (copies, n, N) of every copy of a block in its basis."""
-    copies = x[:, block.columns].unflatten(1, (-1, len(block.basis)))
-    return block.basis.mT @ copies.permute(1, 2, 0)
+def _in_basis(x: Tensor, basis: Tensor) -> Tensor:
+    """Return the coordinates (copies, n, N) of the copies x (N, copies·n) of a block in its basis."""
+    return basis.mT @ x.unflatten(1, (-1, len(basis))).permute(1, 2, 0)
