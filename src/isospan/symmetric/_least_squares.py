@@ -129,7 +129,7 @@ class _Problem:
         H = cross_moments(X, Y, E).mT.reshape(s * m_x, -1)
         own = cross_moments(X, X, E)
         # ⟨E_s x_i, E_t x_j⟩ = Σ_u γ_stu ⟨x_i, E_u x_j⟩ with the structure constants E_sᵀ E_t = Σ_u γ_stu E_u
-        structure = torch.einsum("sab,tac,ubc->stu", E, E, E) / shared.irrep.size
+        structure = (E.mT[:, None] @ E).flatten(2) @ E.flatten(1).mT / shared.irrep.size
         G = torch.einsum("stu,uij->sitj", structure, own).reshape(s * m_x, s * m_x)
         if ridge is not None:
             G = G + (ridge * shared.irrep.size).to(G.dtype) * torch.eye(len(G), dtype=G.dtype, device=G.device)
