@@ -37,13 +37,11 @@ REFUSED = {
     "pull at": "gradient norm",
     "stand at": "are at",
     "taps": "kernel positions, kernel size",
+    "turned": "rotated, transformed",
     "verdict": "summary",
     "what the message says": "the condition itself",
 }
 """Phrases that occur nowhere, and what to say."""
-
-NOT_YET = (("turned", "rotated, transformed", 32),)
-"""Phrases that still occur, what to say, and how often at most they may occur. A number only ever gets smaller."""
 
 ALLOWED = {
     "disentanglement_loss_original": (
@@ -86,12 +84,6 @@ def occurrences(phrase, texts=TEXTS):
 def test_refused_phrases_occur_nowhere(phrase, instead):
     found = occurrences(phrase)
     assert not found, f"say {instead!r}: {', '.join(found)}"
-
-
-@pytest.mark.parametrize(("phrase", "instead", "most"), NOT_YET)
-def test_phrases_that_remain_do_not_spread(phrase, instead, most):
-    found = occurrences(phrase)
-    assert len(found) <= most, f"{len(found)} instead of at most {most}; say {instead!r}: {', '.join(found)}"
 
 
 def test_a_phrase_is_found_as_whole_words_and_across_lines():

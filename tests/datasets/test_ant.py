@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from isospan.datasets import _ant as ant
 from isospan.datasets import ant_representations, ant_steps
-from isospan.errors import DtypeError, MissingPackageError, NonFiniteError, OptionError, ShapeError
+from isospan.errors import MissingPackageError, NonFiniteError, OptionError
 from isospan.testing import equivariance_error
 
 LEGS = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
@@ -24,6 +24,16 @@ def steps():
     state, action, _ = ant_steps(150, snapshots=5, seed=1).double().split((26, 8, 26), dim=1)
     state[:, 1:4] /= torch.linalg.vector_norm(state[:, 1:4], dim=1, keepdim=True)
     return state, action
+
+
+def step(state, action):
+    """The states (n, 26) one control step later."""
+    simulator, later = ant.Simulator(), []
+    for x, a in zip(state.double().numpy(), action.double().numpy(), strict=True):
+        simulator.set_state(x)
+        simulator.step(a)
+        later.append(simulator.state())
+    return torch.from_numpy(np.stack(later)).to(state)
 
 
 def _need_mujoco():
@@ -61,12 +71,12 @@ def test_the_representation_is_that_of_the_geometry():
 def test_the_simulation_has_the_symmetry_contacts_and_falls_included(steps):
     state, action = steps
     rep_state, rep_action = ant_representations()
-    later = ant.step(state, action)
+    later = step(state, action)
     scale = (later - state).std(0)
     assert (state[:, 0] < 0.4).any()  # the torso is near the floor, or on it
     for g in rep_state.group.elements:
         G, H = torch.from_numpy(rep_state(g)), torch.from_numpy(rep_action(g))
-        error = (ant.step(state @ G.T, action @ H.T) - later @ G.T) / scale
+        error = (step(state @ G.T, action @ H.T) - later @ G.T) / scale
         assert error.abs().max() < 1e-10  # seen: 2e-13; rounding, which contacts amplify
 
 
@@ -76,13 +86,13 @@ def test_hips_that_keep_their_sign_in_the_mirror_are_no_symmetry(steps):
     rep, _ = ant_representations()
     G = torch.from_numpy(rep(rep.group.generators[1]))
     H = torch.from_numpy(mirror)
-    assert (ant.step(state @ G.T, action @ H.T) - ant.step(state, action) @ G.T).abs().max() > 0.1
+    assert (step(state @ G.T, action @ H.T) - step(state, action) @ G.T).abs().max() > 0.1
 
 
 def test_public_check_of_equivariance(steps):
     rep_state, rep_action = ant_representations()
     x = torch.cat(steps, dim=1)[:10]
-    assert equivariance_error(lambda x: ant.step(x[:, :26], x[:, 26:]), rep_state + rep_action, rep_state, x=x) < 1e-10
+    assert equivariance_error(lambda x: step(x[:, :26], x[:, 26:]), rep_state + rep_action, rep_state, x=x) < 1e-10
 
 
 @pytest.mark.filterwarnings("ignore")  # what gymnasium warns of is not ours
@@ -93,7 +103,7 @@ def test_a_step_is_that_of_gymnasium_wherever_the_robot_is_and_faces(steps):
     env.model.opt.cone, env.model.opt.tolerance = 1, 1e-12
     env.reset(seed=0)
     rng, motors = np.random.default_rng(0), [6, 7, 0, 1, 2, 3, 4, 5]  # the file lists the motors of leg 4 first
-    later = ant.step(*steps)
+    later = step(*steps)
     for state, action, expected in zip(*(x.numpy() for x in (*steps, later)), strict=True):
         height, up, velocity, spin, angles, rates = np.split(state, [1, 4, 7, 10, 18])
         lean, _ = Rotation.align_vectors([[0, 0, 1]], [up])
@@ -118,7 +128,7 @@ def test_samples_are_steps_in_order_of_trajectories():
     assert samples.dtype == torch.float32
     state, action, later = samples.split((26, 8, 26), dim=1)
     # float32 of a state, restarted without what the solver remembers
-    torch.testing.assert_close(ant.step(state, action), later, rtol=0, atol=1e-3)
+    torch.testing.assert_close(step(state, action), later, rtol=0, atol=1e-3)
     follows = [torch.equal(later[i], state[i + 1]) for i in range(22)]
     assert follows == [(i + 1) % 5 != 0 for i in range(22)]
     torch.testing.assert_close(torch.linalg.vector_norm(state[:, 1:4], dim=1), torch.ones(23))
@@ -150,18 +160,9 @@ def test_upside_down_is_a_state_as_others():
     state = torch.tensor(ant.UPRIGHT)
     state[0] = 3.0
     state[1:4] = torch.tensor([0.0, 0.0, -1.0])
-    later = ant.step(state, torch.zeros(8, dtype=torch.float64))
+    (later,) = step(state[None], torch.zeros(1, 8, dtype=torch.float64))
     assert later[3] < -0.99
     assert later[6] == pytest.approx(9.81 * 0.05, rel=0.05)  # falls along its own +z
-
-
-def test_states_keep_their_dtype_and_batch(steps):
-    state, action = (x[:6].float() for x in steps)
-    later = ant.step(state.view(2, 3, 26), action.view(2, 3, 8))
-    assert later.dtype == torch.float32
-    assert torch.equal(later.view(6, 26), ant.step(state, action))
-    assert torch.equal(later[1, 2], ant.step(state[5], action[5]))
-    assert ant.step(state[:0], action[:0]).shape == (0, 26)
 
 
 def test_divergence_is_an_error(tmp_path, monkeypatch):
@@ -169,8 +170,9 @@ def test_divergence_is_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where MuJoCo writes its log
     state = torch.tensor(ant.UPRIGHT)
     state[18] = 1e200
+    monkeypatch.setattr(ant, "UPRIGHT", state.numpy())
     with pytest.raises(NonFiniteError, match="diverged"):
-        ant.step(state, torch.zeros(8, dtype=torch.float64))
+        ant_steps(1)
 
 
 def test_without_mujoco_the_error_says_what_to_install(monkeypatch):
@@ -195,18 +197,3 @@ def test_without_mujoco_the_error_says_what_to_install(monkeypatch):
 def test_parameters_out_of_range(parameters, message):
     with pytest.raises(OptionError, match=message):
         ant_steps(**{"n": 1, **parameters})
-
-
-def test_bad_states_and_actions():
-    state, action = torch.tensor(ant.UPRIGHT), torch.zeros(8, dtype=torch.float64)
-    for x, a in ((state[:25], action), (state, action[:7]), (state[None], action), (state.sum(), action)):
-        with pytest.raises(ShapeError, match="leading axes"):
-            ant.step(x, a)
-    with pytest.raises(OptionError, match="unit vector"):
-        ant.step(2 * state, action)
-    with pytest.raises(OptionError, match=r"got one of 1\.5"):
-        ant.step(state, action + 1.5)
-    with pytest.raises(NonFiniteError, match="action"):
-        ant.step(state, action * torch.nan)
-    with pytest.raises(DtypeError, match="int64"):
-        ant.step(state, action.long())

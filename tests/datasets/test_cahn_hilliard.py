@@ -1,13 +1,14 @@
 """Cahn-Hilliard fields against the laws of the equation."""
 
-from math import log, pi, sqrt
+from math import ceil, log, pi, sqrt
 
 import numpy as np
 import pytest
 import torch
 
-from isospan.datasets._cahn_hilliard import cahn_hilliard, evolve, free_energy, growth_rate
-from isospan.errors import OptionError, ShapeError
+from isospan.datasets import cahn_hilliard
+from isospan.datasets._cahn_hilliard import STEP_PER_GAMMA, advance
+from isospan.errors import OptionError
 
 GAMMA = 2.0
 
@@ -16,6 +17,24 @@ def mixtures(n=3, size=32, noise=0.2, seed=0):
     rng = torch.Generator().manual_seed(seed)
     means = torch.linspace(-0.3, 0.3, n, dtype=torch.float64)
     return means[:, None, None] + noise * torch.randn(n, size, size, dtype=torch.float64, generator=rng)
+
+
+def evolve(u, duration, *, spacing=1.0, max_step=STEP_PER_GAMMA * GAMMA):
+    """Equal steps, as long as those of the samples unless they shall be shorter."""
+    steps = ceil(duration / max_step)
+    return advance(u, steps, duration / max(steps, 1), GAMMA, spacing)
+
+
+def free_energy(u, *, spacing=1.0):
+    """The sum of (u^2 - 1)^2 / 4 + gamma |grad u|^2 / 2 over the box, by the full complex transform."""
+    ky, kx = (2j * pi * torch.fft.fftfreq(n, spacing, dtype=torch.float64) for n in u.shape[-2:])
+    slopes = [torch.fft.ifft2(k * torch.fft.fft2(u)).real for k in (ky[:, None], kx)]
+    return ((u**2 - 1) ** 2 / 4 + GAMMA / 2 * sum(s**2 for s in slopes)).sum((-2, -1)) * spacing**2
+
+
+def growth_rate(k, *, mean=0.0):
+    """Rate of a small sinusoid of wave number k on a mixed state, from the linearised equation."""
+    return k**2 * (1 - 3 * mean**2 - GAMMA * k**2)
 
 
 def chemical_potential_gradient(u, spacing):
@@ -103,7 +122,7 @@ def test_samples_are_diverse_separated_and_in_range():
     assert means.std() > 0.1
     assert (u.abs() <= 1.2).all()
     assert u.std((1, 2, 3)).median() > 0.5  # a separated mixture of mean m has sqrt(1 - m^2) less its interfaces
-    roughness = [free_energy(field[0]).item() for field in u]
+    roughness = [free_energy(field[0].double()).item() for field in u]
     assert max(roughness) > 1.5 * min(roughness)  # domains of different ages
 
 
@@ -136,26 +155,6 @@ def test_progress_reaches_the_end():
 def test_parameters_out_of_range(parameters, message):
     with pytest.raises(OptionError, match=message):
         cahn_hilliard(**{"n": 1, "size": 8, **parameters})
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"duration": -5.0}, r"duration must be at least 0, got -5\.0"),
-        ({"max_step": -1.0}, r"max_step must be positive.* got -1\.0"),
-        ({"gamma": -2.0}, "gamma=-2.0"),
-        ({"spacing": 0.0}, "spacing=0.0"),
-    ],
-)
-def test_evolution_out_of_range(parameters, message):
-    with pytest.raises(OptionError, match=message):
-        evolve(torch.zeros(8, 8), **{"duration": 1.0, **parameters})
-
-
-@pytest.mark.parametrize("function", [free_energy, lambda u: evolve(u, 1.0)])
-def test_fields_must_be_square(function):
-    with pytest.raises(ShapeError, match=r"\(2, 8, 6\)"):
-        function(torch.zeros(2, 8, 6))
 
 
 def test_the_gradient_of_the_mass_is_one_for_an_expanded_field():

@@ -9,7 +9,7 @@ import torch
 
 from isospan.datasets._navier_stokes import decaying_turbulence, evolve
 from isospan.datasets._vorticity_equation import DECAY_LIMIT, OSCILLATION_LIMIT, VorticityEquation, retained_modes
-from isospan.errors import OptionError, ShapeError
+from isospan.errors import OptionError
 
 
 def turbulence(size=32, n=2):
@@ -226,18 +226,6 @@ def test_progress_reaches_the_end():
 def test_parameters_out_of_range(parameters, message):
     with pytest.raises(OptionError, match=message):
         decaying_turbulence(**{"n": 1, "size": 16, "peaks": (2.0, 4.0), **parameters})
-
-
-def test_time_runs_forward():
-    with pytest.raises(OptionError, match=r"-0\.5"):
-        evolve(torch.zeros(8, 8), -0.5, viscosity=0.1)
-    with pytest.raises(OptionError, match=r"max_step must be positive.* got -1\.0"):
-        evolve(torch.zeros(8, 8), 0.5, viscosity=0.1, max_step=-1.0)
-
-
-def test_fields_must_be_square():
-    with pytest.raises(ShapeError, match=r"\(8, 6\)"):
-        evolve(torch.zeros(8, 6), 1.0, viscosity=0.1)
 
 
 def test_the_gradient_of_the_mean_is_zero_for_an_expanded_field():

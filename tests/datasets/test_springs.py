@@ -8,12 +8,18 @@ import torch
 from scipy.integrate import solve_ivp
 
 from isospan.datasets import spring_ring, spring_ring_representation
-from isospan.datasets._springs import energy, evolve
-from isospan.errors import DtypeError, NonFiniteError, OptionError, ShapeError
+from isospan.datasets._springs import evolve
+from isospan.errors import OptionError
 
 
 def states(n=4, masses=7, seed=0):
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, 2 * masses)))
+
+
+def energy(state, alpha=1.0, beta=1.0):
+    u, p = state.chunk(2, dim=-1)
+    r = u.roll(-1, -1) - u
+    return (p**2 / 2 + r**2 / 2 + alpha / 3 * r**3 + beta / 4 * r**4).sum(-1)
 
 
 def derivative(_time, state, alpha, beta):
@@ -60,14 +66,6 @@ def test_energy_does_not_drift():
     short, long = ((energy(evolve(start, time)) - before).abs() / before for time in (3.0, 300.0))
     assert long.max() < 2e-3
     assert long.mean() < 10 * short.mean()
-
-
-def test_energy_is_that_of_the_springs():
-    u, p = states(3, masses=4).chunk(2, dim=1)
-    for sample, value in zip(range(3), energy(torch.cat((u, p), dim=1), alpha=0.3, beta=0.7), strict=True):
-        elongations = [float(u[sample, (i + 1) % 4] - u[sample, i]) for i in range(4)]
-        springs = sum(r**2 / 2 + 0.3 * r**3 / 3 + 0.7 * r**4 / 4 for r in elongations)
-        assert value.item() == pytest.approx(springs + float(p[sample].square().sum()) / 2, rel=1e-12)
 
 
 def test_momentum_is_conserved_and_time_runs_back():
@@ -149,19 +147,6 @@ def test_parameters_out_of_range(parameters, message):
         spring_ring(**{"n": 2, **parameters})
 
 
-@pytest.mark.parametrize("function", [lambda x: evolve(x, 1.0), energy])
-def test_bad_states(function):
-    for shape in ((), (4,), (3, 7)):
-        with pytest.raises(ShapeError, match="2 N"):
-            function(torch.zeros(shape))
-    with pytest.raises(NonFiniteError, match="1 NaN"):
-        function(torch.tensor([0.0, 0, 0, 0, 0, torch.nan]))
-    with pytest.raises(DtypeError, match="int64"):
-        function(torch.zeros(6, dtype=torch.long))
-
-
-def test_bad_steps_and_rings():
-    with pytest.raises(OptionError, match="max_step"):
-        evolve(states(), 1.0, max_step=0.0)
+def test_bad_rings():
     with pytest.raises(OptionError, match="at least 3"):
         spring_ring_representation(2)

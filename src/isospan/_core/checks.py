@@ -28,7 +28,7 @@ LARGEST = 1e140
 """Largest magnitude of the data: 1e28 of its squares can be added in float64."""
 
 KEEP_FLOAT64 = "Values that vary by less than 6e-8 of their mean are constant in float32: read or keep them as float64."
-"""Remedy for a constant quantity: half a unit in the last place of float32 is 6e-8."""
+"""Remedy for a constant quantity. 6e-8 is half a unit in the last place of float32."""
 
 
 def check_choice(value: str, choices: Iterable[str], *, what: str) -> str:

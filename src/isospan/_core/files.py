@@ -73,7 +73,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise FileWriteError(f"A path must be a string or a pathlib.Path, got {path!r:.80}.") from error
     own = path.with_name(f".{path.name}.{HOST}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        _remove_those_of_dead_writers(path.parent)
+        remove_unfinished(path.parent, of_dead_writers=True)
         own.mkdir(parents=True, exist_ok=True)
         temporary = own / path.name
         temporary.touch()
@@ -94,18 +94,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(own, ignore_errors=True)
 
 
-def remove_unfinished(directory: str | os.PathLike[str]) -> None:
-    """Remove the temporary directories of killed writers; nobody may be writing to the directory."""
+def remove_unfinished(directory: str | os.PathLike[str], *, of_dead_writers: bool = False) -> None:
+    """Remove the temporary directories of killed writers.
+
+    Nobody may be writing to the directory, unless ``of_dead_writers``: then only those of processes of this host that
+    have ended are removed.
+    """
     for left in Path(directory).glob(".*.tmp"):
-        if WRITERS_DIRECTORY.fullmatch(left.name) and left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _remove_those_of_dead_writers(directory: Path) -> None:
-    """Remove the temporary directories of processes of this host that have ended."""
-    for left in directory.glob(".*.tmp"):
         found = WRITERS_DIRECTORY.fullmatch(left.name)
-        if found and found["host"] == HOST and not _is_alive(int(found["process"])) and left.is_dir():
+        has_ended = found and found["host"] == HOST and not _is_alive(int(found["process"]))
+        if found and (has_ended or not of_dead_writers) and left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
 
 

@@ -130,7 +130,7 @@ def open_npz(path: Path) -> dict[str, FileArray]:
     arrays: dict[str, FileArray] = {}
     with explained(path, remedy=REMEDY), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            with archive.open(member) as stream:  # which requires one name of it in both places that hold it
+            with archive.open(member) as stream:  # requires the same name in the local and the central header
                 if member.filename.endswith(".npy"):
                     name = member.filename.removesuffix(".npy")
                     if name in arrays:

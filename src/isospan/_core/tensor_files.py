@@ -87,7 +87,12 @@ def load_tensors(
         metadata = file.metadata() or {}
         text = metadata["isospan"]
         header = json.loads(text)
-        _check_header(path, header, kind, schema)  # a later schema may have another checksum
+        found = header.get("kind"), header.get("schema")
+        if found != (kind, schema):  # checked first, since a later schema may have another checksum
+            raise FileFormatError(
+                f"{path} holds a {found[0]!r} of schema {found[1]}, expected a {kind!r} of schema {schema}. Pass "
+                "another file, or use the version of isospan that wrote it."
+            )
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         stored = metadata.get("checksum")
         if stored is not None and stored != _checksum(text, tensors):
@@ -101,11 +106,3 @@ def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], kind: str, schema: int) -> None:
-    if header.get("kind") != kind or header.get("schema") != schema:
-        raise FileFormatError(
-            f"{path} holds a {header.get('kind')!r} of schema {header.get('schema')}, expected a {kind!r} of schema "
-            f"{schema}. Pass another file, or use the version of isospan that wrote it."
-        )

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_count, check_finite, check_floating
+from isospan._core.checks import check_count
 from isospan.datasets._simulation import Progress
-from isospan.errors import MissingPackageError, NonFiniteError, OptionError, ShapeError
+from isospan.errors import MissingPackageError, NonFiniteError, OptionError
 from isospan.groups import DihedralGroup
 from isospan.representations import Representation, direct_sum
 
@@ -50,7 +50,7 @@ def ant_steps(
     torques: tuple[float, float] = (0.1, 1.0),
     progress: Progress | None = None,
 ) -> Tensor:
-    r"""Simulate n control steps of the Ant, a robot with four legs, under random torques, several from each trajectory.
+    r"""Simulate n control steps of the Ant, a robot with four legs, under random torques.
 
     It is the Ant of gymnasium, with isotropic friction. :func:`ant_representations` describes the states, and how the
     symmetry acts on them.
@@ -84,7 +84,7 @@ def ant_steps(
         >>> state, action, later = steps.split((26, 8, 26), dim=1)  # doctest: +SKIP
     """
     _check_parameters(n, snapshots, interval, torques)
-    simulator = _Simulator()
+    simulator = Simulator()
     samples = np.empty((ceil(n / snapshots), snapshots, STATE + ACTION + STATE))
     for j, trajectory in enumerate(samples):
         _simulate(simulator, np.random.default_rng([seed, j]), trajectory, interval, torques)
@@ -127,38 +127,7 @@ def ant_representations() -> tuple[Representation, Representation]:
     return direct_sum(summands, name="state of the ant"), joints
 
 
-def step(state: Tensor, action: Tensor) -> Tensor:
-    """Simulate one control step.
-
-    Args:
-        state: States (..., 26), computed in float64. The direction up is a unit vector.
-        action: Torques (..., 8) in [-1, 1], in units of the largest possible.
-
-    Returns:
-        States one step later, of the shape and dtype of `state`.
-
-    Raises:
-        MissingPackageError: MuJoCo or gymnasium, which has the robot, is not installed.
-        ShapeError: The shapes of states and actions are not (..., 26) and (..., 8).
-        OptionError: A direction is not a unit vector, or a torque is outside [-1, 1].
-        NonFiniteError: An entry is not finite, or the simulation diverged.
-        DtypeError: The state or action is not floating point.
-
-    Example:
-        >>> state = torch.tensor(UPRIGHT)
-        >>> falling = step(state, torch.zeros(8, dtype=torch.float64))  # doctest: +SKIP
-    """
-    _check_step(state, action)
-    simulator, later = _Simulator(), np.empty((state[..., 0].numel(), STATE))
-    states, actions = (x.detach().double().cpu().flatten(0, -2).numpy() for x in (state[None], action[None]))
-    for i, (x, a) in enumerate(zip(states, actions, strict=True)):
-        simulator.set_state(x)
-        simulator.step(a)
-        later[i] = simulator.state()
-    return _finite(later).to(state).view(state.shape)
-
-
-class _Simulator:
+class Simulator:
     """MuJoCo's Ant, with states in the torso's frame."""
 
     def __init__(self) -> None:
@@ -185,25 +154,25 @@ class _Simulator:
         self.mujoco.mj_step(self.model, self.data, SUBSTEPS)
 
     def state(self) -> np.ndarray:
-        """The state in the torso's frame."""
+        """Return the state in the torso's frame."""
         q, v, frame = self.data.qpos, self.data.qvel, self._frame()
         return np.concatenate([q[2:3], frame[2], frame.T @ v[:3], v[3:6], q[7:], v[6:]])
 
     def _frame(self) -> np.ndarray:
-        """The axes of the torso in the world, the columns of a matrix (3, 3)."""
+        """Return the axes of the torso in the world, as the columns of a matrix (3, 3)."""
         matrix = np.empty(9)
         self.mujoco.mju_quat2Mat(matrix, self.data.qpos[3:7] / np.linalg.norm(self.data.qpos[3:7]))
         return matrix.reshape(3, 3)
 
 
 def _simulate(
-    simulator: _Simulator,
+    simulator: Simulator,
     rng: np.random.Generator,
     trajectory: np.ndarray,
     interval: int,
     torques: tuple[float, float],
 ) -> None:
-    """Write the steps (snapshots, 60) of one trajectory."""
+    """Fill the steps (snapshots, 60) of one trajectory in place."""
     state, strength = UPRIGHT.copy(), rng.uniform(*torques)
     state[0] += rng.uniform(-0.2, 0.2)
     state[10:18] += rng.uniform(-0.2, 0.2, ACTION)
@@ -219,19 +188,19 @@ def _simulate(
 
 
 def _smallest_rotation(up: np.ndarray) -> np.ndarray:
-    """Quaternion of the smallest rotation that maps a unit vector to the z axis; for -z, by 180° about x."""
+    """Return the quaternion of the smallest rotation from a unit vector to the z axis; from -z, by 180° about x."""
     up = up / np.linalg.norm(up)
     quaternion = np.array([1 + up[2], up[1], -up[0], 0]) if up[2] > -1 else np.array([0.0, 1, 0, 0])
     return quaternion / np.linalg.norm(quaternion)
 
 
 def _rotated_joints() -> np.ndarray:
-    """The rotation maps leg k to leg k + 1, where the axes of ankles 1 and 3 have the opposite sign."""
+    """Return the rotation of the joints: leg k to leg k + 1; the axes of ankles 1 and 3 have the opposite sign."""
     return np.kron(np.roll(np.eye(4), 1, axis=0), np.eye(2)) @ np.diag([1, -1, 1, 1, 1, -1, 1, 1])
 
 
 def _reflected_joints() -> np.ndarray:
-    """The reflection swaps legs 1 and 4, and legs 2 and 3. It reverses the hips, whose axes are vertical."""
+    """Return the reflection of the joints: it swaps legs 1 and 4, legs 2 and 3, and reverses the hips."""
     return np.kron(np.eye(4)[::-1], np.diag([-1, 1]))
 
 
@@ -260,23 +229,3 @@ def _check_parameters(n: int, snapshots: int, interval: int, torques: tuple[floa
         check_count(value, what=name)
     if not 0 <= torques[0] <= torques[1]:
         raise OptionError(f"torques must be (smallest, largest) with 0 <= smallest <= largest, got {torques}.")
-
-
-def _check_step(state: Tensor, action: Tensor) -> None:
-    for name, x, size in (("state", state, STATE), ("action", action, ACTION)):
-        check_floating(x, what=name)
-        if x.dim() == 0 or x.shape[-1] != size or x.shape[:-1] != state.shape[:-1]:
-            raise ShapeError(
-                "state and action must have shapes (..., 26) and (..., 8) with the same leading axes, "
-                f"got {tuple(state.shape)} and {tuple(action.shape)}."
-            )
-        check_finite(x, what=name)
-    length = torch.linalg.vector_norm(state[..., 1:4].double(), dim=-1)
-    # float32 states are unit vectors to 1e-7
-    if length.numel() and float((length - 1).abs().max()) > 1e-5:
-        raise OptionError(
-            f"The direction up, state[..., 1:4], must be a unit vector, got lengths from {float(length.min()):.4g} to "
-            f"{float(length.max()):.4g}. Divide it by its length."
-        )
-    if action.numel() and float(action.abs().max()) > 1:
-        raise OptionError(f"Torques must be in [-1, 1], got one of {float(action.abs().max()):.4g}. Clamp them.")

@@ -58,7 +58,7 @@ def cached(
         True
     """
     key = _key(generate, args, kwargs, version)
-    path = Path(folder or cache_folder()) / _file_name(generate, key)
+    path = Path(folder or cache_folder()) / f"{generate.__name__}-{sha256(key.encode()).hexdigest()[:16]}.npz"
     if (tensor := _read(path, key)) is not None:
         return tensor
     tensor = generate(*args, **kwargs)
@@ -67,7 +67,9 @@ def cached(
 
 
 def cache_folder() -> Path:
-    """Folder of generated data: ``$ISOSPAN_CACHE``, else ``$XDG_CACHE_HOME/isospan``, else ``~/.cache/isospan``.
+    """Return the folder of generated data.
+
+    It is ``$ISOSPAN_CACHE``, else ``$XDG_CACHE_HOME/isospan``, else ``~/.cache/isospan``.
 
     Example:
         >>> cache_folder().is_absolute()
@@ -92,10 +94,6 @@ def _key(generate: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[st
             f"The parameters of a cached function must be numbers, strings and tuples of them, got {parameters} for "
             f"{name}. Wrap the function in one with such parameters."
         ) from error
-
-
-def _file_name(generate: Callable[..., Tensor], key: str) -> str:
-    return f"{generate.__name__}-{sha256(key.encode()).hexdigest()[:16]}.npz"
 
 
 def _read(path: Path, key: str) -> Tensor | None:

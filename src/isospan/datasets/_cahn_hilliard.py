@@ -4,19 +4,20 @@ The composition u in [-1, 1] of a mixture that separates into its two phases fol
 
     du/dt = lap(u^3 - u - gamma lap u)
 
-on a periodic square. It is the gradient flow of :func:`free_energy` F: the mean of u is conserved, and F does not
-increase (Cahn & Hilliard, J. Chem. Phys. 28, 1958).
-"""
+on a periodic square. It is the gradient flow of the free energy
 
-from math import ceil
+    F = integral of (u^2 - 1)^2 / 4 + gamma |grad u|^2 / 2
+
+The mean of u is conserved, and F does not increase (Cahn & Hilliard, J. Chem. Phys. 28, 1958).
+"""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isospan._core.grids import forward_transform, inverse_transform
-from isospan.datasets._simulation import Progress, check_time, chunk_length, simulate_chunks, squared_wave_number
-from isospan.errors import OptionError, ShapeError
+from isospan.datasets._simulation import Progress, chunk_length, simulate_chunks, squared_wave_number
+from isospan.errors import OptionError
 
 STEP_PER_GAMMA = 0.25
 """Longest step over gamma. The scheme dissipates F while step <= 8 gamma / max|3 u^2 - 1|^2, here for |u| <= 1.49."""
@@ -79,49 +80,13 @@ def cahn_hilliard(
     return u[:, None].float()
 
 
-def evolve(
-    u: Tensor,
-    duration: float,
-    *,
-    gamma: float = 2.0,
-    spacing: float = 1.0,
-    max_step: float | None = None,
-) -> Tensor:
-    r"""Advance compositions in time by the semi-implicit Fourier scheme, of first order in the step.
+def advance(field: Tensor, steps: int, tau: float, gamma: float, spacing: float) -> Tensor:
+    r"""Advance compositions (..., size, size) by steps of the semi-implicit Fourier scheme, of first order in the step.
 
     .. math:: \hat u^{+} = \frac{\hat u - \tau k^2 \, \widehat{(u^3 - u)}}{1 + \tau \gamma k^4}
 
     The stiff term is implicit, and the nonlinear one explicit. The mode k = 0, the mean, does not change.
-    The duration is divided into equal steps of at most `max_step`.
-
-    Args:
-        u: Compositions (..., size, size), computed in float64.
-        duration: Time to advance by.
-        gamma: Gradient energy coefficient.
-        spacing: Distance of grid points.
-        max_step: Longest step allowed, by default gamma / 4.
-
-    Returns:
-        Compositions of the shape and dtype of u.
-
-    Raises:
-        ShapeError: The fields are not square.
-        OptionError: A parameter is out of its range.
-
-    Example:
-        >>> u = torch.full((4, 4), 0.3, dtype=torch.float64)  # a stationary mixed state
-        >>> torch.allclose(evolve(u, 1.0), u)
-        True
     """
-    _check_square(u)
-    _check_equation(gamma, spacing)
-    check_time(duration, max_step)
-    steps = ceil(duration / (max_step or STEP_PER_GAMMA * gamma))
-    return _advance(u.double(), steps, duration / max(steps, 1), gamma, spacing).to(u.dtype)
-
-
-def _advance(field: Tensor, steps: int, tau: float, gamma: float, spacing: float) -> Tensor:
-    """Take a number of steps of length tau, in float64."""
     k2 = squared_wave_number(field, spacing)
     implicit = 1 / (1 + tau * gamma * k2**2)
     explicit = tau * k2 * implicit
@@ -131,53 +96,6 @@ def _advance(field: Tensor, steps: int, tau: float, gamma: float, spacing: float
         u_hat = implicit * u_hat - explicit * forward_transform(reaction)
         field = inverse_transform(u_hat, field)
     return field
-
-
-def free_energy(u: Tensor, *, gamma: float = 2.0, spacing: float = 1.0) -> Tensor:
-    r"""Return the free energy, which does not increase in time.
-
-    .. math:: F = \int \tfrac14 (u^2 - 1)^2 + \tfrac{\gamma}{2} |\nabla u|^2 \, dx \, dy
-
-    Args:
-        u: Compositions (..., size, size).
-        gamma: Gradient energy coefficient.
-        spacing: Distance of grid points.
-
-    Returns:
-        Energies (...), float64.
-
-    Raises:
-        ShapeError: The fields are not square.
-
-    Example:
-        >>> free_energy(torch.zeros(8, 8)), free_energy(torch.ones(8, 8))  # mixed, separated
-        (tensor(16., dtype=torch.float64), tensor(0., dtype=torch.float64))
-    """
-    _check_square(u)
-    field = u.double()
-    minus_laplacian = inverse_transform(squared_wave_number(u, spacing) * forward_transform(field), field)
-    density = (field**2 - 1) ** 2 / 4 + gamma / 2 * field * minus_laplacian
-    return density.sum((-2, -1)) * spacing**2
-
-
-def growth_rate(wave_number: float, *, mean: float = 0.0, gamma: float = 2.0) -> float:
-    r"""Return the growth rate of a small sinusoid on a mixed state, the linear dispersion relation.
-
-    .. math:: \sigma(k) = k^2 (1 - 3 m^2 - \gamma k^2)
-
-    Args:
-        wave_number: k, the angular wave number of the sinusoid.
-        mean: m, the composition of the mixed state.
-        gamma: Gradient energy coefficient.
-
-    Returns:
-        The rate, negative where the sinusoid decays.
-
-    Example:
-        >>> growth_rate(0.5)
-        0.125
-    """
-    return wave_number**2 * (1 - 3 * mean**2 - gamma * wave_number**2)
 
 
 def _initial_states(
@@ -198,23 +116,14 @@ def _evolve_to_ages(u: Tensor, steps: Tensor, step: float, gamma: float, spacing
     """Advance field b by ``steps[b]`` steps. The numbers of steps are ascending, so finished fields come first."""
     fields = u.clone()
     for b, more in enumerate(steps.diff(prepend=steps.new_zeros(1)).tolist()):
-        fields[b:] = _advance(fields[b:], more, step, gamma, spacing)
+        fields[b:] = advance(fields[b:], more, step, gamma, spacing)
     return fields
 
 
 def _check_parameters(n: int, size: int, gamma: float, spacing: float, times: tuple[float, float]) -> None:
     if n < 1 or size < 4:
         raise OptionError(f"cahn_hilliard needs n >= 1 samples of size >= 4, got n={n}, size={size}.")
-    _check_equation(gamma, spacing)
-    if not 0 < times[0] <= times[1]:
-        raise OptionError(f"times must be (earliest, latest) with 0 < earliest <= latest, got {times}.")
-
-
-def _check_equation(gamma: float, spacing: float) -> None:
     if not (gamma > 0 and spacing > 0):
         raise OptionError(f"gamma and spacing must be positive, got gamma={gamma}, spacing={spacing}.")
-
-
-def _check_square(u: Tensor) -> None:
-    if u.ndim < 2 or u.shape[-1] != u.shape[-2]:
-        raise ShapeError(f"Compositions must be square fields (..., size, size), got shape {tuple(u.shape)}.")
+    if not 0 < times[0] <= times[1]:
+        raise OptionError(f"times must be (earliest, latest) with 0 < earliest <= latest, got {times}.")

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from isospan._core.grids import wave_numbers
-from isospan.errors import OptionError
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)`` with numbers of samples, whenever more are ready."""
@@ -17,21 +16,13 @@ CACHE_SIZED_BYTES = 1 << 18
 """Bytes of the fields in a chunk. They fit into the caches of one core, which is fastest for the transforms."""
 
 
-def check_time(duration: float, max_step: float | None) -> None:
-    """Require a duration of at least 0 and a positive longest step."""
-    if not duration >= 0:
-        raise OptionError(f"duration must be at least 0, got {duration}.")
-    if max_step is not None and not max_step > 0:
-        raise OptionError(f"max_step must be positive, or None for the default, got {max_step}.")
-
-
 def chunk_length(size: int) -> int:
-    """Number of float64 fields ``size`` × ``size`` in a chunk."""
+    """Return the number of float64 fields ``size`` × ``size`` in a chunk."""
     return max(1, CACHE_SIZED_BYTES // (8 * size * size))
 
 
 def squared_wave_number(grid: Tensor, spacing: float) -> Tensor:
-    """k^2 = kx^2 + ky^2, the symbol of minus the Laplacian for `torch.fft.rfft2` of such fields (..., H, W)."""
+    """Return k^2 = kx^2 + ky^2, the symbol of minus the Laplacian for `torch.fft.rfft2` of fields (..., H, W)."""
     ky, kx = wave_numbers(grid, spacing)
     return kx**2 + ky**2
 

@@ -10,7 +10,8 @@ from numpy.random import default_rng
 
 from isospan._core.immutable import Immutable, read_only
 from isospan.errors import GroupError
-from isospan.representations._words import WordTree, runs, word_text, word_tree
+from isospan.groups._words import runs, word_text, word_tree
+from isospan.representations import WordTree
 
 LARGEST_TABLE = 10_000
 """Order up to which products are read from a table; above it, words are multiplied."""
@@ -88,7 +89,7 @@ class CayleyGraph(Immutable):
         return tuple(read_only(np.flatnonzero(labels == label)) for label in range(labels.max() + 1))
 
     def product(self, x: int, y: int) -> int:
-        """Index of xy."""
+        """Return the index of xy."""
         if self.order <= LARGEST_TABLE:
             return int(self.columns[y, x])
         for j in self.tree.word(y):
@@ -96,17 +97,17 @@ class CayleyGraph(Immutable):
         return x
 
     def right_multiplication(self, y: int) -> np.ndarray:
-        """Indices (order,) of xy for all x."""
+        """Return the indices (order,) of xy for all x."""
         images = np.arange(self.order)
         for j in self.tree.word(y):
             images = self.right[j][images]
         return images
 
     def worst_relation(self, generators: np.ndarray, names: Sequence[str]) -> tuple[str, float]:
-        """The relation that matrices (k, n, n) of the generators violate most, as text, and the violation.
+        """Return the relation that matrices (k, n, n) of the generators violate most, as text, and the violation.
 
-        Every edge x, xg of the Cayley graph outside the tree of words is a relation, and these relations define the
-        group. All are tested on random vectors, the worst one exactly.
+        Every edge x, xg of the Cayley graph outside the tree of words is a relation. These relations define the group.
+        All are tested on random vectors, the worst one exactly.
         """
         vectors = default_rng(0).standard_normal((generators.shape[-1], 2))
         images, depth = self.tree.pull_back(generators, vectors), self.tree.depth
@@ -130,13 +131,13 @@ class CayleyGraph(Immutable):
 
 
 def evaluate_word(word: list[int], generators: np.ndarray) -> np.ndarray:
-    """Matrix (n, n) of a word in the generators (k, n, n)."""
+    """Return the matrix (n, n) of a word in the generators (k, n, n)."""
     powers = [np.linalg.matrix_power(generators[j], power) for j, power in runs(word)]
     return reduce(matmul, powers, np.eye(generators.shape[-1]))
 
 
 def reached(permutations: np.ndarray, start: int) -> np.ndarray:
-    """The orbit of a point under permutations (k, n), in breadth-first order."""
+    """Return the orbit of a point under permutations (k, n), in breadth-first order."""
     found = {start: None}
     frontier = [start]
     while frontier:
@@ -146,7 +147,7 @@ def reached(permutations: np.ndarray, start: int) -> np.ndarray:
 
 
 def orbit_labels(permutations: np.ndarray) -> np.ndarray:
-    """Index of the orbit of every point under permutations (k, n); orbits are in the order of their first points."""
+    """Return the orbit number of each point under permutations (k, n), in the order of first points."""
     labels, count = np.full(permutations.shape[1], -1), 0
     for start in range(len(labels)):
         if labels[start] < 0:
@@ -156,7 +157,7 @@ def orbit_labels(permutations: np.ndarray) -> np.ndarray:
 
 
 def subgroup_graph(graph: CayleyGraph, generators: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Products (k, m) with the generators of the subgroup that elements generate, and indices (m,) of its elements.
+    """Return the products (k, m) with the generators of a subgroup, and the indices (m,) of its elements in the group.
 
     The elements of the subgroup are in breadth-first order.
     """
@@ -168,14 +169,14 @@ def subgroup_graph(graph: CayleyGraph, generators: Sequence[int]) -> tuple[np.nd
 
 
 def coset_images(graph: CayleyGraph, subgroup: Sequence[int]) -> np.ndarray:
-    """Images (k, cosets) of the cosets xH under the generators; H is the subgroup that elements generate."""
+    """Return the images (k, cosets) of the cosets xH under the generators; elements generate the subgroup H."""
     cosets = orbit_labels(np.stack([graph.right_multiplication(x) for x in subgroup]))
     first = np.unique(cosets, return_index=True)[1]
     return cosets[graph.left[:, first]]
 
 
 def product_graph(graphs: Sequence[CayleyGraph]) -> tuple[np.ndarray, int]:
-    """Products (k, n) with the generators of a direct product, and its identity; (x, y) has the index x * order + y."""
+    """Return the products (k, n) with the generators of a direct product, and its identity; (x, y) is x * order + y."""
     right, root = np.zeros((0, 1), dtype=np.int64), 0
     for graph in graphs:
         n, m = right.shape[1], graph.order
@@ -186,7 +187,7 @@ def product_graph(graphs: Sequence[CayleyGraph]) -> tuple[np.ndarray, int]:
 
 
 def permutation_matrices(images: np.ndarray) -> np.ndarray:
-    """Matrices (k, n, n) that send e_x to e_images[x]."""
+    """Return the matrices (k, n, n) that map e_x to e_images[x]."""
     k, n = images.shape
     matrices = np.zeros((k, n, n))
     matrices[np.arange(k)[:, None], images, np.arange(n)] = 1
@@ -246,7 +247,7 @@ def _check_inverses(table: np.ndarray, root: int) -> None:
 
 
 def _generating_set(table: np.ndarray, root: int) -> list[int]:
-    """The elements, in their order, that earlier ones do not generate."""
+    """Return the elements that earlier ones do not generate, in their order."""
     generators: list[int] = []
     known = np.arange(len(table)) == root
     for g in range(len(table)):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from isospan._core.matrices import snapped
 from isospan.errors import GroupError
-from isospan.representations._matrices import snapped
 
 MAX_ORDER = 25_000
 """Largest order of a closure."""
@@ -20,7 +20,7 @@ LARGEST_ENTRY = 1e9
 
 
 def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Elements (order, degree) and right-multiplication indices (k, order) of a permutation group.
+    """Return the elements (order, degree) of a permutation group, and the indices (k, order) of x times generator j.
 
     A permutation p is its row of images, i ↦ p[i]; the product x p applies p first.
     """
@@ -34,19 +34,18 @@ def close_permutations(generators: Sequence[Any] | np.ndarray) -> tuple[np.ndarr
             )
     stack = np.stack(rows).astype(np.int32)
 
-    def times(frontier: np.ndarray, j: int) -> np.ndarray:
-        return frontier[:, stack[j]]
-
     index: dict[bytes, int] = {}
-
-    def find(row: np.ndarray, count: int) -> int:
-        return index.setdefault(row.tobytes(), count)
-
-    return _close(np.arange(stack.shape[1], dtype=np.int32), len(stack), times, find, remedy="Take a smaller group.")
+    return _close(
+        np.arange(stack.shape[1], dtype=np.int32),
+        len(stack),
+        lambda frontier, j: frontier[:, stack[j]],
+        lambda row, count: index.setdefault(row.tobytes(), count),
+        remedy="Take a smaller group.",
+    )
 
 
 def close_matrices(generators: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Elements (order, d, d) and right-multiplication indices (k, order) of a group of matrices."""
+    """Return the elements (order, d, d) of a group of matrices, and the indices (k, order) of x times generator j."""
     _require_generators(generators)
     stack = snapped(np.asarray(generators, dtype=np.float64))
     for number, determinant in enumerate(np.linalg.det(stack)):
@@ -54,15 +53,12 @@ def close_matrices(generators: Sequence[np.ndarray] | np.ndarray) -> tuple[np.nd
             raise GroupError(
                 f"A matrix of finite order has determinant 1 or -1, but generator {number} has {determinant:.3g}."
             )
-
-    def times(frontier: np.ndarray, j: int) -> np.ndarray:
-        return frontier @ stack[j]
-
     remedy = (
         "Their group is infinite or too large, or they are too inexact to close. Give matrices of finite order in "
         "float64."
     )
-    values, right = _close(np.eye(stack.shape[1]), len(stack), times, _MatrixIndex(stack.shape[1]), remedy=remedy)
+    identity, find = np.eye(stack.shape[1]), _MatrixIndex(stack.shape[1])
+    values, right = _close(identity, len(stack), lambda frontier, j: frontier @ stack[j], find, remedy=remedy)
     if any(len(set(row)) < len(row) for row in right.tolist()):
         raise GroupError(
             f"The generators must be exact enough to tell the elements apart, but two of the {len(values)} found have "
@@ -103,7 +99,7 @@ def _close(
     *,
     remedy: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Breadth-first closure by layers; ``find`` returns ``count`` for a new element."""
+    """Find all products breadth-first, layer by layer; ``find`` returns ``count`` for a new element."""
     find(identity, 0)
     layers, right = [identity[None]], [[] for _ in range(generators)]
     count = 1

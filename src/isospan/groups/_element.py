@@ -17,7 +17,7 @@ class Element(Immutable, Generic[SomeGroup]):
     group: SomeGroup
 
     def _times(self, other: Self) -> Self:
-        """The product with an element of the same group."""
+        """Return the product with an element of the same group."""
         raise NotImplementedError
 
     def __invert__(self) -> Self:

@@ -219,6 +219,6 @@ def _check_size(n: int, *, least: int, what: str, most: int | None = None) -> No
 
 
 def _renumbered(right: np.ndarray) -> np.ndarray:
-    """The same group with its elements in breadth-first order."""
+    """Return the same group with its elements in breadth-first order."""
     order = reached(right, 0)
     return np.argsort(order)[right[:, order]]

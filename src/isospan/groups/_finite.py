@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from isospan._core.immutable import Immutable
+from isospan._core.matrices import stack_matrices
 from isospan.errors import GroupError, GroupMismatchError
 from isospan.groups._cayley import (
     CayleyGraph,
@@ -23,10 +24,8 @@ from isospan.groups._closure import CLOSE, close_matrices, close_permutations
 from isospan.groups._element import Element, check_generators
 from isospan.groups._finite_irreps import real_irreps
 from isospan.groups._outer_products import finite_product_irreps
-from isospan.representations import Irrep, Representation
-from isospan.representations._matrices import stack_matrices
-from isospan.representations._representation import trivial_irrep
-from isospan.representations._words import WordTree, runs, word_text
+from isospan.groups._words import runs, word_text
+from isospan.representations import Irrep, Representation, WordTree
 
 
 class GroupElement(Element["FiniteGroup"]):
@@ -53,7 +52,7 @@ class GroupElement(Element["FiniteGroup"]):
         return None if values is None else values[self.index]
 
     def order(self) -> int:
-        """The least n >= 1 for which gⁿ is the identity."""
+        """Return the least n >= 1 for which gⁿ is the identity."""
         n, product = 1, self
         while product.index != self.group.graph.root:
             n, product = n + 1, product @ self
@@ -79,8 +78,8 @@ class FiniteGroup(Immutable):
     """A finite group, given by its Cayley graph: element x times generator j is element ``right[j, x]``.
 
     Build one with :meth:`from_permutations`, :meth:`from_matrices` or :meth:`from_cayley_table`. Groups are equal if
-    they have the same Cayley graph, whatever their names. Direct products must also have equal factors, from which
-    their irreps come. Subgroups must also be embedded in the same way in equal groups.
+    they have the same Cayley graph; names do not count. Direct products must also have equal factors, which determine
+    their irreps. Subgroups must also be embedded in the same way in equal groups.
 
     Args:
         right: indices (k, order) of the products with the generators.
@@ -130,7 +129,7 @@ class FiniteGroup(Immutable):
 
     @classmethod
     def from_permutations(cls, generators: Sequence[Any], *, name: str | None = None) -> FiniteGroup:
-        """The group that permutations generate, each a row of the images of 0, 1, ..., n - 1.
+        """Return the group that permutations generate, each a row of the images of 0, 1, ..., n - 1.
 
         The product ``x @ y`` applies y first. Elements print as cycles, ``g.value`` is the row.
 
@@ -146,7 +145,7 @@ class FiniteGroup(Immutable):
 
     @classmethod
     def from_matrices(cls, generators: Sequence[Any], *, name: str | None = None) -> FiniteGroup:
-        """The group that invertible matrices (d, d) generate; elements that agree up to rounding are the same.
+        """Return the group that invertible matrices (d, d) generate; matrices that differ by rounding are one element.
 
         Elements print as words in the generators a, b, ..., ``g.value`` is the matrix.
 
@@ -166,7 +165,7 @@ class FiniteGroup(Immutable):
 
     @classmethod
     def from_cayley_table(cls, table: Any, *, name: str | None = None) -> FiniteGroup:
-        """The group of a multiplication table: element x times element y is element ``table[x, y]``.
+        """Return the group of a multiplication table: element x times element y is element ``table[x, y]``.
 
         The elements keep their indices; the identity may be any of them.
 
@@ -222,12 +221,12 @@ class FiniteGroup(Immutable):
         return self.graph.columns.T
 
     def sample(self, *, generator: np.random.Generator | None = None) -> GroupElement:
-        """A random element from the uniform distribution."""
+        """Return a random element from the uniform distribution."""
         generator = np.random.default_rng() if generator is None else generator
         return GroupElement(self, int(generator.integers(self.order())))
 
     def element(self, value: Any) -> GroupElement:
-        """The element with this value: a permutation, matrix or label of the kind that the group was built from.
+        """Return the element with this value: a permutation, matrix or label, as the group was built from.
 
         Raises:
             GroupError: no element has this value.
@@ -240,7 +239,7 @@ class FiniteGroup(Immutable):
         raise GroupError(f"{self.name} has no element {value.tolist()}. See group.elements.")
 
     def irreps(self) -> tuple[Irrep, ...]:
-        """All irreps over the real numbers: trivial first, then by dimension, then by character.
+        """Return all irreps over the real numbers: trivial first, then by dimension, then by character.
 
         Raises:
             GroupError: rounding does not allow to separate them.
@@ -261,7 +260,7 @@ class FiniteGroup(Immutable):
         )
 
     def irrep(self, index: int) -> Irrep:
-        """The irrep at this index of :meth:`irreps`.
+        """Return the irrep at this index of :meth:`irreps`.
 
         Raises:
             GroupError: the index is negative, or not below the number of irreps.
@@ -273,7 +272,9 @@ class FiniteGroup(Immutable):
     @cached_property
     def trivial_representation(self) -> Irrep:
         """The irrep in which every element is 1."""
-        return trivial_irrep(self, key=(0,), name="psi_0")
+        one, none = np.ones((1, 1, 1)), np.empty((0, 1, 1))
+        generators = np.ones((len(self.generator_names), 1, 1))
+        return Irrep(self, algebra=none, generators=generators, endomorphism_basis=one, key=(0,), name="psi_0")
 
     @cached_property
     def regular_representation(self) -> Representation:
@@ -281,7 +282,7 @@ class FiniteGroup(Immutable):
         return Representation(self, permutation_matrices(self.graph.left), name="regular")
 
     def quotient_representation(self, subgroup: FiniteGroup) -> Representation:
-        """The permutation representation on the cosets xH of a subgroup H, in the order of their first elements.
+        """Return the permutation representation on the cosets xH of a subgroup H, in the order of their first elements.
 
         Raises:
             GroupMismatchError: it is not a subgroup of this group; see :meth:`subgroup`.
@@ -298,7 +299,7 @@ class FiniteGroup(Immutable):
         return Representation(self, permutation_matrices(images), name=f"cosets of {subgroup.name}")
 
     def subgroup(self, generators: Sequence[GroupElement], *, name: str | None = None) -> FiniteGroup:
-        """The subgroup H that elements generate; ``H.embed(h)`` is the element h of H as an element of this group.
+        """Return the subgroup H that elements generate; ``H.embed(h)`` is the element of this group that equals h.
 
         Raises:
             GroupError: there is no element, or it is not a sequence.
@@ -322,7 +323,7 @@ class FiniteGroup(Immutable):
         )
 
     def embed(self, element: GroupElement) -> Any:
-        """The element of a subgroup as an element of the group that contains it.
+        """Return an element of this subgroup as an element of the group that contains it.
 
         Raises:
             GroupError: this group was not built as a subgroup.
@@ -338,7 +339,7 @@ class FiniteGroup(Immutable):
         return reduce(matmul, letters, self.parent.identity)
 
     def text(self, x: int) -> str:
-        """Text of the element at an index: cycles of a permutation, a label, or a word in the generators."""
+        """Return the text of the element at an index: cycles of a permutation, a label, or a word in the generators."""
         if x == self.graph.root:
             return "e"
         if self.values is None or not np.issubdtype(self.values.dtype, np.integer):
@@ -346,25 +347,25 @@ class FiniteGroup(Immutable):
         return _cycles(self.values[x]) if self.values.ndim == 2 else str(self.values[x])
 
     def factor(self, element: GroupElement) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """No coordinates in a Lie algebra, and the element's word as (generator, exponent) pairs."""
+        """Return no coordinates in a Lie algebra, and the element's word as (generator, exponent) pairs."""
         return np.empty(0), runs(self.tree.word(element.index))
 
     def exp(self, coordinates: Any) -> GroupElement:
-        """The identity: a finite group has no Lie algebra."""
+        """Return the identity: a finite group has no Lie algebra."""
         return self.identity
 
     def irreps_in(self, algebra: np.ndarray, generators: np.ndarray) -> tuple[Irrep, ...]:
-        """All irreps."""
+        """Return all irreps."""
         return self.irreps()
 
     def worst_relation(self, algebra: np.ndarray, generators: np.ndarray) -> tuple[str, float]:
-        """The relation that matrices of the generators violate most, as text, and the violation."""
+        """Return the relation that matrices of the generators violate most, as text, and the violation."""
         return self.graph.worst_relation(generators, self.generator_names)
 
     def __mul__(self, other: Any) -> FiniteGroup:
         if not isinstance(other, FiniteGroup):
             return NotImplemented
-        return FiniteGroup(**_product_fields([self, other]))
+        return DirectProductGroup(self, other)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, FiniteGroup) and self._definition == other._definition)
@@ -374,24 +375,11 @@ class FiniteGroup(Immutable):
 
     @property
     def _definition(self) -> tuple[Any, ...]:
-        """Compared by ``==``: factors decide the bases of irreps, the embedding decides restrictions."""
+        """What ``==`` compares. The factors determine the bases of irreps, the embedding determines restrictions."""
         return self.graph, self.factors, self.parent, self.embedded_generators
 
     def __repr__(self) -> str:
         return self.name
-
-
-def _product_fields(groups: Sequence[FiniteGroup]) -> dict[str, Any]:
-    """Arguments of :class:`FiniteGroup` for the direct product of groups."""
-    if not groups:
-        raise GroupError("A product of groups needs at least one, got none.")
-    factors = [factor for group in groups for factor in (group.factors or (group,))]
-    right, root = product_graph([factor.graph for factor in factors])
-    names = [name for factor in factors for name in factor.generator_names]
-    if len(set(names)) < len(names):
-        names = [f"{name}{i}" for i, factor in enumerate(factors, start=1) for name in factor.generator_names]
-    name = " * ".join(factor.name for factor in factors)
-    return {"right": right, "root": root, "name": name, "generator_names": names, "factors": factors}
 
 
 class DirectProductGroup(FiniteGroup):
@@ -415,11 +403,19 @@ class DirectProductGroup(FiniteGroup):
                 f"A DirectProductGroup has finite factors, got {list(factors)}. Write "
                 f"{' * '.join(str(factor) for factor in factors)}, which takes Lie groups too."
             )
-        super().__init__(**_product_fields(factors))
+        if not factors:
+            raise GroupError("A product of groups needs at least one, got none.")
+        prime = [factor for group in factors for factor in (group.factors or (group,))]
+        right, root = product_graph([factor.graph for factor in prime])
+        names = [name for factor in prime for name in factor.generator_names]
+        if len(set(names)) < len(names):
+            names = [f"{name}{i}" for i, factor in enumerate(prime, start=1) for name in factor.generator_names]
+        name = " * ".join(factor.name for factor in prime)
+        super().__init__(right, root=root, name=name, generator_names=names, factors=prime)
 
 
 def _cycles(row: np.ndarray) -> str:
-    """A permutation as disjoint cycles, without its fixed points: ``"(0 1 2)(3 4)"``."""
+    """Return a permutation as disjoint cycles, without its fixed points: ``"(0 1 2)(3 4)"``."""
     seen, text = set(), ""
     for start in range(len(row)):
         cycle, point = [], start

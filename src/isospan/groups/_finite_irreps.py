@@ -15,8 +15,8 @@ import numpy as np
 
 from isospan.errors import GroupError
 from isospan.groups._cayley import CayleyGraph
-from isospan.representations._endomorphisms import endomorphism_basis, endomorphisms, standard_basis
-from isospan.representations._words import WordTree
+from isospan.groups._endomorphisms import endomorphism_basis, standard_basis
+from isospan.representations import WordTree, endomorphisms
 
 ATTEMPTS = 5
 SEPARATED = 1e-8
@@ -28,10 +28,10 @@ ALMOST = 1e-13
 
 
 def real_irreps(group: CayleyGraph, *, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Matrices of the generators (k, d, d) and endomorphism basis (s, d, d) of every irrep.
+    """Return the matrices of the generators (k, d, d) and the endomorphism basis (s, d, d) of every irrep.
 
-    The trivial irrep is first, then they are sorted by dimension and by the characters of the classes, descending. The
-    seed is fixed and the bases do not depend on those of an eigensolver, so that the list is the same to rounding on
+    The trivial irrep is first. The others are sorted by dimension, then by the characters of the classes, descending.
+    The seed is fixed and the bases do not depend on those of an eigensolver. So the list is the same to rounding on
     every machine.
 
     Raises:
@@ -59,7 +59,7 @@ def real_irreps(group: CayleyGraph, *, name: str) -> list[tuple[np.ndarray, np.n
 
 
 def _eigenspaces(group: CayleyGraph, rng: np.random.Generator) -> list[np.ndarray]:
-    """Orthonormal bases (order, d) of the eigenspaces of a random symmetric element of the commutant."""
+    """Return orthonormal bases (order, d) of the eigenspaces of a random symmetric element of the commutant."""
     inverses = group.inverses
     a = rng.standard_normal(group.order)
     M = (a + a[inverses])[group.columns.T[inverses]]
@@ -69,7 +69,7 @@ def _eigenspaces(group: CayleyGraph, rng: np.random.Generator) -> list[np.ndarra
 
 
 def _distinct(group: CayleyGraph, spaces: list[np.ndarray], first: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """One space for every irrep, with its character on representatives of the classes."""
+    """Return one space for every irrep, with its character on representatives of the classes."""
     images_of_first = group.columns.T[first]
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for U in spaces:
@@ -80,13 +80,13 @@ def _distinct(group: CayleyGraph, spaces: list[np.ndarray], first: np.ndarray) -
 
 
 def sort_key(character: np.ndarray, d: int) -> tuple[bool, int, tuple[float, ...]]:
-    """Sorts the trivial irrep first, then by dimension, then by the character on the classes, descending."""
+    """Return a key that sorts by triviality (first), dimension, and character on the classes, descending."""
     rounded = np.round(character, 6)
     return not (rounded == 1).all(), d, tuple((-rounded).tolist())
 
 
 def _matrices(group: CayleyGraph, U: np.ndarray) -> np.ndarray:
-    """σ(g) = Uᵀ L(g) U of the generators, where L(g) sends e_x to e_gx; orthogonal to rounding by its polar factor."""
+    """Return the polar factors of σ(g) = Uᵀ L(g) U for the generators, where L(g) maps e_x to e_gx."""
     return _polar(np.stack([U[left].T @ U for left in group.left]))
 
 
@@ -96,7 +96,7 @@ def _polar(matrices: np.ndarray) -> np.ndarray:
 
 
 def canonical_basis(tree: WordTree, matrices: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Matrices (k, d, d) of the generators in a basis of the irrep that depends on the irrep only.
+    """Return the matrices (k, d, d) of the generators in a basis of the irrep that depends on the irrep only.
 
     The basis is the orbit of one vector, orthonormalised in the order of the words. The vector is ``start``, projected
     on the eigenspace of the largest eigenvalue of the last generator's symmetric part, so that a reflection becomes
@@ -116,13 +116,13 @@ def canonical_basis(tree: WordTree, matrices: np.ndarray, start: np.ndarray) -> 
 
 
 def _orbit(tree: WordTree, matrices: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """σ(x) v for all x, (order, d): x runs through the reversed words, short ones first."""
+    """Return σ(x) v (order, d) for all x, which are the reversed words in the order of their lengths."""
     orbit = tree.pull_back(matrices.transpose(0, 2, 1), v[:, None])[..., 0]
     return orbit[np.concatenate([[tree.root], *(children for _, children, _ in tree.layers)])]
 
 
 def _orthonormal(orbit: np.ndarray) -> np.ndarray:
-    """Gram-Schmidt on the vectors whose rest is longer than a bound, which falls until they span; columns."""
+    """Return orthonormal columns by Gram-Schmidt on vectors whose rest exceeds a bound, which falls until they span."""
     d = orbit.shape[1]
     frame, bound = np.empty((d, 0)), 0.3
     while frame.shape[1] < d:
@@ -139,6 +139,6 @@ def _orthonormal(orbit: np.ndarray) -> np.ndarray:
 
 
 def snapped(matrices: np.ndarray) -> np.ndarray:
-    """Round the entries that are multiples of 1/2 up to rounding."""
+    """Return the matrices with entries that differ by rounding from multiples of 1/2 replaced by these."""
     halves = np.round(2 * matrices) / 2
     return np.where(abs(matrices - halves) < ALMOST, halves, matrices) + 0.0

@@ -61,7 +61,8 @@ class LieElement(Element["LieGroup"]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LieElement) or other.group != self.group:
             return False
-        return all(_same(a, b) for a, b in zip(self.parts, other.parts, strict=True))
+        pairs = zip(self.parts, other.parts, strict=True)
+        return all(bool(abs(a - b).max() < SAME) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
 
     def __hash__(self) -> int:
         return hash(self.group)
@@ -69,10 +70,6 @@ class LieElement(Element["LieGroup"]):
     def __repr__(self) -> str:
         texts = [_text(part) for part in self.parts]
         return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
-
-
-def _same(a: Any, b: Any) -> bool:
-    return bool(abs(a - b).max() < SAME) if isinstance(a, np.ndarray) else a == b
 
 
 def _text(part: Any) -> str:
@@ -104,7 +101,7 @@ class LieGroup(Immutable):
         self._set(name=" * ".join(factor.name for factor in factors), factors=tuple(factors))
 
     def order(self) -> None:
-        """None: the number of elements is infinite."""
+        """Return None: the number of elements is infinite."""
         return
 
     @property
@@ -142,12 +139,12 @@ class LieGroup(Immutable):
         raise GroupError(f"{self.name} has infinitely many elements. Draw some with group.sample().")
 
     def sample(self, *, generator: np.random.Generator | None = None) -> LieElement:
-        """A random element from the invariant (Haar) distribution."""
+        """Return a random element from the invariant (Haar) distribution."""
         generator = np.random.default_rng() if generator is None else generator
         return LieElement(self, tuple(factor.sample(generator=generator) for factor in self.factors))
 
     def element(self, *parts: Any) -> LieElement:
-        """The element with these parts: a matrix for every SO(n) or O(n), an element for every finite factor.
+        """Return the element with these parts: a matrix for every SO(n) or O(n), an element for every finite factor.
 
         Raises:
             GroupError: a matrix is not in its group.
@@ -158,7 +155,7 @@ class LieGroup(Immutable):
         return LieElement(self, tuple(_checked(factor, part) for factor, part in zip(self.factors, parts, strict=True)))
 
     def exp(self, coordinates: Any) -> LieElement:
-        """The exponential of Σ xᵢ Xᵢ, for coordinates (algebra_dim,): angles, or rotation vectors.
+        """Return the exponential of Σ xᵢ Xᵢ for coordinates (algebra_dim,), which are angles or rotation vectors.
 
         Raises:
             GroupError: there are not ``algebra_dim`` coordinates.
@@ -169,7 +166,7 @@ class LieGroup(Immutable):
         return LieElement(self, tuple(factor.exp(x[algebra]) for factor, algebra, _ in self._slices()))
 
     def factor(self, element: LieElement) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """Coordinates x and (generator, exponent) runs with g = exp(Σ xᵢ Xᵢ) times the product of the runs."""
+        """Return coordinates x and (generator, exponent) pairs: g is exp(Σ xᵢ Xᵢ) times the product of these powers."""
         coordinates, runs = [], []
         for (factor, _, generators), part in zip(self._slices(), element.parts, strict=True):
             x, word = factor.factor(part)
@@ -178,10 +175,10 @@ class LieGroup(Immutable):
         return np.concatenate(coordinates), runs
 
     def irreps(self, max_frequency: int) -> tuple[Irrep, ...]:
-        """All irreps over the real numbers up to a frequency, sorted by it; irreps of products by dimension.
+        """Return all irreps over the real numbers up to a frequency, sorted by it; irreps of products by dimension.
 
-        The key of an irrep of a product consists of its dimension and the keys of the factors' irreps. After each but
-        the first of them follows the index of the irrep in the tensor product: 1 for a conjugate, otherwise 0.
+        The key of an irrep of a product consists of its dimension and the keys of the factors' irreps. The second and
+        each further key is followed by the index of the irrep in the tensor product: 1 for a conjugate, otherwise 0.
 
         Args:
             max_frequency: largest frequency k of SO(2) and O(2), or degree l of SO(3) and O(3), of every factor.
@@ -194,7 +191,7 @@ class LieGroup(Immutable):
         return self._irreps_up_to([max_frequency] * len(self.factors))
 
     def irrep(self, *key: int) -> Irrep:
-        """The irrep with this key: (k,) of SO2, (k, 0) and (0, 1) of O2, (l,) of SO3, (l, parity) of O3.
+        """Return the irrep with this key: (k,) of SO2, (k, 0) and (0, 1) of O2, (l,) of SO3, (l, parity) of O3.
 
         Zeros at the end may be omitted. For irreps of products see :meth:`irreps`.
 
@@ -217,7 +214,7 @@ class LieGroup(Immutable):
         return self.irreps(0)[0]
 
     def irreps_in(self, algebra: np.ndarray, generators: np.ndarray) -> tuple[Irrep, ...]:
-        """Irreps up to the largest frequency of each factor in the matrices of a representation."""
+        """Return the irreps up to the largest frequency of each factor in the matrices of a representation."""
         return self._irreps_up_to([_largest_frequency(algebra[a]) for _, a, _ in self._slices()])
 
     def _irreps_up_to(self, frequencies: Sequence[int]) -> tuple[Irrep, ...]:
@@ -232,7 +229,7 @@ class LieGroup(Immutable):
         return tuple(Irrep(self, **vars(irrep)) for irrep in found)
 
     def worst_relation(self, algebra: np.ndarray, generators: np.ndarray) -> tuple[str, float]:
-        """The relation that these matrices violate most, as text, and the violation."""
+        """Return the relation that these matrices violate most, as text, and the violation."""
         return max(self._relations(algebra, generators), key=lambda relation: relation[1])
 
     def _relations(self, algebra: np.ndarray, generators: np.ndarray) -> Iterator[tuple[str, float]]:
@@ -248,7 +245,7 @@ class LieGroup(Immutable):
                 yield f"that {factor.name} commutes with {other.name}", defect
 
     def _slices(self) -> Iterator[tuple[Factor, slice, slice]]:
-        """Each factor with its slices of the algebra and of the generators."""
+        """Yield each factor with its slices of the algebra and of the generators."""
         a = k = 0
         for factor in self.factors:
             da, dk = factor.algebra_dim, len(factor.generators)
@@ -256,7 +253,7 @@ class LieGroup(Immutable):
             a, k = a + da, k + dk
 
     def subgroup(self, generators: Sequence[LieElement], *, name: str | None = None) -> FiniteGroup:
-        """The finite subgroup that elements generate, to which representations restrict.
+        """Return the finite subgroup that elements generate, to which representations restrict.
 
         Raises:
             GroupError: there is no element, or they generate a group of more than 25,000 elements.
@@ -297,12 +294,12 @@ def _as_factors(group: LieGroup | FiniteGroup) -> tuple[Factor, ...]:
 
 
 def _largest_frequency(algebra: np.ndarray) -> int:
-    """Largest frequency of the last element of the matrices (a, n, n) of a Lie algebra; 0 if it has none."""
+    """Return the largest frequency of the last element of the matrices (a, n, n) of a Lie algebra; 0 if it has none."""
     return int(np.round(np.linalg.eigvalsh(-1j * algebra[-1])[-1])) if len(algebra) else 0
 
 
 def _commuting(A: np.ndarray, B: np.ndarray) -> float:
-    """Largest entry of the commutators of matrices (a, n, n) with others (b, n, n)."""
+    """Return the largest entry of the commutators of matrices (a, n, n) with others (b, n, n)."""
     commutators = A[:, None] @ B - B @ A[:, None]
     return float(abs(commutators).max(initial=0.0))
 
@@ -316,13 +313,10 @@ def _checked(factor: Factor, part: Any) -> Any:
 
 
 def _faithful(element: LieElement) -> np.ndarray:
-    """A faithful matrix of an element: block diagonal of its matrices and regular permutation matrices."""
+    """Return a faithful matrix of an element: block diagonal of its matrices and regular permutation matrices."""
+    from scipy.linalg import block_diag
+
     blocks = [
         part if isinstance(part, np.ndarray) else part.group.regular_representation(part) for part in element.parts
     ]
-    size = sum(len(block) for block in blocks)
-    matrix, start = np.zeros((size, size)), 0
-    for block in blocks:
-        matrix[start : start + len(block), start : start + len(block)] = block
-        start += len(block)
-    return matrix
+    return np.asarray(block_diag(*blocks))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from isospan._core.immutable import Immutable
+from isospan._core.matrices import exponential
 from isospan.errors import GroupError
 from isospan.groups._outer_products import FactorIrrep
-from isospan.representations._matrices import exponential
 
 PLANE = np.array([[[0.0, -1], [1, 0]]])
 """The Lie algebra of SO(2): rotation by 90 degrees."""
@@ -60,7 +60,7 @@ class LieFactor(Immutable):
         return np.eye(self.algebra.shape[-1])
 
     def element(self, value: Any) -> np.ndarray:
-        """The matrix, which must be one of the group."""
+        """Return a matrix as an array, which must be one of the group."""
         M, d = np.array(value, dtype=np.float64), self.algebra.shape[-1]
         must = f"An element of {self.name} is an orthogonal matrix ({d}, {d}), got"
         if M.shape != (d, d):
@@ -73,17 +73,17 @@ class LieFactor(Immutable):
         return M
 
     def exp(self, coordinates: np.ndarray) -> np.ndarray:
-        """The exponential of Σ xᵢ Xᵢ."""
+        """Return the exponential of Σ xᵢ Xᵢ."""
         return exponential(np.tensordot(coordinates, self.algebra, axes=1))
 
     def factor(self, M: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """Coordinates of a rotation R and the runs of C, where M = R C and C is the identity or the generator."""
+        """Return the coordinates of R and the word of C in M = R C: a rotation times the identity or the generator."""
         if np.linalg.det(M) > 0:
             return self.logarithm(M), []
         return self.logarithm(M @ self.generators[0].T), [(0, 1)]
 
     def sample(self, *, generator: np.random.Generator) -> np.ndarray:
-        """A random matrix from the invariant (Haar) distribution.
+        """Return a random matrix from the invariant (Haar) distribution.
 
         Source: Stewart, The efficient generation of random orthogonal matrices, 1980.
         """
@@ -97,7 +97,7 @@ class LieFactor(Immutable):
     def relations(
         self, algebra: np.ndarray, generators: np.ndarray, names: Sequence[str]
     ) -> Iterator[tuple[str, float]]:
-        """Every relation of matrices of a representation, as text, and the violation.
+        """Yield every relation that the matrices of a representation satisfy, as text, and its violation.
 
         The algebra has its commutators. exp(2π X) is the identity, which spin representations violate. The generator
         has order 2, and acts on the algebra.
@@ -129,7 +129,7 @@ class LieFactor(Immutable):
 
 
 def _coordinates(Y: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Coordinates of Y in an orthogonal basis of matrices."""
+    """Return the coordinates of Y in an orthogonal basis of matrices."""
     return np.einsum("kij,ij->k", basis, Y) / np.einsum("kij,kij->k", basis, basis)
 
 
@@ -138,12 +138,12 @@ def _largest(defect: np.ndarray) -> float:
 
 
 def plane_logarithm(R: np.ndarray) -> np.ndarray:
-    """Angle (1,) of a rotation of the plane."""
+    """Return the angle (1,) of a rotation of the plane."""
     return np.array([np.arctan2(R[1, 0], R[0, 0])])
 
 
 def space_logarithm(R: np.ndarray) -> np.ndarray:
-    """Rotation vector (3,) of a rotation of space, exact to rounding, also near 180 degrees.
+    """Return the rotation vector (3,) of a rotation of space, exact to rounding, also near 180 degrees.
 
     Source: its unit quaternion is the top eigenvector of a matrix linear in R; Bar-Itzhack, New method for extracting
     the quaternion from a rotation matrix, 2000.
@@ -159,7 +159,7 @@ def space_logarithm(R: np.ndarray) -> np.ndarray:
 
 
 def plane_irreps(max_frequency: int) -> list[FactorIrrep]:
-    """SO(2): rotation by k times the angle, of complex type for k > 0."""
+    """Return the irreps of SO(2): rotation by k times the angle, of complex type for k > 0."""
     none, units = np.empty((0, 2, 2)), np.stack([np.eye(2), PLANE[0]])
     trivial = FactorIrrep((0,), "frequency 0", np.zeros((1, 1, 1)), np.empty((0, 1, 1)), np.ones((1, 1, 1)))
     frequencies = range(1, max_frequency + 1)
@@ -167,7 +167,7 @@ def plane_irreps(max_frequency: int) -> list[FactorIrrep]:
 
 
 def orthogonal_plane_irreps(max_frequency: int) -> list[FactorIrrep]:
-    """O(2): trivial (0, 0), the determinant (0, 1), and rotations by k times the angle with a reflection (k, 0)."""
+    """Return the irreps of O(2): trivial (0, 0), determinant (0, 1), and k times the angle with a reflection (k, 0)."""
     zero, one, reflection = np.zeros((1, 1, 1)), np.ones((1, 1, 1)), np.diag([1.0, -1])[None]
     trivial = FactorIrrep((0, 0), "frequency 0", zero, one, one)
     determinant = FactorIrrep((0, 1), "determinant", zero, -one, one)
@@ -179,7 +179,7 @@ def orthogonal_plane_irreps(max_frequency: int) -> list[FactorIrrep]:
 
 
 def space_irreps(max_frequency: int) -> list[FactorIrrep]:
-    """SO(3): degree l, of dimension 2 l + 1; l = 1 is the rotation of vectors (x, y, z)."""
+    """Return the irreps of SO(3): degree l, of dimension 2 l + 1; l = 1 is the rotation of vectors (x, y, z)."""
     return [
         FactorIrrep((l,), f"l={l}", degree_algebra(l), np.empty((0, 2 * l + 1, 2 * l + 1)), np.eye(2 * l + 1)[None])
         for l in range(max_frequency + 1)  # noqa: E741
@@ -187,7 +187,7 @@ def space_irreps(max_frequency: int) -> list[FactorIrrep]:
 
 
 def orthogonal_space_irreps(max_frequency: int) -> list[FactorIrrep]:
-    """O(3): degree l with the inversion as 1 (l, 0) or as -1 (l, 1); vectors are (1, 1)."""
+    """Return the irreps of O(3): degree l with the inversion as 1 (l, 0) or as -1 (l, 1); vectors are (1, 1)."""
     return [
         FactorIrrep(
             (*irrep.key, parity),
@@ -202,7 +202,7 @@ def orthogonal_space_irreps(max_frequency: int) -> list[FactorIrrep]:
 
 
 def degree_algebra(degree: int) -> np.ndarray:
-    r"""Real matrices (3, 2l + 1, 2l + 1) of the rotations about x, y and z on harmonics of degree l.
+    r"""Return real matrices (3, 2l + 1, 2l + 1) of the rotations about x, y and z on harmonics of degree l.
 
     :math:`-i J` in the basis cos l, sin l, ..., cos 1, sin 1, 0 of the orders m. There the rotation about z rotates
     each pair (cos m, sin m) by m times the angle.

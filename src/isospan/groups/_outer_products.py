@@ -23,9 +23,9 @@ import numpy as np
 
 from isospan._core.immutable import Immutable
 from isospan.groups._cayley import CayleyGraph, evaluate_word
+from isospan.groups._endomorphisms import standard_basis
 from isospan.groups._finite_irreps import snapped, sort_key
-from isospan.representations import Irrep
-from isospan.representations._endomorphisms import endomorphisms, standard_basis
+from isospan.representations import Irrep, endomorphisms
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +43,12 @@ class FactorIrrep(Immutable):
 
 
 def outer_irreps(lists: Sequence[Sequence[FactorIrrep | Irrep]]) -> Sequence[FactorIrrep | Irrep]:
-    """The irreps in all outer products of one irrep of each list."""
+    """Return the irreps in all outer products of one irrep of each list."""
     return reduce(_outer, lists)
 
 
 def finite_product_irreps(graph: CayleyGraph, lists: Sequence[Sequence[Irrep]]) -> list[FactorIrrep | Irrep]:
-    """The irreps of a direct product of finite groups, sorted as those of any finite group."""
+    """Return the irreps of a direct product of finite groups, sorted as those of any finite group."""
     words = [graph.tree.word(int(members[0])) for members in graph.classes]
 
     def key(irrep: FactorIrrep | Irrep) -> tuple[bool, int, tuple[float, ...]]:
@@ -73,10 +73,10 @@ def _outer(left: Sequence[FactorIrrep | Irrep], right: Sequence[FactorIrrep | Ir
 
 
 def outer_subspaces(E: np.ndarray, F: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The irreps in the outer product of two irreps with endomorphism bases E (s, d, d) and F (t, e, e).
+    """Return the irreps in the outer product of two irreps with endomorphism bases E (s, d, d) and F (t, e, e).
 
     Returns:
-        For each irrep, once whatever its multiplicity, an isometry (d e, n) onto one copy and its endomorphism basis.
+        An isometry (d e, n) onto one copy of each irrep, and the endomorphism basis of that copy.
     """
     s, t, d, e = len(E), len(F), E.shape[-1], F.shape[-1]
     whole = np.eye(d * e)
@@ -97,7 +97,7 @@ def outer_subspaces(E: np.ndarray, F: np.ndarray) -> list[tuple[np.ndarray, np.n
 
 
 def _frame(P: np.ndarray) -> np.ndarray:
-    """Gram-Schmidt on the columns of a projector, in their order; orthonormal columns."""
+    """Return orthonormal columns by Gram-Schmidt on the columns of a projector, in their order."""
     frame = np.empty((len(P), 0))
     for column in P.T:
         rest = column - frame @ (frame.T @ column)
@@ -108,7 +108,7 @@ def _frame(P: np.ndarray) -> np.ndarray:
 
 
 def _outer_matrices(A: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Matrices Aᵀ (σ ⊗ τ) A on one irrep: first the left group's (k, d, d), then the right group's (l, e, e)."""
+    """Return Aᵀ (σ ⊗ τ) A on one irrep, of the left group's matrices (k, d, d), then of the right group's (l, e, e)."""
     d, e = left.shape[-1], right.shape[-1]
     whole = [np.kron(M, np.eye(e)) for M in left] + [np.kron(np.eye(d), M) for M in right]
     return snapped(np.stack([A.T @ M @ A for M in whole])) if whole else np.empty((0, A.shape[1], A.shape[1]))

@@ -10,7 +10,7 @@ from isospan.linalg._decompositions import svdvals
 
 
 def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
-    r"""Principal angles between the row spans of two bases.
+    r"""Return the principal angles between the row spans of two bases.
 
     With orthonormal bases Q1, Q2: :math:`\cos\theta = \sigma(Q_1 Q_2^\top)`. Small angles are computed from the sine,
     :math:`\sin\theta = \sigma(Q_2 - Q_2 Q_1^\top Q_1)`, since the cosine loses half of the digits near 1. The angles
@@ -49,7 +49,7 @@ def principal_angles(W1: Tensor, W2: Tensor) -> Tensor:
 
 
 def grassmann_distance(W1: Tensor, W2: Tensor) -> Tensor:
-    r"""Geodesic distance on the Grassmannian, the 2-norm :math:`\|\theta\|_2` of the principal angles (radians).
+    r"""Return the geodesic distance on the Grassmannian, :math:`\|\theta\|_2` of the principal angles in radians.
 
     Example:
         >>> import torch

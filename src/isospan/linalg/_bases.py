@@ -149,8 +149,9 @@ def _check_wide(W: Tensor, *, what: str) -> None:
 def _independent(R: Tensor) -> bool:
     """Whether the rows of W = Rᵀ Qᵀ are linearly independent beyond doubt, so that Q spans exactly the rows.
 
-    The diagonal of R, which is the part of a row orthogonal to the rows before it, is compared with the norm of the
-    longest row. The margin is a factor of 100: R has no pivots, so near the cutoff of :func:`_rank` it is not reliable.
+    An entry of the diagonal of R is the length of the part of a row that is orthogonal to the rows before it. It is
+    compared with the norm of the longest row. R has no pivots, so it is not reliable near the cutoff of :func:`_rank`:
+    hence a factor of 100.
     """
     if 0 in R.shape:
         return True

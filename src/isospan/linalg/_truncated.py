@@ -2,7 +2,6 @@
 
 import logging
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,10 +17,6 @@ LEAST_SQUARED = 0.65
 """Power of the least normal number (1e-200 in float64); sums of squares between it and its inverse lose no digits."""
 FEW = 4
 """LAPACK computes k eigenvectors in less time than all n if k · FEW ≤ n."""
-PANEL = 64
-"""Columns that LAPACK reduces at a time, at least its own block size."""
-BY_INDEX = 2
-"""Code of ``stemr`` for a range of eigenvalues by index."""
 
 
 @decomposition
@@ -30,7 +25,7 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
     r"""Return the k leading left singular vectors of C as rows, and their singular values.
 
     They come from the k leading eigenvectors of the Gram matrix of the shorter side. On the CPU, LAPACK computes only
-    these (``sytrd``, ``stemr``) in less than half of the time of all. If the singular values spread too far for a Gram
+    these (``syevr``) in less than half of the time of all. If the singular values spread too far for a Gram
     matrix, the full SVD is used.
 
     Args:
@@ -46,9 +41,6 @@ def top_left_singular(C: Tensor, k: int) -> tuple[Tensor, Tensor]:
         DimensionError: k is not a whole number from 1 to min(D, P).
         ShapeError: C is not a matrix.
         DtypeError: C is not real floating point.
-
-    Source: Dhillon and Parlett, Multiple representations to compute orthogonal eigenvectors of symmetric tridiagonal
-    matrices, 2004.
 
     Example:
         >>> import torch
@@ -103,18 +95,16 @@ def _in_range(squared: float, dtype: torch.dtype) -> bool:
 
 def _by_lapack(A: Tensor, k: int) -> Tensor | None:
     """Return what :func:`_by_torch` does in half of the time; None also if LAPACK does not converge."""
-    from scipy.linalg import get_blas_funcs, get_lapack_funcs
+    from scipy.linalg import LinAlgError, eigh, get_blas_funcs
 
     a, n = A.numpy(), len(A)
     (syrk,) = get_blas_funcs(("syrk",), (a,))
-    sytrd, stemr, ormqr = get_lapack_funcs(("sytrd", "stemr", "ormqr"), (a,))
     by_columns = a.strides[0] <= a.strides[1]  # then a copy by the wrapper reads memory in order
     G = syrk(1.0, a, lower=1) if by_columns else syrk(1.0, a.T, trans=1, lower=1)
-    if not _in_range(G.trace(), A.dtype):  # with NaN, stemr may not return
+    if not _in_range(G.trace(), A.dtype):  # also NaN, with which LAPACK may not return
         return None
-    reflectors, diagonal, beside, factors, _ = sytrd(G, lower=1, lwork=PANEL * n, overwrite_a=1)
-    _, _, v, failed = stemr(diagonal, np.append(beside, 0.0), BY_INDEX, 0.0, 0.0, n - k + 1, n)
-    if failed:
+    try:
+        _, V = eigh(G, lower=True, subset_by_index=(n - k, n - 1), overwrite_a=True, check_finite=False)
+    except LinAlgError:
         return None
-    v[1:, :k] = ormqr("L", "N", reflectors[1:, :-1], factors, v[1:, :k], PANEL * k)[0]
-    return torch.from_numpy(v[:, k - 1 :: -1].T.copy())
+    return torch.from_numpy(V.T[::-1].copy())

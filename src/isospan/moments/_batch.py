@@ -136,7 +136,7 @@ def sum_over_ranks_(state: Mapping[str, Tensor], ranks: Ranks, *, also: Sequence
 
 
 def _rows(x: Tensor) -> int:
-    """Rows that are centred at a time: enough that the sum of their products takes a small part of the time."""
+    """Return how many rows are centred at a time: enough that adding their products takes little of the time."""
     return max(CACHED // x.shape[1], x.shape[1]) if x.device.type == "cpu" else len(x)
 
 

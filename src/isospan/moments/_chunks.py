@@ -6,10 +6,9 @@ from math import isnan
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from isospan._core.checks import check_not_empty
+from isospan._core.checks import as_tensor, check_not_empty
 from isospan.errors import DegenerateDataError, DtypeError, MissingPackageError, ShapeError
 
 FAN_IN = 8
@@ -82,7 +81,7 @@ def reduce_chunks(empty: M, z: Any, y: Mapping[str, Any]) -> M:
 def _moments_of_chunk(empty: M, z: np.ndarray, y: Mapping[str, np.ndarray]) -> M:
     """Return the moments of one chunk, which may be empty after a filter."""
     moments = copy.deepcopy(empty)
-    return moments.update(_tensor(z), {name: _tensor(block) for name, block in y.items()}) if len(z) else moments
+    return moments.update(as_tensor(z), {name: as_tensor(block) for name, block in y.items()}) if len(z) else moments
 
 
 def merged(parts: Sequence[M]) -> M:
@@ -93,8 +92,3 @@ def merged(parts: Sequence[M]) -> M:
     for part in parts[1:]:
         whole.merge(part)
     return whole
-
-
-def _tensor(block: np.ndarray) -> Tensor:
-    """Return a copy in native byte order: a block may be read-only, or come from a file in another byte order."""
-    return torch.from_numpy(np.array(block, dtype=block.dtype.newbyteorder("=")))

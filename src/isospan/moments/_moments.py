@@ -290,7 +290,7 @@ class Moments(KeepsPrecision):
                 "Moments(..., target_covariance=True)."
             )
         columns = self.split(self.scatter_yy / self._positive_count())
-        return {(i, j): block for j, column in columns.items() for i, block in self._split_rows(column).items()}
+        return {(i, j): row.mT for j, column in columns.items() for i, row in self.split(column.mT).items()}
 
     @property
     def var_y(self) -> dict[str, Tensor]:
@@ -324,13 +324,7 @@ class Moments(KeepsPrecision):
 
     def get_extra_state(self) -> Tensor:
         """Return the sizes as JSON bytes in a tensor, since a state_dict holds only tensors."""
-        return as_bytes(
-            {
-                "latent_dim": self.latent_dim,
-                "target_covariance": self.target_covariance,
-                "target_dims": self.target_dims,
-            }
-        )
+        return as_bytes({name: getattr(self, name) for name in SIZES})
 
     def set_extra_state(self, state: Tensor) -> None:
         """Set the order of the quantities to that of a state."""
@@ -375,9 +369,6 @@ class Moments(KeepsPrecision):
                 f"got shape {tuple(stacked.shape)}."
             )
         return dict(zip(self.target_dims, stacked.split(list(self.target_dims.values()), dim=-1), strict=True))
-
-    def _split_rows(self, stacked: Tensor) -> dict[str, Tensor]:
-        return {name: block.mT for name, block in self.split(stacked.mT).items()}
 
     def extra_repr(self) -> str:
         """Return the dimensions and the number of samples."""

@@ -122,7 +122,12 @@ class _Quantity:
 
     def __call__(self, given: Mapping[str, Any]) -> Any:
         """Call the function with the arguments in its signature, or with all if it has ``**kwargs``."""
-        self._check_complete(given)
+        for p in self.arguments:
+            if p.default is p.empty and p.name not in given:
+                raise MissingArgumentError(
+                    f"Quantity {self.name!r} needs the argument {p.name!r}, got {sorted(given) or 'none'}. "
+                    f"Pass it by keyword: {p.name}=..."
+                )
         positional = [p for p in self.parameters if p.kind is p.POSITIONAL_ONLY]
         takes_all = any(p.kind is p.VAR_KEYWORD for p in self.parameters)
         named = given if takes_all else [p.name for p in self.arguments]
@@ -133,14 +138,6 @@ class _Quantity:
     def arguments(self) -> list[inspect.Parameter]:
         """The parameters other than ``*args`` and ``**kwargs``."""
         return [p for p in self.parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-
-    def _check_complete(self, given: Mapping[str, Any]) -> None:
-        for p in self.arguments:
-            if p.default is p.empty and p.name not in given:
-                raise MissingArgumentError(
-                    f"Quantity {self.name!r} needs the argument {p.name!r}, got {sorted(given) or 'none'}. "
-                    f"Pass it by keyword: {p.name}=..."
-                )
 
 
 def _named(functions: tuple[Function, ...], named_functions: Mapping[str, Function]) -> dict[str, Function]:

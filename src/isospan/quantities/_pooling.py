@@ -1,6 +1,5 @@
 """Pooling of quantities to a fixed resolution along each spatial axis."""
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -12,14 +11,7 @@ from isospan.errors import ShapeError
 PoolingMode = Literal["avg", "max"]
 
 _SPATIAL_AXES = {2: 1, 4: 2, 5: 3}
-_POOLS: dict[tuple[str, int], Callable[..., Tensor]] = {
-    ("avg", 1): functional.adaptive_avg_pool1d,
-    ("avg", 2): functional.adaptive_avg_pool2d,
-    ("avg", 3): functional.adaptive_avg_pool3d,
-    ("max", 1): functional.adaptive_max_pool1d,
-    ("max", 2): functional.adaptive_max_pool2d,
-    ("max", 3): functional.adaptive_max_pool3d,
-}
+"""Number of spatial axes by that of all axes."""
 
 
 def pool(x: Tensor, n: int, *, mode: PoolingMode = "avg") -> Tensor:
@@ -60,5 +52,6 @@ def pool(x: Tensor, n: int, *, mode: PoolingMode = "avg") -> Tensor:
     n = check_count(n, what="n")
     if 0 in x.shape[-axes:]:
         raise ShapeError(f"Every spatial axis needs at least one point, got shape {tuple(x.shape)}.")
-    pooled = _POOLS[mode, axes](x.reshape(-1, 1, *x.shape[-axes:]), (n,) * axes)
+    adaptive_pool = getattr(functional, f"adaptive_{mode}_pool{axes}d")
+    pooled = adaptive_pool(x.reshape(-1, 1, *x.shape[-axes:]), (n,) * axes)
     return pooled.reshape(*x.shape[:-axes], *(n,) * axes)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from isospan._core.immutable import Immutable
+from isospan._core.matrices import ROUNDING, exponential, snapped
 from isospan.representations._decomposition import Part, decompose
 from isospan.representations._entries import Entries, neighbours
-from isospan.representations._matrices import ROUNDING, exponential, snapped
 from isospan.representations._symmetry import SymmetryGroup
 
 
@@ -39,9 +39,9 @@ class Action(Immutable):
 
     @cached_property
     def key(self) -> tuple[int, bytes, bytes]:
-        """A key that actions of one group share if they are equal to rounding.
+        """A key that is the same for two actions of one group that are equal to rounding.
 
-        Two such actions have different keys only if an entry is at the edge of two cells of width 1e-9.
+        It differs only if an entry is at the edge of two cells of width 1e-9.
         """
         algebra, generators = (np.round(matrices / ROUNDING) + 0.0 for matrices in (self.algebra, self.generators))
         return self.size, algebra.tobytes(), generators.tobytes()
@@ -71,7 +71,7 @@ class Action(Immutable):
         return f"Action(group={self.group.name}, size={self.size})"
 
     def __call__(self, element: Any) -> np.ndarray:
-        """Matrix (n, n) of an element."""
+        """Return the matrix (n, n) of an element."""
         coordinates, runs = self.group.factor(element)
         matrix = np.eye(self.size)
         if len(coordinates):
@@ -142,18 +142,18 @@ def split(group: SymmetryGroup, algebra: Sequence[Entries], generators: Sequence
 
 
 def _within(matrices: Sequence[Entries], components: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The entries between the coordinates of every component, (k, n, n)."""
+    """Return the entries between the coordinates of every component, (k, n, n)."""
     if not matrices:
         return [np.empty((0, len(component), len(component))) for component in components]
     return [np.stack(parts) for parts in zip(*(M.within(components) for M in matrices), strict=True)]
 
 
 def _components(neighbours: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Components in the order of their first coordinate, each in the order in which the generators reach them.
+    """Return the components in the order of their first coordinates, each in the order in which generators reach them.
 
-    Where the generators permute coordinates up to sign, this order depends on the action only: isomorphic orbits become
-    equal however the user has numbered them. The matrices generate a compact group, so that columns alone lead to the
-    whole component.
+    If the generators permute coordinates up to sign, this order depends on the action only. So isomorphic orbits become
+    equal blocks, however the user has numbered them. The matrices generate a compact group, so the columns alone reach
+    the whole component.
     """
     size = len(neighbours)
     seen, components = np.zeros(size, dtype=bool), []

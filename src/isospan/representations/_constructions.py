@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from isospan._core.matrices import square_matrix
 from isospan.errors import RepresentationError, ShapeError
 from isospan.representations import _products
-from isospan.representations._matrices import TOLERANCE, square_matrix
+from isospan.representations._matrices import TOLERANCE
 from isospan.representations._representation import Representation, check_representation, check_same_group
 
 
 def direct_sum(reps: Sequence[Representation], *, name: str | None = None) -> Representation:
-    """Direct sum of representations of one group: block-diagonal matrices, in the order given.
+    """Return the direct sum of representations of one group: block-diagonal matrices, in the order given.
 
     The decompositions of the summands are reused, and equal blocks are decomposed once.
 
@@ -37,7 +38,7 @@ def direct_sum(reps: Sequence[Representation], *, name: str | None = None) -> Re
 
 
 def tensor_product(*reps: Representation, name: str | None = None) -> Representation:
-    """Tensor product of representations of one group: ρ(g) ⊗ σ(g), as ``numpy.kron`` orders it.
+    """Return the tensor product of representations of one group: ρ(g) ⊗ σ(g), as ``numpy.kron`` orders it.
 
     Raises:
         RepresentationError: there is no representation.
@@ -57,7 +58,7 @@ def tensor_product(*reps: Representation, name: str | None = None) -> Representa
 
 
 def symmetric_square(rep: Representation, *, name: str | None = None) -> Representation:
-    """Symmetric square: the action M ↦ ρ(g) M ρ(g)ᵀ on symmetric matrices M (n, n).
+    """Return the symmetric square: the action M ↦ ρ(g) M ρ(g)ᵀ on symmetric matrices M (n, n).
 
     The n (n + 1) / 2 coordinates of M are its upper triangle, row by row, with off-diagonal entries times √2. Their
     norm is the Frobenius norm, so that the representation is orthogonal.
@@ -76,7 +77,7 @@ def symmetric_square(rep: Representation, *, name: str | None = None) -> Represe
 
 
 def change_of_basis(rep: Representation, Q: Any, *, name: str | None = None) -> Representation:
-    """The representation in another orthonormal basis: g ↦ Q ρ(g) Qᵀ.
+    """Return the representation in another orthonormal basis: g ↦ Q ρ(g) Qᵀ.
 
     Args:
         rep: representation of size n.

@@ -5,8 +5,8 @@ linear map T becomes an intertwiner when it is averaged,
 
 .. math:: A = \frac{1}{|G|} \sum_g \rho(g)^\top T \sigma(g),
 
-and by Schur's lemma :math:`A^\top A` is a multiple of the identity: it is symmetric and commutes with σ. Images that
-were found are deflated, and the rest is averaged again until the dimensions add up to that of ρ.
+By Schur's lemma :math:`A^\top A` is a multiple of the identity, since it is symmetric and commutes with σ. Each image
+that was found is projected out. Averages of the rest give further images, until the dimensions add up to that of ρ.
 
 Source: Serre, Linear Representations of Finite Groups, 1977, sections 2.2, 2.7 and 13.2.
 """
@@ -18,13 +18,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from isospan._core.immutable import read_only
+from isospan._core.matrices import snapped
 from isospan.errors import RepresentationError
-from isospan.representations._matrices import snapped
 from isospan.representations._symmetry import SymmetryGroup
 from isospan.representations._words import WordTree
 
 IrrepT = TypeVar("IrrepT", bound=Any)
-"""Type of irreps. They are representations, which are built from what is here, so that this file cannot name it."""
+"""Type of irreps. It cannot be imported here: an irrep is a representation, and representations import this file."""
 
 ACCEPTED = 0.05
 """Least norm at which a random intertwiner is normalised: it is about 1 on average, and a small one costs digits."""
@@ -45,7 +45,7 @@ class Part(Generic[IrrepT]):
 
 
 def decompose(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> tuple[np.ndarray, tuple[Part, ...]]:
-    """Orthogonal basis (n, n) in which the matrices are a direct sum of irreps, and the irreps in the order of columns.
+    """Return an orthogonal basis (n, n) in which the matrices are a direct sum of irreps, and the irreps by columns.
 
     Raises:
         RepresentationError: the dimensions found do not add up to n, because the matrices are not a representation.
@@ -76,10 +76,10 @@ def _assemble(
 
 
 def _by_averaging(tree: WordTree, generators: np.ndarray, irreps: Sequence[Any]) -> list[list[np.ndarray]]:
-    """Isometries (n, d) of every irrep, from averages over a finite group.
+    """Return isometries (n, d) of every irrep, from averages over a finite group.
 
-    A random vector v gives an intertwiner for every row of σ, with T = v eᵢᵀ. A round finds up to d/s copies for every
-    vector, at the cost of the vector's images under the group.
+    A random vector v gives the intertwiner of T = v eᵢᵀ for every row i of σ. A round computes the images of vectors
+    under the group, and finds up to d/s copies for each vector.
     """
     size, order = generators.shape[-1], len(tree.parent)
     rng = np.random.default_rng(0)
@@ -103,14 +103,14 @@ def _by_averaging(tree: WordTree, generators: np.ndarray, irreps: Sequence[Any])
 
 
 def _averages(images: np.ndarray, table: np.ndarray, count: int) -> np.ndarray:
-    """d/|G| Σ_g ρ(g)ᵀ v eᵢᵀ σ(g) for every vector v and row i, (count * d, n, d)."""
+    """Return d/|G| Σ_g ρ(g)ᵀ v eᵢᵀ σ(g) for every vector v and row i, (count * d, n, d)."""
     order, d, _ = table.shape
     sums = images.T @ table.reshape(order, d * d)
     return (sums * (d / order)).reshape(-1, count, d, d).transpose(1, 2, 0, 3).reshape(count * d, -1, d)
 
 
 def _outside(vectors: np.ndarray, frames: Sequence[np.ndarray]) -> np.ndarray:
-    """The part of the vectors orthogonal to the columns of all frames; twice, against rounding."""
+    """Return the part of vectors that is orthogonal to the columns of all frames; twice, against rounding."""
     if frames:
         frame = np.concatenate(frames, axis=1)
         for _ in range(2):
@@ -119,7 +119,7 @@ def _outside(vectors: np.ndarray, frames: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def isometries(maps: np.ndarray, known: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
-    """Isometries with orthogonal images from intertwiners (r, n, d), orthogonal to ``known``, the longest first."""
+    """Return isometries with orthogonal images, also to ``known``, from intertwiners (r, n, d), the longest first."""
     found: list[np.ndarray] = []
     while True:
         norms = np.sqrt((maps**2).sum((1, 2)) / maps.shape[-1])
@@ -132,7 +132,7 @@ def isometries(maps: np.ndarray, known: Sequence[np.ndarray] = ()) -> list[np.nd
 
 
 def _by_null_spaces(algebra: np.ndarray, generators: np.ndarray, irreps: Sequence[Any]) -> list[list[np.ndarray]]:
-    """Isometries (n, d) of every irrep of a Lie group, from the maps that commute with its generators.
+    """Return isometries (n, d) of every irrep of a Lie group, from the maps that commute with its matrices.
 
     The Casimir element -Σ dρ(Xᵢ)² is a multiple of the identity on the copies of an irrep, so each irrep is sought in
     one eigenspace only.
@@ -148,12 +148,12 @@ def _by_null_spaces(algebra: np.ndarray, generators: np.ndarray, irreps: Sequenc
 
 
 def casimir(algebra: np.ndarray) -> np.ndarray:
-    """-Σ Xᵢ² of antisymmetric matrices (a, n, n): commutes with all of them."""
+    """Return -Σ Xᵢ² of antisymmetric matrices (a, n, n), which commutes with all of them."""
     return -(algebra @ algebra).sum(0)
 
 
 def _commuting(algebra: np.ndarray, generators: np.ndarray, irrep: Any) -> np.ndarray:
-    """Random maps T (r, p, d) with ρ T = T σ for every matrix: Gaussian ones of a fixed seed, projected.
+    """Return random maps T (r, p, d) with ρ T = T σ for every matrix: Gaussian ones of a fixed seed, projected.
 
     The projection on the null space does not depend on the basis of it that a library returns.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isospan.representations._matrices import ROUNDING
+from isospan._core.matrices import ROUNDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,18 +27,18 @@ class Entries:
 
     @classmethod
     def of(cls, matrix: np.ndarray) -> Entries:
-        """The entries of a dense matrix (n, n)."""
+        """Return the entries of a dense matrix (n, n)."""
         rows, columns = np.nonzero(matrix)
         return cls(rows, columns, matrix[rows, columns], len(matrix))
 
     @classmethod
     def summed(cls, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, size: int) -> Entries:
-        """The sum of entries, of which several may be at one position."""
+        """Return a matrix from entries; those at one position are added."""
         positions, inverse = np.unique(rows * size + columns, return_inverse=True)
         return cls(*np.divmod(positions, size), np.bincount(inverse, values, len(positions)), size)
 
     def kron(self, other: Entries) -> Entries:
-        """The Kronecker product, as ``numpy.kron`` orders it."""
+        """Return the Kronecker product, as ``numpy.kron`` orders it."""
         rows = self.rows[:, None] * other.size + other.rows
         columns = self.columns[:, None] * other.size + other.columns
         values = self.values[:, None] * other.values
@@ -49,7 +49,7 @@ class Entries:
         return Entries.summed(rows, columns, np.append(self.values, other.values), self.size)
 
     def within(self, components: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Dense submatrices (n, n) of disjoint sets of coordinates, in one pass."""
+        """Return dense submatrices (n, n) of disjoint sets of coordinates, in one pass."""
         owner, position = np.empty(self.size, dtype=np.int64), np.empty(self.size, dtype=np.int64)
         for number, component in enumerate(components):
             owner[component], position[component] = number, np.arange(len(component))
@@ -62,7 +62,7 @@ class Entries:
 
 
 def neighbours(matrices: Sequence[Entries]) -> list[np.ndarray]:
-    """The coordinates that matrices couple each one to: the rows of its column, one matrix after another."""
+    """Return the coordinates coupled to each one: the nonzero rows of its column, one matrix after another."""
     coupled = [abs(M.values) > ROUNDING for M in matrices]
     rows = np.concatenate([M.rows[kept] for M, kept in zip(matrices, coupled, strict=True)])
     columns = np.concatenate([M.columns[kept] for M, kept in zip(matrices, coupled, strict=True)])

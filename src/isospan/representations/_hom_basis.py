@@ -57,7 +57,7 @@ class Band(NamedTuple):
 
 
 def irrep_basis_map(coefficients: Tensor, bands: Sequence[Band]) -> Tensor:
-    """The map (..., n_out, n_in) in the irrep bases from its coefficients: plain operations on tensors.
+    """Return the map (..., n_out, n_in) in the irrep bases from its coefficients, by plain operations on tensors.
 
     Args:
         coefficients: (..., dimension).
@@ -67,7 +67,7 @@ def irrep_basis_map(coefficients: Tensor, bands: Sequence[Band]) -> Tensor:
 
 
 def _band(coefficients: Tensor, band: Band) -> Tensor:
-    """Σ_n C_n ⊗ E_n / √d between zeros, (..., rows, n_in), where E_n repeats left multiplication d / s times."""
+    """Return Σ_n C_n ⊗ E_n / √d between zeros, (..., rows, n_in); E_n repeats left multiplication d / s times."""
     m_out, m_in, s = band.shape
     if not m_in:
         return coefficients.new_zeros((*coefficients.shape[:-1], band.rows, band.left + band.right))
@@ -85,8 +85,8 @@ def _band(coefficients: Tensor, band: Band) -> Tensor:
 class HomBasis:
     r"""Orthonormal basis of Hom_G, the equivariant maps W with W ρ_in(g) = ρ_out(g) W for every g.
 
-    By Schur's lemma, in the irrep bases W is zero between different irreps σ, and an element of the endomorphism
-    algebra, with basis :math:`E_n`, between two copies of one:
+    By Schur's lemma, W in the irrep bases is zero between different irreps. Between two copies of one irrep σ it is an
+    element of the endomorphism algebra, which has the basis :math:`E_n`:
 
     .. math:: W = Q_{out} \Bigl( \bigoplus_\sigma \sum_{n=1}^s C^\sigma_n \otimes \frac{E_n}{\sqrt{d_\sigma}} \Bigr)
               Q_{in}^\top
@@ -127,8 +127,7 @@ class HomBasis:
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
         check_same_group(rep_in, rep_out)
         self.rep_in, self.rep_out = rep_in, rep_out
-        self.blocks = _shared(rep_in, rep_out)
-        self.bands = _bands(self.blocks, rep_in, rep_out)
+        self.blocks, self.bands = _layout(rep_in, rep_out)
         self._from_in, self._from_out = IrrepBasisTransform(rep_in), IrrepBasisTransform(rep_out)
 
     @property
@@ -137,7 +136,7 @@ class HomBasis:
         return self.blocks[-1].slice.stop if self.blocks else 0
 
     def synthesize(self, coefficients: Tensor | np.ndarray) -> Any:
-        """The map W (..., n_out, n_in) of coefficients (..., dimension).
+        """Return the map W (..., n_out, n_in) of coefficients (..., dimension).
 
         Raises:
             ShapeError: the last axis is not ``dimension``.
@@ -153,7 +152,7 @@ class HomBasis:
         return self._from_out.inverse(self._from_in.inverse(in_irrep_bases).mT).mT
 
     def coefficients(self, matrix: Tensor | np.ndarray) -> Any:
-        """Inner products (..., dimension) of maps (..., n_out, n_in) with the basis.
+        """Return the inner products (..., dimension) of maps (..., n_out, n_in) with the basis.
 
         Raises:
             ShapeError: the last two axes are not (n_out, n_in).
@@ -170,7 +169,7 @@ class HomBasis:
         return torch.cat(parts, dim=-1) if parts else matrix.new_zeros((*matrix.shape[:-2], 0))
 
     def project(self, matrix: Tensor | np.ndarray) -> Any:
-        """The equivariant map nearest to a matrix (..., n_out, n_in): its orthogonal projection.
+        """Return the equivariant map nearest to a matrix (..., n_out, n_in): its orthogonal projection.
 
         For a finite group it is the group average of ρ_out(g) M ρ_in(g)ᵀ.
         """
@@ -186,8 +185,8 @@ class HomBasis:
     ) -> Tensor:
         """Fill coefficients in place with normal random numbers such that maps preserve variance.
 
-        The coefficients of an irrep have variance gain² d / (m_in s). For white x of variance 1 every coordinate of W x
-        then has variance gain²; coordinates of irreps that the input lacks are 0.
+        The coefficients of an irrep have variance gain² d / (m_in s). So every coordinate of W x has variance gain² for
+        white x of variance 1. Coordinates of irreps that the input lacks are 0.
 
         Args:
             coefficients: tensor (dimension,) to fill; it is returned.
@@ -209,7 +208,7 @@ class HomBasis:
         return coefficients
 
     def _inner_products(self, in_irrep_bases: Tensor, block: HomBlock) -> Tensor:
-        """Coefficients of one irrep from a map in the irrep bases: the adjoint of :func:`_band`."""
+        """Return the coefficients of one irrep from a map in the irrep bases: the adjoint of :func:`_band`."""
         m_out, m_in, s = block.shape
         d = block.irrep.size
         part = in_irrep_bases[..., block.target.slice, block.source.slice]
@@ -222,32 +221,20 @@ class HomBasis:
         return f"HomBasis({self.rep_in.name} -> {self.rep_out.name}, dimension={self.dimension})"
 
 
-def _shared(rep_in: Representation, rep_out: Representation) -> tuple[HomBlock, ...]:
-    """The irreps that both representations contain, with their slices of the coefficients."""
+def _layout(rep_in: Representation, rep_out: Representation) -> tuple[tuple[HomBlock, ...], tuple[Band, ...]]:
+    """Return the irreps that both representations contain, and the bands of all components of the output."""
     sources = {component.irrep.key: component for component in rep_in.isotypic}
-    blocks, start = [], 0
+    blocks, bands, start = [], [], 0
     for target in rep_out.isotypic:
         source = sources.get(target.irrep.key)
-        if source is not None:
-            count = target.multiplicity * source.multiplicity * len(target.irrep.endomorphism_basis)
-            blocks.append(HomBlock(target.irrep, source, target, slice(start, start + count)))
-            start += count
-    return tuple(blocks)
-
-
-def _bands(blocks: Sequence[HomBlock], rep_in: Representation, rep_out: Representation) -> tuple[Band, ...]:
-    """The bands of all components of the output, in the order of its irrep basis."""
-    shared = {block.irrep.key: block for block in blocks}
-    bands = []
-    for component in rep_out.isotypic:
-        block = shared.get(component.irrep.key)
-        if block is None:
-            bands.append(Band(component.size, rep_in.size, 0, 0, (component.multiplicity, 0, 0)))
-        else:
-            columns = block.source.slice
-            left, right = columns.start, rep_in.size - columns.stop
-            bands.append(Band(component.size, left, right, block.slice.start, block.shape))
-    return tuple(bands)
+        if source is None:
+            bands.append(Band(target.size, rep_in.size, 0, 0, (target.multiplicity, 0, 0)))
+            continue
+        shape = target.multiplicity, source.multiplicity, len(target.irrep.endomorphism_basis)
+        blocks.append(HomBlock(target.irrep, source, target, slice(start, start + prod(shape))))
+        bands.append(Band(target.size, source.slice.start, rep_in.size - source.slice.stop, start, shape))
+        start += prod(shape)
+    return tuple(blocks), tuple(bands)
 
 
 def _gain(nonlinearity: Any) -> float:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from isospan.errors import ShapeError
-from isospan.representations._representation import Representation
+from isospan.representations._representation import Representation, same_blocks
 
 
 class IrrepBasisArrays(NamedTuple):
     """Factors and orders of the change of basis, as numpy arrays or as tensors.
 
     Attributes:
-        bases: orthogonal (n, n) of every block; None for neighbouring blocks whose bases are the identity, as one.
+        bases: orthogonal (n, n) of every block. Neighbouring blocks with the identity as basis have one entry, None.
         block_order: coordinates (D,) in the order of the blocks, copy after copy.
         from_block: its inverse.
         irrep_order: the blocks' transformed coordinates (D,) in the order of the irrep basis.
@@ -36,14 +36,14 @@ class IrrepBasisArrays(NamedTuple):
 
 
 def irrep_basis_arrays(rep: Representation) -> IrrepBasisArrays:
-    """The factors and orders of a representation, in float64 and int64."""
+    """Return the factors and orders of a representation, in float64 and int64."""
     bases, sizes = zip(*_pieces(rep), strict=True)
     to_blocks, to_irreps = rep.block_order, rep.irrep_order
     return IrrepBasisArrays(bases, to_blocks, np.argsort(to_blocks), to_irreps, np.argsort(to_irreps), sizes)
 
 
 def _irrep_basis_tensors(rep: Representation, dtype: torch.dtype, device: torch.device) -> IrrepBasisArrays:
-    """The same as tensors of one precision on one device."""
+    """Return the factors and orders as tensors of one precision on one device."""
     arrays = rep.derived(irrep_basis_arrays)
     with torch.inference_mode(False):  # tensors made in inference mode cannot take part in training later
         bases = tuple(None if Q is None else torch.tensor(Q, dtype=dtype, device=device) for Q in arrays.bases)
@@ -52,18 +52,15 @@ def _irrep_basis_tensors(rep: Representation, dtype: torch.dtype, device: torch.
 
 
 def have_one_basis(rep: Representation, other: Representation) -> bool:
-    """Whether two representations have the same blocks, with the same bases; equal ones may have others."""
-    return rep is other or (
-        len(rep.blocks) == len(other.blocks)
-        and all(
-            a.action.key == b.action.key and np.array_equal(a.indices, b.indices) and np.array_equal(a.basis, b.basis)
-            for a, b in zip(rep.blocks, other.blocks, strict=True)
-        )
-    )
+    """Whether two representations have the same blocks, with the same bases."""
+    if rep is other:
+        return True
+    pairs = zip(rep.blocks, other.blocks, strict=False)
+    return same_blocks(rep, other) and all(np.array_equal(a.basis, b.basis) for a, b in pairs)
 
 
 def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:
-    """Each basis with its number of coordinates."""
+    """Return each basis with its number of coordinates; neighbouring identities are one."""
     pieces: list[tuple[np.ndarray | None, int]] = []
     for block in rep.blocks:
         basis = None if np.array_equal(block.basis, np.eye(block.size)) else block.basis
@@ -73,15 +70,15 @@ def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:
 
 
 def to_irrep_basis(x: Tensor, tensors: IrrepBasisArrays) -> Tensor:
-    """Coordinates x Q in the irrep basis of vectors x (..., D): plain operations on tensors."""
-    pieces = _split(_ordered(x, tensors.block_order), tensors.sizes)
+    """Return the coordinates x Q of vectors x (..., D) in the irrep basis, by plain operations on tensors."""
+    pieces = _ordered(x, tensors.block_order).split(tensors.sizes, dim=-1)
     products = [_each_copy(piece, basis) for piece, basis in zip(pieces, tensors.bases, strict=True)]
     return _ordered(_joined(products), tensors.irrep_order)
 
 
 def from_irrep_basis(z: Tensor, tensors: IrrepBasisArrays) -> Tensor:
-    """Vectors z Qᵀ with coordinates z (..., D) in the irrep basis: plain operations on tensors."""
-    pieces = _split(_ordered(z, tensors.from_irrep_basis), tensors.sizes)
+    """Return the vectors z Qᵀ with coordinates z (..., D) in the irrep basis, by plain operations on tensors."""
+    pieces = _ordered(z, tensors.from_irrep_basis).split(tensors.sizes, dim=-1)
     bases = [None if basis is None else basis.mT for basis in tensors.bases]
     products = [_each_copy(piece, basis) for piece, basis in zip(pieces, bases, strict=True)]
     return _ordered(_joined(products), tensors.from_block)
@@ -91,27 +88,21 @@ def _ordered(x: Tensor, order: Tensor | None) -> Tensor:
     return x if order is None else x.index_select(-1, order)
 
 
-def _split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
-    """The pieces of the last axis; a single one is all of it."""
-    return [x] if len(sizes) == 1 else x.split(list(sizes), dim=-1)
-
-
 def _joined(pieces: Sequence[Tensor]) -> Tensor:
-    """The pieces side by side; a single one needs no copy."""
+    """Return tensors side by side; a single one needs no copy."""
     return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces), dim=-1)
 
 
 def _each_copy(x: Tensor, basis: Tensor | None) -> Tensor:
-    """Multiply every copy of a block, which follow one another in the last axis, by its basis."""
+    """Multiply each copy of a block by its basis; the copies follow one another in the last axis."""
     return x if basis is None else (x.unflatten(-1, (-1, basis.shape[0])) @ basis).flatten(-2)
 
 
 class IrrepBasisTransform:
     """The change of basis from vectors (..., D) to coordinates in the irrep basis of a representation, and back.
 
-    It computes x Q and z Qᵀ with Q = ``rep.change_of_basis`` from one small product for each block. Its tensors are
-    made once for every dtype and device, and kept with the representation. It is differentiable, and keeps dtype and
-    device.
+    It computes x Q and z Qᵀ with Q = ``rep.change_of_basis`` by one small product for each block. Its tensors are made
+    once for every dtype and device, and cached in the representation. It is differentiable, and keeps dtype and device.
 
     Example:
         >>> from isospan.groups import CyclicGroup
@@ -124,15 +115,15 @@ class IrrepBasisTransform:
         self.rep = rep
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Coordinates x Q in the irrep basis of vectors x (..., D)."""
+        """Return the coordinates x Q of vectors x (..., D) in the irrep basis."""
         return to_irrep_basis(x, self.tensors(x))
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Vectors z Qᵀ with coordinates z (..., D) in the irrep basis."""
+        """Return the vectors z Qᵀ with coordinates z (..., D) in the irrep basis."""
         return from_irrep_basis(z, self.tensors(z))
 
     def tensors(self, x: Tensor) -> IrrepBasisArrays:
-        """The arrays in the precision and on the device of vectors (..., D).
+        """Return the arrays in the precision and on the device of vectors (..., D).
 
         Raises:
             ShapeError: they have another size.

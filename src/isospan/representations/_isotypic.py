@@ -1,4 +1,4 @@
-"""Isotypic components: all copies of one irrep, where they come from, and how they are printed and drawn."""
+"""Isotypic components, the copies of one irrep: their sources among the blocks, their text and their picture."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Source:
 class IsotypicComponent(Generic[IrrepT]):
     """All copies of one irrep in a representation.
 
-    In the irrep basis the component takes the coordinates ``slice``, one copy after another: in
-    ``z[..., slice].reshape(..., multiplicity, irrep.size)`` a row is a copy. The copies follow the blocks in the order
-    of ``sources``; within a block, its copies come first, then the multiplicity of the irrep in each.
+    In the irrep basis its coordinates are ``slice``, copy after copy: a row of
+    ``z[..., slice].reshape(..., multiplicity, irrep.size)`` is a copy. The copies are in the order of ``sources``. Of a
+    source, all copies of the irrep in the first copy of the block come first, then those in the second.
 
     Example:
         >>> from isospan.groups import SymmetricGroup
@@ -77,7 +77,7 @@ def isotypic_components(blocks: Sequence[Block]) -> tuple[IsotypicComponent[Any]
 
 
 def irrep_order(blocks: Sequence[Block], components: Sequence[IsotypicComponent[Any]]) -> np.ndarray:
-    """Positions (D,) of the irrep-basis coordinates among those of the blocks, which follow one another by copy."""
+    """Return the positions (D,) of the irrep-basis coordinates among those of the blocks, copy after copy."""
     offsets = np.cumsum([0, *(block.indices.size for block in blocks)])
     order = []
     for component in components:
@@ -89,7 +89,7 @@ def irrep_order(blocks: Sequence[Block], components: Sequence[IsotypicComponent[
 
 
 def describe(blocks: Sequence[Block], components: Sequence[IsotypicComponent[Any]]) -> str:
-    """Two paragraphs: the blocks; the irreps with their multiplicities and their coordinates in the irrep basis."""
+    """Return text with the blocks, and the irreps with their multiplicities and coordinates in the irrep basis."""
     shown = ", ".join(_block_text(block) for block in blocks[:MOST_BLOCKS])
     more = f", and {len(blocks) - MOST_BLOCKS} more" if len(blocks) > MOST_BLOCKS else ""
     width = max(len(f"{c.multiplicity} x {c.irrep.name}") for c in components)

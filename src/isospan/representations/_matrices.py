@@ -5,17 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from isospan.errors import DtypeError, GroupError, NonFiniteError, RepresentationError, ShapeError
+from isospan._core.matrices import square_matrix, stack_matrices
+from isospan.errors import GroupError, RepresentationError, ShapeError
 from isospan.representations._symmetry import SymmetryGroup
 
 Matrices = Mapping[Any, Any] | Callable[[Any], Any] | Sequence[Any] | np.ndarray
 """One matrix for every generator: in their order, by element, or as a function of an element."""
-ROUNDING = 1e-9
-"""Largest difference of entries that counts as rounding.
-
-Products, exponentials and factorisations in float64 err by 1e-16 to 1e-12; orthogonality and relations may fail by ten
-times as much (``TOLERANCE``), so that replacing entries within it keeps every matrix that was accepted one.
-"""
 TOLERANCE = 1e-8
 """Largest violation of orthogonality or of a relation that counts as rounding."""
 SINGLE_ROUNDING = 1e-5
@@ -28,54 +23,10 @@ HIGHEST_FREQUENCY = 100
 """Largest frequency of a function that is differentiated: ``STEP`` then rotates by less than π/2."""
 
 
-def square_matrix(value: Any, *, what: str) -> np.ndarray:
-    """Return a square, real, finite matrix in float64 on the CPU."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = (value if value.is_complex() else value.double()).numpy()
-    try:
-        array = np.asarray(value)
-        matrix = np.real(array).astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ShapeError(
-            f"{what} must be a square matrix (n, n) of numbers, got {type(value).__name__}: {error}."
-        ) from error
-    if np.iscomplexobj(array):
-        raise DtypeError(f"{what} must be real, got {array.dtype}. Write a + ib as the real matrix [[a, -b], [b, a]].")
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
-        raise ShapeError(f"{what} must be a square matrix (n, n), got shape {matrix.shape}.")
-    if not np.isfinite(matrix).all():
-        bad = int((~np.isfinite(matrix)).sum())
-        raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite of {matrix.size} entries.")
-    return matrix
-
-
-def snapped(matrices: np.ndarray) -> np.ndarray:
-    """Round the matrices of (k, n, n) that consist of integers up to rounding; -0.0 becomes 0.0.
-
-    Orthogonal integer matrices are signed permutations. Other matrices do not change: there an entry near an integer
-    may belong to a rotation.
-    """
-    integers = np.round(matrices)
-    is_integer = (abs(matrices - integers) <= ROUNDING).all((-2, -1), keepdims=True)
-    return np.where(is_integer, integers, matrices) + 0.0
-
-
-def stack_matrices(values: Sequence[Any], *, labels: Sequence[str]) -> np.ndarray:
-    """Stack matrices of one size, (k, n, n)."""
-    matrices = [
-        square_matrix(value, what=f"The matrix of {label}") for value, label in zip(values, labels, strict=True)
-    ]
-    sizes = {label: len(matrix) for label, matrix in zip(labels, matrices, strict=True)}
-    if len(set(sizes.values())) > 1:
-        raise ShapeError(f"All matrices of a representation must have one size, got {sizes}.")
-    return np.stack(matrices)
-
-
 def read_matrices(
     group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices (a, n, n) of the Lie algebra's basis and (k, n, n) of the generators, from all forms of input."""
+    """Return the matrices (a, n, n) of the Lie algebra's basis and (k, n, n) of the generators, from any input."""
     if isinstance(group, type) or not hasattr(group, "worst_relation"):
         raise GroupError(f"A representation is one of a group, such as CyclicGroup(4), got {group!r}.")
     given = [*_algebra_matrices(group, matrices, algebra), *_generator_matrices(group, matrices)]
@@ -84,12 +35,12 @@ def read_matrices(
 
 
 def labels(group: SymmetryGroup) -> list[str]:
-    """Names of the matrices in messages: of the Lie algebra first, then of the generators."""
+    """Return the names of the matrices in messages: of the Lie algebra first, then of the generators."""
     return [f"algebra element {i}" for i in range(group.algebra_dim)] + [f"generator {g}" for g in group.generators]
 
 
 def _generator_matrices(group: SymmetryGroup, matrices: Matrices) -> list[Any]:
-    """The matrices of the generators in their order."""
+    """Return the matrices of the generators in their order."""
     if callable(matrices):
         return [matrices(g) for g in group.generators]
     if isinstance(matrices, Mapping):
@@ -126,7 +77,7 @@ def _from_mapping(group: SymmetryGroup, matrices: Mapping[Any, Any]) -> list[Any
 
 
 def _algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequence[Any] | None) -> list[Any]:
-    """The matrices of the Lie algebra's basis: as given, or derivatives of a function on elements."""
+    """Return the matrices of the Lie algebra's basis: as given, or derivatives of a function on elements."""
     if algebra is not None:
         algebra = _listed(algebra)
         if len(algebra) != group.algebra_dim:
@@ -147,7 +98,7 @@ def _algebra_matrices(group: SymmetryGroup, matrices: Matrices, algebra: Sequenc
 
 
 def _logarithm(R: np.ndarray) -> np.ndarray:
-    """Logarithm of a matrix with eigenvalues exp(iφ), |φ| < π/2: ∫₀¹ (R - 1) (1 + t (R - 1))⁻¹ dt by Gauss' rule.
+    """Return log R for eigenvalues exp(iφ) with |φ| < π/2: ∫₀¹ (R - 1) (1 + t (R - 1))⁻¹ dt by Gauss' rule.
 
     Source: Dieci, Morini and Papini, Computational Techniques for Real Logarithms of Matrices, 1996.
     """
@@ -160,12 +111,6 @@ def _logarithm(R: np.ndarray) -> np.ndarray:
     nodes, weights = np.polynomial.legendre.leggauss(24)
     D, t = R - np.eye(len(R)), (nodes[:, None, None] + 1) / 2
     return np.tensordot(weights / 2, np.linalg.inv(np.eye(len(R)) + t * D), axes=1) @ D
-
-
-def exponential(X: np.ndarray) -> np.ndarray:
-    """Exponential of an antisymmetric matrix, orthogonal to rounding, from the eigenvectors of the Hermitian -iX."""
-    angles, V = np.linalg.eigh(-1j * X)
-    return np.real((V * np.exp(1j * angles)) @ V.conj().T)
 
 
 def check_orthogonal(group: SymmetryGroup, algebra: np.ndarray, generators: np.ndarray) -> None:
@@ -212,8 +157,8 @@ def check_given(group: SymmetryGroup, matrices: Matrices, implied: Callable[[Any
         if defect > TOLERANCE * max(1.0, abs(expected).max()):
             raise RepresentationError(
                 f"The matrix given for {g} differs from the one that the generators {list(group.generators)} imply by "
-                f"{defect:.3g}. Matrices multiply as elements do, M(g h) = M(g) M(h): that of a permutation p has "
-                "M[p[i], i] = 1, and a transposed one is that of the inverse."
+                f"{defect:.3g}. Matrices must satisfy M(g h) = M(g) M(h). The matrix of a permutation p has "
+                "M[p[i], i] = 1; its transpose is the matrix of the inverse."
             )
 
 

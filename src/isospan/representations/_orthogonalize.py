@@ -11,7 +11,6 @@ from isospan.errors import RepresentationError
 from isospan.representations._matrices import Matrices, check_given, check_relations, read_matrices
 from isospan.representations._representation import Representation
 from isospan.representations._symmetry import SymmetryGroup
-from isospan.representations._words import WordTree
 
 MAX_SWEEPS = 500
 CONVERGED = 1e-14
@@ -22,7 +21,7 @@ ILL_CONDITIONED = 1e12
 def orthogonalize(
     group: SymmetryGroup, matrices: Matrices = (), *, algebra: Sequence[Any] | None = None, name: str | None = None
 ) -> tuple[Representation, np.ndarray]:
-    r"""An orthogonal representation equivalent to another one, and the map to it (Weyl's unitary trick).
+    r"""Return an orthogonal representation equivalent to a given one, and the map to it (Weyl's unitary trick).
 
     .. math:: S = \operatorname{mean}_g \, \rho(g)^\top \rho(g), \qquad T = S^{1/2}, \qquad
               g \mapsto T \rho(g) T^{-1}
@@ -50,7 +49,12 @@ def orthogonalize(
                [ 1.,  0.]])
     """
     a, k = read_matrices(group, matrices, algebra)
-    S = _lie_metric(a, k) if group.tree is None else _finite_metric(group, group.tree, k)
+    if group.tree is None:
+        S = _lie_metric(a, k)
+    else:
+        check_relations(group, a, k)
+        table = group.tree.evaluate(k)
+        S = np.einsum("gki,gkj->ij", table, table) / len(table)
     values, V = np.linalg.eigh(S / (np.trace(S) / len(S)))
     if not values[0] > 0:
         raise RepresentationError(f"The matrices must be invertible and a representation of {group.name}.")
@@ -60,15 +64,8 @@ def orthogonalize(
     return rep, T
 
 
-def _finite_metric(group: SymmetryGroup, tree: WordTree, generators: np.ndarray) -> np.ndarray:
-    """The group average of ρ(g)ᵀ ρ(g) for a finite group; the relations are checked first."""
-    check_relations(group, np.empty((0, 1, 1)), generators)
-    table = tree.evaluate(generators)
-    return np.einsum("gki,gkj->ij", table, table) / len(table)
-
-
 def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:
-    """An invariant metric of a Lie group: the limit of averages over its one-parameter and cyclic subgroups in turn.
+    """Return an invariant metric of a Lie group: the limit of averages over one-parameter and cyclic subgroups in turn.
 
     Source: von Neumann, Functional Operators II, 1950, theorem 13.7, on alternating projections.
     """
@@ -83,7 +80,7 @@ def _lie_metric(algebra: np.ndarray, generators: np.ndarray) -> np.ndarray:
 
 
 def _mean_over(S: np.ndarray, M: np.ndarray) -> np.ndarray:
-    """Mean of AᵀSA over the A = exp(tM), or over the powers A of M: only couplings of equal eigenvalues of M remain."""
+    """Return the mean of AᵀSA over A = exp(tM), or over the powers A of M: couplings of unequal eigenvalues vanish."""
     values, V = np.linalg.eig(M)
     if np.linalg.cond(V) > ILL_CONDITIONED:
         raise RepresentationError(

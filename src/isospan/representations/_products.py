@@ -16,7 +16,7 @@ Space = tuple[tuple[Block, ...], int]
 
 
 def direct_sum(spaces: Sequence[Space]) -> tuple[Block, ...]:
-    """Blocks of the direct sum, whose coordinates follow one another."""
+    """Return the blocks of the direct sum, whose coordinates follow one another."""
     offsets = np.cumsum([0, *(size for _, size in spaces)])
     shifted = [
         Block(block.action, block.indices + offset)
@@ -27,14 +27,14 @@ def direct_sum(spaces: Sequence[Space]) -> tuple[Block, ...]:
 
 
 def repeated(space: Space, copies: int) -> tuple[Block, ...]:
-    """Blocks of the direct sum of copies of one representation."""
+    """Return the blocks of the direct sum of copies of one representation."""
     blocks, size = space
     offsets = size * np.arange(copies)[:, None, None]
     return merge([Block(block.action, (block.indices + offsets).reshape(-1, block.size)) for block in blocks])
 
 
 def tensor_product(group: SymmetryGroup, left: Space, right: Space) -> tuple[Block, ...]:
-    """Blocks of the tensor product: e_i ⊗ e_j is coordinate i * size_right + j."""
+    """Return the blocks of the tensor product: e_i ⊗ e_j is coordinate i * size_right + j."""
     found = []
     for a in left[0]:
         for b in right[0]:
@@ -46,7 +46,7 @@ def tensor_product(group: SymmetryGroup, left: Space, right: Space) -> tuple[Blo
 
 
 def symmetric_square(group: SymmetryGroup, space: Space) -> tuple[Block, ...]:
-    """Blocks of the symmetric square: the upper triangle row by row, off-diagonal entries times √2."""
+    """Return the blocks of the symmetric square: the upper triangle row by row, off-diagonal entries times √2."""
     blocks, size = space
     position = np.zeros((size, size), dtype=np.int64)
     upper = np.triu_indices(size)
@@ -73,7 +73,7 @@ def _split_copies(group: SymmetryGroup, matrices: Matrices, grid: np.ndarray) ->
 
 
 def _kronecker(a: Action, b: Action) -> Matrices:
-    """dρ ⊗ 1 + 1 ⊗ dσ for the Lie algebra, ρ ⊗ σ for the generators."""
+    """Return dρ ⊗ 1 + 1 ⊗ dσ for the Lie algebra and ρ ⊗ σ for the generators."""
     (algebra_a, generators_a), (algebra_b, generators_b) = _entries(a), _entries(b)
     left, right = Entries.of(np.eye(a.size)), Entries.of(np.eye(b.size))
     algebra = [X.kron(right) + left.kron(Y) for X, Y in zip(algebra_a, algebra_b, strict=True)]
@@ -85,7 +85,7 @@ def _entries(a: Action) -> Matrices:
 
 
 def _symmetric(a: Action) -> Matrices:
-    """The Kronecker product on symmetric matrices, in their orthonormal basis.
+    """Return the Kronecker product on symmetric matrices, in their orthonormal basis.
 
     An entry and its mirror image have one coordinate, their sum times √½; the coordinate of a diagonal entry is the
     entry. One scale is applied to every sum, so that permutations keep entries that are exactly one.

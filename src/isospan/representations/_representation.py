@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from isospan._core.immutable import Immutable, read_only
+from isospan._core.matrices import ROUNDING
 from isospan.errors import GroupError, GroupMismatchError, RepresentationError
 from isospan.representations import _products
 from isospan.representations._blocks import Action, Block, split
@@ -21,14 +22,7 @@ from isospan.representations._isotypic import (
     isotypic_components,
     plot_components,
 )
-from isospan.representations._matrices import (
-    ROUNDING,
-    Matrices,
-    check_given,
-    check_orthogonal,
-    check_relations,
-    read_matrices,
-)
+from isospan.representations._matrices import Matrices, check_given, check_orthogonal, check_relations, read_matrices
 from isospan.representations._symmetry import SymmetryGroup
 
 if TYPE_CHECKING:
@@ -41,9 +35,9 @@ TYPES: dict[int, Literal["real", "complex", "quaternionic"]] = {1: "real", 2: "c
 class Representation(Immutable):
     r"""An orthogonal representation: a matrix ρ(g) for every element, with ρ(g) ρ(h) = ρ(gh).
 
-    The matrices of the group's generators define it. Their common zeros split the coordinates into blocks, and each
-    kind of block is decomposed once, on first use. Entries up to 1e-9 count as zeros. Matrices that permute the
-    coordinates of a block, up to sign and to 1e-9, are rounded to exact ones. In the irrep basis Q,
+    The matrices of the group's generators define it. Their common zeros split the coordinates into blocks. Equal blocks
+    are decomposed once, at the first use. Entries up to 1e-9 count as zeros. Matrices that permute the coordinates of a
+    block up to sign are rounded if they differ by at most 1e-9 from integers. In the irrep basis Q,
 
     .. math:: \rho(g) = Q \Bigl( \bigoplus_i \sigma_i(g) \Bigr) Q^\top
 
@@ -103,18 +97,18 @@ class Representation(Immutable):
 
     @classmethod
     def from_blocks(cls, group: SymmetryGroup, blocks: Sequence[Block], *, name: str) -> Representation:
-        """A representation of blocks, whose indices must cover all coordinates once; nothing is checked."""
+        """Return the representation of blocks, whose indices must cover all coordinates once; nothing is checked."""
         rep = Representation.__new__(Representation)
         rep._set(group=group, name=name, size=sum(b.indices.size for b in blocks), blocks=tuple(blocks))
         return rep
 
     def __call__(self, element: Any) -> np.ndarray:
-        """Matrix (n, n) of an element, float64."""
+        """Return the matrix (n, n) of an element, float64."""
         self._check_element(element)
         return self._spread([block.action(element) for block in self.blocks])
 
     def character(self, element: Any) -> float:
-        """Trace of the element's matrix."""
+        """Return the trace of an element's matrix."""
         self._check_element(element)
         return float(sum(block.multiplicity * np.trace(block.action(element)) for block in self.blocks))
 
@@ -178,14 +172,14 @@ class Representation(Immutable):
         return {}
 
     def derived(self, make: Callable[..., T], *arguments: Hashable) -> T:
-        """``make(self, *arguments)``, computed once and kept here: the arrays and tensors that layers are made of."""
+        """Return ``make(self, *arguments)``, computed once and cached here: arrays and tensors that layers need."""
         key = make, *arguments
         if key not in self._derived:
             self._derived[key] = make(self, *arguments)
         return self._derived[key]
 
     def restrict(self, subgroup: Any) -> Representation:
-        """The restriction to a finite subgroup: the same matrices, for its elements.
+        """Return the restriction to a finite subgroup: the same matrices, for its elements.
 
         Args:
             subgroup: result of ``group.subgroup(elements)``.
@@ -210,7 +204,7 @@ class Representation(Immutable):
         return plot_components(self.isotypic, ax, title=f"{self.name} of {self.group.name}")
 
     def renamed(self, name: str) -> Representation:
-        """The same representation under another name."""
+        """Return the same representation under another name."""
         return Representation.from_blocks(self.group, self.blocks, name=name)
 
     def __add__(self, other: Representation) -> Representation:
@@ -239,7 +233,7 @@ class Representation(Immutable):
             return True
         if not isinstance(other, Representation) or self.size != other.size or self.group != other.group:
             return False
-        if _same_blocks(self.blocks, other.blocks):
+        if same_blocks(self, other):
             return True
         return all(
             np.allclose(ours, theirs, rtol=0, atol=ROUNDING)
@@ -258,7 +252,7 @@ class Representation(Immutable):
         return f"{head}\n{describe(self.blocks, self.isotypic)}"
 
     def _spread(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
-        """Matrices (..., D, D) with those of the blocks (..., n, n) at their coordinates."""
+        """Return matrices (..., D, D) with those of the blocks (..., n, n) at their coordinates."""
         whole = np.zeros((*matrices[0].shape[:-2], self.size, self.size))
         for block, matrix in zip(self.blocks, matrices, strict=True):
             whole[..., block.indices[:, :, None], block.indices[:, None, :]] = matrix[..., None, :, :]
@@ -271,21 +265,21 @@ class Representation(Immutable):
             )
 
 
-def _same_blocks(first: Sequence[Block], second: Sequence[Block]) -> bool:
-    return len(first) == len(second) and all(
+def same_blocks(first: Representation, second: Representation) -> bool:
+    """Whether two representations have the same actions on the same coordinates; equal ones may have other blocks."""
+    return len(first.blocks) == len(second.blocks) and all(
         a.action.key == b.action.key and np.array_equal(a.indices, b.indices)
-        for a, b in zip(first, second, strict=True)
+        for a, b in zip(first.blocks, second.blocks, strict=True)
     )
 
 
 class Irrep(Representation):
     r"""A representation without a proper invariant subspace, with the matrices that commute with it.
 
-    These matrices form an endomorphism algebra 𝔽, which is ℝ, ℂ or ℍ (Schur, Frobenius). ``endomorphism_basis`` spans
-    it: s = 1, 2 or 4 orthogonal matrices (d, d) that are orthogonal to each other, the identity first. The coordinates
-    are those of :math:`\mathbb{F}^{d/s}`, s real coordinates for each scalar, so that the basis is
-    :math:`E_n = 1 \otimes L_n` with the matrices L_n (s, s) of left multiplication by 1, i, j and k. Groups build their
-    irreps; users get them from ``group.irreps()``.
+    These matrices form the endomorphism algebra 𝔽, which is ℝ, ℂ or ℍ (Schur, Frobenius). ``endomorphism_basis`` spans
+    it by s = 1, 2 or 4 orthogonal matrices (d, d), which are orthogonal to each other; the identity is first. The
+    coordinates are those of :math:`\mathbb{F}^{d/s}`, with s real coordinates for each scalar. So the basis is that of
+    :func:`endomorphisms`. Groups build their irreps; users get them from ``group.irreps()``.
 
     Attributes:
         key: identifies the irrep among those of its group, and sorts them in the order of ``group.irreps()``.
@@ -351,18 +345,6 @@ class Irrep(Representation):
         return f"Irrep({self.name}, group={self.group.name}, dimension={self.size}, {self.type})"
 
 
-def trivial_irrep(group: Any, *, key: tuple[int, ...], name: str) -> Irrep:
-    """The trivial irrep, in which every element acts as 1."""
-    return Irrep(
-        group,
-        algebra=np.zeros((group.algebra_dim, 1, 1)),
-        generators=np.ones((len(group.generators), 1, 1)),
-        endomorphism_basis=np.ones((1, 1, 1)),
-        key=key,
-        name=name,
-    )
-
-
 def check_same_group(first: Any, second: Any) -> None:
     """Require two representations of one group.
 
@@ -379,14 +361,15 @@ def check_same_group(first: Any, second: Any) -> None:
         )
 
 
-def check_representation(rep: Any) -> None:
-    """Require a representation.
+def check_representation(rep: Any, *, what: str | None = None) -> None:
+    """Require a representation; ``what`` names the argument in the message.
 
     Raises:
         RepresentationError: it is of another type.
     """
     if not isinstance(rep, Representation):
         raise RepresentationError(
-            f"Expected a Representation, got {type(rep).__name__}. Build one of a group and the matrices of its "
-            "generators, Representation(group, matrices), or take one of the group's, as group.regular_representation."
+            f"{f'{what} must be' if what else 'Expected'} a Representation, got {type(rep).__name__}. Build one of a "
+            "group and the matrices of its generators, Representation(group, matrices), or take one of the group's, as "
+            "group.regular_representation."
         )

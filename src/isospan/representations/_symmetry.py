@@ -41,25 +41,25 @@ class SymmetryGroup(Protocol):
         ...
 
     def order(self) -> int | None:
-        """Number of elements; None for an infinite group."""
+        """Return the number of elements; None for an infinite group."""
         ...
 
     def factor(self, element: Any) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """Coordinates x and (generator, exponent) runs with g = exp(Σ xᵢ Xᵢ) times the product of the runs."""
+        """Return coordinates x and (generator, exponent) pairs: g is exp(Σ xᵢ Xᵢ) times the product of these powers."""
         ...
 
     def exp(self, coordinates: np.ndarray) -> Any:
-        """Element of the identity component: the exponential of Σ xᵢ Xᵢ."""
+        """Return an element of the identity component: the exponential of Σ xᵢ Xᵢ."""
         ...
 
     def sample(self, *, generator: np.random.Generator | None = None) -> Any:
-        """A random element from the invariant (Haar) distribution."""
+        """Return a random element from the invariant (Haar) distribution."""
         ...
 
     def worst_relation(self, algebra: np.ndarray, generators: np.ndarray) -> tuple[str, float]:
-        """The relation that these matrices violate most, as text, and the violation."""
+        """Return the relation that these matrices violate most, as text, and the violation."""
         ...
 
     def irreps_in(self, algebra: np.ndarray, generators: np.ndarray) -> Sequence[Any]:
-        """Irreps that include all that a representation with these matrices contains."""
+        """Return irreps that include all that a representation with these matrices contains."""
         ...

@@ -1,13 +1,13 @@
-"""Bases and structure constants of a representation as tensors, kept with it for each precision and device."""
+"""Bases of a representation as tensors, cached in it for each precision and device."""
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.representations import Representation
+from isospan.representations import Block, HomBasis, Representation
 
 
 def constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
@@ -19,17 +19,10 @@ def constants(rep: Representation, dtype: torch.dtype, device: torch.device) -> 
 
 
 def _complete(rep: Representation, dtype: torch.dtype, device: torch.device) -> "Constants":
-    """Return constants of which every tensor is computed."""
+    """Return constants with every tensor computed."""
     complete = rep.derived(Constants, dtype, device)
-    _ = complete.blocks, complete.block_index, complete.endomorphisms, complete.structure, complete.invariant
+    _ = complete.blocks, complete.block_index, complete.copies, complete.endomorphisms, complete.invariant
     return complete
-
-
-class BlockBasis(NamedTuple):
-    """The columns of the data that hold the copies of a block, and its basis (n, n), rows in the order of columns."""
-
-    columns: slice | Tensor
-    basis: Tensor
 
 
 class Constants:
@@ -39,28 +32,31 @@ class Constants:
         self.rep, self.dtype, self.device = rep, dtype, device
 
     @cached_property
-    def blocks(self) -> list[BlockBasis]:
-        """One entry a block. Its columns are a slice if the copies are side by side, since a slice needs no gather."""
-        return [BlockBasis(self._columns(indices), self._tensor(basis)) for indices, basis in self._sorted]
+    def blocks(self) -> list[tuple[slice | Tensor, Tensor]]:
+        """The columns of the copies of every block, and its basis (n, n), whose rows are in the order of the columns.
+
+        Columns of adjacent copies are a slice, which needs no gather.
+        """
+        return [(self._columns(indices), self._tensor(basis)) for indices, basis in self._sorted]
 
     @cached_property
     def block_index(self) -> Tensor:
         """Index (D,) of each coordinate among the coordinates of all blocks, block after block and copy after copy."""
-        return self._index(np.argsort(np.concatenate([indices.ravel() for indices, _ in self._sorted])))
+        return self._index(np.argsort(self.rep.block_order))
+
+    @cached_property
+    def copies(self) -> list[tuple[Tensor, HomBasis]]:
+        """The indices (copies, n) of every block, and the equivariant maps of one copy."""
+        one = [
+            Representation.from_blocks(self.rep.group, [Block(b.action, np.arange(b.size)[None])], name="one copy")
+            for b in self.rep.blocks
+        ]
+        return [(self._index(b.indices), HomBasis(r, r)) for b, r in zip(self.rep.blocks, one, strict=True)]
 
     @cached_property
     def endomorphisms(self) -> dict[tuple[int, ...], Tensor]:
         """Basis E (s, d, d) of the endomorphism algebra of each irrep, by its key; the identity is first."""
         return {c.irrep.key: self._tensor(c.irrep.endomorphism_basis) for c in self.rep.isotypic}
-
-    @cached_property
-    def structure(self) -> dict[tuple[int, ...], Tensor]:
-        r"""Structure constants γ (s, s, s) of each algebra, with :math:`E_s^\top E_t = \sum_u \gamma_{stu} E_u`."""
-        bases = {c.irrep.key: c.irrep.endomorphism_basis for c in self.rep.isotypic}
-        return {
-            key: self._tensor(np.einsum("sab,tac,ubc->stu", E, E, E, optimize=True) / E.shape[1])
-            for key, E in bases.items()
-        }
 
     @cached_property
     def invariant(self) -> Tensor:

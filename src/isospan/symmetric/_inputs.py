@@ -1,20 +1,12 @@
 """Checks of data and representations, and the precision of a computation."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
-from isospan import representations
 from isospan._core.checks import as_floating, check_finite, working_dtype
-from isospan.errors import (
-    DegenerateDataError,
-    DeviceMismatchError,
-    RepresentationError,
-    ShapeError,
-)
-from isospan.representations import Representation
+from isospan.errors import DegenerateDataError, DeviceMismatchError, ShapeError
+from isospan.representations import Representation, check_representation, check_same_group
 
 
 def samples(x: Tensor, rep: Representation, *, what: str = "x") -> Tensor:
@@ -35,9 +27,9 @@ def samples(x: Tensor, rep: Representation, *, what: str = "x") -> Tensor:
 
 def paired_samples(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Representation) -> tuple[Tensor, Tensor]:
     """Return samples of x and y as rows, of one group, in one precision and on one device."""
-    check_same_group(rep_x, rep_y)
     x, y = as_floating(x, what="x"), as_floating(y, what="y")
     rows_x, rows_y = samples(x, rep_x), samples(y, rep_y, what="y")
+    check_same_group(rep_x, rep_y)
     if (x.shape[0], *x.shape[2:]) != (y.shape[0], *y.shape[2:]):
         raise ShapeError(
             f"x and y must have as many samples, (N, D_x) and (N, D_y) or (N, D_x, T) and (N, D_y, T), got "
@@ -47,22 +39,6 @@ def paired_samples(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Represent
         raise DeviceMismatchError(f"x is on {x.device} and y on {y.device}. Move one of them with .to(device).")
     dtype = torch.promote_types(rows_x.dtype, rows_y.dtype)
     return rows_x.to(dtype), rows_y.to(dtype)
-
-
-def check_representation(rep: Any, *, what: str) -> None:
-    """Require a representation."""
-    if not isinstance(rep, Representation):
-        raise RepresentationError(
-            f"{what} must be an isospan.representations.Representation, got {type(rep).__name__}. Build one from the "
-            "matrices of the group's generators."
-        )
-
-
-def check_same_group(rep_x: Representation, rep_y: Representation) -> None:
-    """Require representations of one group."""
-    check_representation(rep_x, what="The representation of x")
-    check_representation(rep_y, what="The representation of y")
-    representations.check_same_group(rep_x, rep_y)
 
 
 def hidden(x: Tensor) -> bool:

@@ -5,16 +5,16 @@ from torch import Tensor
 
 from isospan.errors import RepresentationError
 from isospan.representations import Representation
-from isospan.symmetric._constants import BlockBasis, constants
+from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import samples
 
 
 def isotypic_data(x: Tensor, rep: Representation) -> list[Tensor]:
     r"""Return the coordinates of samples in every isotypic component, a tensor (m, d, N) each.
 
-    Components and copies are those of ``rep.isotypic``. Entry (i, a, n) is coordinate a of the d coordinates of copy i
-    in sample n. The samples are last, so that a sum over samples and dimensions is one matrix product, and so that
-    memory is copied in long runs. The change of basis multiplies the small basis of a block with each of its copies.
+    Components and copies are those of ``rep.isotypic``. Entry (i, a, n) is coordinate a of copy i in sample n. The
+    samples are last: then a sum over samples and dimensions is one matrix product, and memory is copied in long runs.
+    The change of basis multiplies each copy of a block by the small basis of the block.
 
     Args:
         x: rows (N, D), as :func:`samples` returns them.
@@ -27,7 +27,7 @@ def isotypic_data(x: Tensor, rep: Representation) -> list[Tensor]:
         >>> (even * 2**0.5).round(), (odd.abs() * 2**0.5).round()
         (tensor([[[4.]]]), tensor([[[2.]]]))
     """
-    blocks = [_in_basis(x, block) for block in constants(rep, x.dtype, x.device).blocks]
+    blocks = [_in_basis(x[:, columns], basis) for columns, basis in constants(rep, x.dtype, x.device).blocks]
     components = []
     for component in rep.isotypic:
         shape = (-1, component.irrep.size, len(x))
@@ -71,7 +71,6 @@ def irrep_coordinates(x: Tensor, rep_x: Representation) -> Tensor:
     return data.permute(2, 1, 0).flatten(0, 1)
 
 
-def _in_basis(x: Tensor, block: BlockBasis) -> Tensor:
-    """Return the coordinates (copies, n, N) of every copy of a block in its basis."""
-    copies = x[:, block.columns].unflatten(1, (-1, len(block.basis)))
-    return block.basis.mT @ copies.permute(1, 2, 0)
+def _in_basis(x: Tensor, basis: Tensor) -> Tensor:
+    """Return the coordinates (copies, n, N) of the copies x (N, copies·n) of a block in its basis."""
+    return basis.mT @ x.unflatten(1, (-1, len(basis))).permute(1, 2, 0)

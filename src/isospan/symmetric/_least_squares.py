@@ -56,8 +56,8 @@ def lstsq(
         RepresentationError: ``rep_x`` or ``rep_y`` is something else.
 
     Warns:
-        NumericalWarning: the default of rcond counts as zero some coordinates of x that are not, but are much smaller
-            than the others, and that the group does not mix with the others.
+        NumericalWarning: coordinates of x that are not zero count as zero under the default of rcond. They are much
+            smaller than the others, and the group does not mix them with the others.
 
     Example:
         >>> import torch
@@ -128,8 +128,9 @@ class _Problem:
         s, m_x = len(E), len(X)
         H = cross_moments(X, Y, E).mT.reshape(s * m_x, -1)
         own = cross_moments(X, X, E)
-        # ⟨E_s x_i, E_t x_j⟩ = Σ_u γ_stu ⟨x_i, E_u x_j⟩ with the structure constants γ of the algebra
-        G = torch.einsum("stu,uij->sitj", shared.structure, own).reshape(s * m_x, s * m_x)
+        # ⟨E_s x_i, E_t x_j⟩ = Σ_u γ_stu ⟨x_i, E_u x_j⟩ with the structure constants E_sᵀ E_t = Σ_u γ_stu E_u
+        structure = (E.mT[:, None] @ E).flatten(2) @ E.flatten(1).mT / shared.irrep.size
+        G = torch.einsum("stu,uij->sitj", structure, own).reshape(s * m_x, s * m_x)
         if ridge is not None:
             G = G + (ridge * shared.irrep.size).to(G.dtype) * torch.eye(len(G), dtype=G.dtype, device=G.device)
         return cls(shared, ridge, G, H, torch.linalg.eigvalsh(G.detach()))

@@ -5,9 +5,8 @@ from torch import Tensor
 
 from isospan._core.checks import as_floating, check_finite
 from isospan.errors import GroupError, ShapeError
-from isospan.representations import Representation
+from isospan.representations import Representation, check_representation
 from isospan.symmetric._constants import constants
-from isospan.symmetric._inputs import check_representation
 
 
 def orbit(x: Tensor, rep: Representation) -> Tensor:
@@ -71,7 +70,7 @@ def group_average(x: Tensor, rep: Representation) -> Tensor:
 
 
 def _vectors(x: Tensor, rep: Representation) -> Tensor:
-    check_representation(rep, what="rep")
+    check_representation(rep)
     x = as_floating(x, what="x")
     if x.dim() == 0 or x.shape[-1] != rep.size:
         raise ShapeError(

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import as_device, as_floating, check_dtype, check_finite
-from isospan.representations import HomBasis, Representation
+from isospan.representations import HomBasis, Representation, check_representation
 from isospan.symmetric._constants import constants
-from isospan.symmetric._inputs import check_representation, check_same_group
 
 
 def invariant_projector(
@@ -32,7 +31,7 @@ def invariant_projector(
         tensor([[0.5000, 0.5000],
                 [0.5000, 0.5000]], dtype=torch.float64)
     """
-    check_representation(rep, what="rep")
+    check_representation(rep)
     check_dtype(dtype, what="The projector's dtype")
     basis = constants(rep, dtype, as_device(device)).invariant
     return basis @ basis.mT
@@ -63,7 +62,6 @@ def equivariant_projection(A: Tensor, rep_x: Representation, rep_y: Representati
         tensor([[3., 3.],
                 [3., 3.]])
     """
-    check_same_group(rep_x, rep_y)
-    A = as_floating(A, what="A")
+    maps, A = HomBasis(rep_x, rep_y), as_floating(A, what="A")
     check_finite(A, what="A")
-    return HomBasis(rep_x, rep_y).project(A)
+    return maps.project(A)

@@ -19,38 +19,29 @@ class SharedComponent:
 
     Attributes:
         irrep: of dimension d.
-        rep: a representation that contains it.
+        endomorphisms: the basis E (s, d, d) of integers in the precision of the data; the identity is first.
         X: (m_x, d, N), see :func:`isotypic_data`.
         Y: (m_y, d, N); the same tensor as X if y is x.
     """
 
     irrep: Irrep
-    rep: Representation
+    endomorphisms: Tensor
     X: Tensor
     Y: Tensor
 
-    @property
-    def endomorphisms(self) -> Tensor:
-        """Basis E (s, d, d) of the endomorphism algebra in the precision of the data; the identity is first."""
-        return constants(self.rep, self.X.dtype, self.X.device).endomorphisms[self.irrep.key]
-
-    @property
-    def structure(self) -> Tensor:
-        """Structure constants (s, s, s) of the endomorphism algebra."""
-        return constants(self.rep, self.X.dtype, self.X.device).structure[self.irrep.key]
-
     def double(self) -> "SharedComponent":
         """Return the same data in float64."""
-        return replace(self, X=self.X.double(), Y=self.Y.double())
+        return replace(self, endomorphisms=self.endomorphisms.double(), X=self.X.double(), Y=self.Y.double())
 
 
 def shared_components(x: Tensor, y: Tensor, rep_x: Representation, rep_y: Representation) -> list[SharedComponent]:
     """Return the isotypic components that x (N, D_x) and y (N, D_y) share, in the order of the group's irreps."""
     data_x = isotypic_data(x, rep_x)
     data_y = data_x if y is x and rep_y is rep_x else isotypic_data(y, rep_y)
+    E = constants(rep_x, x.dtype, x.device).endomorphisms
     of_y = {component.irrep.key: Y for component, Y in zip(rep_y.isotypic, data_y, strict=True)}
     return [
-        SharedComponent(component.irrep, rep_x, X, of_y[component.irrep.key])
+        SharedComponent(component.irrep, E[component.irrep.key], X, of_y[component.irrep.key])
         for component, X in zip(rep_x.isotypic, data_x, strict=True)
         if component.irrep.key in of_y
     ]

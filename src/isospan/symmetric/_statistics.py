@@ -8,13 +8,13 @@ from torch import Tensor
 from isospan._core.checks import check_number
 from isospan.errors import DegenerateDataError, MissingArgumentError
 from isospan.linalg import power_of_two
-from isospan.representations import Block, HomBasis, Representation
-from isospan.symmetric._constants import Constants, constants
+from isospan.representations import HomBasis, Representation
+from isospan.symmetric._constants import constants
 from isospan.symmetric._inputs import paired_samples, samples
 from isospan.symmetric._second_moments import cross_moments, shared_components
 
 MEMORY = 32
-"""Multiplications in the time that memory takes to read and write one entry."""
+"""Number of multiplications that take as long as reading and writing one entry."""
 
 
 def mean(x: Tensor, rep_x: Representation) -> Tensor:
@@ -85,23 +85,14 @@ def var_mean(x: Tensor, rep_x: Representation, *, correction: int = 1) -> tuple[
     rows = rows / scale
     degrees, mu = _degrees(len(rows), correction), _mean(rows, rep_x)
     centred, cached = rows - mu, constants(rep_x, rows.dtype, rows.device)
-    sums = [_squares(centred, cached, i, block).flatten() for i, block in enumerate(rep_x.blocks)]
+    sums = [_squares(centred[:, index], maps).flatten() for index, maps in cached.copies]
     return torch.cat(sums)[cached.block_index] / degrees * scale * scale, mu * scale
 
 
-def _squares(x: Tensor, cached: Constants, i: int, block: Block) -> Tensor:
-    """Sum the squares of the coordinates (c, n) of c copies of a block over samples, and average over the group."""
-    columns, basis = cached.blocks[i]
-    z = x[:, columns].unflatten(1, (-1, len(basis))) @ basis
-    total = torch.zeros_like(z[0])
-    for part in block.parts:
-        d, E = part.irrep.size, cached.endomorphisms[part.irrep.key]
-        z_part, Q = z[..., part.columns].unflatten(-1, (part.multiplicity, d)), basis[:, part.columns]
-        Ez = torch.einsum("sab,ncqb->ncsqa", E, z_part)
-        K = torch.einsum("ncpa,ncsqa->cspq", z_part, Ez) / d
-        moment = torch.einsum("cspq,sab->cpaqb", K, E).flatten(3).flatten(1, 2)
-        total = total + torch.einsum("ij,cjk,ik->ci", Q, moment, Q)
-    return total
+def _squares(x: Tensor, maps: HomBasis) -> Tensor:
+    """Sum the squares of copies (N, c, n) of a block over samples, and average over the group."""
+    moments = torch.einsum("nci,ncj->cij", x, x)
+    return maps.project(moments).diagonal(dim1=1, dim2=2)
 
 
 @overload

@@ -15,7 +15,7 @@ from isospan.quantities.fields._scalars import gradient_x, gradient_y
 
 
 def divergence(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`\nabla \cdot \mathbf u = u_x + v_y`, 0 for an incompressible flow.
+    r"""Return the divergence :math:`\nabla \cdot \mathbf u = u_x + v_y`, 0 for an incompressible flow.
 
     Example:
         >>> import torch
@@ -28,7 +28,7 @@ def divergence(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -
 
 
 def vorticity(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`\omega = v_x - u_y`, twice the local rate of rotation.
+    r"""Return the vorticity :math:`\omega = v_x - u_y`, twice the local rate of rotation.
 
     Example:
         >>> import torch
@@ -41,7 +41,7 @@ def vorticity(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) ->
 
 
 def strain_rate(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r"""Magnitude of the rate of strain :math:`S = \tfrac12 (\nabla \mathbf u + \nabla \mathbf u^\top)`.
+    r"""Return the magnitude of the rate of strain :math:`S = \tfrac12 (\nabla \mathbf u + \nabla \mathbf u^\top)`.
 
     .. math:: |S| = \sqrt{2 S_{ij} S_{ij}} = \sqrt{2 u_x^2 + 2 v_y^2 + (u_y + v_x)^2}
 
@@ -61,7 +61,7 @@ def strain_rate(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) 
 
 
 def kinetic_energy(velocity: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`\tfrac12 (u^2 + v^2)`, per unit mass. dx and periodic are not used.
+    r"""Return the kinetic energy :math:`\tfrac12 (u^2 + v^2)` per unit mass. dx and periodic are not used.
 
     Example:
         >>> import torch

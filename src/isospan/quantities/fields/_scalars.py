@@ -17,7 +17,7 @@ from isospan.quantities.fields._grid import derivative, second_derivative
 
 
 def gradient_x(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`\partial f / \partial x`, along W, by central differences of second order (one-sided at edges).
+    r"""Return :math:`\partial f / \partial x`, along W, by central differences of second order (one-sided at edges).
 
     Example:
         >>> import torch
@@ -28,7 +28,7 @@ def gradient_x(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> T
 
 
 def gradient_y(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`\partial f / \partial y`, along H, by central differences of second order (one-sided at edges).
+    r"""Return :math:`\partial f / \partial y`, along H, by central differences of second order (one-sided at edges).
 
     Example:
         >>> import torch
@@ -39,7 +39,7 @@ def gradient_y(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> T
 
 
 def gradient_magnitude(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`|\nabla f| = \sqrt{f_x^2 + f_y^2}`; where it is 0, its derivative is set to 0.
+    r"""Return :math:`|\nabla f| = \sqrt{f_x^2 + f_y^2}`; where it is 0, its derivative is set to 0.
 
     Example:
         >>> import torch
@@ -52,7 +52,7 @@ def gradient_magnitude(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = Fal
 
 
 def gradient_magnitude_squared(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`|\nabla f|^2 = f_x^2 + f_y^2`.
+    r"""Return :math:`|\nabla f|^2 = f_x^2 + f_y^2`.
 
     Example:
         >>> import torch
@@ -64,7 +64,7 @@ def gradient_magnitude_squared(field: Tensor, *, dx: Spacing = 1.0, periodic: bo
 
 
 def laplacian(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Tensor:
-    r""":math:`\nabla^2 f = f_{xx} + f_{yy}`, the five-point stencil (one-sided of second order at edges).
+    r"""Return :math:`\nabla^2 f = f_{xx} + f_{yy}` by the five-point stencil (one-sided of second order at edges).
 
     Example:
         >>> import torch
@@ -77,7 +77,7 @@ def laplacian(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False) -> Te
 
 
 def local_free_energy(field: Tensor, *, dx: Spacing = 1.0, periodic: bool = False, gamma: float = 2.0) -> Tensor:
-    r"""Free energy density of a composition u in [-1, 1] that separates into its phases (Cahn and Hilliard, 1958).
+    r"""Return the free energy density of a composition u in [-1, 1] (Cahn and Hilliard, 1958).
 
     .. math:: e = \tfrac14 (u^2 - 1)^2 + \tfrac{\gamma}{2} |\nabla u|^2
 

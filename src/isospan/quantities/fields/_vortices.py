@@ -50,7 +50,7 @@ def velocity_from_vorticity(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: b
 
 
 def kinetic_energy_from_vorticity(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) -> Tensor:
-    r""":math:`\tfrac12 (u^2 + v^2)` of the flow with this vorticity (..., 1, H, W).
+    r"""Return the kinetic energy :math:`\tfrac12 (u^2 + v^2)` of the flow with this vorticity (..., 1, H, W).
 
     Example:
         >>> import torch
@@ -73,7 +73,7 @@ def strain_rate_from_vorticity(vorticity: Tensor, *, dx: Spacing = 1.0, periodic
 
 
 def enstrophy(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) -> Tensor:
-    r""":math:`\tfrac12 \omega^2`. dx and periodic are not used.
+    r"""Return the enstrophy density :math:`\tfrac12 \omega^2`. dx and periodic are not used.
 
     Example:
         >>> import torch
@@ -85,7 +85,9 @@ def enstrophy(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) ->
 
 
 def palinstrophy_density(vorticity: Tensor, *, dx: Spacing = 1.0, periodic: bool = True) -> Tensor:
-    r""":math:`\tfrac12 |\nabla \omega|^2`, proportional to the dissipation of enstrophy; also for grids with edges.
+    r"""Return :math:`\tfrac12 |\nabla \omega|^2`, which the dissipation of enstrophy is proportional to.
+
+    The grid may have edges.
 
     Example:
         >>> import torch
