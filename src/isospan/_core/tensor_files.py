@@ -51,6 +51,7 @@ def load_tensors(
     *,
     kind: str,
     schema: int,
+    oldest: int | None = None,
     what: str,
     remedy: str,
 ) -> T:
@@ -62,7 +63,8 @@ def load_tensors(
         path: of the file.
         parse: makes the result; an exception counts as a damaged file.
         kind: required kind of the content.
-        schema: required version of the layout.
+        schema: newest version of the layout that is read.
+        oldest: oldest version that is read, by default the newest.
         what: name of the content in the error.
         remedy: last sentence of the error.
 
@@ -87,7 +89,9 @@ def load_tensors(
         metadata = file.metadata() or {}
         text = metadata["isospan"]
         header = json.loads(text)
-        _check_header(path, header, kind, schema)  # a later schema may have another checksum
+        _check_header(
+            path, header, kind, range(oldest or schema, schema + 1)
+        )  # a later schema may have another checksum
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         stored = metadata.get("checksum")
         if stored is not None and stored != _checksum(text, tensors):
@@ -103,9 +107,9 @@ def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], kind: str, schema: int) -> None:
-    if header.get("kind") != kind or header.get("schema") != schema:
+def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], kind: str, schemas: range) -> None:
+    if header.get("kind") != kind or header.get("schema") not in schemas:
         raise FileFormatError(
             f"{path} holds a {header.get('kind')!r} of schema {header.get('schema')}, expected a {kind!r} of schema "
-            f"{schema}. Pass another file, or use the version of isospan that wrote it."
+            f"{' or '.join(map(str, schemas))}. Pass another file, or use the version of isospan that wrote it."
         )
