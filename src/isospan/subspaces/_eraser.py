@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isospan._core.checks import as_floating, as_latents, as_names, check_bases, check_finite
 from isospan._core.tensor_files import load_tensors, save_tensors
+from isospan._core.warnings import warn
 from isospan.errors import NameMismatchError, ShapeError
 from isospan.linalg import svd
 from isospan.moments import Moments, check_moments
@@ -121,6 +122,10 @@ def eraser(moments: Moments, names: Collection[str], *, keep: Collection[str] | 
         DegenerateDataError: a quantity is constant, or the latents are, or the moments have seen no samples.
         DtypeError, ShapeError, NonFiniteError, DeviceMismatchError: these are no moments, or a basis does not fit.
 
+    Warns:
+        NumericalWarning: nothing is erased. So it is where the kept quantities have as many entries as the latent has
+            dimensions: pass their bases, of k rows, instead of their names.
+
     Source: Belrose et al., LEACE: Perfect linear concept erasure in closed form, 2023.
 
     Example:
@@ -141,6 +146,11 @@ def eraser(moments: Moments, names: Collection[str], *, keep: Collection[str] | 
         for _ in range(2):  # the second time removes the rounding of the first
             C = C - Q @ (Q.mT @ C)
     U = _basis(C)
+    if not U.shape[1]:
+        warn(
+            f"Nothing of {names} is erased: a linear probe of what is kept reads all that one of the latents reads. "
+            "Keep fewer directions: bases {name: (k, D)}, such as some of the W of a space."
+        )
     return Eraser(moments.z_mean.clone(), filters=U.mT @ inverse, patterns=(L @ U).mT)
 
 
