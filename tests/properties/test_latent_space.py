@@ -115,7 +115,7 @@ def test_a_rotated_space_gives_rotated_latents(space, n, seed):
         space.y_mean,
         space.y_scale,
         space.shapes,
-        Q @ space.cov_zz @ Q.mT,
+        cov_zz=Q @ space.cov_zz @ Q.mT,
     )
     target = {space.names[0]: reachable(space, space.names[0], seed + 2, n)}
     near(rotated.edit(z @ Q.mT, target), space.edit(z, target) @ Q.mT, 1e-8, unit=1e3)

@@ -80,7 +80,7 @@ def test_the_joint_step_is_the_mean_given_the_target():
     step = space.edit(z, {"y": space.decode(z)["y"] + 1.0}, metric="joint") - z
     zc, yc = (z - z.mean(0)).numpy(), (y - y.mean()).numpy()
     # least squares of z on y; its residuals are those of the sample, so only rounding is left
-    np.testing.assert_allclose(step, np.tile(zc.T @ yc / (yc @ yc), (n, 1)), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(step, np.broadcast_to(zc.T @ yc / (yc @ yc), (n, D)), rtol=0, atol=1e-10)
 
 
 def test_the_default_stays_in_the_data_where_the_shortest_step_leaves_it():

@@ -8,7 +8,14 @@ import torch
 from sklearn.linear_model import LinearRegression
 from torch import nn
 
-from isospan.errors import DegenerateDataError, FileFormatError, NameMismatchError, NotSolvedError, NumericalWarning, ShapeError
+from isospan.errors import (
+    DegenerateDataError,
+    FileFormatError,
+    NameMismatchError,
+    NotSolvedError,
+    NumericalWarning,
+    ShapeError,
+)
 from isospan.moments import Moments, merged
 from isospan.subspaces import Eraser, LatentSpace, eraser, solve_from_moments
 

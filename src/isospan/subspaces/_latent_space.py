@@ -91,7 +91,7 @@ class LatentSpace:
     y_mean: Mapping[str, Tensor]
     y_scale: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
-    cov_zz: Tensor | None = None
+    cov_zz: Tensor | None = field(default=None, kw_only=True)
     rank: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -426,7 +426,7 @@ class LatentSpace:
         if self.cov_zz is None:
             raise NotSolvedError(
                 "This needs the covariance of the latents, which the space does not hold: it is of an earlier file, or "
-                "was made without cov_zz. Solve it again, with solve_subspaces(z, y), or replace(space, "
+                "was made without cov_zz. Solve it again, with solve_subspaces(z, y) or a new run, or replace(space, "
                 'cov_zz=Moments.of(z, y).cov_zz) by the latents of data. An edit with metric="euclidean" needs none.'
             )
         return self.cov_zz.double()
