@@ -199,12 +199,14 @@ def test_bad_input():
         space.edit(z, {"c": np.arange(N)})
 
 
-def test_directions_without_variance_do_not_move():
-    """A read-out of a latent that is constant cannot be reached by steps inside the data."""
-    z = normal(0, N, 3)
+@pytest.mark.parametrize("row", [[0.0, 0.0, 1.0, 0.0], *([1.0, 0.1 * i, 0.0, -1.0] for i in range(1, 6))])
+def test_directions_without_variance_do_not_move(row):
+    """A read-out of a latent that is constant, or of a sum less itself, cannot be reached by steps inside the data."""
+    z = normal(0, N, 4) + 0.3
     z[:, 2] = 1.0
+    z[:, 3] = z[:, :2] @ torch.tensor(row).double()[:2]
     space = solve_from_moments(Moments.of(z, {"y": z[:, 0]}), 1, shapes={"y": ()}, ridge=0.0)
-    dead = replace(space, W={"y": torch.tensor([[0.0, 0.0, 1.0]]).double()})
+    dead = replace(space, W={"y": torch.tensor([row]).double()})
     for metric in ("covariance", "joint"):
         with pytest.warns(NumericalWarning, match=r"Only 0 of 1 directions of \['y'\] vary over the data"):
             assert torch.equal(dead.edit(z, {"y": 5.0}, metric=metric), z)
