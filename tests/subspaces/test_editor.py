@@ -181,7 +181,7 @@ def test_bad_input():
     space, z = solved()
     with pytest.raises(OptionError, match=r"Invalid metric: 'mahalanobis'\. Choose one of 'covariance', 'joint'"):
         space.edit(z, {"c": 1.0}, metric="mahalanobis")
-    with pytest.raises(NameMismatchError, match=r"either edited or kept, got \['c'\] in both"):
+    with pytest.raises(NameMismatchError, match=r"either changed or kept, got \['c'\] in both"):
         space.edit(z, {"c": 1.0}, keep=["a", "c"])
     with pytest.raises(NameMismatchError, match=r"The space holds the quantities \['a', 'b', 'c'\], got \['x'\]"):
         space.edit(z, {"c": 1.0}, keep="x")

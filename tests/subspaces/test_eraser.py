@@ -225,7 +225,7 @@ def test_bad_input():
     moments = Moments.of(z, y)
     with pytest.raises(NameMismatchError, match=r"moments hold the quantities \['a', 'b', 'c'\], got \['x'\]"):
         eraser(moments, ["x"])
-    with pytest.raises(NameMismatchError, match=r"either erased or kept, got \['a'\] in both"):
+    with pytest.raises(NameMismatchError, match=r"either changed or kept, got \['a'\] in both"):
         eraser(moments, ["a", "b"], keep="a")
     with pytest.raises(ShapeError, match=r"'b' must have shape \(k, D\) with D = 8, got \(1, 3\)"):
         eraser(moments, "a", keep={"b": torch.ones(1, 3)})

@@ -1,7 +1,7 @@
 """Validation at the public boundary: each error states the condition, what arrived and the remedy."""
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf, nan
 from numbers import Real
@@ -234,6 +234,16 @@ def as_names(names: Iterable[str], known: Iterable[str], *, of: str) -> list[str
     if not listed or not set(listed) <= set(known):
         raise NameMismatchError(f"{of} the quantities {known}, got {listed!r:.120}. Name at least one of them.")
     return listed
+
+
+def as_kept(keep: Iterable[str], known: Iterable[str], changed: Iterable[str], *, of: str) -> list[str]:
+    """Return names of known quantities that are kept, maybe none, none of which is changed."""
+    if isinstance(keep, Collection) and not isinstance(keep, str) and not len(keep):
+        return []
+    kept = as_names(keep, known, of=of)
+    if both := sorted({*kept} & {*changed}):
+        raise NameMismatchError(f"A quantity is either changed or kept, got {both} in both. Name it once.")
+    return kept
 
 
 def check_not_empty(named: Mapping[str, object], *, what: str) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from isospan._core.checks import as_floating, as_latents, as_names, check_bases, check_finite
+from isospan._core.checks import as_floating, as_kept, as_latents, as_names, check_bases, check_finite
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
-from isospan.errors import NameMismatchError, ShapeError
+from isospan.errors import ShapeError
 from isospan.linalg import svd
 from isospan.moments import Moments, check_moments
 from isospan.subspaces._patterns import erased, reciprocal, root
@@ -168,12 +168,8 @@ def _kept_columns(
     inverse: Tensor,
 ) -> list[Tensor]:
     """Covariances (D, k) of whitened latents with the coordinates that do not change."""
-    if isinstance(keep, Collection) and not len(keep) and not isinstance(keep, str):
-        return []
-    both = sorted(set(names) & set(kept := as_names(keep, moments.names, of="The moments hold")))
-    if both:
-        raise NameMismatchError(f"A quantity is either erased or kept, got {both} in both. Name it once.")
-    if not isinstance(keep, Mapping):
+    kept = as_kept(keep, moments.names, names, of="The moments hold")
+    if not kept or not isinstance(keep, Mapping):
         return _correlations(moments, kept, inverse)
     bases = check_bases(keep, latent_dim=moments.latent_dim, device=moments.z_mean.device, what="keep")
     columns = [L.mT @ W.double().mT for W in bases.values()]

@@ -14,6 +14,7 @@ from isospan._core.autocast import full_precision
 from isospan._core.checks import (
     as_device,
     as_floating,
+    as_kept,
     as_latents,
     as_names,
     check_choice,
@@ -28,7 +29,7 @@ from isospan._core.checks import (
 )
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
-from isospan.errors import NameMismatchError, NotSolvedError, ShapeError
+from isospan.errors import NotSolvedError, ShapeError
 from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv
 from isospan.subspaces._editor import Editor, Equations, Metric, steps
 from isospan.subspaces._patterns import erased, patterns_of
@@ -37,6 +38,7 @@ SCHEMA_VERSION = 2
 """The first had no covariance of the latents."""
 BY_QUANTITY = ("W", "A", "y_mean", "y_scale")
 """The attributes that hold a tensor for each quantity."""
+HOLDS = "The space holds"
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,8 +274,9 @@ class LatentSpace:
             NumericalWarning: as in :meth:`edit`.
         """
         check_choice(metric, get_args(Metric), what="metric")
-        names = as_names(names, self.names, of="The space holds")
-        kept = self._kept(keep, names)
+        names = as_names(names, self.names, of=HOLDS)
+        others = [name for name in self.names if name not in names]
+        kept = others if isinstance(keep, str) and keep == "others" else as_kept(keep, self.names, names, of=HOLDS)
         cov_zz = None if metric == "euclidean" else self._covariance()
         rounding = 100 * self.latent_dim * torch.finfo(self.z_mean.dtype).eps
         equations = {
@@ -311,7 +314,7 @@ class LatentSpace:
             ShapeError, DtypeError, NonFiniteError: z does not fit, is not real, or not finite.
         """
         z = as_latents(z, self.latent_dim, of="The space")
-        W = torch.cat([self.W[name] for name in as_names(names, self.names, of="The space holds")])
+        W = torch.cat([self.W[name] for name in as_names(names, self.names, of=HOLDS)])
         return erased(z, self.z_mean, W, patterns_of(W, self._covariance()))
 
     def free(self, z: Tensor) -> Tensor:
@@ -324,7 +327,7 @@ class LatentSpace:
     def project(self, z: Tensor, name: str) -> Tensor:
         r"""Orthogonal projection of :math:`z - \bar z` (..., D) onto the row span of W."""
         zc, dtype = self._centred(z)
-        W = self.W[as_names([name], self.names, of="The space holds")[0]]
+        W = self.W[as_names([name], self.names, of=HOLDS)[0]]
         with full_precision(zc):
             return (zc @ pinv(W).to(zc) @ W.to(zc)).to(dtype)
 
@@ -430,16 +433,6 @@ class LatentSpace:
                 'cov_zz=Moments.of(z, y).cov_zz) by the latents of data. An edit with metric="euclidean" needs none.'
             )
         return self.cov_zz.double()
-
-    def _kept(self, keep: Collection[str] | Literal["others"], edited: list[str]) -> list[str]:
-        if isinstance(keep, str) and keep == "others":
-            return [name for name in self.names if name not in edited]
-        if isinstance(keep, Collection) and not len(keep) and not isinstance(keep, str):
-            return []
-        kept = as_names(keep, self.names, of="The space holds")
-        if both := [name for name in kept if name in edited]:
-            raise NameMismatchError(f"A quantity is either edited or kept, got {both} in both. Name it once.")
-        return kept
 
     def _noise(self, name: str, cov_zz: Tensor) -> Tensor:
         r"""Fraction of the variance of a quantity that its read-out leaves, :math:`1 - tr(A^T G A) / (P σ²)`."""
