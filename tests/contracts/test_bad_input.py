@@ -75,6 +75,11 @@ TARGETS = named(NO_TENSOR | {"scalar": torch.tensor(1.0), "short": torch.ones(N 
 FINITE_TARGETS = TARGETS | {"NaN": {"a": filled(NAN, N, P)}}
 BASES = named(NO_MATRIX | {"wide": torch.ones(2, D + 1), "no rows": torch.ones(0, D)})
 FINITE_BASES = BASES | {"NaN": {"a": filled(NAN, 2, D)}}
+LATENT = without(without(FINITE_LATENTS, "no samples"), "vector") | {"wide": torch.ones(N, D + 1)}
+"""No latents (..., D)."""
+TARGET = without(without(FINITE_TARGETS, "of whole"), "of fraction")
+TARGET = without(TARGET, "of scalar")
+"""No targets that broadcast to latents, which numbers do."""
 SAMPLES = FINITE_LATENTS | {"wide": torch.ones(N, D + 1)}
 NUMBER = {"none": None, "text": "x", "bool": True, "nan": NAN, "negative": -1, "complex": 1j, "tensor": torch.ones(2)}
 COUNT = NUMBER | {"fraction": 1.5, "zero": 0, "infinite": torch.inf, "half": torch.tensor(1.5), "dict": {1: 2}}
@@ -117,7 +122,9 @@ BATCHES = NO_DICT | {"numbers": [3], "pairs of none": [(None, None)], "triples":
 seen = lambda: Moments.of(Z, Y)  # noqa: E731
 space = lambda: subspaces.solve_from_moments(seen(), k=1)  # noqa: E731
 objective = lambda: SpaceObjective({"a": 1}, D, schedule=EverySteps(1))  # noqa: E731
-fields = lambda: {name: getattr(space(), name) for name in ("W", "A", "z_mean", "y_mean", "y_scale", "shapes")}  # noqa: E731
+KEEP = without(NO_DICT, "empty") | {"edited": ["a"], "other": ["b"]}
+FIELDS = ("W", "A", "z_mean", "y_mean", "y_scale", "shapes", "cov_zz")
+fields = lambda: {name: getattr(space(), name) for name in FIELDS}  # noqa: E731
 solved = lambda: spacelearn.solve_from_moments(seen(), 2)  # noqa: E731
 LOSS = {"z": LATENTS, "W": BASES, "A": named(NO_MATRIX | {"tall": torch.ones(D, P)}), "y": TARGETS}
 DECODERS = named(NO_MATRIX | {"tall": torch.ones(D, P), "NaN": filled(NAN, 1, P)})
@@ -146,7 +153,11 @@ CASES = {
     ),
     "linalg.nearest_frame": (linalg.nearest_frame, lambda: {"M": W["a"]}, {"M": MATRIX | {"tall": Z}}),
     "linalg.nested_frame": (linalg.nested_frame, lambda: {"W": W["a"]}, {"W": MATRIX | {"tall": Z}}),
-    "linalg.orthogonal_complement": (linalg.orthogonal_complement, lambda: {"W": W["a"]}, {"W": MATRIX}),
+    "linalg.orthogonal_complement": (
+        linalg.orthogonal_complement,
+        lambda: {"W": W["a"], "rank": 2},
+        {"W": MATRIX, "rank": without(COUNT, "none") | {"above k": 3}},
+    ),
     "linalg.orthonormal_rows": (linalg.orthonormal_rows, lambda: {"W": W["a"]}, {"W": MATRIX}),
     "linalg.pinv": (
         linalg.pinv,
@@ -366,22 +377,30 @@ CASES = {
             "y_mean": named(NO_TENSOR | {"long": torch.ones(9), "NaN": filled(NAN, P)}),
             "y_scale": named(NO_TENSOR | {"long": torch.ones(9), "NaN": filled(NAN)}),
             "shapes": SHAPES,
+            "cov_zz": without(NO_MATRIX, "none") | {"large": torch.eye(9), "NaN": filled(NAN, D, D)},
         },
     ),
-    "subspaces.LatentSpace.encode": (
-        lambda z: space().encode(z),
-        lambda: {"z": Z},
-        {"z": without(FINITE_LATENTS, "no samples")},
-    ),
-    "subspaces.LatentSpace.decode": (
-        lambda z: space().decode(z),
-        lambda: {"z": Z},
-        {"z": without(FINITE_LATENTS, "no samples")},
-    ),
+    "subspaces.LatentSpace.encode": (lambda z: space().encode(z), lambda: {"z": Z}, {"z": LATENT}),
+    "subspaces.LatentSpace.decode": (lambda z: space().decode(z), lambda: {"z": Z}, {"z": LATENT}),
     "subspaces.LatentSpace.edit": (
-        lambda z, y: space().edit(z, y=y),
-        lambda: {"z": Z, "y": Y},
-        {"z": without(FINITE_LATENTS, "no samples"), "y": FINITE_TARGETS},
+        lambda z, y, keep, metric: space().edit(z, y=y, keep=keep, metric=metric),
+        lambda: {"z": Z, "y": Y, "keep": "others", "metric": "covariance"},
+        {"z": LATENT, "y": TARGET, "keep": KEEP, "metric": CHOICE},
+    ),
+    "subspaces.LatentSpace.editor": (
+        lambda names, keep, metric, z, y: space().editor(names, keep=keep, metric=metric)(z, y),
+        lambda: {"names": ["a"], "keep": (), "metric": "joint", "z": Z, "y": Y},
+        {"names": without(NO_DICT, "list"), "keep": KEEP, "metric": CHOICE, "z": LATENT, "y": TARGET},
+    ),
+    "subspaces.eraser": (
+        lambda moments, names, keep, z: subspaces.eraser(moments, names, keep=keep)(z),
+        lambda: {"moments": seen(), "names": ["a"], "keep": (), "z": Z},
+        {
+            "moments": MOMENTS,
+            "names": without(NO_DICT, "list"),
+            "keep": KEEP | without(without(FINITE_BASES, "empty"), "list"),
+            "z": LATENT,
+        },
     ),
     "subspaces.LatentSpace.erase": (
         lambda z, names: space().erase(z, names),
@@ -401,7 +420,7 @@ CASES = {
     "subspaces.LatentSpace.check_width": (
         lambda z: space().check_width(z),
         lambda: {"z": Z},
-        {"z": NO_MATRIX | {"wide": torch.ones(N, 9)}},
+        {"z": LATENT},
     ),
     "subspaces.LatentSpace.to": (
         lambda device, dtype: space().to(device=device, dtype=dtype),
@@ -688,7 +707,8 @@ CASES = {
     ),
 }
 ELSEWHERE = {  # types, or of tensors that moments hold
-    *("guided.Schedule", "guided.SubspaceMonitor", "sizing.ThresholdSweep", "subspaces.Method"),
+    *("guided.Schedule", "guided.SubspaceMonitor", "sizing.ThresholdSweep", "subspaces.Method", "subspaces.Metric"),
+    *("subspaces.Editor", "subspaces.Eraser"),
     *("moments.check_moments", "moments.sum_over_ranks_", "moments.varies"),
 }
 

@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from isospan._core.tensor_files import load_tensors, save_tensors
-from isospan.errors import DtypeError, FileFormatError, NameMismatchError, NumericalWarning, OptionError, ShapeError
+from isospan.errors import (
+    DtypeError,
+    FileFormatError,
+    NameMismatchError,
+    NotSolvedError,
+    NumericalWarning,
+    OptionError,
+    ShapeError,
+)
 from isospan.evaluation._evaluation import evaluate
 from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, train
 from isospan.experiment._data import read_source
@@ -407,6 +415,16 @@ def test_a_space_of_other_types_is_refused(run, flow, tmp_path, header, message)
     save_tensors(tmp_path / "copy" / "space.safetensors", tensors, kind="LatentSpace", schema=1, **header)
     with pytest.raises(FileFormatError, match=message):
         decode(tmp_path / "copy", flow)
+
+
+def test_a_run_without_the_covariance_of_its_latents_decodes_and_does_not_edit(run, flow, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    space = LatentSpace.load(run / "space.safetensors")
+    assert space.cov_zz.shape == (space.latent_dim, space.latent_dim)
+    replace(space, cov_zz=None).save(copy / "space.safetensors")
+    np.testing.assert_array_equal(decode(copy, flow)["local_mean"], decode(run, flow)["local_mean"])
+    with pytest.raises(NotSolvedError, match=r"of an earlier file.* or a new run"):
+        edit(copy, flow, {"local_mean": "*2"})
 
 
 def test_a_pooled_size_of_a_quantity_that_is_a_number_is_refused(run, flow, tmp_path):

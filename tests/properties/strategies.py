@@ -49,6 +49,12 @@ def orthogonal(seed: int, n: int) -> Tensor:
     return torch.linalg.qr(normal(seed, n, n))[0]
 
 
+def positive_definite(seed: int, n: int) -> Tensor:
+    """A symmetric matrix with eigenvalues between 1/4 and 4."""
+    Q = orthogonal(seed, n)
+    return Q * torch.logspace(-2, 2, n, base=2, dtype=torch.float64) @ Q.mT
+
+
 LAYOUTS = {
     "contiguous": lambda x: x.clone(),
     "column-major": lambda x: x.clone().movedim(0, -1).contiguous().movedim(-1, 0),
@@ -107,8 +113,11 @@ plain_batches = batches(dtypes=st.just(torch.float64), units=st.just(1.0), offse
 
 
 @st.composite
-def latent_spaces(draw, *, independent=True):
-    """Subspaces with decoders of full rank that are independent of each other, or drawn from few directions."""
+def latent_spaces(draw, *, independent=True, isotropic=False):
+    """Subspaces with decoders of full rank that are independent of each other, or drawn from few directions.
+
+    The covariance of the latents has a condition of at most 16, or is the identity.
+    """
     D, seed = draw(st.integers(3, 8)), draw(seeds)
     sizes = draw(st.lists(st.integers(1, 2), min_size=1, max_size=3).filter(lambda k: sum(k) <= D))
     names = ["a", "b", "c"][: len(sizes)]
@@ -127,6 +136,7 @@ def latent_spaces(draw, *, independent=True):
         y_mean={name: scale * normal(seed + 8, P[name]) for name in names},
         y_scale={name: torch.tensor(scale, dtype=torch.float64) for name in names},
         shapes={name: (P[name],) for name in names},
+        cov_zz=torch.eye(D, dtype=torch.float64) if isotropic else positive_definite(seed + 9, D),
     )
 
 

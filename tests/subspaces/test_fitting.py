@@ -7,7 +7,7 @@ import torch
 from isospan.errors import DegenerateDataError
 from isospan.guided._objective import SpaceObjective
 from isospan.moments import Moments
-from isospan.subspaces import solve_from_moments
+from isospan.subspaces import LatentSpace, solve_from_moments, solve_subspaces
 
 D = 6
 
@@ -57,3 +57,19 @@ def test_a_constant_quantity_is_named(data):
     z, y = data
     with pytest.raises(DegenerateDataError, match=r"\['b'\] have been constant over 300 samples"):
         solve_from_moments(Moments.of(z, y | {"b": torch.ones(300, dtype=torch.float64)}), 1)
+
+
+def test_spaces_hold_the_covariance_of_the_latents(data, tmp_path):
+    """Of one batch, of a stream, of an objective while it trains, and in a file."""
+    z, y = data
+    expected = np.cov(z.numpy().T, bias=True)
+    objective = SpaceObjective({"a": 2, "b": 1}, D, memory=10_000)  # so long that no weight decays
+    for rows in torch.arange(len(z)).split(30):
+        objective(z[rows], {name: value[rows] for name, value in y.items()})
+    stream = ((z[rows], {name: value[rows] for name, value in y.items()}) for rows in torch.arange(len(z)).split(7))
+    spaces = [solve_subspaces(z, y, 1), solve_from_moments(Moments.of_batches(stream), 1), objective.space]
+    spaces[0].save(tmp_path / "space.safetensors")
+    for space in (*spaces, LatentSpace.load(tmp_path / "space.safetensors")):
+        np.testing.assert_allclose(space.cov_zz, expected, rtol=1e-12, atol=1e-12)  # float64 sums in another order
+    single = solve_subspaces(z.float(), y, 1)
+    assert (single.cov_zz.dtype, single.to(dtype=torch.float64).cov_zz.dtype) == (torch.float32, torch.float64)

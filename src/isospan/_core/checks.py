@@ -1,7 +1,7 @@
 """Validation at the public boundary: each error states the condition, what arrived and the remedy."""
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf, nan
 from numbers import Real
@@ -115,9 +115,9 @@ def as_matrices(x: Tensor | np.ndarray, *, what: str, square: bool = False, fini
 
 
 def check_finite(x: Tensor, *, what: str, most: float = inf) -> None:
-    """Require that all entries are finite and at most ``most`` in magnitude."""
+    """Require that all entries are finite and at most ``most`` in magnitude, except where a compiler traces."""
     x = _physical(x)
-    if x.is_meta or not x.numel():
+    if torch.compiler.is_compiling() or x.is_meta or not x.numel():
         return
     largest = max(abs(float(bound)) for bound in x.detach().aminmax())
     if largest <= most and largest < inf:
@@ -197,7 +197,10 @@ def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> Te
     """Return floating-point latents (B, D) with enough samples, also from a NumPy array."""
     z = as_floating(z, what="Latents z")
     if z.dim() != 2:
-        raise ShapeError(f"Latents z must have shape (B, D), got {tuple(z.shape)}. Flatten them with z.flatten(1).")
+        raise ShapeError(
+            f"Latents z must have shape (B, D), got {tuple(z.shape)}. Tokens (B, T, D) become samples with "
+            "z.flatten(0, -2), a feature map becomes one latent with z.flatten(1), and one latent a batch with z[None]."
+        )
     if z.shape[1] == 0:
         raise ShapeError(
             f"Latents z need at least one dimension, got shape {tuple(z.shape)}. Check the encoder's output."
@@ -210,6 +213,37 @@ def check_latents(z: Tensor, *, min_samples: int = 2, finite: bool = True) -> Te
     if finite:
         check_finite(z, what="Latents z", most=LARGEST)
     return z
+
+
+def as_latents(z: Tensor, latent_dim: int, *, of: str) -> Tensor:
+    """Return finite floating-point latents (..., D), also from a NumPy array."""
+    z = as_floating(z, what="Latents z")
+    if z.shape[-1:] != (latent_dim,):
+        raise ShapeError(
+            f"{of} has D = {latent_dim}, got latents of shape {tuple(z.shape)}. Pass (..., D): encode with the network "
+            "that it belongs to, and move the axis of the latent to the end with z.movedim."
+        )
+    check_finite(z, what="Latents z", most=LARGEST)
+    return z
+
+
+def as_names(names: Iterable[str], known: Iterable[str], *, of: str) -> list[str]:
+    """Return names of known quantities as a list, also from the name of one."""
+    single = isinstance(names, str | Tensor | np.ndarray) or not isinstance(names, Iterable)
+    listed, known = [str(name) for name in ([names] if single else names)], list(known)
+    if not listed or not set(listed) <= set(known):
+        raise NameMismatchError(f"{of} the quantities {known}, got {listed!r:.120}. Name at least one of them.")
+    return listed
+
+
+def as_kept(keep: Iterable[str], known: Iterable[str], changed: Iterable[str], *, of: str) -> list[str]:
+    """Return names of known quantities that are kept, maybe none, none of which is changed."""
+    if isinstance(keep, Collection) and not isinstance(keep, str) and not len(keep):
+        return []
+    kept = as_names(keep, known, of=of)
+    if both := sorted({*kept} & {*changed}):
+        raise NameMismatchError(f"A quantity is either changed or kept, got {both} in both. Name it once.")
+    return kept
 
 
 def check_not_empty(named: Mapping[str, object], *, what: str) -> None:

@@ -51,6 +51,7 @@ def load_tensors(
     *,
     kind: str,
     schema: int,
+    oldest: int | None = None,
     what: str,
     remedy: str,
 ) -> T:
@@ -62,7 +63,8 @@ def load_tensors(
         path: of the file.
         parse: makes the result; an exception counts as a damaged file.
         kind: required kind of the content.
-        schema: required version of the layout.
+        schema: newest version of the layout that is read.
+        oldest: oldest version that is read, by default the newest.
         what: name of the content in the error.
         remedy: last sentence of the error.
 
@@ -87,11 +89,11 @@ def load_tensors(
         metadata = file.metadata() or {}
         text = metadata["isospan"]
         header = json.loads(text)
-        found = header.get("kind"), header.get("schema")
-        if found != (kind, schema):  # checked first, since a later schema may have another checksum
+        found, schemas = (header.get("kind"), header.get("schema")), range(oldest or schema, schema + 1)
+        if found[0] != kind or found[1] not in schemas:  # checked first: a later schema may have another checksum
             raise FileFormatError(
-                f"{path} holds a {found[0]!r} of schema {found[1]}, expected a {kind!r} of schema {schema}. Pass "
-                "another file, or use the version of isospan that wrote it."
+                f"{path} holds a {found[0]!r} of schema {found[1]}, expected a {kind!r} of schema "
+                f"{' or '.join(map(str, schemas))}. Pass another file, or use the version of isospan that wrote it."
             )
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         stored = metadata.get("checksum")

@@ -383,7 +383,7 @@ def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path
 def _of(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
     """Return the space with the subspaces of these quantities only."""
     tensors = {what: {name: getattr(space, what)[name] for name in names} for what in (*BY_QUANTITY, "shapes")}
-    return LatentSpace(z_mean=space.z_mean, **tensors)
+    return replace(space, **tensors)
 
 
 def _computed(quantities: Targets, fields: Tensor) -> dict[str, Tensor]:

@@ -10,7 +10,6 @@ from isospan._core.states import KeepsPrecision
 from isospan.linalg import solve_gram
 from isospan.moments import Moments
 
-
 MIN_NOISE = 1e-6
 """Ridge from which the condition number of what is read through noise, at most D/ridge, needs no check."""
 

@@ -45,8 +45,10 @@ def orthonormal_rows(W: Tensor) -> Tensor:
 
 
 @decomposition
-def orthogonal_complement(W: Tensor) -> Tensor:
+def orthogonal_complement(W: Tensor, *, rank: int | None = None) -> Tensor:
     """Return an orthonormal basis (D - r, D) of the orthogonal complement of the rows of W (k, D), of numerical rank r.
+
+    Where the rank is given, no value is looked at, so the function can be traced.
 
     Example:
         >>> import torch
@@ -54,12 +56,14 @@ def orthogonal_complement(W: Tensor) -> Tensor:
         tensor([[0., 0., 1.]])
     """
     W = as_matrix(W, what="A basis")
+    if rank is not None and check_count(rank, what="rank", error=DimensionError) > min(W.shape):
+        raise DimensionError(f"The rank of a basis {tuple(W.shape)} must be at most {min(W.shape)}, got {rank}.")
     if len(W) <= W.shape[1]:
         reflectors, tau = torch.geqrf(W.mT)
-        if _independent(reflectors):
+        if _independent(reflectors) if rank is None else rank == len(W):
             return torch.ormqr(reflectors, tau, torch.eye(W.shape[1], dtype=W.dtype, device=W.device)[:, len(W) :]).mT
     _, s, Vh = svd(W, full_matrices=True)
-    return Vh[_rank(W, s) :]
+    return Vh[_rank(W, s) if rank is None else rank :]
 
 
 def nested_frame(W: Tensor) -> Tensor:

@@ -47,7 +47,10 @@ def aligned_chunks(z: Any, y: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
                 "dask.array.from_array(array)."
             )
     if z.ndim != 2:
-        raise ShapeError(f"Latents z must have shape (N, D), got {z.shape}. Flatten them with z.reshape(len(z), -1).")
+        raise ShapeError(
+            f"Latents z must have shape (N, D), got {z.shape}. Tokens (N, T, D) become samples with z.reshape(-1, "
+            "z.shape[-1]), and a feature map becomes one latent with z.reshape(len(z), -1)."
+        )
     arrays = {name: array.rechunk(dict.fromkeys(range(1, array.ndim), -1)) for name, array in y.items()}
     for name, array in arrays.items():
         known = not (isnan(array.shape[0]) or isnan(z.shape[0]))

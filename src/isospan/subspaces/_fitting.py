@@ -158,7 +158,7 @@ def solve_from_moments(
 def space_of_bases(
     moments: Moments, W: Mapping[str, Tensor], *, shapes: Mapping[str, tuple[int, ...]] | None, ridge: float
 ) -> LatentSpace:
-    """Return the latent space of these bases, with the decoders, means and scales of the moments."""
+    """Return the latent space of these bases, with the decoders, means, scales and covariance of the moments."""
     scale, mean = target_scales(moments), moments.y_mean
     return LatentSpace(
         W=W,
@@ -167,4 +167,5 @@ def space_of_bases(
         y_mean={name: mean[name].clone() for name in W},
         y_scale={name: scale[name] for name in W},
         shapes={name: (P,) if shapes is None else shapes[name] for name, P in moments.target_dims.items()},
+        cov_zz=moments.cov_zz,
     )

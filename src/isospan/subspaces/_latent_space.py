@@ -1,39 +1,44 @@
 """A solved latent space: it encodes, decodes, edits and erases quantities."""
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._core.autocast import full_precision
 from isospan._core.checks import (
     as_device,
     as_floating,
-    as_tensor,
+    as_kept,
+    as_latents,
+    as_names,
+    check_choice,
     check_device,
     check_dtype,
     check_finite,
-    check_latents,
     check_named,
     check_not_empty,
     check_not_reserved,
     check_shape,
-    check_targets,
     working_dtype,
 )
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
-from isospan.errors import NameMismatchError, ShapeError
-from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv, qr, svd
+from isospan.errors import NotSolvedError, ShapeError
+from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv
+from isospan.subspaces._editor import Editor, Equations, Metric, steps
+from isospan.subspaces._patterns import erased, patterns_of
 
-SCHEMA_VERSION = 1
-BLOCKED = 1e-4
-"""Sine of the angle to the other quantities' subspaces below which an edit does not move along a direction."""
+SCHEMA_VERSION = 2
+"""The first had no covariance of the latents."""
 BY_QUANTITY = ("W", "A", "y_mean", "y_scale")
 """The attributes that hold a tensor for each quantity."""
+HOLDS = "The space holds"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +49,9 @@ class LatentSpace:
 
     .. math:: \hat y = \bar y + (z - \bar z)\, W^\top A .
 
-    Means are part of the space, so a single new latent can be decoded. All methods take z of shape (B, D) and keep
-    its device; results have the dtype of z (float32 for half precision).
+    Means are part of the space, so a single new latent can be decoded. All methods take z of shape (..., D), such as
+    one latent (D,) or tokens (B, T, D), and keep its device and dtype; half precision is computed in float32. They can
+    be compiled, exported and mapped by ``torch.vmap``; while a compiler traces, no check looks at values.
 
     Attributes:
         W: bases {name: (k, D)}, orthonormal rows.
@@ -54,6 +60,8 @@ class LatentSpace:
         y_mean: mean of each quantity {name: (P,)}.
         y_scale: one standard deviation of each quantity {name: ()}, which weighs quantities that are edited together.
         shapes: shape of one target {name: tuple}, product P.
+        cov_zz: covariance Σ of the latents (D, D), by which quantities are edited and erased; None in a space without.
+        rank: dimension of the union of all subspaces.
 
     Raises:
         NameMismatchError: the attributes name different quantities.
@@ -70,8 +78,9 @@ class LatentSpace:
         ...     y_mean={"heat": torch.tensor([1.0, 5.0]).double()},
         ...     y_scale={"heat": torch.tensor(1.0).double()},
         ...     shapes={"heat": (2,)},
+        ...     cov_zz=torch.eye(4).double(),
         ... )
-        >>> hot = space.edit(z, {"heat": torch.tensor([3.0, 5.0]).double().expand(50, 2)})
+        >>> hot = space.edit(z, {"heat": torch.tensor([3.0, 5.0])})
         >>> space.decode(hot)["heat"][0]
         tensor([3., 5.], dtype=torch.float64)
         >>> torch.equal(hot[:, 1:], z[:, 1:])
@@ -84,6 +93,8 @@ class LatentSpace:
     y_mean: Mapping[str, Tensor]
     y_scale: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
+    cov_zz: Tensor | None = field(default=None, kw_only=True)
+    rank: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Check that names and sizes fit together."""
@@ -107,6 +118,7 @@ class LatentSpace:
                     f"Quantity {name!r} needs W (k, D), A (k, P), y_mean (P,), y_scale (), D = {self.latent_dim} and "
                     f"P = {P}, got {tuple(W.shape)}, {tuple(A.shape)}, {tuple(mean.shape)}, {tuple(scale.shape)}."
                 )
+        object.__setattr__(self, "rank", len(orthonormal_rows(torch.cat(list(self.W.values())))))
 
     def _check_tensors(self) -> None:
         """Require finite real tensors, and make tensors of NumPy arrays."""
@@ -124,6 +136,16 @@ class LatentSpace:
                 check_device(tensor, z_mean.device, what=f"{what} of quantity {name!r}", against="the mean latents")
                 check_finite(tensor, what=f"{what} of quantity {name!r}")
             object.__setattr__(self, what, tensors)
+        if self.cov_zz is not None:
+            cov_zz = as_floating(self.cov_zz, what="cov_zz")
+            check_device(cov_zz, z_mean.device, what="cov_zz", against="the mean latents")
+            check_finite(cov_zz, what="cov_zz")
+            if cov_zz.shape != (*z_mean.shape, *z_mean.shape):
+                raise ShapeError(
+                    f"cov_zz must be the covariance (D, D) of the latents, D = {len(z_mean)}, got "
+                    f"{tuple(cov_zz.shape)}. Take it from Moments.of(z, y)."
+                )
+            object.__setattr__(self, "cov_zz", cov_zz)
 
     def __repr__(self) -> str:
         k = {name: len(W) for name, W in self.W.items()}
@@ -140,105 +162,182 @@ class LatentSpace:
         return len(self.z_mean)
 
     def encode(self, z: Tensor) -> dict[str, Tensor]:
-        r"""Coordinates :math:`s = (z - \bar z) W^\top` (B, k) of each quantity's subspace."""
-        zc, space = self._centred(z)
-        return {name: zc @ W.mT for name, W in space.W.items()}
+        r"""Coordinates :math:`s = (z - \bar z) W^\top` (..., k) of each quantity's subspace."""
+        zc, dtype = self._centred(z)
+        with full_precision(zc):
+            return {name: (zc @ W.to(zc).mT).to(dtype) for name, W in self.W.items()}
 
     def decode(self, z: Tensor) -> dict[str, Tensor]:
-        """Each quantity ``(B, *shape)``, in its own units.
+        """Each quantity ``(..., *shape)``, in its own units.
 
         Warns:
-            NumericalWarning: the result is float32, which does not hold the digits of a quantity far from zero.
+            NumericalWarning: the dtype of z does not hold the digits of a quantity far from zero.
         """
-        zc, space = self._centred(z)
-        if zc.dtype == torch.float32 and self._far_from_zero:
+        zc, dtype = self._centred(z)
+        if not torch.compiler.is_compiling():
+            self._warn_if_far_from_zero(dtype)
+        batch, decoded = zc.shape[:-1], {}
+        with full_precision(zc):
+            for name, W in self.W.items():
+                y = self.y_mean[name].to(zc) + zc @ W.to(zc).mT @ self.A[name].to(zc)
+                decoded[name] = y.to(dtype).reshape((*batch, *self.shapes[name]))
+        return decoded
+
+    def _warn_if_far_from_zero(self, dtype: torch.dtype) -> None:
+        """Warn of quantities whose mean, in a dtype, is rounded by more than 1 % of their standard deviation.
+
+        The limit for half precision is ten times its rounding. Quantities beyond its range count too.
+        """
+        info = torch.finfo(dtype)
+        if torch.finfo(self.z_mean.dtype).eps >= info.eps:
+            return
+        limit = max(0.01, 10 * info.eps) / info.eps
+        far = [name for name, (mean, scale) in self._sizes.items() if mean > limit * scale or mean + scale > info.max]
+        if far:
             warn(
-                f"float32 holds {self._far_from_zero} to less than a hundredth of their deviations, since their means "
-                "are far from zero. Pass latents in float64: z.double()."
+                f"{str(dtype).removeprefix('torch.')} holds {far} to less than a hundredth of their deviations, since "
+                "their means are far from zero. Pass latents in float64: z.double()."
             )
-        flat = {name: space.y_mean[name] + zc @ W.mT @ space.A[name] for name, W in space.W.items()}
-        return {name: y.reshape(len(z), *self.shapes[name]) for name, y in flat.items()}
 
     @cached_property
-    def _far_from_zero(self) -> list[str]:
-        """Quantities whose mean, in float32, is rounded by more than 1 % of their standard deviation."""
-        rounding = torch.finfo(torch.float32).eps
-        return [
-            name
-            for name, mean in self.y_mean.items()
-            if mean.dtype == torch.float64 and float(mean.abs().max() * rounding) > 0.01 * float(self.y_scale[name])
-        ]
+    def _sizes(self) -> dict[str, tuple[float, float]]:
+        """The largest mean of an entry, and the standard deviation, of each quantity."""
+        return {name: (float(mean.abs().max()), float(self.y_scale[name])) for name, mean in self.y_mean.items()}
 
-    def edit(self, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
-        r"""Return the nearest latent that decodes to the targets y and to the same values of all other quantities.
+    def edit(
+        self,
+        z: Tensor,
+        y: Mapping[str, Tensor | np.ndarray | float],
+        *,
+        keep: Collection[str] | Literal["others"] = "others",
+        metric: Metric = "covariance",
+    ) -> Tensor:
+        r"""Return latents that decode to the targets y and to the same values of the quantities that are kept.
 
-        The step δ minimises :math:`\|\delta\|` among the least squares solutions of
-        :math:`A_q^\top W_q (z + \delta - \bar z) = y_q - \bar y_q` subject to :math:`A_j^\top W_j \delta = 0` for the
-        quantities j that are not edited. Exact where the target is within the reach of the k directions and the
-        subspaces are independent; else the nearest decodable value, each quantity in units of its scale. Computed in
-        float64, so that weak directions of a decoder count too.
+        With the read-out :math:`M_q = A_q^\top W_q`, the step δ is the shortest among the least squares solutions of
+        :math:`M_q (z + \delta - \bar z) = y_q - \bar y_q` subject to :math:`M_j\, \delta = 0` for the quantities j
+        that are kept. ``metric`` says what is short:
+
+        - ``"covariance"``: :math:`\delta^\top \Sigma^{-1} \delta`, with the covariance Σ of the latents. The step is a
+          sum of patterns :math:`\Sigma M^\top`, so it stays where latents of data lie.
+        - ``"joint"``: the mean of the latents given the targets, under the joint normal distribution of latents and
+          quantities, :math:`\delta = \Sigma M^\top (M \Sigma M^\top + R)^{-1} \Delta y`. R is the variance of a
+          quantity that its read-out does not explain, alike for its entries; it is zero for kept quantities. Where R is
+          not zero, a part of the change is decoded.
+        - ``"euclidean"``: :math:`\|\delta\|`, which needs no Σ.
+
+        Exact, except for ``"joint"``, where the target is within the reach of the k directions and the subspaces are
+        independent; else the nearest decodable value, each quantity in units of its scale. Computed in float64, so that
+        weak directions of a decoder count too. For many edits of the same quantities make an :meth:`editor` once.
 
         Args:
-            z: latents (B, D).
-            y: {name: ``(B, *shape)`` or ``shape``}, in the quantity's units.
+            z: latents (..., D).
+            y: {name: target} in the quantity's units, a number, tensor or array that broadcasts to ``(..., *shape)``.
+            keep: names of quantities that do not change, or ``"others"``, all that are not edited.
+            metric: what makes a step short.
 
         Returns:
-            Latents (B, D), in the dtype of z (float32 for half precision).
+            Latents (..., D), in the dtype of z.
 
         Raises:
-            NameMismatchError: a target is of no quantity of the space.
-            ShapeError, DtypeError, NonFiniteError: a target has another shape than the quantity or another batch size
-                than z, is not real, or not finite.
+            NameMismatchError: a target is of no quantity of the space, or a quantity is both edited and kept.
+            NotSolvedError: the metric needs the covariance of the latents, which the space does not hold.
+            OptionError: there is no such metric.
+            ShapeError, DtypeError, NonFiniteError, DeviceMismatchError: z or a target does not fit, is not real, not
+                finite, or on another device.
 
         Warns:
-            NumericalWarning: some directions of an edited quantity lie within the subspaces of the others. The latent
-                does not change along these, so the edit reaches its target only in part.
+            NumericalWarning: some directions of an edited quantity do not vary, or lie within the subspaces of what is
+                kept. The latent does not change along these, so the edit reaches its target only in part.
         """
-        zc, space = self._centred(z, torch.float64)
-        wanted = self._broadcast_targets(zc, y)
-        # With the QR of each decoder, A_q^T = Q R, the P equations of a quantity become k of the same least squares.
-        factors = {name: qr(space.A[name].mT / space.y_scale[name]) for name in self.names}
-        rows = {name: factors[name][1] @ W for name, W in space.W.items()}
-        change = {
-            name: ((target - space.y_mean[name]) / space.y_scale[name]) @ factors[name][0] - zc @ rows[name].mT
-            for name, target in wanted.items()
-        }
+        check_not_empty(y, what="Targets")
+        return self.editor(list(y), keep=keep, metric=metric)(z, y)
+
+    def editor(
+        self,
+        names: Collection[str],
+        *,
+        keep: Collection[str] | Literal["others"] = "others",
+        metric: Metric = "covariance",
+    ) -> Editor:
+        """Return the affine map of :meth:`edit` for quantities, whose equations are then solved once.
+
+        Args:
+            names: quantities to edit, or the name of one.
+            keep: as in :meth:`edit`.
+            metric: as in :meth:`edit`.
+
+        Raises:
+            NameMismatchError, NotSolvedError, OptionError: as in :meth:`edit`.
+
+        Warns:
+            NumericalWarning: as in :meth:`edit`.
+        """
+        check_choice(metric, get_args(Metric), what="metric")
+        names = as_names(names, self.names, of=HOLDS)
+        others = [name for name in self.names if name not in names]
+        kept = others if isinstance(keep, str) and keep == "others" else as_kept(keep, self.names, names, of=HOLDS)
+        cov_zz = None if metric == "euclidean" else self._covariance()
         rounding = 100 * self.latent_dim * torch.finfo(self.z_mean.dtype).eps
-        parts = [_significant(rows[name], change[name], rounding) for name in wanted]
-        equations, asked = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts], 1)
-        kept = [rows[name] for name in self.names if name not in wanted]
-        free = self._free_directions(equations, kept, rounding, list(wanted))
-        step = asked @ pinv(equations @ free.mT).mT @ free
-        return (zc + step + space.z_mean).to(working_dtype(as_tensor(z)))
+        equations = {
+            name: Equations.of(W.double(), self.A[name].double(), self.y_scale[name].double(), rounding)
+            for name, W in self.W.items()
+            if name in names or name in kept
+        }
+        E = [equations[name].E for name in names]
+        fixed = [equations[name].E for name in kept] or [E[0][:0]]
+        noise = None
+        if metric == "joint" and cov_zz is not None:
+            noise = torch.cat([self._noise(name, cov_zz).expand(len(equations[name].E)) for name in names])
+        S = steps(torch.cat(E), torch.cat(fixed), cov_zz, noise, rounding=rounding, names=names)
+        return Editor(
+            z_mean=self.z_mean,
+            y_mean={name: self.y_mean[name] for name in names},
+            shapes={name: self.shapes[name] for name in names},
+            T={name: equations[name].T for name in names},
+            E=dict(zip(names, E, strict=True)),
+            S=dict(zip(names, S.split([len(rows) for rows in E]), strict=True)),
+        )
 
-    def erase(self, z: Tensor, names: Iterable[str]) -> Tensor:
-        """Return latents whose coordinates in the subspaces of these quantities are those of the mean latent.
+    def erase(self, z: Tensor, names: Collection[str]) -> Tensor:
+        r"""Return latents without the coordinates of these quantities, and without what they covary with.
 
-        Inside a subspace nothing varies any more, so no linear probe there reads the quantity.
+        .. math:: z' = z - (z - \bar z)\, W^\top (W \Sigma W^\top)^+ W \Sigma
+
+        with the bases W of all names stacked. The coordinates of z' are those of the mean latent, and the coordinates
+        of z have no covariance with z': of all affine maps with this property, it changes z least in mean square. A
+        probe of z' reads what a quantity has outside its k directions; :func:`eraser` removes all of it.
+
+        Raises:
+            NameMismatchError: the space has no such quantity.
+            NotSolvedError: the space does not hold the covariance of the latents.
+            ShapeError, DtypeError, NonFiniteError: z does not fit, is not real, or not finite.
         """
-        zc, space = self._centred(z)
-        erased = self._known([names] if isinstance(names, str) else names)
-        basis = orthonormal_rows(torch.cat([space.W[name] for name in erased]))
-        return zc - _project(zc, basis) + space.z_mean
+        z = as_latents(z, self.latent_dim, of="The space")
+        W = torch.cat([self.W[name] for name in as_names(names, self.names, of=HOLDS)])
+        return erased(z, self.z_mean, W, patterns_of(W, self._covariance()))
 
     def free(self, z: Tensor) -> Tensor:
-        """Coordinates (B, D - r) outside all subspaces, r the dimension of their union, in an orthonormal basis."""
-        zc, space = self._centred(z)
-        return zc @ orthogonal_complement(torch.cat(list(space.W.values()))).mT
+        """Coordinates (..., D - r) outside all subspaces, r the dimension of their union, in an orthonormal basis."""
+        zc, dtype = self._centred(z)
+        basis = orthogonal_complement(torch.cat(list(self.W.values())), rank=self.rank)
+        with full_precision(zc):
+            return (zc @ basis.to(zc).mT).to(dtype)
 
     def project(self, z: Tensor, name: str) -> Tensor:
-        r"""Orthogonal projection of :math:`z - \bar z` (B, D) onto the row span of W."""
-        zc, space = self._centred(z)
-        return _project(zc, orthonormal_rows(space.W[self._known([name])[0]]))
+        r"""Orthogonal projection of :math:`z - \bar z` (..., D) onto the row span of W."""
+        zc, dtype = self._centred(z)
+        W = self.W[as_names([name], self.names, of=HOLDS)[0]]
+        with full_precision(zc):
+            return (zc @ pinv(W).to(zc) @ W.to(zc)).to(dtype)
 
     def check_width(self, z: Tensor) -> None:
-        """Require latents (B, D) of the D of the space, else raise a ShapeError."""
-        z = check_latents(z, min_samples=0, finite=False)
-        if z.shape[1] != self.latent_dim:
-            raise ShapeError(
-                f"The space has D = {self.latent_dim}, got latents of shape {tuple(z.shape)}. Encode with the network "
-                "that the space belongs to."
-            )
+        """Require finite latents (..., D) of the D of the space.
+
+        Raises:
+            ShapeError, DtypeError, NonFiniteError: z does not fit, is not real, or not finite.
+        """
+        as_latents(z, self.latent_dim, of="The space")
 
     def to(self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Return the space on another device or in another floating-point type."""
@@ -247,11 +346,14 @@ class LatentSpace:
             check_dtype(dtype, what="dtype")
         if self.z_mean.device == torch.device(device or self.z_mean.device) and dtype in (None, self.z_mean.dtype):
             return self
-        moved = {
+        moved: dict[str, Any] = {
             what: {name: t.to(device=device, dtype=dtype) for name, t in getattr(self, what).items()}
             for what in BY_QUANTITY
         }
-        return type(self)(z_mean=self.z_mean.to(device=device, dtype=dtype), shapes=self.shapes, **moved)
+        for what in ("z_mean", "cov_zz"):
+            tensor = getattr(self, what)
+            moved[what] = None if tensor is None else tensor.to(device=device, dtype=dtype)
+        return type(self)(shapes=self.shapes, **moved)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the space as safetensors with a JSON header and a checksum; the file appears whole or not at all.
@@ -265,7 +367,7 @@ class LatentSpace:
         shapes = [list(self.shapes[name]) for name in self.names]
         save_tensors(
             path,
-            tensors | {"z_mean": self.z_mean},
+            tensors | {"z_mean": self.z_mean} | ({} if self.cov_zz is None else {"cov_zz": self.cov_zz}),
             kind="LatentSpace",
             schema=SCHEMA_VERSION,
             names=self.names,
@@ -276,6 +378,9 @@ class LatentSpace:
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a space written by :meth:`save`; its checksum is verified where the file has one.
 
+        A file of the first version has no covariance of the latents, so its space does not erase, and edits only with
+        ``metric="euclidean"``.
+
         Raises:
             FileFormatError: the file is missing, damaged, something else, or of a newer schema, or holds NaN or
                 infinity.
@@ -285,6 +390,7 @@ class LatentSpace:
             cls._parsed,
             kind="LatentSpace",
             schema=SCHEMA_VERSION,
+            oldest=1,
             what="a readable latent space",
             remedy="Pass a file that save() wrote.",
         )
@@ -296,92 +402,40 @@ class LatentSpace:
             check_finite(tensor, what=f"The tensor {name!r} of the space")
         parts = {what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)} for what in BY_QUANTITY}
         return cls(
-            z_mean=tensors["z_mean"], shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)), **parts
+            z_mean=tensors["z_mean"],
+            shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)),
+            cov_zz=tensors.get("cov_zz"),
+            **parts,
         )
 
     def summary(self) -> str:
         """Return a table of the quantities, their dimensions and what is free."""
-        rank = len(orthonormal_rows(torch.cat(list(self.W.values()))))
         width = max(len("quantity"), *map(len, self.names))
         lines = [f"{'quantity':<{width}}  {'k':>4}  {'P':>6}  shape"]
         lines += [
             f"{name:<{width}}  {len(W):>4}  {len(self.y_mean[name]):>6}  {self.shapes[name]}"
             for name, W in self.W.items()
         ]
-        lines.append(f"{'free':<{width}}  {self.latent_dim - rank:>4}  of D = {self.latent_dim}")
+        lines.append(f"{'free':<{width}}  {self.latent_dim - self.rank:>4}  of D = {self.latent_dim}")
         return "\n".join(lines)
 
-    def _centred(self, z: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Self]:
-        z = check_latents(z, min_samples=0)
-        self.check_width(z)
-        space = self.to(device=z.device, dtype=dtype or working_dtype(z))
-        return z.to(space.z_mean.dtype) - space.z_mean, space
+    def _centred(self, z: Tensor) -> tuple[Tensor, torch.dtype]:
+        r"""Return :math:`z - \bar z` in the dtype of a computation, and the dtype of its result."""
+        z = as_latents(z, self.latent_dim, of="The space")
+        x = z.to(working_dtype(z))
+        return x - self.z_mean.to(x), z.dtype
 
-    def _known(self, names: Iterable[str]) -> list[str]:
-        names = [str(name) for name in names] if isinstance(names, Iterable) else [str(names)]
-        unknown = [name for name in names if name not in self.W]
-        if unknown or not names:
-            raise NameMismatchError(
-                f"The space holds the quantities {self.names}, got {names}. Name at least one of them."
+    def _covariance(self) -> Tensor:
+        if self.cov_zz is None:
+            raise NotSolvedError(
+                "This needs the covariance of the latents, which the space does not hold: it is of an earlier file, or "
+                "was made without cov_zz. Solve it again, with solve_subspaces(z, y) or a new run, or replace(space, "
+                'cov_zz=Moments.of(z, y).cov_zz) by the latents of data. An edit with metric="euclidean" needs none.'
             )
-        return names
+        return self.cov_zz.double()
 
-    def _broadcast_targets(self, z: Tensor, y: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        check_not_empty(y, what="Targets")
-        self._known(y)
-        expanded = {name: self._expanded(name, target, len(z)) for name, target in y.items()}
-        flat = check_targets(expanded, batch=len(z), device=z.device)
-        return {name: target.double() for name, target in flat.items()}
-
-    def _expanded(self, name: str, y: Tensor, batch: int) -> Tensor:
-        y = as_floating(y, what=f"The target of {name!r}")
-        shape = tuple(self.shapes[name])
-        if tuple(y.shape) not in (shape, (1, *shape), (batch, *shape)):
-            raise ShapeError(
-                f"The target of {name!r} must have shape {(batch, *shape)}, one for each latent, or {shape}, one for "
-                f"all, got {tuple(y.shape)}."
-            )
-        return y.expand(batch, *shape)
-
-    def _free_directions(self, equations: Tensor, kept: list[Tensor], rounding: float, names: list[str]) -> Tensor:
-        """Orthonormal directions along which a step changes what the equations read, and nothing that is kept.
-
-        The sine of the angle between a direction and the kept rows is what they leave of it. Where that is below
-        ``BLOCKED``, or the rounding of the space, it counts as blocked: a step along it would be 1 / sine as long.
-        """
-        spanned = _orthonormal(_unit_rows(equations), rounding)
-        if not kept:
-            return spanned
-        outside = orthonormal_rows(_unit_rows(torch.cat(kept)))
-        _, sines, directions = svd(spanned - _project(spanned, outside))
-        free = directions[sines > max(BLOCKED, rounding)]
-        if len(free) < len(spanned):
-            warn(
-                f"Only {len(free)} of {len(spanned)} directions of {names} are free of the other quantities' "
-                "subspaces, so the edit reaches the target only in part. Edit the overlapping quantities together, or "
-                "train with orthogonal=True."
-            )
-        return free
-
-
-def _project(x: Tensor, basis: Tensor) -> Tensor:
-    return x @ basis.mT @ basis
-
-
-def _significant(rows: Tensor, change: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
-    """The equations rows δ = change (B, k) of one quantity without those that are rounding of its largest."""
-    U, s, Vh = svd(rows)
-    keep = s > rounding * s[:1]
-    return s[keep, None] * Vh[keep], change @ U[:, keep]
-
-
-def _unit_rows(M: Tensor) -> Tensor:
-    """Rows of length 1, whatever the scale of a latent or quantity; those that are zero left out."""
-    lengths = torch.linalg.vector_norm(M, dim=1, keepdim=True)
-    return (M / lengths)[lengths.squeeze(1) > 0]
-
-
-def _orthonormal(M: Tensor, rounding: float) -> Tensor:
-    """Orthonormal basis (r, D) of the row span of rows of length 1, r the rank to a relative rounding."""
-    _, s, directions = svd(M)
-    return directions[s > rounding * s[:1]]
+    def _noise(self, name: str, cov_zz: Tensor) -> Tensor:
+        r"""Fraction of the variance of a quantity that its read-out leaves, :math:`1 - tr(A^T G A) / (P σ²)`."""
+        W, A = self.W[name].double(), self.A[name].double()
+        explained = ((W @ cov_zz @ W.mT @ A) * A).sum() / A.shape[1]
+        return (1 - explained / self.y_scale[name].double().square()).clamp(min=0)

@@ -1,6 +1,6 @@
 """Bases of the subspaces, one for every quantity, from second moments."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import inf
 from typing import get_args
 
@@ -68,13 +68,14 @@ def standardised_bases(
     return oriented(W, previous)
 
 
-def target_scales(moments: Moments) -> dict[str, Tensor]:
-    """Return one standard deviation a quantity: the root of the mean variance of its entries.
+def target_scales(moments: Moments, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Return one standard deviation a quantity, by default of all: the root of the mean variance of its entries.
 
     Raises:
         DegenerateDataError: a quantity is constant.
     """
-    variance, mean = moments.var_y, moments.y_mean
+    mean = moments.y_mean
+    variance = {name: var for name, var in moments.var_y.items() if names is None or name in names}
     constant = [name for name, var in variance.items() if not varies(var, mean[name])]
     if constant:
         raise DegenerateDataError(
