@@ -120,7 +120,7 @@ def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
 def _first_to_fail() -> bool:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return True
-    from isospan.experiment._processes import first_to_fail
+    from isospan._core.launch import first_to_fail
 
     return first_to_fail()
 

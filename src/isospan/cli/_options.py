@@ -96,7 +96,7 @@ def check_no_network(out: Path) -> None:
 def check_new_run(out: Path, quantities: int, *others: Path, overwrite: bool, resume: bool) -> None:
     """Require that no result of a training run exists in a directory, unless the run is resumed or replaced."""
     from isospan.errors import OptionError
-    from isospan.experiment._output import checkpoints_in, train_paths
+    from isospan.experiment.outputs import checkpoints_in, train_paths
 
     begun = bool(checkpoints_in(out))
     if begun and resume:
@@ -118,21 +118,13 @@ def check_unused(context: typer.Context, names: Iterable[str], *, case: str) -> 
         raise OptionError(f"{', '.join(given)} must be left out where {case}, since they have no effect there.")
 
 
-def settings_of(config: type, given: Mapping[str, Any], **parsers: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return the settings of a config class that a command was given, parsed by :data:`PARSERS` or by other parsers."""
-    parsers = PARSERS | parsers
+def settings_of(config: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a config class that a command was given, parsed by :data:`PARSERS`."""
     settings = {field.name: given[field.name] for field in fields(config) if field.name in given}
     return {
-        name: parsers[name](value) if name in parsers and value is not None else value
+        name: PARSERS[name](value) if name in PARSERS and value is not None else value
         for name, value in settings.items()
     }
-
-
-def arrays_of(texts: list[str]) -> dict[str, str]:
-    """Parse NAME and NAME=array:VARIABLE into {name: array}."""
-    from isospan.experiment._targets import ARRAY
-
-    return {name: how.removeprefix(ARRAY) or name for name, how in quantities_of(texts).items()}
 
 
 def subspace_dims_of(texts: list[str]) -> int | dict[str, int]:
@@ -149,9 +141,12 @@ def subspace_dims_of(texts: list[str]) -> int | dict[str, int]:
 
 def quantities_of(texts: list[str]) -> dict[str, str]:
     """Parse NAME or NAME=how into {name: how}."""
-    from isospan.experiment._targets import split_assignment
+    from isospan.errors import OptionError
 
-    return _once((split_assignment(text) for text in texts), option="--quantity")
+    pairs = [(name.strip(), how.strip()) for name, _, how in (text.partition("=") for text in texts)]
+    if nameless := [text for text, (name, _) in zip(texts, pairs, strict=True) if not name]:
+        raise OptionError(f"A quantity must be written NAME or NAME=how, got {nameless[0]!r}. Begin with its name.")
+    return _once(pairs, option="--quantity")
 
 
 def changes_of(texts: list[str]) -> dict[str, str]:

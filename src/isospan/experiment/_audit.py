@@ -8,10 +8,10 @@ from textwrap import shorten
 from typing import Any
 
 from isospan._core.checks import check_k
+from isospan._core.files import PathLike
 from isospan.errors import NameMismatchError
-from isospan.evaluation._evaluation import Evaluation, evaluate_moments
+from isospan.evaluation import Evaluation, evaluate_moments
 from isospan.experiment._audit_data import Latents, open_latents, open_targets
-from isospan.experiment._config import PathLike
 from isospan.experiment._reporter import LoggingReporter, Reporter
 from isospan.experiment._run_summary import RunSummary
 from isospan.experiment._sizes import Sizes, solve_sizes
@@ -20,8 +20,7 @@ from isospan.experiment._targets import Targets
 from isospan.experiment.samples import Samples, hold_out, read_batches
 from isospan.experiment.samples._samples import within
 from isospan.moments import Moments
-from isospan.subspaces import solve_from_moments
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace, solve_from_moments
 
 VECTOR = 512
 """Longest vector that is not pooled: the entries of a short vector may have no order."""
@@ -33,7 +32,9 @@ class AuditConfig:
     """Settings of :func:`isospan.experiment.audit`.
 
     Attributes:
-        quantities: {name: array}; by default every array is a quantity, by its own name.
+        quantities: {name: array}, each of which may begin with ``array:`` as in
+            :func:`isospan.experiment.parse_quantities`; where it is empty, the array has the name of the quantity. By
+            default every array is a quantity, by its own name.
         k: subspace dimension, one for all or {name: k}; by default the least that explains ``k_threshold`` of the
             variance, at most D.
         out: directory of ``report.html``, ``metrics.json``, ``space.safetensors`` and the figures; by default nothing

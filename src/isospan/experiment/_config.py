@@ -1,20 +1,17 @@
 """The settings of a run."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
+from isospan._core.files import PathLike
 from isospan.errors import OptionError
 from isospan.experiment._loading import reference_to
 from isospan.experiment._targets import as_text
 from isospan.quantities.fields import Spacing
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,21 +133,6 @@ class TrainConfig:
             "augment": self.augments,
             **{name: _plain(getattr(self, name)) for name in names},
         }
-
-
-def check_device(device: str) -> None:
-    """Require a device that torch can use.
-
-    Raises:
-        OptionError: torch does not know the device, is not built for it, or does not find it.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(
-            f"device must be one that torch can use here, got {device!r}: {reason}. Use 'cpu'."
-        ) from error
 
 
 def _plain(value: Any) -> Any:

@@ -9,9 +9,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from isospan._core.files import PathLike
 from isospan._core.randomness import generator_of
-from isospan.evaluation._evaluation import Evaluation, evaluate_moments
-from isospan.experiment._config import PathLike, TrainConfig
+from isospan.evaluation import Evaluation, evaluate_moments
+from isospan.experiment._config import TrainConfig
 from isospan.experiment._reporter import Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
 from isospan.experiment._targets import Targets
@@ -22,12 +23,10 @@ from isospan.experiment.samples._samples import fingerprint, steps_per_epoch
 from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training import History, encoded_moments, fit, read_out, reconstruction_error, shifted
 from isospan.experiment.training._loop import Progress
-from isospan.guided._monitor import SubspaceMonitor
-from isospan.guided._objective import SpaceObjective
+from isospan.guided import SpaceObjective, SubspaceMonitor
 from isospan.integrations import Checkpoints
 from isospan.moments import Moments
-from isospan.subspaces import solve_from_moments
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace, solve_from_moments
 
 Bases = Mapping[str, Tensor] | None
 

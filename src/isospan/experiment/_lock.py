@@ -1,12 +1,12 @@
 """One run at a time in a directory."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from isospan._core.files import PathLike
 from isospan._core.processes import Ranks
 from isospan.errors import OptionError
 from isospan.experiment.samples._shards import Shard
@@ -20,7 +20,7 @@ logger = logging.getLogger("isospan")
 
 
 @contextmanager
-def run_lock(out: str | os.PathLike[str]) -> Iterator[None]:
+def run_lock(out: PathLike) -> Iterator[None]:
     """Lock a directory for this run inside the block. All processes of the run enter it.
 
     The operating system releases the lock when the process ends, also when it is killed. Where the file system has no

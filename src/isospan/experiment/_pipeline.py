@@ -9,11 +9,11 @@ from typing import Any
 import torch.distributed as dist
 from torch import Tensor
 
-from isospan.experiment._config import TrainConfig, check_device
+from isospan._core.launch import check_usable, joined, own_device
+from isospan.experiment._config import TrainConfig
 from isospan.experiment._data import Source, read_source
 from isospan.experiment._job import Job, TrainedNetwork, checkpoints_in
 from isospan.experiment._lock import run_lock
-from isospan.experiment._processes import joined, own_device
 from isospan.experiment._reporter import LoggingReporter, Reporter
 from isospan.experiment._run_summary import RunSummary
 from isospan.experiment._sizes import Sizes
@@ -24,7 +24,7 @@ from isospan.experiment.networks._description import NetworkDescription, save_ne
 from isospan.experiment.samples import Samples, hold_out
 from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training import can_shift
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
         'report.html'
     """
     config = replace(config, device=own_device(config.device))
-    check_device(config.device)
+    check_usable(config.device)
     with joined(config.device):
         started = time.perf_counter()
         source = _source(config, samples)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from isospan.experiment._sizes import Sizes
 from isospan.experiment.samples._shards import Shard
-from isospan.guided._monitor import SubspaceMonitor
+from isospan.guided import SubspaceMonitor
 
 logger = logging.getLogger("isospan")
 

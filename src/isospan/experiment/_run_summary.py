@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from textwrap import shorten
 from typing import Any
 
 from torch import Tensor
 
+from isospan._core.text import duration
 from isospan.evaluation import Evaluation
 from isospan.experiment._edits import Edited
 from isospan.experiment.training import History
@@ -59,19 +59,3 @@ class RunSummary:
         title, names = (shorten(text, 80, placeholder=" …") for text in (self.title, ", ".join(self.dims)))
         nmse = {network: float(f"{value:.4g}") for network, value in self.nmse.items()}
         return f"RunSummary({title!r}: {names}; latent_dim={self.latent_dim}, nmse={nmse}, {duration(self.seconds)})"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as text, in its two largest units.
-
-    Example:
-        >>> duration(7.2), duration(125), duration(7300), duration(float("nan"))
-        ('7 s', '2 min 05 s', '2 h 01 min', '–')
-    """
-    if not isfinite(seconds):
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -98,19 +98,6 @@ def as_text(how: str | Function) -> str:
     return reference_to(how) or PASSED + getattr(how, "__qualname__", type(how).__name__)
 
 
-def split_assignment(text: str) -> tuple[str, str]:
-    """Split ``NAME`` or ``NAME=how`` into name and how.
-
-    Example:
-        >>> split_assignment("speed=physics:speed"), split_assignment("laplacian")
-        (('speed', 'physics:speed'), ('laplacian', ''))
-    """
-    name, _, how = text.partition("=")
-    if not name.strip():
-        raise OptionError(f"A quantity must be written NAME or NAME=how, got {text!r}. Begin with its name.")
-    return name.strip(), how.strip()
-
-
 @dataclass(frozen=True)
 class Targets:
     """Computes the quantities of a batch, pooled to their resolutions n.

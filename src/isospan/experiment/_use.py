@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._core.files import explained
+from isospan._core.files import PathLike, explained
+from isospan._core.launch import check_usable
 from isospan._core.warnings import warn
 from isospan.errors import (
     DegenerateDataError,
@@ -19,8 +20,7 @@ from isospan.errors import (
     NameMismatchError,
     OptionError,
 )
-from isospan.evaluation._evaluation import Evaluation, evaluate_moments
-from isospan.experiment._config import PathLike, check_device
+from isospan.evaluation import Evaluation, evaluate_moments
 from isospan.experiment._data import Source, read_source
 from isospan.experiment._edits import Change, Edited, parse_change
 from isospan.experiment._headers import are_all, check_fields, is_count, is_dict_of, is_number, is_optional, is_text
@@ -33,7 +33,7 @@ from isospan.experiment.samples import Samples, select
 from isospan.experiment.samples._samples import read_batches
 from isospan.experiment.training import encode_samples, encoded_moments
 from isospan.quantities.fields import BUILTIN_QUANTITIES
-from isospan.subspaces._latent_space import BY_QUANTITY, LatentSpace
+from isospan.subspaces import LatentSpace
 
 FAR = 5.0
 """Distance of a target from the mean of the training data, in standard deviations, from which :func:`edit` warns."""
@@ -108,7 +108,7 @@ class TrainedRun:
             NameMismatchError: ``quantities`` has a name that the run does not have.
             OptionError: the device cannot be used, or the encoder is neither passed nor trusted.
         """
-        check_device(device)
+        check_usable(device)
         directory = Path(directory)
         if not (directory / "model.safetensors").is_file():
             raise FileFormatError(f"{os.fspath(directory)} must hold a finished run, but has no model.safetensors.")
@@ -382,7 +382,8 @@ def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path
 
 def _of(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
     """Return the space with the subspaces of these quantities only."""
-    tensors = {what: {name: getattr(space, what)[name] for name in names} for what in (*BY_QUANTITY, "shapes")}
+    parts = ("W", "A", "y_mean", "y_scale", "shapes")
+    tensors = {what: {name: getattr(space, what)[name] for name in names} for what in parts}
     return LatentSpace(z_mean=space.z_mean, **tensors)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._core.files import PathLike
 from isospan.errors import DtypeError, NameMismatchError
-from isospan.experiment.readers._fields import PathLike, as_list
+from isospan.experiment.readers._fields import as_list
 from isospan.experiment.readers._sources import FieldArray, LazyArray
 from isospan.experiment.readers._variables import is_real, open_variables
 from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
+from isospan._core.files import PathLike
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.experiment.readers._sources import FieldArray, FieldSource, LazyArray
 from isospan.experiment.readers._variables import Variable, choose_variables, open_variables
-
-PathLike = str | os.PathLike[str]
 
 
 def open_fields(

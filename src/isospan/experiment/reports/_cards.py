@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isospan._core.text import number
 from isospan.experiment._run_summary import RunSummary
-from isospan.plotting._style import number
 
 UNREAD = 0.05
 """A quantity with a lower R² counts as not readable."""

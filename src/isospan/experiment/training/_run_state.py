@@ -17,8 +17,7 @@ from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities
 from isospan.experiment.training._task import RECONSTRUCTION, Task
-from isospan.guided._monitor import SubspaceMonitor
-from isospan.guided._objective import SpaceObjective
+from isospan.guided import SpaceObjective, SubspaceMonitor
 
 WARM_UP_STEPS = 10
 LAST_RATE = 0.01

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from isospan.evaluation._evaluation import Evaluation
-from isospan.plotting._style import GUIDED, INK, MUTED, PAGE, UNGUIDED, label, new_figure, number, style
+from isospan._core.figures import GUIDED, INK, MUTED, PAGE, UNGUIDED, label, new_figure, style
+from isospan._core.text import number
+from isospan.evaluation import Evaluation
 
 LOWEST = -0.1
 """Left end of the axis. Lower values of R² are drawn here."""

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isospan._core.figures import empty_figure, style
 from isospan.experiment._edits import Edited
 from isospan.experiment.reports.figures._images import (
     Array,
@@ -19,7 +20,6 @@ from isospan.experiment.reports.figures._images import (
     name_row,
     shared_scale,
 )
-from isospan.plotting._style import empty_figure, style
 
 PAIRED, SINGLE, EDITED = 0.87, 1.45, 2.0
 """Widths of an image in the three figures, in inches."""

@@ -7,9 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from isospan.evaluation._evaluation import Evaluation
-from isospan.experiment.reports.figures._images import to_array
-from isospan.plotting._style import (
+from isospan._core.figures import (
     ACCENT,
     GRID,
     GUIDED,
@@ -21,9 +19,11 @@ from isospan.plotting._style import (
     label,
     new_figure,
     note,
-    number,
     style,
 )
+from isospan._core.text import number
+from isospan.evaluation import Evaluation
+from isospan.experiment.reports.figures._images import to_array
 
 IDLE = 1e-3
 """Lowest value of the spectrum that is shown, relative to the mean."""

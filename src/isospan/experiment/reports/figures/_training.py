@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isospan._core.figures import ACCENT, GUIDED, INK, PAGE, SURFACE, UNGUIDED, label, new_figure, note, style
 from isospan.experiment.training import History
-from isospan.plotting._style import ACCENT, GUIDED, INK, PAGE, SURFACE, UNGUIDED, label, new_figure, note, style
 
 COLUMNS = 3
 SMOOTHED_POINTS = 60

@@ -1,4 +1,4 @@
-"""The style of all figures: palette, type sizes, and how a matrix is drawn."""
+"""The style of all figures: palette, type sizes, labels, and matrices of numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from isospan._core.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,14 +111,6 @@ def stacked(name: str, width: int) -> str:
             else [*lines[:-1], lines[-1] + part]
         )
     return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
-
-
-def number(value: float, *, digits: int = 2) -> str:
-    """Return a number with a true minus sign and no negative zero; NaN and infinity give a dash."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return (text if float(text) else text.lstrip("-")).replace("-", "−")
 
 
 def note(ax: Axes, text: str) -> None:

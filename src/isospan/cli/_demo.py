@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from isospan._core.files import atomic_path
+from isospan._core.files import PathLike, atomic_path
 from isospan.datasets import cached, decaying_turbulence
-from isospan.experiment._config import PathLike, TrainConfig
+from isospan.experiment import TrainConfig
 from isospan.experiment.samples import Samples, hold_out
 
 SIZE = 64

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.experiment import _demo as demo
+from isospan.cli import _demo as demo
 from isospan.experiment.samples import Samples, hold_out
 
 
