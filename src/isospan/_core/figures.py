@@ -113,6 +113,14 @@ def stacked(name: str, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
 
 
+def name_rows(ax: Axes, names: Sequence[str], *, xlim: tuple[float, float], xlabel: str) -> None:
+    """Name rows of bars or points from top to bottom, and set the axis that they share."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlim=xlim, ylim=(len(names) - 0.4, -0.6), xlabel=xlabel)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
 def note(ax: Axes, text: str) -> None:
     """Show a text instead of data, such as the reason why there are none."""
     ax.set_axis_off()

@@ -11,8 +11,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.logging import RichHandler
+
+from isospan.errors import IsospanError, NumericalWarning
 
 OPTIONS = {
     r"variable=\['u', 'v'\]": "--variable u --variable v",
@@ -96,10 +99,6 @@ def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
         debug: raise the error with its traceback.
         interrupted: message after an interrupt.
     """
-    import typer
-
-    from isospan.errors import IsospanError
-
     with _printed_warnings():
         try:
             yield
@@ -132,8 +131,6 @@ def _rank() -> str:
 @contextmanager
 def _printed_warnings() -> Iterator[None]:
     """Print warnings and log messages of isospan as lines above the progress bar."""
-    from isospan.errors import NumericalWarning
-
     logger = logging.getLogger("isospan")
     shown = RichHandler(console=errors, show_time=False, show_path=False)
     handler = logging.NullHandler() if console.quiet else shown

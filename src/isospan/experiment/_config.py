@@ -124,16 +124,27 @@ class TrainConfig:
         names = (
             "periodic dx epochs batch_size lr latent seed orthogonal strength width bin_threshold k_threshold max_bins "
             "test_fraction test_blocks sample_dim fill"
-        ).split()
+        )
+        numbers = options_of(self, names)
         return {
             "files": [Path(file).name for file in self.files],
             "variable": [self.variable] if isinstance(self.variable, str) else list(self.variable or []),
             "quantities": {name: as_text(how) or name for name, how in self.quantities.items()},
             "encoder": self.encoder_reference or "convolutional",
             "augment": self.augments,
-            **{name: _plain(getattr(self, name)) for name in names},
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in numbers.items()},
         }
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def options_of(config: Any, names: str) -> dict[str, Any]:
+    """Return some settings by name, as the keyword arguments of a step of a run.
+
+    Args:
+        config: the settings.
+        names: names of attributes, separated by spaces.
+
+    Example:
+        >>> options_of(TrainConfig(quantities={"vorticity": ""}), "epochs lr")
+        {'epochs': 16, 'lr': 0.003}
+    """
+    return {name: getattr(config, name) for name in names.split()}

@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from isospan._core.files import PathLike
 from isospan._core.randomness import generator_of
 from isospan.evaluation import Evaluation, evaluate_moments
-from isospan.experiment._config import TrainConfig
+from isospan.experiment._config import TrainConfig, options_of
 from isospan.experiment._reporter import Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
 from isospan.experiment._targets import Targets
-from isospan.experiment.networks import ConvAutoencoder
-from isospan.experiment.networks._description import NetworkDescription
-from isospan.experiment.samples import Samples, field_statistics
+from isospan.experiment.networks import ConvAutoencoder, NetworkDescription
+from isospan.experiment.samples import Samples, Shard, field_statistics
 from isospan.experiment.samples._samples import fingerprint, steps_per_epoch
-from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training import History, encoded_moments, fit, read_out, reconstruction_error, shifted
 from isospan.experiment.training._loop import Progress
 from isospan.guided import SpaceObjective, SubspaceMonitor
@@ -91,16 +89,11 @@ class Job:
     def solve_sizes(self) -> Sizes:
         """Choose n and k of every quantity, and the latent dimension, from the samples to train on."""
         self.reporter.stage("Sizing the quantities")
-        config = self.config
         sizes = solve_sizes(
             self.train,
             self.targets,
-            bin_threshold=config.bin_threshold,
-            k_threshold=config.k_threshold,
-            max_bins=config.max_bins,
-            latent_dim=config.latent_dim,
             augment=self.augment,
-            seed=config.seed,
+            **options_of(self.config, "bin_threshold k_threshold max_bins latent_dim seed"),
         )
         self.reporter.sized(sizes)
         return sizes
@@ -127,17 +120,12 @@ class Job:
         history = fit(
             model,
             self.train,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            lr=config.lr,
-            seed=config.seed,
-            device=config.device,
             augment=self.augment,
             validation=self.test,
             progress=self._progress(name, monitor),
             monitor=monitor,
             checkpoints=checkpoints,
-            resume=config.resume,
+            **options_of(config, "epochs batch_size lr seed device resume"),
             **guide,
         )
         previous = objective.solution.W if objective.solved else None

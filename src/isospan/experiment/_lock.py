@@ -9,7 +9,7 @@ from typing import TextIO
 from isospan._core.files import PathLike
 from isospan._core.processes import Ranks
 from isospan.errors import OptionError
-from isospan.experiment.samples._shards import Shard
+from isospan.experiment.samples import Shard
 
 try:
     import fcntl

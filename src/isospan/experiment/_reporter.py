@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from isospan.experiment._sizes import Sizes
-from isospan.experiment.samples._shards import Shard
+from isospan.experiment.samples import Shard
 from isospan.guided import SubspaceMonitor
 
 logger = logging.getLogger("isospan")

@@ -1,18 +1,31 @@
 """The data of a report, independent of how they were computed."""
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
+import isospan
 from isospan._core.text import duration
 from isospan.evaluation import Evaluation
 from isospan.experiment._edits import Edited
 from isospan.experiment.training import History
 from isospan.guided import SubspaceMonitor
 from isospan.sizing import ThresholdSweep
+
+
+def _versions() -> dict[str, str]:
+    modules = {"isospan": isospan, "torch": torch, "numpy": np}
+    return {name: module.__version__ for name, module in modules.items()} | {"python": platform.python_version()}
+
+
+SHOWN = 4
+"""Largest number of samples in a figure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +64,7 @@ class RunSummary:
     reconstructions: Mapping[str, Tensor] = field(default_factory=dict)
     decoded: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     edits: Mapping[str, Edited] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=_versions)
     seconds: float = float("nan")
     drift: SubspaceMonitor | None = None
 

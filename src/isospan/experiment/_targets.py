@@ -181,14 +181,12 @@ def _find(
             f"The function of quantity {name!r} must be importable, got {text!r}. Define it at the top of a module, "
             "and train with that or with 'module:function'."
         )
-    if text.startswith(ARRAY):
-        return Quantity(name, text, variable=_variable(text.removeprefix(ARRAY), variables, left_out))
     if text in BUILTIN_QUANTITIES:
         return Quantity(name, text, function=BUILTIN_QUANTITIES[text])
-    if text in variables:
-        return Quantity(name, ARRAY + text, variable=text)
-    if text in left_out:
-        return Quantity(name, ARRAY + text, variable=_variable(text, variables, left_out))
+    if text in variables or text in left_out:
+        text = ARRAY + text
+    if text.startswith(ARRAY):
+        return Quantity(name, text, variable=_variable(text.removeprefix(ARRAY), variables, left_out))
     if ":" in text:
         return Quantity(name, text, function=_function(text, load))
     raise OptionError(

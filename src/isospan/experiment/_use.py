@@ -29,8 +29,8 @@ from isospan.experiment._names import check_quantity_names
 from isospan.experiment._targets import ARRAY, Function, Quantity, Targets, parse_quantities
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.networks._description import Encoder, load_network
-from isospan.experiment.samples import Samples, select
-from isospan.experiment.samples._samples import read_batches
+from isospan.experiment.readers._fields import as_list
+from isospan.experiment.samples import Samples, read_batches, select
 from isospan.experiment.training import encode_samples, encoded_moments
 from isospan.quantities.fields import BUILTIN_QUANTITIES
 from isospan.subspaces import LatentSpace
@@ -120,11 +120,11 @@ class TrainedRun:
             raise NameMismatchError(f"The run has the quantities {space.names}, got {unknown}. Correct the names.")
         return cls(model.to(device), space.to(device=device), record, dict(quantities or {}), trust)
 
-    def open(self, files: Sequence[PathLike]) -> Source:
+    def open(self, files: PathLike | Sequence[PathLike]) -> Source:
         """Open the fields of files: the variables that the network was trained on."""
-        settings = self.record["settings"]
-        channels = None if all(Path(file).suffix == ".npy" for file in files) else self.record["channels"] or None
-        return read_source(files, variable=channels, sample_dim=settings["sample_dim"], fill=settings["fill"])
+        settings, paths = self.record["settings"], as_list(files)
+        channels = None if all(path.suffix == ".npy" for path in paths) else self.record["channels"] or None
+        return read_source(paths, variable=channels, sample_dim=settings["sample_dim"], fill=settings["fill"])
 
     def encode(self, samples: Samples) -> Tensor:
         """Return the latents (N, D) of samples."""
@@ -230,7 +230,7 @@ def decode(
         {name: (N, ...)}, pooled as in the run, in the units of the quantity.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, trust=trust)
-    return run.decode(run.open(_listed(files)).samples)
+    return run.decode(run.open(files).samples)
 
 
 def edit(
@@ -265,7 +265,7 @@ def edit(
         ShapeError: the shape of an array does not fit.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, quantities=quantities, trust=trust)
-    source = run.open(_listed(files))
+    source = run.open(files)
     z = run.encode(source.samples).double()  # float64: a quantity with a large offset keeps its digits
     read = run.space.decode(z)
     unknown = sorted(set(changes) - set(read))
@@ -310,7 +310,7 @@ def probe(
         OptionError: no quantity can be computed, or the files lack the array of one.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, quantities=quantities, trust=trust)
-    source = run.open(_listed(files))
+    source = run.open(files)
     targets = run.targets(source=source)
     if not targets.names:
         raise OptionError(
@@ -391,7 +391,3 @@ def _computed(quantities: Targets, fields: Tensor) -> dict[str, Tensor]:
     """Compute quantities of fields, in batches."""
     batches = [quantities(batch) for batch in read_batches(Samples(fields), 256)]
     return {name: torch.cat([y[name] for y in batches]) for name in quantities.names}
-
-
-def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    return [files] if isinstance(files, str | os.PathLike) else list(files)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
 from isospan._core.checks import check_count, check_same_run
 from isospan._core.files import PathLike, remove_unfinished
 from isospan._core.processes import Ranks
@@ -79,7 +77,7 @@ class Checkpoints:
         Raises:
             FileWriteError: the state cannot be written, and there is no older one.
         """
-        if _rank() != 0:
+        if Ranks().rank != 0:
             return
         path = self._path(number)
         try:
@@ -102,8 +100,8 @@ class Checkpoints:
             FileFormatError: none of the files can be read, or a rank cannot read the one of rank 0.
             OptionError: the files are of a run with other settings.
         """
-        number, saved = self._newest() if _rank() == 0 else (None, None)
-        number = _from_rank_0(number)
+        number, saved = self._newest() if Ranks().rank == 0 else (None, None)
+        number = Ranks().gather(number)[0]
         if number is None:
             return None
         saved = self._load(number) if saved is None else saved
@@ -112,7 +110,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all states."""
-        if _rank() == 0:
+        if Ranks().rank == 0:
             for path in self.paths():
                 path.unlink(missing_ok=True)
             remove_unfinished(self.directory)
@@ -138,12 +136,3 @@ class Checkpoints:
                 f"At least one of the checkpoints in {self.directory} must be readable by every process: {error} Or "
                 "train from the start, in a directory that every process sees."
             ) from error
-
-
-def _rank() -> int:
-    return dist.get_rank() if Ranks().size > 1 else 0
-
-
-def _from_rank_0(number: int | None) -> int | None:
-    """Return the value of rank 0 on every rank."""
-    return Ranks().gather(number)[0] if Ranks().size > 1 else number

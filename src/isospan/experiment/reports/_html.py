@@ -100,7 +100,10 @@ def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "setting": _setting, "duration": duration}
-    svgs = {name: Markup(to_svg(figure, name=name, title=_title(name))) for name, figure in drawn.items()}
+    svgs = {
+        name: Markup(to_svg(figure, name=name, title=TITLES["edit" if name.startswith("edit_") else name]))
+        for name, figure in drawn.items()
+    }
     return environment.get_template("report.html.j2").render(
         run=summary, figures=svgs, cards=report_cards(summary), failures=failures(summary), angles=_angle_rows(summary)
     )
@@ -109,10 +112,6 @@ def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
 def _write(path: Path, content: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _title(name: str) -> str:
-    return TITLES["edit" if name.startswith("edit_") else name]
 
 
 def _isotropic_shares(summary: RunSummary) -> dict[str, float]:

@@ -12,8 +12,8 @@ from isospan._core.processes import Ranks
 from isospan._core.randomness import seeded
 from isospan._core.text import differences
 from isospan.errors import MissingArgumentError, OptionError
+from isospan.experiment.samples import Shard
 from isospan.experiment.samples._samples import Samples, field_statistics, shuffled_batches, steps_per_epoch
-from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._augmentation import shifted
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities, held_out_scores, read_out

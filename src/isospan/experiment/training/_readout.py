@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError
 from isospan.evaluation import stored_r2
+from isospan.experiment.samples import Shard
 from isospan.experiment.samples._samples import Samples, field_statistics, slices
-from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._task import RECONSTRUCTION, Task
 from isospan.moments import Moments
 from isospan.subspaces import LatentSpace

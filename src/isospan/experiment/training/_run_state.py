@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from isospan._core.processes import Ranks
 from isospan.errors import NonFiniteError
-from isospan.experiment.samples._samples import Samples
-from isospan.experiment.samples._shards import Shard
+from isospan.experiment.samples import Samples, Shard
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities
 from isospan.experiment.training._task import RECONSTRUCTION, Task

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from isospan._core.figures import empty_figure, style
 from isospan.experiment._edits import Edited
+from isospan.experiment._run_summary import SHOWN
 from isospan.experiment.reports.figures._images import (
     Array,
     add_scale,
@@ -23,8 +24,6 @@ from isospan.experiment.reports.figures._images import (
 
 PAIRED, SINGLE, EDITED = 0.87, 1.45, 2.0
 """Widths of an image in the three figures, in inches."""
-SHOWN = 4
-"""Largest number of samples in a figure."""
 
 
 def decoded_fields(pairs: Mapping[str, tuple[Array, Array]]) -> Figure:
