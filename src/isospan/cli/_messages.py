@@ -47,7 +47,7 @@ console = Console(highlight=False, emoji=False, quiet=os.environ.get("RANK", "0"
 errors = Console(stderr=True, highlight=False, emoji=False)
 
 
-LIKE = str.maketrans("–−×’“”→·▁▂▃▄▅▆▇█", '--x\'"">..:-=+*#@') | {ord("°"): " deg"}
+SUBSTITUTES = str.maketrans("–−×’“”→·▁▂▃▄▅▆▇█", '--x\'"">..:-=+*#@') | {ord("°"): " deg"}
 """ASCII for characters that the commands write and that have no decomposition."""
 
 
@@ -63,7 +63,7 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     """Replace by ASCII, such as a letter without its accent; else by question marks of the same width."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    text = error.object[error.start : error.end].translate(LIKE)
+    text = error.object[error.start : error.end].translate(SUBSTITUTES)
     parts = [unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode() or _unknown(char) for char in text]
     return "".join(parts), error.end
 

@@ -63,7 +63,7 @@ class TrainedNetwork:
         return f"TrainedNetwork({type(self.model).__name__}, {names}; {size}, nmse={self.nmse:.4g})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Job:
     """The samples and settings of a run.
 
@@ -82,9 +82,6 @@ class Job:
     targets: Targets
     augment: bool
     reporter: Reporter
-
-    def __repr__(self) -> str:
-        return f"Job({self.targets!r}, {len(self.train)} samples to train on, {len(self.test)} held out)"
 
     def solve_sizes(self) -> Sizes:
         """Choose n and k of every quantity, and the latent dimension, from the samples to train on."""
@@ -114,7 +111,8 @@ class Job:
         saved = checkpoints.latest() if config.resume else None
         self.reporter.stage(f"Training, {name}" + (f", resuming after epoch {saved['epoch']}" if saved else ""))
         model = description.build(config.encoder, seed=config.seed).standardise_(*field_statistics(self.train))
-        objective = self._objective(sizes)
+        strength = {} if config.strength is None else {"strength": config.strength}
+        objective = SpaceObjective(sizes.k, sizes.latent_dim, orthogonal=config.orthogonal, **strength)
         guide = {"objective": objective, "quantities": self.targets} if name == "guided" else {}
         monitor = SubspaceMonitor()
         history = fit(
@@ -143,10 +141,6 @@ class Job:
             self.reporter.stepped(name, epoch, step, total, losses)
 
         return progress
-
-    def _objective(self, sizes: Sizes) -> SpaceObjective:
-        make = partial(SpaceObjective, sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
-        return make() if self.config.strength is None else make(strength=self.config.strength)
 
     def _checkpoints(self, name: str, sizes: Sizes, data: str) -> Checkpoints:
         solved = {"dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}

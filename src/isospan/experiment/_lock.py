@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
@@ -34,46 +34,39 @@ def run_lock(out: PathLike) -> Iterator[None]:
         >>> with run_lock(tempfile.mkdtemp()):
         ...     pass
     """
-    with ExitStack() as stack:
-        error = None
-        if Shard.own().rank == 0:
-            try:
-                stack.enter_context(_locked(Path(out)))
-            except OptionError as refusal:
-                error = refusal
-        if Ranks().size > 1:
-            Ranks().raise_first(error)
-        elif error is not None:
-            raise error
-        yield
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    with _opened(directory) as file:
+    file, error = None, None
+    if Shard.own().rank == 0:
         try:
-            _lock(file)
-        except BlockingIOError as error:
-            raise OptionError(
-                f"Only one run at a time can write to a directory, and another is writing to {directory}. Wait until "
-                "it ends, or choose another directory."
-            ) from error
-        except OSError as error:
-            logger.warning("%s cannot be locked (%s). Do not start another run in it.", directory, error)
+            file = _locked(Path(out))
+        except OptionError as refusal:
+            error = refusal
+    if Ranks().size > 1:
+        Ranks().raise_first(error)
+    elif error is not None:
+        raise error
+    with file or nullcontext():
         yield
 
 
-def _opened(directory: Path) -> TextIO:
+def _locked(directory: Path) -> TextIO:
+    """Return the locked file; the lock ends when it is closed."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        return (directory / ".lock").open("a")
+        file = (directory / ".lock").open("a")
     except OSError as error:
         raise OptionError(
             f"out must be a directory that can be created and written to, got {directory} ({error}). Choose another."
         ) from error
-
-
-def _lock(file: TextIO) -> None:
-    if fcntl is None:
-        raise OSError("the operating system has no fcntl")
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        if fcntl is None:
+            raise OSError("the operating system has no fcntl")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise OptionError(
+            f"Only one run at a time can write to a directory, and another is writing to {directory}. Wait until it "
+            "ends, or choose another directory."
+        ) from error
+    except OSError as error:
+        logger.warning("%s cannot be locked (%s). Do not start another run in it.", directory, error)
+    return file

@@ -321,7 +321,7 @@ def probe(
     first, second = (
         encoded_moments(run.model, half, targets, target_covariance=targets.several) for half in halves(samples)
     )
-    return evaluate_moments(_of(run.space, targets.names), [(second, first), (first, second)])
+    return evaluate_moments(_restricted(run.space, targets.names), [(second, first), (first, second)])
 
 
 def halves(samples: Samples) -> tuple[Samples, Samples]:
@@ -380,7 +380,7 @@ def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path
         )
 
 
-def _of(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
+def _restricted(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
     """Return the space with the subspaces of these quantities only."""
     parts = ("W", "A", "y_mean", "y_scale", "shapes")
     tensors = {what: {name: getattr(space, what)[name] for name in names} for what in parts}

@@ -36,7 +36,7 @@ def open_arrays(
     Raises:
         FileFormatError: a file is missing, damaged or of an unknown kind.
         NameMismatchError: two files hold arrays of the same name.
-        OptionError: no files are given, or `fill` is not finite.
+        OptionError: no files are given, or ``fill`` is not finite.
 
     Example:
         >>> import tempfile
@@ -66,7 +66,7 @@ def as_array(name: str, values: Any, *, sample_dim: str | int | None = None, fil
 
     Raises:
         DtypeError: its entries are not real numbers, or it has no dimension.
-        OptionError: `fill` is not finite.
+        OptionError: ``fill`` is not finite.
 
     Example:
         >>> as_array("z", torch.arange(6).view(3, 2))[1:3]
