@@ -70,11 +70,12 @@ def demo(
         check_usable(own_device(device))
         changes = {"epochs": epochs} if epochs else {}
         config = _demo.demo_config(out, seed=seed, device=device, resume=resume, **changes)
-        options.check_new_run(out, len(config.quantities), _demo.held_out_path(out), overwrite=overwrite, resume=resume)
+        held_out = out / "held_out.npz"
+        options.check_new_run(out, len(config.quantities), held_out, overwrite=overwrite, resume=resume)
         reporter.stage("Decaying turbulence (simulated once, then cached)")
         fields = _demo.demo_samples(samples or _demo.SAMPLES, progress=reporter.generated)
         result = train_run(config, samples=fields, reporter=reporter)
-        held_out = _demo.write_demo_fields(out, fields)
+        _demo.write_held_out(held_out, fields)
     _show(result)
     name = next(iter(config.quantities))
     _say(f"Try:\n  isospan decode {out} {held_out}\n  isospan edit {out} {held_out} --set '{name}=*2'")

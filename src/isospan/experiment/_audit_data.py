@@ -89,7 +89,8 @@ def open_targets(
     if latents.path is not None and latents.path.absolute() in _paths(targets):
         del arrays[latents.rows.name]
     matching = {name: array for name, array in arrays.items() if len(array) == n}
-    wanted = {name: how.removeprefix(ARRAY) or name for name, how in (wanted or dict.fromkeys(matching, "")).items()}
+    wanted = dict.fromkeys(matching, "") if wanted is None else wanted
+    wanted = {name: how.removeprefix(ARRAY) or name for name, how in wanted.items()}
     missing = [array for array in wanted.values() if array not in arrays]
     if missing:
         raise NameMismatchError(f"The arrays must be some of {_listed(arrays)}, got {missing}. Correct the names.")
