@@ -89,12 +89,15 @@ class GuideCallback(Callback):
         """Note that a Trainer runs."""
         self._attached = True
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Note that the Trainer has finished, or failed: then Lightning calls ``on_exception`` instead."""
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Note that the Trainer has finished."""
         self._attached = False
         self._guide.end_evaluation()
 
-    on_exception = teardown
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Note that the Trainer has failed. Lightning calls this instead of :meth:`teardown`."""
+        self._attached = False
+        self._guide.end_evaluation()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Count the previous epochs: one that is resumed after its last step has no other hook."""
