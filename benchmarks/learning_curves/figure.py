@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.learning_curves.learners import LEARNERS
 from benchmarks.learning_curves.table import Curves
-from isospan.plotting._style import ACCENT, GRID, GUIDED, MUTED, new_figure, style
+from isospan._core.figures import ACCENT, GRID, GUIDED, MUTED, new_figure, style
 
 LOOK = {
     "emlp": {"color": GUIDED, "marker": "o"},

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
+from isospan._core.figures import empty_figure
 from isospan.experiment.reports import figures
-from isospan.plotting._style import empty_figure
 
 SMALL = ("--epochs", 1, "--batch-size", 8, "--max-bins", 3)
 
@@ -19,8 +19,10 @@ def contents(folder):
 def blank_figures():
     """Draw only the heat maps of `size`: drawing takes longer than all else on a small cut."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in set(figures.__all__) - {"threshold_sweep"}:
+        for name in figures.__all__:
             patch.setattr(figures, name, lambda *_, **__: empty_figure(""))
+        for name in ("plot_cross_decodability", "plot_drift", "plot_threshold_sweep"):
+            patch.setattr(f"isospan.experiment.reports._html.{name}", lambda *_, **__: empty_figure(""))
         yield
 
 

@@ -188,3 +188,13 @@ def test_nothing_is_said_where_all_is_well(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         audit(*data)
+
+
+def test_arrays_are_named_as_in_training(data):
+    z, y = data
+    result = audit(z, y, AuditConfig(quantities={"f": "array:force", "energy": ""}))
+    expected = audit(z, y, AuditConfig(quantities={"f": "force", "energy": "energy"}))
+    assert numbers(result) == numbers(expected)
+    assert list(numbers(result)) == ["f", "energy"]
+    with pytest.raises(DegenerateDataError, match="one row for each of the 400 latents"):
+        audit(z, y, AuditConfig(quantities={}))

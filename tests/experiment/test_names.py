@@ -10,8 +10,8 @@ import torch
 from isospan.errors import NameMismatchError
 from isospan.experiment import AuditConfig, audit, size, train
 from isospan.experiment._names import file_name, npz_name
-from isospan.experiment._output import write_decoded, write_edited
 from isospan.experiment._use import Edited
+from isospan.experiment.outputs import write_decoded, write_edited
 
 STRANGE = [
     "../../x", "a/b", "file", "allow_pickle", "time", "sample", "u", "u_x", "u_channel", "T", "t", "a%2Fb", ".hidden",
@@ -78,7 +78,7 @@ def test_images_of_an_edit_lie_beside_each_other_whatever_the_names(tmp_path):
     y = {name: torch.ones(1, 1, 2, 2) for name in names}
     x = torch.zeros(1, 1, 8, 8)
     out = tmp_path / "deep" / "out"
-    paths = write_edited(out, Edited(x, x, y, y, y, torch.zeros(1, 3)))
+    paths = write_edited(out / "edited.npz", Edited(x, x, y, y, y, torch.zeros(1, 3)))
     assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {out}
     assert len({path.name.casefold() for path in paths}) == len(paths) == 6
     assert (out / "edited-..%2F..%2Fx.png").is_file()

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from isospan._core.launch import own_device
 from isospan.errors import OptionError
 from isospan.experiment import train
 from isospan.experiment._lock import run_lock
-from isospan.experiment._processes import own_device
 
 PROGRAM = Path(__file__).with_name("together.py")
 
@@ -168,6 +168,7 @@ def test_the_demonstration_of_two_processes_gives_one_report(tmp_path):
 
 PHYSICS = """
 import os
+from isospan._core.launch import own_device
 from isospan.errors import OptionError
 calls = 0
 def sometimes(x, **_):

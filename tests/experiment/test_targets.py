@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isospan.errors import DegenerateDataError, DtypeError, OptionError, ShapeError
-from isospan.experiment._targets import Targets, parse_quantities, split_assignment
+from isospan.experiment._targets import Targets, parse_quantities
 from isospan.experiment.samples import Samples
 from isospan.quantities import pool
 from isospan.quantities.fields import gradient_x
@@ -59,18 +59,6 @@ def test_what_refers_to_nothing_is_named(how, message):
 def test_at_least_one_quantity():
     with pytest.raises(DegenerateDataError):
         parse_quantities({})
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("a", ("a", "")), ("a=b:c", ("a", "b:c")), (" a = b ", ("a", "b")), ("a=b=c", ("a", "b=c"))]
-)
-def test_assignments(text, expected):
-    assert split_assignment(text) == expected
-
-
-def test_an_assignment_needs_a_name():
-    with pytest.raises(OptionError, match="written NAME or NAME=how, got '=x'"):
-        split_assignment("=x")
 
 
 def samples(**arrays):

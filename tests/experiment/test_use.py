@@ -23,8 +23,8 @@ from isospan.errors import (
 from isospan.evaluation._evaluation import evaluate
 from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, train
 from isospan.experiment._data import read_source
-from isospan.experiment._output import decoded_path, write_decoded, write_edited
 from isospan.experiment._use import parse_change
+from isospan.experiment.outputs import default_path, write_decoded, write_edited
 from isospan.quantities import pool
 from isospan.quantities.fields import local_mean
 from isospan.subspaces import LatentSpace
@@ -189,7 +189,7 @@ def test_decoded_quantities_as_npz_and_netcdf(tmp_path):
     arrays = {"field": np.random.default_rng(0).normal(size=(5, 1, 2, 2)), "number": np.arange(5.0)[:, None]}
     loaded = np.load(write_decoded(tmp_path / "d.npz", arrays))
     assert np.array_equal(loaded["field"], arrays["field"])
-    path = decoded_path(tmp_path, ["in.nc"])
+    path = default_path(tmp_path, ["in.nc"], kind="decoded")
     assert path.suffix == ".nc"
     write_decoded(path, arrays)
     with xarray.open_dataset(path) as written:
@@ -242,7 +242,7 @@ def test_quantities_of_an_unknown_format_are_refused_without_a_trace(tmp_path):
 
 
 def test_edited_fields_are_written_with_an_image_for_each_quantity(run, flow, tmp_path):
-    paths = write_edited(tmp_path / "out", edit(run, flow, {"local_mean": "*2", "gradient_x": "+0.1"}))
+    paths = write_edited(tmp_path / "out" / "edited.npz", edit(run, flow, {"local_mean": "*2", "gradient_x": "+0.1"}))
     assert [path.name for path in paths] == ["edited.npz", "edited-local_mean.png", "edited-gradient_x.png"]
     assert np.load(paths[0])["fields"].shape == (40, 1, 16, 16)
     assert paths[1].read_bytes()[1:4] == b"PNG"
@@ -285,7 +285,7 @@ def test_probes_that_have_too_few_samples_are_left_out(run, flow, tmp_path):
 def test_quantities_of_npz_files_are_written_as_netcdf(run, flow, tmp_path):
     xarray = pytest.importorskip("xarray")
     edited = edit(run, flow, {"local_mean": "*1.1"})
-    with xarray.open_dataset(write_edited(tmp_path, edited, suffix=".nc")[0]) as written:
+    with xarray.open_dataset(write_edited(tmp_path / "edited.nc", edited)[0]) as written:
         assert written["fields"].dims == ("sample", "fields_channel", "fields_y", "fields_x")
         assert {"fields_before", "latents", "read_local_mean", "read_gradient_x"} <= set(written.data_vars)
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+from isospan._core.figures import ACCENT, GUIDED, draw_matrix, label, new_figure, stacked, style
+from isospan._core.text import number
 from isospan.evaluation import Evaluation
 from isospan.plotting._figures import plot_cross_decodability, plot_threshold_sweep
-from isospan.plotting._style import ACCENT, GUIDED, draw_matrix, label, new_figure, number, stacked, style
 from isospan.sizing import ThresholdSweep, threshold_sweep
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf, nan
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 
+from isospan._core.text import differences
 from isospan.errors import (
     DegenerateDataError,
     DeviceMismatchError,
@@ -379,3 +381,12 @@ def check_shape(shape: Sequence[int], *, what: str) -> tuple[int, ...]:
 def working_dtype(*tensors: Tensor) -> torch.dtype:
     """Return the dtype of a computation: float64 if a tensor is float64, else float32."""
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
+def check_same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Require that a checkpoint is of a run with these settings."""
+    if changed := differences(saved, now, where=("then", "now")):
+        raise OptionError(
+            f"{path} is of a run with other settings ({changed}). Resume with the same ones, or train "
+            "from the start in another directory."
+        )

@@ -21,6 +21,9 @@ def _host() -> str:
         return host
 
 
+PathLike = str | os.PathLike[str]
+"""The path of a file or directory."""
+
 HOST = _host()
 WRITERS_DIRECTORY = re.compile(r"\..+\.(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)-\d+\.tmp")
 

@@ -5,39 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from isospan.cli import _options as options
 from isospan.cli._messages import clean_errors, console, replace_unencodable
-from isospan.cli._options import (
-    EPILOG,
-    BinThreshold,
-    Debug,
-    Device,
-    Encoder,
-    Files,
-    Fill,
-    Functions,
-    KThreshold,
-    MaxBins,
-    Overwrite,
-    Periodic,
-    Quantities,
-    Resume,
-    Run,
-    SampleDim,
-    Seed,
-    Spacing,
-    TestBlocks,
-    TestFraction,
-    Trust,
-    Variable,
-    arrays_of,
-    changes_of,
-    check_new,
-    check_new_run,
-    check_no_network,
-    check_unused,
-    quantities_of,
-    settings_of,
-)
 from isospan.cli._tables import evaluation_table, notes, results_table
 from isospan.cli._terminal import TerminalReporter
 
@@ -45,10 +14,10 @@ from isospan.cli._terminal import TerminalReporter
 class _App(typer.Typer):
     """The commands. Characters that the encoding of the output lacks are replaced instead of an error."""
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Run the subcommand of the arguments."""
         replace_unencodable()
-        return super().__call__(*args, **options)
+        return super().__call__(*args, **keywords)
 
 
 app: typer.Typer = _App(
@@ -86,48 +55,48 @@ def demo(
     out: Annotated[Path, typer.Option(help="Directory of the results.")] = Path("isospan-demo"),
     epochs: Annotated[int | None, typer.Option(help="Passes over the samples.", min=1)] = None,
     samples: Annotated[int | None, typer.Option(help="Number of simulated fields.", min=8)] = None,
-    seed: Seed = 0,
-    device: Device = "cpu",
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    debug: Debug = False,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    debug: options.Debug = False,
 ) -> None:
     """Train on simulated turbulence: about four minutes."""
     with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
+        from isospan._core.launch import check_usable, own_device
+        from isospan.cli import _demo
         from isospan.experiment import train as train_run
-        from isospan.experiment._config import check_device
-        from isospan.experiment._demo import SAMPLES, demo_config, demo_samples, held_out_path, write_demo_fields
-        from isospan.experiment._processes import own_device
 
-        check_device(own_device(device))
+        check_usable(own_device(device))
         changes = {"epochs": epochs} if epochs else {}
-        config = demo_config(out, seed=seed, device=device, resume=resume, **changes)
-        check_new_run(out, len(config.quantities), held_out_path(out), overwrite=overwrite, resume=resume)
+        config = _demo.demo_config(out, seed=seed, device=device, resume=resume, **changes)
+        held_out = out / "held_out.npz"
+        options.check_new_run(out, len(config.quantities), held_out, overwrite=overwrite, resume=resume)
         reporter.stage("Decaying turbulence (simulated once, then cached)")
-        fields = demo_samples(samples or SAMPLES, progress=reporter.generated)
+        fields = _demo.demo_samples(samples or _demo.SAMPLES, progress=reporter.generated)
         result = train_run(config, samples=fields, reporter=reporter)
-        held_out = write_demo_fields(out, fields)
+        _demo.write_held_out(held_out, fields)
     _show(result)
     name = next(iter(config.quantities))
     _say(f"Try:\n  isospan decode {out} {held_out}\n  isospan edit {out} {held_out} --set '{name}=*2'")
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=options.EPILOG)
 def train(
-    files: Files,
-    quantities: Quantities,
+    files: options.Files,
+    quantities: options.Quantities,
     out: Annotated[Path, typer.Option(help="Directory of the results.")] = Path("isospan-run"),
     epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = 16,
     latent: Annotated[str, typer.Option(help="Latent dimension D, or auto to choose it from the data.")] = "auto",
-    seed: Seed = 0,
-    device: Device = "cpu",
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    variable: Variable = None,
-    sample_dim: SampleDim = None,
-    fill: Fill = None,
-    periodic: Periodic = False,
-    dx: Spacing = "1",
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    variable: options.Variable = None,
+    sample_dim: options.SampleDim = None,
+    fill: options.Fill = None,
+    periodic: options.Periodic = False,
+    dx: options.Spacing = "1",
     batch_size: Annotated[int, typer.Option(help="Samples in a batch.")] = 64,
     lr: Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")] = 3e-3,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
@@ -135,13 +104,13 @@ def train(
     encoder: Annotated[
         str | None, typer.Option(help="module:Class, called as Class(channels, size, latent_dim).")
     ] = None,
-    bin_threshold: BinThreshold = 0.95,
-    k_threshold: KThreshold = 0.90,
-    max_bins: MaxBins = 8,
-    test_fraction: TestFraction = 0.2,
-    test_blocks: TestBlocks = 5,
+    bin_threshold: options.BinThreshold = 0.95,
+    k_threshold: options.KThreshold = 0.90,
+    max_bins: options.MaxBins = 8,
+    test_fraction: options.TestFraction = 0.2,
+    test_blocks: options.TestBlocks = 5,
     baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Also train without guidance.")] = True,
-    debug: Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Train a network with guidance by the named quantities, and write a report."""
     with clean_errors(debug=debug, interrupted=RESUMES), TerminalReporter() as reporter:
@@ -149,36 +118,36 @@ def train(
         from isospan.experiment import train as train_run
 
         title = ", ".join(path.name for path in files)
-        config = TrainConfig(**settings_of(TrainConfig, locals()))
-        check_new_run(out, len(config.quantities), overwrite=overwrite, resume=resume)
+        config = TrainConfig(**options.settings_of(TrainConfig, locals()))
+        options.check_new_run(out, len(config.quantities), overwrite=overwrite, resume=resume)
         result = train_run(config, reporter=reporter)
     _show(result)
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=options.EPILOG)
 def size(
-    files: Files,
-    quantities: Quantities,
+    files: options.Files,
+    quantities: options.Quantities,
     out: Annotated[Path, typer.Option(help="PNG image of D over both thresholds.")] = Path("isospan-sizes.png"),
-    overwrite: Overwrite = False,
-    variable: Variable = None,
-    sample_dim: SampleDim = None,
-    fill: Fill = None,
-    periodic: Periodic = False,
-    dx: Spacing = "1",
-    bin_threshold: BinThreshold = 0.95,
-    k_threshold: KThreshold = 0.90,
-    max_bins: MaxBins = 8,
-    debug: Debug = False,
+    overwrite: options.Overwrite = False,
+    variable: options.Variable = None,
+    sample_dim: options.SampleDim = None,
+    fill: options.Fill = None,
+    periodic: options.Periodic = False,
+    dx: options.Spacing = "1",
+    bin_threshold: options.BinThreshold = 0.95,
+    k_threshold: options.KThreshold = 0.90,
+    max_bins: options.MaxBins = 8,
+    debug: options.Debug = False,
 ) -> None:
     """Show the sizes that train would choose: n and k of each quantity, and D; and draw D over the thresholds."""
     with clean_errors(debug=debug), TerminalReporter() as reporter:
         from isospan.experiment import TrainConfig
         from isospan.experiment import size as solve
-        from isospan.experiment._output import write_sweep
+        from isospan.experiment.outputs import write_sweep
 
-        check_new([out], overwrite=overwrite)
-        sizes = solve(TrainConfig(**settings_of(TrainConfig, locals())), reporter=reporter)
+        options.check_new([out], overwrite=overwrite)
+        sizes = solve(TrainConfig(**options.settings_of(TrainConfig, locals())), reporter=reporter)
         write_sweep(out, sizes.sweep)
         if sizes.sweep is None:
             _say("No heat map is written: numbers and short series are not pooled, so n is not chosen.")
@@ -211,20 +180,20 @@ def probe(
         typer.Option("-k", help="Subspace dimension, or NAME=k; repeat for several. By default from the variance."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Directory of the results, for latents.")] = Path("isospan-probe"),
-    overwrite: Overwrite = False,
+    overwrite: options.Overwrite = False,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
     variable: Annotated[str | None, typer.Option(help="Name of the latents, if their file has several arrays.")] = None,
-    sample_dim: SampleDim = None,
-    fill: Fill = None,
-    bin_threshold: BinThreshold = 0.95,
-    k_threshold: KThreshold = 0.90,
-    max_bins: MaxBins = 8,
-    test_fraction: TestFraction = 0.2,
-    test_blocks: TestBlocks = 5,
-    device: Device = "cpu",
-    encoder: Encoder = None,
-    trust: Trust = False,
-    debug: Debug = False,
+    sample_dim: options.SampleDim = None,
+    fill: options.Fill = None,
+    bin_threshold: options.BinThreshold = 0.95,
+    k_threshold: options.KThreshold = 0.90,
+    max_bins: options.MaxBins = 8,
+    test_fraction: options.TestFraction = 0.2,
+    test_blocks: options.TestBlocks = 5,
+    device: options.Device = "cpu",
+    encoder: options.Encoder = None,
+    trust: options.Trust = False,
+    debug: options.Debug = False,
 ) -> None:
     """Measure how well quantities are read from the latents of any model, and write a report; or score a run.
 
@@ -237,17 +206,17 @@ def probe(
         if latents.is_dir() and latents.suffix != ".zarr":
             from isospan.experiment import probe as score
 
-            check_unused(context, {*context.params} - OF_A_RUN, case="LATENTS is the directory of a run")
-            functions = quantities_of(quantities or [])
+            options.check_unused(context, {*context.params} - OF_A_RUN, case="LATENTS is the directory of a run")
+            functions = options.quantities_of(quantities or [])
             _print_evaluation(score(latents, files, device=device, encoder=encoder, quantities=functions, trust=trust))
         else:
             from isospan.experiment import AuditConfig, audit
-            from isospan.experiment._output import audit_paths
+            from isospan.experiment.outputs import audit_paths
 
-            check_unused(context, {"device", "encoder", "trust"}, case="LATENTS is a file")
-            config = AuditConfig(**settings_of(AuditConfig, locals(), quantities=arrays_of))
-            check_no_network(out)
-            check_new(audit_paths(out), overwrite=overwrite)
+            options.check_unused(context, {"device", "encoder", "trust"}, case="LATENTS is a file")
+            config = AuditConfig(**options.settings_of(AuditConfig, locals()))
+            options.check_no_network(out)
+            options.check_new(audit_paths(out), overwrite=overwrite)
             result = audit(latents, files, config, reporter=reporter)
             _print_evaluation(result.evaluation)
             _print_report(result)
@@ -255,22 +224,22 @@ def probe(
 
 @app.command()
 def decode(
-    run: Run,
-    files: Files,
+    run: options.Run,
+    files: options.Files,
     out: Annotated[Path | None, typer.Option(help="File, .npz or .nc; in the directory of the run by default.")] = None,
-    overwrite: Overwrite = False,
-    device: Device = "cpu",
-    encoder: Encoder = None,
-    trust: Trust = False,
-    debug: Debug = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "cpu",
+    encoder: options.Encoder = None,
+    trust: options.Trust = False,
+    debug: options.Debug = False,
 ) -> None:
     """Read every quantity of the fields in files from their latents."""
     with clean_errors(debug=debug):
         from isospan.experiment import TrainedRun
-        from isospan.experiment._output import check_decoded_path, decoded_path, write_decoded
+        from isospan.experiment.outputs import check_suffix, default_path, write_decoded
 
-        path = check_decoded_path(out or decoded_path(run, files))
-        check_new([path], overwrite=overwrite)
+        path = check_suffix(out or default_path(run, files, kind="decoded"))
+        options.check_new([path], overwrite=overwrite)
         trained = TrainedRun.load(run, device=device, encoder=encoder, trust=trust)
         source = trained.open(files)
         decoded = trained.decode(source.samples)
@@ -282,7 +251,7 @@ def decode(
 
 @app.command()
 def edit(
-    run: Run,
+    run: options.Run,
     file: Annotated[Path, typer.Argument(help="Fields to edit.", show_default=False)],
     changes: Annotated[
         list[str],
@@ -292,27 +261,27 @@ def edit(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Directory of the results; that of the run by default.")] = None,
-    overwrite: Overwrite = False,
-    device: Device = "cpu",
-    quantities: Functions = None,
-    encoder: Encoder = None,
-    trust: Trust = False,
-    debug: Debug = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "cpu",
+    quantities: options.Functions = None,
+    encoder: options.Encoder = None,
+    trust: options.Trust = False,
+    debug: options.Debug = False,
 ) -> None:
     """Change quantities of the fields in a file, and write the edited fields."""
     with clean_errors(debug=debug):
         from isospan.experiment import edit as change
-        from isospan.experiment._output import edited_paths, suffix_like, write_edited
+        from isospan.experiment.outputs import default_path, edited_paths, write_edited
 
-        targets, functions = changes_of(changes), quantities_of(quantities or [])
-        where = {"name": f"edited-{file.stem}", "suffix": suffix_like([file])}
-        check_new(edited_paths(out or run, targets, **where), overwrite=overwrite)
+        targets, functions = options.changes_of(changes), options.quantities_of(quantities or [])
+        path = default_path(out or run, [file], kind="edited")
+        options.check_new(edited_paths(path, targets), overwrite=overwrite)
         edited = change(run, file, targets, device=device, encoder=encoder, quantities=functions, trust=trust)
         for name in edited.targets:
             _say(_fidelity_text(name, edited.fidelity(name)))
-        for path in write_edited(out or run, edited, **where):
-            drawn = " (the first sample, its first channel)" if path.suffix == ".png" else ""
-            _say(f"Wrote {path}{drawn}")
+        for written in write_edited(path, edited):
+            drawn = " (the first sample, its first channel)" if written.suffix == ".png" else ""
+            _say(f"Wrote {written}{drawn}")
 
 
 def _fidelity_text(name: str, fidelity: float) -> str:
@@ -339,7 +308,7 @@ def _show(result: Any) -> None:
 
 
 def _print_report(result: Any) -> None:
-    from isospan.experiment.reports._cards import failures
+    from isospan.experiment.reports import failures
 
     for sentence in failures(result.summary):
         _say(f"Warning: {sentence}")

@@ -11,8 +11,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.logging import RichHandler
+
+from isospan.errors import IsospanError, NumericalWarning
 
 OPTIONS = {
     r"variable=\['u', 'v'\]": "--variable u --variable v",
@@ -44,7 +47,7 @@ console = Console(highlight=False, emoji=False, quiet=os.environ.get("RANK", "0"
 errors = Console(stderr=True, highlight=False, emoji=False)
 
 
-LIKE = str.maketrans("–−×’“”→·▁▂▃▄▅▆▇█", '--x\'"">..:-=+*#@') | {ord("°"): " deg"}
+SUBSTITUTES = str.maketrans("–−×’“”→·▁▂▃▄▅▆▇█", '--x\'"">..:-=+*#@') | {ord("°"): " deg"}
 """ASCII for characters that the commands write and that have no decomposition."""
 
 
@@ -60,7 +63,7 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     """Replace by ASCII, such as a letter without its accent; else by question marks of the same width."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    text = error.object[error.start : error.end].translate(LIKE)
+    text = error.object[error.start : error.end].translate(SUBSTITUTES)
     parts = [unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode() or _unknown(char) for char in text]
     return "".join(parts), error.end
 
@@ -96,10 +99,6 @@ def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
         debug: raise the error with its traceback.
         interrupted: message after an interrupt.
     """
-    import typer
-
-    from isospan.errors import IsospanError
-
     with _printed_warnings():
         try:
             yield
@@ -120,7 +119,7 @@ def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
 def _first_to_fail() -> bool:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return True
-    from isospan.experiment._processes import first_to_fail
+    from isospan._core.launch import first_to_fail
 
     return first_to_fail()
 
@@ -132,8 +131,6 @@ def _rank() -> str:
 @contextmanager
 def _printed_warnings() -> Iterator[None]:
     """Print warnings and log messages of isospan as lines above the progress bar."""
-    from isospan.errors import NumericalWarning
-
     logger = logging.getLogger("isospan")
     shown = RichHandler(console=errors, show_time=False, show_path=False)
     handler = logging.NullHandler() if console.quiet else shown

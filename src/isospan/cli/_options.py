@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from isospan.errors import OptionError
+
 QUANTITIES = {
     "of a scalar field": "local_mean local_variance gradient_x gradient_y gradient_magnitude "
     "gradient_magnitude_squared laplacian local_free_energy large_scale_energy small_scale_energy",
@@ -72,8 +74,6 @@ Overwrite = Annotated[
 
 def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Require that no file exists yet, unless ``overwrite`` is set."""
-    from isospan.errors import OptionError
-
     existing = [str(path) for path in paths if path.exists()]
     if existing and not overwrite:
         more = f" and {len(existing) - SHOWN} more" if len(existing) > SHOWN else ""
@@ -85,8 +85,6 @@ def check_new(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 def check_no_network(out: Path) -> None:
     """Require that a directory holds no trained network, to which a new latent space would not belong."""
-    from isospan.errors import OptionError
-
     if (out / "model.safetensors").exists():
         raise OptionError(
             f"The directory of the results must not be that of a training run, got {out}. Write elsewhere with --out."
@@ -95,8 +93,7 @@ def check_no_network(out: Path) -> None:
 
 def check_new_run(out: Path, quantities: int, *others: Path, overwrite: bool, resume: bool) -> None:
     """Require that no result of a training run exists in a directory, unless the run is resumed or replaced."""
-    from isospan.errors import OptionError
-    from isospan.experiment._output import checkpoints_in, train_paths
+    from isospan.experiment.outputs import checkpoints_in, train_paths
 
     begun = bool(checkpoints_in(out))
     if begun and resume:
@@ -109,8 +106,6 @@ def check_new_run(out: Path, quantities: int, *others: Path, overwrite: bool, re
 
 def check_unused(context: typer.Context, names: Iterable[str], *, case: str) -> None:
     """Require that parameters that are not used in a case have their defaults."""
-    from isospan.errors import OptionError
-
     options = {option.name: option.opts[0] for option in context.command.params}
     sources = {name: context.get_parameter_source(name) for name in sorted(names)}
     given = [options[name] for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
@@ -118,27 +113,15 @@ def check_unused(context: typer.Context, names: Iterable[str], *, case: str) -> 
         raise OptionError(f"{', '.join(given)} must be left out where {case}, since they have no effect there.")
 
 
-def settings_of(config: type, given: Mapping[str, Any], **parsers: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return the settings of a config class that a command was given, parsed by :data:`PARSERS` or by other parsers."""
-    parsers = PARSERS | parsers
+def settings_of(config: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a config class that a command was given, parsed by :data:`PARSERS`."""
     settings = {field.name: given[field.name] for field in fields(config) if field.name in given}
-    return {
-        name: parsers[name](value) if name in parsers and value is not None else value
-        for name, value in settings.items()
-    }
-
-
-def arrays_of(texts: list[str]) -> dict[str, str]:
-    """Parse NAME and NAME=array:VARIABLE into {name: array}."""
-    from isospan.experiment._targets import ARRAY
-
-    return {name: how.removeprefix(ARRAY) or name for name, how in quantities_of(texts).items()}
+    parsed = {name: parse(settings[name]) for name, parse in PARSERS.items() if settings.get(name) is not None}
+    return settings | parsed
 
 
 def subspace_dims_of(texts: list[str]) -> int | dict[str, int]:
     """Parse one k for all, or NAME=k into {name: k}."""
-    from isospan.errors import OptionError
-
     pairs = [(name, k) for name, _, k in (text.rpartition("=") for text in texts)]
     if not all(k.isdigit() for _, k in pairs) or (len(pairs) > 1 and not all(name for name, _ in pairs)):
         raise OptionError(f"-k must be an integer, or NAME=k for each quantity, got {', '.join(map(repr, texts))}.")
@@ -149,35 +132,27 @@ def subspace_dims_of(texts: list[str]) -> int | dict[str, int]:
 
 def quantities_of(texts: list[str]) -> dict[str, str]:
     """Parse NAME or NAME=how into {name: how}."""
-    from isospan.experiment._targets import split_assignment
-
-    return _once((split_assignment(text) for text in texts), option="--quantity")
+    pairs = [(name.strip(), how.strip()) for name, _, how in (text.partition("=") for text in texts)]
+    if nameless := [text for text, (name, _) in zip(texts, pairs, strict=True) if not name]:
+        raise OptionError(f"A quantity must be written NAME or NAME=how, got {nameless[0]!r}. Begin with its name.")
+    return _once(pairs, option="--quantity")
 
 
 def changes_of(texts: list[str]) -> dict[str, str]:
     """Parse NAME=VALUE into {name: value}."""
-    from isospan.errors import OptionError
-
     pairs = [text.partition("=") for text in texts]
     if not all(name and equals and how for name, equals, how in pairs):
         raise OptionError(f"--set must be NAME=VALUE, got {', '.join(map(repr, texts))}.")
     return _once(((name, how) for name, _, how in pairs), option="--set")
 
 
-def latent_of(text: str) -> Any:
-    """Parse an integer; other text is returned for the checks of the settings."""
-    return int(text) if text.isdigit() else text
-
-
-def dimension_of(text: str) -> str | int:
-    """Parse the number of a dimension, or its name."""
+def integer_or_text(text: str) -> int | str:
+    """Parse an integer; other text is returned, such as the name of a dimension."""
     return int(text) if text.isdigit() else text
 
 
 def spacing_of(text: str) -> float | tuple[float, float]:
     """Parse one distance, or two."""
-    from isospan.errors import OptionError
-
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -188,8 +163,7 @@ def spacing_of(text: str) -> float | tuple[float, float]:
 
 
 def _once(pairs: Iterable[tuple[str, str]], *, option: str) -> dict[str, str]:
-    from isospan.errors import OptionError
-
+    """Return the pairs as a dict, and require that no name occurs twice."""
     found = dict[str, str]()
     for name, how in pairs:
         if name in found:
@@ -201,8 +175,8 @@ def _once(pairs: Iterable[tuple[str, str]], *, option: str) -> dict[str, str]:
 PARSERS: dict[str, Callable[[Any], Any]] = {
     "quantities": quantities_of,
     "k": subspace_dims_of,
-    "latent": latent_of,
-    "sample_dim": dimension_of,
+    "latent": integer_or_text,
+    "sample_dim": integer_or_text,
     "dx": spacing_of,
 }
 """How the text of an option becomes a setting."""

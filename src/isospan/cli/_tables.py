@@ -1,5 +1,6 @@
 """The tables that the commands print at the end."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -24,18 +25,15 @@ def sizes_table(sizes: Any) -> Table:
 
 def results_table(result: Any) -> Table:
     """R² of each quantity from its subspace and of the best rank-k probe, and the reconstruction error."""
-    guided, unguided = result.guided.evaluation, result.unguided.evaluation if result.unguided else None
-    table = _table("held-out R²", "subspace", "best rank-k probe", *(["without guidance"] if unguided else []))
-    for name in guided.names:
-        row = [
-            guided.subspace_r2[name],
-            guided.rank_k_probe_r2[name],
-            *([unguided.rank_k_probe_r2[name]] if unguided else []),
-        ]
-        table.add_row(Text(name), *map(_score, row))
-    error = [_error(result.guided.nmse), "", *([_error(result.unguided.nmse)] if result.unguided else [])]
+    guided, unguided = result.guided, result.unguided
+    columns = {"subspace": guided.evaluation.subspace_r2, "best rank-k probe": guided.evaluation.rank_k_probe_r2}
+    if unguided:
+        columns["without guidance"] = unguided.evaluation.rank_k_probe_r2
+    table = _scores("held-out R²", guided.evaluation.names, columns)
     table.add_section()
-    table.add_row("reconstruction error (NMSE)", *error)
+    table.add_row(
+        "reconstruction error (NMSE)", _error(guided.nmse), "", *([_error(unguided.nmse)] if unguided else [])
+    )
     return table
 
 
@@ -48,10 +46,7 @@ def evaluation_table(evaluation: Any) -> Table:
         "full linear probe": evaluation.linear_probe_r2,
     }
     measured = {heading: r2 for heading, r2 in columns.items() if any(value == value for value in r2.values())}
-    table = _table(f"R² on {evaluation.n_samples} samples", *measured)
-    for name in evaluation.names:
-        table.add_row(Text(name), *(_score(r2[name]) for r2 in measured.values()))
-    return table
+    return _scores(f"R² on {evaluation.n_samples} samples", evaluation.names, measured)
 
 
 def notes(evaluation: Any) -> list[str]:
@@ -66,6 +61,13 @@ def probe_note(evaluation: Any) -> str:
     if not any(r2[name] < evaluation.subspace_r2[name] - SHOWN_DIGITS for r2 in best for name in evaluation.names):
         return ""
     return "A probe of the whole latent with a lower R² than the subspace overfits: it has more coefficients to fit."
+
+
+def _scores(first: str, names: Iterable[str], columns: Mapping[str, Mapping[str, float]]) -> Table:
+    table = _table(first, *columns)
+    for name in names:
+        table.add_row(Text(name), *(_score(r2[name]) for r2 in columns.values()))
+    return table
 
 
 def _score(value: float) -> str:

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from isospan._core.text import duration
 from isospan.cli._messages import console, in_options
 from isospan.cli._tables import sizes_table
 
@@ -103,8 +104,6 @@ class TerminalReporter:
         if not self.started:  # the first step is slower, so the estimate leaves it out
             self.first, self.started, self.last_line = done, now, now
         if not self.live and (done == self.total or now - self.last_line > LINE_SECONDS):
-            from isospan.experiment._run_summary import duration
-
             self.last_line = now
             left = (now - self.started) / max(1, done - self.first) * (self.total - done)
             text = f"{description}: {done} of {self.total} {self.unit}, {duration(left)} left"

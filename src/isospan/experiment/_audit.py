@@ -1,31 +1,32 @@
 """Audit of the latents of any model: subspaces of named quantities, solved and scored without training."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from isospan._core.checks import check_k
+from isospan._core.files import PathLike
 from isospan.errors import NameMismatchError
-from isospan.evaluation._evaluation import Evaluation, evaluate_moments
-from isospan.experiment._audit_data import Latents, open_latents, open_targets
-from isospan.experiment._config import PathLike
+from isospan.evaluation import Evaluation, evaluate_moments
+from isospan.experiment._audit_data import open_latents, open_targets
+from isospan.experiment._config import options_of
 from isospan.experiment._reporter import LoggingReporter, Reporter
-from isospan.experiment._run_summary import RunSummary
+from isospan.experiment._run_summary import SHOWN, RunSummary
 from isospan.experiment._sizes import Sizes, solve_sizes
-from isospan.experiment._summary import SHOWN, pairs, spread, versions
 from isospan.experiment._targets import Targets
-from isospan.experiment.samples import Samples, hold_out, read_batches
+from isospan.experiment.samples import Samples, hold_out, read_batches, spread
 from isospan.experiment.samples._samples import within
 from isospan.moments import Moments
-from isospan.subspaces import solve_from_moments
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace, solve_from_moments
 
 VECTOR = 512
 """Longest vector that is not pooled: the entries of a short vector may have no order."""
 BATCH_BYTES, BATCH = 2**22, 2**14
+SETTINGS = "k orthogonal bin_threshold k_threshold max_bins test_fraction test_blocks sample_dim fill"
+"""Settings that the report shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,9 @@ class AuditConfig:
     """Settings of :func:`isospan.experiment.audit`.
 
     Attributes:
-        quantities: {name: array}; by default every array is a quantity, by its own name.
+        quantities: {name: array}, each of which may begin with ``array:`` as in
+            :func:`isospan.experiment.parse_quantities`; where it is empty, the array has the name of the quantity. By
+            default every array is a quantity, by its own name.
         k: subspace dimension, one for all or {name: k}; by default the least that explains ``k_threshold`` of the
             variance, at most D.
         out: directory of ``report.html``, ``metrics.json``, ``space.safetensors`` and the figures; by default nothing
@@ -123,7 +126,10 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
         True
     """
     started, config, reporter = time.perf_counter(), config or AuditConfig(), reporter or LoggingReporter()
-    samples, quantities, source = _opened(latents, targets, config)
+    where = options_of(config, "sample_dim fill")
+    source = open_latents(latents, variable=config.variable, **where)
+    found, arrays = open_targets(targets, source, config.quantities, **where)
+    samples, quantities = Samples(source.rows, arrays), Targets(found)
     read = f"{len(samples)} latents of D = {source.dim} from {source.name}"
     reporter.stage(f"Read {read}, and {', '.join(quantities.names)}")
     train, test = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
@@ -139,7 +145,13 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
     result = Audit(space, evaluation, sizes)
     if config.out is None:
         return result
-    settings, seconds = _settings(config, quantities, source, (train, test)), time.perf_counter() - started
+    settings = {
+        "latents": source.name,
+        "quantities": {quantity.name: quantity.variable for quantity in found},
+        "samples": {"to solve from": len(train), "held out": len(test)},
+        **options_of(config, SETTINGS),
+    }
+    seconds = time.perf_counter() - started
     return _written(config, result, test, pooled, title=f"Latents of {source.name}", settings=settings, seconds=seconds)
 
 
@@ -148,26 +160,18 @@ def _written(config: AuditConfig, result: Audit, test: Samples, targets: Targets
     from isospan.experiment.reports import write_report  # imports matplotlib
 
     out, shown = Path(str(config.out)), spread(test, SHOWN)
+    decoded = result.space.decode(shown.tensors()[0].double())
     summary = RunSummary(
         title=config.title or title,
         dims=result.sizes.dims,
         latent_dim=result.sizes.latent_dim,
         guided=result.evaluation,
         sweep=result.sizes.sweep,
-        decoded=pairs(targets(shown), result.space.decode(shown.tensors()[0].double())),
-        versions=versions(),
+        decoded={name: (y, decoded[name]) for name, y in targets(shown).items()},
         **facts,
     )
     result.space.save(out / "space.safetensors")
     return replace(result, summary=summary, report=write_report(summary, out))
-
-
-def _opened(latents: Any, targets: Any, config: AuditConfig) -> tuple[Samples, Targets, Latents]:
-    """Open the latents and the quantities as samples."""
-    where = {"sample_dim": config.sample_dim, "fill": config.fill}
-    source = open_latents(latents, variable=config.variable, **where)
-    quantities, arrays = open_targets(targets, source, config.quantities, **where)
-    return Samples(source.rows, arrays), Targets(quantities), source
 
 
 def _sizes(train: Samples, quantities: Targets, D: int, config: AuditConfig) -> Sizes:
@@ -178,14 +182,7 @@ def _sizes(train: Samples, quantities: Targets, D: int, config: AuditConfig) -> 
             f"k must name some of the quantities {list(quantities.names)}, got {sorted(given)}, with the unknown names "
             f"{unknown}. Correct them."
         )
-    sizes = solve_sizes(
-        train,
-        quantities,
-        bin_threshold=config.bin_threshold,
-        k_threshold=config.k_threshold,
-        max_bins=config.max_bins,
-        longest=VECTOR,
-    )
+    sizes = solve_sizes(train, quantities, longest=VECTOR, **options_of(config, "bin_threshold k_threshold max_bins"))
     every = config.k if isinstance(config.k, int) else None
     k = {name: given.get(name, min(k, D) if every is None else every) for name, k in sizes.k.items()}
     check_k(k, k)
@@ -197,14 +194,3 @@ def _moments(samples: Samples, targets: Targets) -> Moments:
     batches = read_batches(samples, within(BATCH_BYTES, samples, most=BATCH))
     pairs = ((batch.tensors()[0], targets(batch)) for batch in batches)
     return Moments.of_batches(pairs, target_covariance=targets.several)
-
-
-def _settings(config: AuditConfig, quantities: Targets, source: Latents, split: Sequence[Samples]) -> dict[str, Any]:
-    """The settings that the report shows."""
-    names = "k orthogonal bin_threshold k_threshold max_bins test_fraction test_blocks sample_dim fill".split()
-    return {
-        "latents": source.name,
-        "quantities": {quantity.name: quantity.variable for quantity in quantities.quantities},
-        "samples": {"to solve from": len(split[0]), "held out": len(split[1])},
-        **{name: getattr(config, name) for name in names},
-    }

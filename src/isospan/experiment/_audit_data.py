@@ -69,7 +69,8 @@ def open_targets(
     Args:
         targets: a file, several files, or arrays by name.
         latents: the latents. In a file of quantities, they are not themselves a quantity.
-        wanted: {name: array}; by default every array with N rows.
+        wanted: {name: array}, each of which may begin with ``array:``; where it is empty, the array has the name of the
+            quantity. By default every array with N rows.
         sample_dim: the dimension of the samples.
         fill: replaces NaN and infinity.
 
@@ -88,7 +89,8 @@ def open_targets(
     if latents.path is not None and latents.path.absolute() in _paths(targets):
         del arrays[latents.rows.name]
     matching = {name: array for name, array in arrays.items() if len(array) == n}
-    wanted = {name: name for name in matching} if wanted is None else wanted
+    wanted = dict.fromkeys(matching, "") if wanted is None else wanted
+    wanted = {name: how.removeprefix(ARRAY) or name for name, how in wanted.items()}
     missing = [array for array in wanted.values() if array not in arrays]
     if missing:
         raise NameMismatchError(f"The arrays must be some of {_listed(arrays)}, got {missing}. Correct the names.")

@@ -1,20 +1,17 @@
 """The settings of a run."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
+from isospan._core.files import PathLike
 from isospan.errors import OptionError
 from isospan.experiment._loading import reference_to
 from isospan.experiment._targets import as_text
 from isospan.quantities.fields import Spacing
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,31 +124,27 @@ class TrainConfig:
         names = (
             "periodic dx epochs batch_size lr latent seed orthogonal strength width bin_threshold k_threshold max_bins "
             "test_fraction test_blocks sample_dim fill"
-        ).split()
+        )
+        numbers = options_of(self, names)
         return {
             "files": [Path(file).name for file in self.files],
             "variable": [self.variable] if isinstance(self.variable, str) else list(self.variable or []),
             "quantities": {name: as_text(how) or name for name, how in self.quantities.items()},
             "encoder": self.encoder_reference or "convolutional",
             "augment": self.augments,
-            **{name: _plain(getattr(self, name)) for name in names},
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in numbers.items()},
         }
 
 
-def check_device(device: str) -> None:
-    """Require a device that torch can use.
+def options_of(config: Any, names: str) -> dict[str, Any]:
+    """Return some settings by name, as the keyword arguments of a step of a run.
 
-    Raises:
-        OptionError: torch does not know the device, is not built for it, or does not find it.
+    Args:
+        config: the settings.
+        names: names of attributes, separated by spaces.
+
+    Example:
+        >>> options_of(TrainConfig(quantities={"vorticity": ""}), "epochs lr")
+        {'epochs': 16, 'lr': 0.003}
     """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(
-            f"device must be one that torch can use here, got {device!r}: {reason}. Use 'cpu'."
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return {name: getattr(config, name) for name in names.split()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isospan.experiment._config import PathLike
+from isospan._core.files import PathLike
 from isospan.experiment.readers import FieldSource, open_fields
 from isospan.experiment.samples import Rows, Samples
 

@@ -5,29 +5,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
+from isospan._core.files import PathLike
 from isospan._core.randomness import generator_of
-from isospan.evaluation._evaluation import Evaluation, evaluate_moments
-from isospan.experiment._config import PathLike, TrainConfig
+from isospan.evaluation import Evaluation, evaluate_moments
+from isospan.experiment._config import TrainConfig, options_of
 from isospan.experiment._reporter import Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
 from isospan.experiment._targets import Targets
-from isospan.experiment.networks import ConvAutoencoder
-from isospan.experiment.networks._description import NetworkDescription
-from isospan.experiment.samples import Samples, field_statistics
+from isospan.experiment.networks import ConvAutoencoder, NetworkDescription
+from isospan.experiment.samples import Samples, Shard, field_statistics
 from isospan.experiment.samples._samples import fingerprint, steps_per_epoch
-from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training import History, encoded_moments, fit, read_out, reconstruction_error, shifted
 from isospan.experiment.training._loop import Progress
-from isospan.guided._monitor import SubspaceMonitor
-from isospan.guided._objective import SpaceObjective
+from isospan.guided import SpaceObjective, SubspaceMonitor
 from isospan.integrations import Checkpoints
 from isospan.moments import Moments
-from isospan.subspaces import solve_from_moments
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace, solve_from_moments
 
 Bases = Mapping[str, Tensor] | None
 
@@ -66,7 +63,7 @@ class TrainedNetwork:
         return f"TrainedNetwork({type(self.model).__name__}, {names}; {size}, nmse={self.nmse:.4g})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Job:
     """The samples and settings of a run.
 
@@ -86,22 +83,14 @@ class Job:
     augment: bool
     reporter: Reporter
 
-    def __repr__(self) -> str:
-        return f"Job({self.targets!r}, {len(self.train)} samples to train on, {len(self.test)} held out)"
-
     def solve_sizes(self) -> Sizes:
         """Choose n and k of every quantity, and the latent dimension, from the samples to train on."""
         self.reporter.stage("Sizing the quantities")
-        config = self.config
         sizes = solve_sizes(
             self.train,
             self.targets,
-            bin_threshold=config.bin_threshold,
-            k_threshold=config.k_threshold,
-            max_bins=config.max_bins,
-            latent_dim=config.latent_dim,
             augment=self.augment,
-            seed=config.seed,
+            **options_of(self.config, "bin_threshold k_threshold max_bins latent_dim seed"),
         )
         self.reporter.sized(sizes)
         return sizes
@@ -122,23 +111,19 @@ class Job:
         saved = checkpoints.latest() if config.resume else None
         self.reporter.stage(f"Training, {name}" + (f", resuming after epoch {saved['epoch']}" if saved else ""))
         model = description.build(config.encoder, seed=config.seed).standardise_(*field_statistics(self.train))
-        objective = self._objective(sizes)
+        strength: dict[str, Any] = {} if config.strength is None else {"strength": config.strength}
+        objective = SpaceObjective(sizes.k, sizes.latent_dim, orthogonal=config.orthogonal, **strength)
         guide = {"objective": objective, "quantities": self.targets} if name == "guided" else {}
         monitor = SubspaceMonitor()
         history = fit(
             model,
             self.train,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            lr=config.lr,
-            seed=config.seed,
-            device=config.device,
             augment=self.augment,
             validation=self.test,
             progress=self._progress(name, monitor),
             monitor=monitor,
             checkpoints=checkpoints,
-            resume=config.resume,
+            **options_of(config, "epochs batch_size lr seed device resume"),
             **guide,
         )
         previous = objective.solution.W if objective.solved else None
@@ -156,10 +141,6 @@ class Job:
             self.reporter.stepped(name, epoch, step, total, losses)
 
         return progress
-
-    def _objective(self, sizes: Sizes) -> SpaceObjective:
-        make = partial(SpaceObjective, sizes.k, sizes.latent_dim, orthogonal=self.config.orthogonal)
-        return make() if self.config.strength is None else make(strength=self.config.strength)
 
     def _checkpoints(self, name: str, sizes: Sizes, data: str) -> Checkpoints:
         solved = {"dims": repr(dict(sizes.dims)), "latent_dim": sizes.latent_dim}

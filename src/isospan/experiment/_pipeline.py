@@ -1,30 +1,33 @@
 """Training: from fields and named quantities to a trained, evaluated and saved latent space."""
 
 import time
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from isospan.experiment._config import TrainConfig, check_device
+from isospan._core.launch import check_usable, joined, own_device
+from isospan.errors import NumericalWarning
+from isospan.experiment._config import TrainConfig, options_of
 from isospan.experiment._data import Source, read_source
+from isospan.experiment._edits import Edited
 from isospan.experiment._job import Job, TrainedNetwork, checkpoints_in
 from isospan.experiment._lock import run_lock
-from isospan.experiment._processes import joined, own_device
 from isospan.experiment._reporter import LoggingReporter, Reporter
-from isospan.experiment._run_summary import RunSummary
+from isospan.experiment._run_summary import SHOWN, RunSummary
 from isospan.experiment._sizes import Sizes
-from isospan.experiment._summary import summarise
 from isospan.experiment._targets import Targets, parse_quantities, variables_of
-from isospan.experiment.networks import ConvAutoencoder
-from isospan.experiment.networks._description import NetworkDescription, save_network
-from isospan.experiment.samples import Samples, hold_out
-from isospan.experiment.samples._shards import Shard
-from isospan.experiment.training import can_shift
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.experiment._use import TrainedRun
+from isospan.experiment.networks import ConvAutoencoder, NetworkDescription, save_network
+from isospan.experiment.samples import Samples, Shard, hold_out, spread
+from isospan.experiment.training import History, can_shift
+from isospan.subspaces import LatentSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ def train(config: TrainConfig, *, samples: Samples | Tensor | None = None, repor
         'report.html'
     """
     config = replace(config, device=own_device(config.device))
-    check_device(config.device)
+    check_usable(config.device)
     with joined(config.device):
         started = time.perf_counter()
         source = _source(config, samples)
@@ -109,7 +112,7 @@ def _train(source: Source, job: Job, started: float) -> Result:
     from isospan.experiment.reports import write_report  # with matplotlib, which only a report needs
 
     job.reporter.stage("Writing the report")
-    summary = summarise(job, sizes, networks, seconds=time.perf_counter() - started)
+    summary = _summarise(job, sizes, networks, seconds=time.perf_counter() - started)
     shard, report = Shard.own(), Path(config.out) / "report.html"
     if shard.rank == 0:
         networks["guided"].space.save(report.with_name("space.safetensors"))
@@ -128,13 +131,8 @@ def size(config: TrainConfig, *, samples: Samples | Tensor | None = None, report
 
 def _source(config: TrainConfig, samples: Samples | Tensor | None) -> Source:
     if samples is None:
-        return read_source(
-            config.files,
-            variable=config.variable,
-            sample_dim=config.sample_dim,
-            fill=config.fill,
-            quantities=variables_of(config.quantities),
-        )
+        where = options_of(config, "variable sample_dim fill")
+        return read_source(config.files, quantities=variables_of(config.quantities), **where)
     return Source(Samples(samples) if isinstance(samples, Tensor) else samples)
 
 
@@ -146,6 +144,46 @@ def _job(config: TrainConfig, source: Source, reporter: Reporter) -> Job:
     train_set, test_set = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
     targets = Targets(quantities, dx=config.dx, periodic=config.periodic)
     return Job(config, train_set, test_set, targets, config.augments and can_shift(train_set), reporter)
+
+
+@torch.no_grad()
+def _summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *, seconds: float) -> RunSummary:
+    """Collect the data of the report, with images of a few held-out samples at equal distances."""
+    guided, unguided = networks["guided"], networks.get("unguided")
+    run, shown = TrainedRun(guided.model.eval(), guided.space, record={}), spread(job.test, SHOWN)
+    x, z = shown.tensors()[0], run.encode(shown).double()
+    decoded = run.space.decode(z)
+    return RunSummary(
+        title=job.config.title or "Guided latent space",
+        dims=sizes.dims,
+        latent_dim=sizes.latent_dim,
+        guided=guided.evaluation,
+        nmse={name: network.nmse for name, network in networks.items()},
+        history=_main_losses(guided),
+        drift=guided.drift,
+        settings={"samples": {"to train": len(job.train), "held out": len(job.test)}} | job.config.settings(),
+        sweep=sizes.sweep,
+        unguided=unguided.evaluation if unguided else None,
+        unguided_history=_main_losses(unguided) if unguided else None,
+        reconstructions={"input": x}
+        | {name: network.model.eval()(x.to(z.device))[0].cpu() for name, network in networks.items()},
+        decoded={name: (y, decoded[name].cpu()) for name, y in job.targets(shown).items()},
+        edits=_example_edits(run, z, job.targets),
+        seconds=seconds,
+    )
+
+
+def _main_losses(network: TrainedNetwork) -> History:
+    losses = network.history.losses
+    return replace(network.history, losses={name: losses[name] for name in ("task", "guidance") if name in losses})
+
+
+def _example_edits(run: TrainedRun, z: Tensor, targets: Targets) -> dict[str, Edited]:
+    """Set each quantity of the first latent to its value in the last."""
+    wanted = run.space.decode(z[-1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericalWarning)  # the figure shows where an edit does not reach its target
+        return {name: run.edit(z[:1], {name: wanted[name]}, targets) for name in targets.names}
 
 
 def _announce_replaced_run(config: TrainConfig, reporter: Reporter) -> None:

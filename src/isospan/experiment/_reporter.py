@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from isospan.experiment._sizes import Sizes
-from isospan.experiment.samples._shards import Shard
-from isospan.guided._monitor import SubspaceMonitor
+from isospan.experiment.samples import Shard
+from isospan.guided import SubspaceMonitor
 
 logger = logging.getLogger("isospan")
 

@@ -1,18 +1,31 @@
 """The data of a report, independent of how they were computed."""
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from textwrap import shorten
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
+import isospan
+from isospan._core.text import duration
 from isospan.evaluation import Evaluation
 from isospan.experiment._edits import Edited
 from isospan.experiment.training import History
 from isospan.guided import SubspaceMonitor
 from isospan.sizing import ThresholdSweep
+
+
+def _versions() -> dict[str, str]:
+    modules = {"isospan": isospan, "torch": torch, "numpy": np}
+    return {name: module.__version__ for name, module in modules.items()} | {"python": platform.python_version()}
+
+
+SHOWN = 4
+"""Largest number of samples in a figure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +64,7 @@ class RunSummary:
     reconstructions: Mapping[str, Tensor] = field(default_factory=dict)
     decoded: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     edits: Mapping[str, Edited] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=_versions)
     seconds: float = float("nan")
     drift: SubspaceMonitor | None = None
 
@@ -59,19 +72,3 @@ class RunSummary:
         title, names = (shorten(text, 80, placeholder=" …") for text in (self.title, ", ".join(self.dims)))
         nmse = {network: float(f"{value:.4g}") for network, value in self.nmse.items()}
         return f"RunSummary({title!r}: {names}; latent_dim={self.latent_dim}, nmse={nmse}, {duration(self.seconds)})"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as text, in its two largest units.
-
-    Example:
-        >>> duration(7.2), duration(125), duration(7300), duration(float("nan"))
-        ('7 s', '2 min 05 s', '2 h 01 min', '–')
-    """
-    if not isfinite(seconds):
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

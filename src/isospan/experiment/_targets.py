@@ -98,19 +98,6 @@ def as_text(how: str | Function) -> str:
     return reference_to(how) or PASSED + getattr(how, "__qualname__", type(how).__name__)
 
 
-def split_assignment(text: str) -> tuple[str, str]:
-    """Split ``NAME`` or ``NAME=how`` into name and how.
-
-    Example:
-        >>> split_assignment("speed=physics:speed"), split_assignment("laplacian")
-        (('speed', 'physics:speed'), ('laplacian', ''))
-    """
-    name, _, how = text.partition("=")
-    if not name.strip():
-        raise OptionError(f"A quantity must be written NAME or NAME=how, got {text!r}. Begin with its name.")
-    return name.strip(), how.strip()
-
-
 @dataclass(frozen=True)
 class Targets:
     """Computes the quantities of a batch, pooled to their resolutions n.
@@ -194,14 +181,12 @@ def _find(
             f"The function of quantity {name!r} must be importable, got {text!r}. Define it at the top of a module, "
             "and train with that or with 'module:function'."
         )
-    if text.startswith(ARRAY):
-        return Quantity(name, text, variable=_variable(text.removeprefix(ARRAY), variables, left_out))
     if text in BUILTIN_QUANTITIES:
         return Quantity(name, text, function=BUILTIN_QUANTITIES[text])
-    if text in variables:
-        return Quantity(name, ARRAY + text, variable=text)
-    if text in left_out:
-        return Quantity(name, ARRAY + text, variable=_variable(text, variables, left_out))
+    if text in variables or text in left_out:
+        text = ARRAY + text
+    if text.startswith(ARRAY):
+        return Quantity(name, text, variable=_variable(text.removeprefix(ARRAY), variables, left_out))
     if ":" in text:
         return Quantity(name, text, function=_function(text, load))
     raise OptionError(

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._core.files import explained
+from isospan._core.files import PathLike, explained
+from isospan._core.launch import check_usable
 from isospan._core.warnings import warn
 from isospan.errors import (
     DegenerateDataError,
@@ -19,8 +20,7 @@ from isospan.errors import (
     NameMismatchError,
     OptionError,
 )
-from isospan.evaluation._evaluation import Evaluation, evaluate_moments
-from isospan.experiment._config import PathLike, check_device
+from isospan.evaluation import Evaluation, evaluate_moments
 from isospan.experiment._data import Source, read_source
 from isospan.experiment._edits import Change, Edited, parse_change
 from isospan.experiment._headers import are_all, check_fields, is_count, is_dict_of, is_number, is_optional, is_text
@@ -29,11 +29,11 @@ from isospan.experiment._names import check_quantity_names
 from isospan.experiment._targets import ARRAY, Function, Quantity, Targets, parse_quantities
 from isospan.experiment.networks import ConvAutoencoder
 from isospan.experiment.networks._description import Encoder, load_network
-from isospan.experiment.samples import Samples, select
-from isospan.experiment.samples._samples import read_batches
+from isospan.experiment.readers._fields import as_list
+from isospan.experiment.samples import Samples, read_batches, select
 from isospan.experiment.training import encode_samples, encoded_moments
 from isospan.quantities.fields import BUILTIN_QUANTITIES
-from isospan.subspaces._latent_space import BY_QUANTITY, LatentSpace
+from isospan.subspaces import LatentSpace
 
 FAR = 5.0
 """Distance of a target from the mean of the training data, in standard deviations, from which :func:`edit` warns."""
@@ -108,7 +108,7 @@ class TrainedRun:
             NameMismatchError: ``quantities`` has a name that the run does not have.
             OptionError: the device cannot be used, or the encoder is neither passed nor trusted.
         """
-        check_device(device)
+        check_usable(device)
         directory = Path(directory)
         if not (directory / "model.safetensors").is_file():
             raise FileFormatError(f"{os.fspath(directory)} must hold a finished run, but has no model.safetensors.")
@@ -120,11 +120,11 @@ class TrainedRun:
             raise NameMismatchError(f"The run has the quantities {space.names}, got {unknown}. Correct the names.")
         return cls(model.to(device), space.to(device=device), record, dict(quantities or {}), trust)
 
-    def open(self, files: Sequence[PathLike]) -> Source:
+    def open(self, files: PathLike | Sequence[PathLike]) -> Source:
         """Open the fields of files: the variables that the network was trained on."""
-        settings = self.record["settings"]
-        channels = None if all(Path(file).suffix == ".npy" for file in files) else self.record["channels"] or None
-        return read_source(files, variable=channels, sample_dim=settings["sample_dim"], fill=settings["fill"])
+        settings, paths = self.record["settings"], as_list(files)
+        channels = None if all(path.suffix == ".npy" for path in paths) else self.record["channels"] or None
+        return read_source(paths, variable=channels, sample_dim=settings["sample_dim"], fill=settings["fill"])
 
     def encode(self, samples: Samples) -> Tensor:
         """Return the latents (N, D) of samples."""
@@ -230,7 +230,7 @@ def decode(
         {name: (N, ...)}, pooled as in the run, in the units of the quantity.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, trust=trust)
-    return run.decode(run.open(_listed(files)).samples)
+    return run.decode(run.open(files).samples)
 
 
 def edit(
@@ -265,7 +265,7 @@ def edit(
         ShapeError: the shape of an array does not fit.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, quantities=quantities, trust=trust)
-    source = run.open(_listed(files))
+    source = run.open(files)
     z = run.encode(source.samples).double()  # float64: a quantity with a large offset keeps its digits
     read = run.space.decode(z)
     unknown = sorted(set(changes) - set(read))
@@ -310,7 +310,7 @@ def probe(
         OptionError: no quantity can be computed, or the files lack the array of one.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, quantities=quantities, trust=trust)
-    source = run.open(_listed(files))
+    source = run.open(files)
     targets = run.targets(source=source)
     if not targets.names:
         raise OptionError(
@@ -321,7 +321,7 @@ def probe(
     first, second = (
         encoded_moments(run.model, half, targets, target_covariance=targets.several) for half in halves(samples)
     )
-    return evaluate_moments(_of(run.space, targets.names), [(second, first), (first, second)])
+    return evaluate_moments(_restricted(run.space, targets.names), [(second, first), (first, second)])
 
 
 def halves(samples: Samples) -> tuple[Samples, Samples]:
@@ -380,17 +380,13 @@ def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path
         )
 
 
-def _of(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
+def _restricted(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
     """Return the space with the subspaces of these quantities only."""
-    tensors = {what: {name: getattr(space, what)[name] for name in names} for what in (*BY_QUANTITY, "shapes")}
-    return replace(space, **tensors)
+    parts = ("W", "A", "y_mean", "y_scale", "shapes")
+    return replace(space, **{what: {name: getattr(space, what)[name] for name in names} for what in parts})
 
 
 def _computed(quantities: Targets, fields: Tensor) -> dict[str, Tensor]:
     """Compute quantities of fields, in batches."""
     batches = [quantities(batch) for batch in read_batches(Samples(fields), 256)]
     return {name: torch.cat([y[name] for y in batches]) for name in quantities.names}
-
-
-def _listed(files: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    return [files] if isinstance(files, str | os.PathLike) else list(files)

@@ -1,15 +1,12 @@
 """Checkpoints that survive a kill at any moment: written to another file, flushed, then renamed."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
-from isospan._core.checks import check_count
-from isospan._core.files import remove_unfinished
+from isospan._core.checks import check_count, check_same_run
+from isospan._core.files import PathLike, remove_unfinished
 from isospan._core.processes import Ranks
 from isospan._core.trees import load_tree, save_tree
 from isospan.errors import FileFormatError, FileWriteError, OptionError
@@ -47,7 +44,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: PathLike,
         *,
         keep: int = 2,
         every_steps: int | None = None,
@@ -80,7 +77,7 @@ class Checkpoints:
         Raises:
             FileWriteError: the state cannot be written, and there is no older one.
         """
-        if _rank() != 0:
+        if Ranks().rank != 0:
             return
         path = self._path(number)
         try:
@@ -103,8 +100,8 @@ class Checkpoints:
             FileFormatError: none of the files can be read, or a rank cannot read the one of rank 0.
             OptionError: the files are of a run with other settings.
         """
-        number, saved = self._newest() if _rank() == 0 else (None, None)
-        number = _from_rank_0(number)
+        number, saved = self._newest() if Ranks().rank == 0 else (None, None)
+        number = Ranks().gather(number)[0]
         if number is None:
             return None
         saved = self._load(number) if saved is None else saved
@@ -113,7 +110,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all states."""
-        if _rank() == 0:
+        if Ranks().rank == 0:
             for path in self.paths():
                 path.unlink(missing_ok=True)
             remove_unfinished(self.directory)
@@ -139,32 +136,3 @@ class Checkpoints:
                 f"At least one of the checkpoints in {self.directory} must be readable by every process: {error} Or "
                 "train from the start, in a directory that every process sees."
             ) from error
-
-
-def check_same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Require that a checkpoint is of a run with these settings."""
-    if changed := differences(saved, now, where=("then", "now")):
-        raise OptionError(
-            f"{path} is of a run with other settings ({changed}). Resume with the same ones, or train "
-            "from the start in another directory."
-        )
-
-
-def differences(one: Mapping[str, Any], other: Mapping[str, Any], *, where: tuple[str, str]) -> str:
-    """Return the settings that differ, as text.
-
-    Example:
-        >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.2, "seed": 0}, where=("then", "now"))
-        'lr: 0.1 then, 0.2 now'
-    """
-    names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
-    return "; ".join(f"{name}: {one.get(name)!r} {where[0]}, {other.get(name)!r} {where[1]}" for name in names)
-
-
-def _rank() -> int:
-    return dist.get_rank() if Ranks().size > 1 else 0
-
-
-def _from_rank_0(number: int | None) -> int | None:
-    """Return the value of rank 0 on every rank."""
-    return Ranks().gather(number)[0] if Ranks().size > 1 else number

@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isospan.guided._monitor import SubspaceMonitor
-from isospan.guided._objective import SpaceObjective
-from isospan.guided.losses._combined import TERMS
+from isospan.guided import SpaceObjective, SubspaceMonitor
 from isospan.integrations._means import Means
 
 
@@ -54,11 +52,6 @@ class Guide:
         k = shorten(str(dict(self.objective.k)), 120, placeholder=" …}")
         return f"Guide(k={k}, step={int(self.objective.step)}, epoch={int(self.objective.epoch)})"
 
-    @property
-    def logged(self) -> dict[str, Tensor]:
-        """The ``terms`` with a weight. The others are 0."""
-        return self._weighted(self.terms)
-
     def total_loss(
         self,
         task_loss: Tensor,
@@ -78,7 +71,7 @@ class Guide:
         if self.objective.training:
             self._log_training(samples=len(z))
         else:
-            self.held_out.add(self._weighted(self.objective.terms), samples=len(z))
+            self.held_out.add(self.objective.terms, samples=len(z))
         return loss
 
     def begin_evaluation(self) -> None:
@@ -123,12 +116,8 @@ class Guide:
         """Add the terms of a training batch to the means."""
         self.terms, global_size = self._of_all_processes(self.objective.terms, samples)
         self.objective.terms = self.terms
-        self.training.add(self.logged, samples=global_size)
+        self.training.add(self.terms, samples=global_size)
         self._follow()
-
-    def _weighted(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        weights = self.objective.weights
-        return {name: value for name, value in terms.items() if name not in TERMS or weights.get(name)}
 
     def _follow(self) -> None:
         if self.monitor is not None:

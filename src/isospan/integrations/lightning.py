@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import MissingPackageError, OptionError
-from isospan.guided._monitor import SubspaceMonitor
-from isospan.guided._objective import SpaceObjective
+from isospan.guided import SpaceObjective, SubspaceMonitor
 from isospan.integrations._guide import Guide
 
 try:
@@ -106,7 +105,7 @@ class GuideCallback(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Log the terms of the batch."""
-        pl_module.log_dict({f"guide/{name}": value for name, value in self._guide.logged.items()})
+        pl_module.log_dict({f"guide/{name}": value for name, value in self._guide.terms.items()})
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Do not update the objective, not even by direct calls of it."""

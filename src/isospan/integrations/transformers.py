@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from isospan._core.trees import load_tree, save_tree
 from isospan.errors import MissingPackageError, OptionError
-from isospan.guided._monitor import SubspaceMonitor
-from isospan.guided._objective import SpaceObjective
+from isospan.guided import SpaceObjective, SubspaceMonitor
 from isospan.integrations._guide import Guide
 from isospan.integrations._raw_outputs import RawOutputs
 

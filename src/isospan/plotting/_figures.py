@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from isospan.plotting._style import (
+from isospan._core.figures import (
     ACCENT,
     GUIDED,
     PAGE,

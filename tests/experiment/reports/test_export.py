@@ -5,16 +5,17 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from isospan._core.figures import GUIDED, INK
 from isospan.experiment.reports._export import to_png, to_svg
-from isospan.experiment.reports.figures import cross_decodability, decoded_fields, loss_curves, r2_bars
-from isospan.plotting._style import GUIDED, INK
+from isospan.experiment.reports.figures import decoded_fields, loss_curves, r2_bars
+from isospan.plotting import plot_cross_decodability
 
 
 @pytest.fixture(params=["bars", "matrix", "images", "curves"])
 def figure(request, evaluation, pairs, history):
     return {
         "bars": lambda: r2_bars(evaluation(8)),
-        "matrix": lambda: cross_decodability(evaluation(3)),
+        "matrix": lambda: plot_cross_decodability(evaluation(3)),
         "images": lambda: decoded_fields(pairs(1, samples=1)),
         "curves": lambda: loss_curves(history()),
     }[request.param]()

@@ -9,12 +9,12 @@ import pytest
 import torch
 from jinja2 import UndefinedError
 
+from isospan._core.figures import empty_figure
 from isospan.experiment.reports import _html as html
 from isospan.experiment.reports import write_report
 from isospan.experiment.reports._cards import report_cards
 from isospan.experiment.reports._html import _setting, draw_figures, render_html
 from isospan.experiment.training import History
-from isospan.plotting._style import empty_figure
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 

@@ -158,7 +158,8 @@ class DoublingConv(nn.ConvTranspose2d):
         """Map (B, C, h, w) to (B, C', *size)."""
         if self.periodic:
             input = pad(input, rows=(1, 1), columns=(1, 1), periodic=True)
-        return _cut(super().forward(input, output_size), self.size)
+        height, width = self.size
+        return super().forward(input, output_size)[..., :height, :width].contiguous()
 
 
 def pad(x: Tensor, *, rows: tuple[int, int], columns: tuple[int, int], periodic: bool) -> Tensor:
@@ -174,15 +175,11 @@ def pad(x: Tensor, *, rows: tuple[int, int], columns: tuple[int, int], periodic:
 
 
 def _wrap(x: Tensor, before: int, after: int, *, dim: int) -> Tensor:
-    """Pad one axis periodically. `F.pad` is slower, and does not accept an axis shorter than the padding."""
+    """Pad one axis periodically. ``F.pad`` is slower, and does not accept an axis shorter than the padding."""
     length = x.shape[dim]
     if max(before, after) > length:
         return x.index_select(dim, torch.arange(-before, length + after, device=x.device) % length)
     return torch.cat([x.narrow(dim, length - before, before), x, x.narrow(dim, 0, after)], dim)
-
-
-def _cut(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return x if tuple(x.shape[-2:]) == size else x[..., : size[0], : size[1]].contiguous()
 
 
 def _encoder(widths: Sequence[int], smallest: tuple[int, int], latent_dim: int, periodic: bool) -> nn.Sequential:
@@ -193,18 +190,14 @@ def _encoder(widths: Sequence[int], smallest: tuple[int, int], latent_dim: int, 
 
 
 def _decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]], latent_dim: int, periodic: bool) -> nn.Sequential:
+    """The layers back to a field. No normalisation, which removes amplitudes, follows the last two convolutions."""
     smallest = (widths[0], *sizes[0])
     layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(smallest)), nn.Unflatten(1, smallest)]
-    for depth, ((before, after), size) in enumerate(zip(pairwise(widths), sizes[1:], strict=True), start=1):
-        layers += [DoublingConv(before, after, size, periodic=periodic), *_between(after, layers_left=HALVINGS - depth)]
+    for layers_left, (before, after), size in zip(range(HALVINGS)[::-1], pairwise(widths), sizes[1:], strict=True):
+        layers += [DoublingConv(before, after, size, periodic=periodic)]
+        layers += [_norm(after)] if layers_left > 1 else []
+        layers += [nn.GELU()] if layers_left > 0 else []
     return nn.Sequential(*layers)
-
-
-def _between(channels: int, *, layers_left: int) -> list[nn.Module]:
-    """The modules after a decoder layer. The last two layers have no normalisation, which removes amplitudes."""
-    if layers_left == 0:
-        return []
-    return [nn.GELU()] if layers_left == 1 else [_norm(channels), nn.GELU()]
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -212,11 +205,9 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 def _halved_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
-    sizes = [size]
-    for _ in range(HALVINGS):
-        height, width = sizes[-1]
-        sizes.append((-(-height // 2), -(-width // 2)))
-    return sizes
+    """The sides after 0, 1, ... halvings, each rounded up."""
+    height, width = size
+    return [(-(-height // 2**i), -(-width // 2**i)) for i in range(HALVINGS + 1)]
 
 
 def _check_sizes(channels: int, size: Sequence[int], latent_dim: int, width: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from isospan._core.files import PathLike
 from isospan._core.randomness import seeded
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan.errors import FileFormatError, OptionError
@@ -116,15 +117,13 @@ class NetworkDescription:
         return encoder
 
 
-def save_network(
-    path: str | os.PathLike[str], model: nn.Module, description: NetworkDescription, run: dict[str, Any]
-) -> None:
+def save_network(path: PathLike, model: nn.Module, description: NetworkDescription, run: dict[str, Any]) -> None:
     """Write the weights by name, with the description and a record of the run in the header."""
     save_tensors(path, model.state_dict(), kind="network", schema=SCHEMA_VERSION, network=asdict(description), run=run)
 
 
 def load_network(
-    path: str | os.PathLike[str], *, trust: bool = False, encoder: Encoder | None = None
+    path: PathLike, *, trust: bool = False, encoder: Encoder | None = None
 ) -> tuple[ConvAutoencoder, dict[str, Any]]:
     """Return the network, in evaluation mode on the CPU, and the record of its run.
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._core.files import PathLike
 from isospan.errors import DtypeError, NameMismatchError
-from isospan.experiment.readers._fields import PathLike, as_list
+from isospan.experiment.readers._fields import as_list
 from isospan.experiment.readers._sources import FieldArray, LazyArray
 from isospan.experiment.readers._variables import is_real, open_variables
 from isospan.experiment.readers._xarray_files import ENGINES, LazyVariable
@@ -35,7 +36,7 @@ def open_arrays(
     Raises:
         FileFormatError: a file is missing, damaged or of an unknown kind.
         NameMismatchError: two files hold arrays of the same name.
-        OptionError: no files are given, or `fill` is not finite.
+        OptionError: no files are given, or ``fill`` is not finite.
 
     Example:
         >>> import tempfile
@@ -65,7 +66,7 @@ def as_array(name: str, values: Any, *, sample_dim: str | int | None = None, fil
 
     Raises:
         DtypeError: its entries are not real numbers, or it has no dimension.
-        OptionError: `fill` is not finite.
+        OptionError: ``fill`` is not finite.
 
     Example:
         >>> as_array("z", torch.arange(6).view(3, 2))[1:3]

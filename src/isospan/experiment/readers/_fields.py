@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
+from isospan._core.files import PathLike
 from isospan.errors import DegenerateDataError, OptionError, ShapeError
 from isospan.experiment.readers._sources import FieldArray, FieldSource, LazyArray
 from isospan.experiment.readers._variables import Variable, choose_variables, open_variables
-
-PathLike = str | os.PathLike[str]
 
 
 def open_fields(
@@ -27,7 +26,7 @@ def open_fields(
     """Open fields in files, to be read in slices of samples.
 
     =============================== ==========================================================================
-    ``.npy``                        one array, mapped into memory; its name is `variable`, or ``field``
+    ``.npy``                        one array, mapped into memory; its name is ``variable``, or ``field``
     ``.npz``                        arrays by name, mapped into memory if not compressed, else read into it
     ``.nc .nc4 .netcdf``            variables by name, through xarray and netCDF4
     ``.h5 .hdf5``                   datasets of the root by name, through xarray and h5netcdf
@@ -39,29 +38,29 @@ def open_fields(
     files the default fill value of a type (9.96921e+36 for floats, -2147483647 for int32) marks entries that were never
     written. They are read as NaN, as is the ``_FillValue`` of a variable. Integers of one byte have no default.
 
-    The fields are `variable`, by default the only real array of at least three dimensions. The other real arrays with
+    The fields are ``variable``, by default the only real array of at least three dimensions. The other real arrays with
     the sample dimension are in ``source.quantities``. Coordinates and bounds of NetCDF files are left out.
 
     Args:
-        paths: One file, or several whose samples are joined in this order.
-        variable: Name of the fields; several names become channels.
-        sample_dim: The dimension of the samples, by name (NetCDF, HDF5, Zarr) or number; by default the first of
-            `variable`.
-        fill: Replaces NaN and infinity; by default they are an error.
-        quantities: Names of arrays that are not chosen as the fields while there is another candidate.
-        dtype: Type of the tensors; by default float32 where that is exact, else float64: for float64 and for integers
+        paths: one file, or several whose samples are joined in this order.
+        variable: name of the fields; several names become channels.
+        sample_dim: the dimension of the samples, by name (NetCDF, HDF5, Zarr) or number; by default the first of
+            ``variable``.
+        fill: replaces NaN and infinity; by default they are an error.
+        quantities: names of arrays that are not chosen as the fields while there is another candidate.
+        dtype: type of the tensors; by default float32 where that is exact, else float64: for float64 and for integers
             of 32 bits.
 
     Returns:
         A :class:`FieldSource`. Only the first sample has been read, as a check.
 
     Raises:
-        FileFormatError: A file is missing, damaged or of an unknown kind; it lacks the variable, or this does not hold
+        FileFormatError: a file is missing, damaged or of an unknown kind; it lacks the variable, or this does not hold
             real numbers; or the library for it is not installed.
-        ShapeError: The fields have fewer than three dimensions, or their shapes differ between files or channels.
-        DegenerateDataError: There are no samples or no entries.
-        NonFiniteError: The first sample has NaN or infinite entries, and `fill` is not given.
-        OptionError: `sample_dim` is not a dimension, `fill` is not finite, or no files are given.
+        ShapeError: the fields have fewer than three dimensions, or their shapes differ between files or channels.
+        DegenerateDataError: there are no samples or no entries.
+        NonFiniteError: the first sample has NaN or infinite entries, and ``fill`` is not given.
+        OptionError: ``sample_dim`` is not a dimension, ``fill`` is not finite, or no files are given.
 
     Example:
         >>> import tempfile

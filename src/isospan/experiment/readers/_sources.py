@@ -41,14 +41,14 @@ class FieldArray:
     Samples (H, W) get a channel dimension: (1, H, W).
 
     Args:
-        name: Name of the variable.
-        parts: Its array in each file, of shapes (n_i, ...) that differ only in n_i.
-        dtype: Type of the tensors; by default float32 where that is exact, else float64.
-        fill: Replaces NaN and infinity; with None they are an error.
+        name: name of the variable.
+        parts: its array in each file, of shapes (n_i, ...) that differ only in n_i.
+        dtype: type of the tensors; by default float32 where that is exact, else float64.
+        fill: replaces NaN and infinity; with None they are an error.
 
     Raises:
-        OptionError: `fill` is not a finite number of this type.
-        NonFiniteError: While reading, if entries are NaN or infinite and `fill` is None.
+        OptionError: ``fill`` is not a finite number of this type.
+        NonFiniteError: while reading, if entries are NaN or infinite and ``fill`` is None.
 
     Example:
         >>> array = FieldArray("u", (np.zeros((3, 4, 5), np.float32), np.ones((2, 4, 5), np.float32)))
@@ -62,7 +62,7 @@ class FieldArray:
     fill: float | None = None
 
     def __post_init__(self) -> None:
-        """Choose the type, and check that `fill` is finite."""
+        """Choose the type, and check that ``fill`` is finite."""
         if self.dtype is None:
             object.__setattr__(self, "dtype", _lossless(self.parts))
         if self.fill is not None and not torch.tensor(self.fill, dtype=self.dtype).isfinite():
@@ -163,11 +163,11 @@ class FieldSource:
     """The fields of files, and their other arrays with the same samples, read in slices.
 
     Args:
-        arrays: The arrays by name, all with the same number of samples.
-        variables: Names of the arrays that are the fields, each of one channel or more.
-        closer: Called to close the files.
-        sample_dim: The dimension of the samples, by name, or by number in NumPy files.
-        left_out: Why the other real arrays of the files are not here, by name.
+        arrays: the arrays by name, all with the same number of samples.
+        variables: names of the arrays that are the fields, each of one channel or more.
+        closer: called to close the files.
+        sample_dim: the dimension of the samples, by name, or by number in NumPy files.
+        left_out: why the other real arrays of the files are not here, by name.
 
     Example:
         >>> source = FieldSource({"u": FieldArray("u", (np.zeros((5, 8, 8)),))}, ("u",))
@@ -209,7 +209,7 @@ class FieldSource:
 
     @property
     def sample_coordinate(self) -> Any:
-        """The coordinate of the samples, an `xarray.DataArray`; None for NumPy files."""
+        """The coordinate of the samples, an ``xarray.DataArray``; None for NumPy files."""
         parts = self.arrays[self.variables[0]].parts
         lazy = [part for part in parts if isinstance(part, LazyVariable)]
         return join_coordinates(lazy) if len(lazy) == len(parts) else None

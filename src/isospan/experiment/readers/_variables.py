@@ -90,10 +90,10 @@ def choose_variables(
     """Return the wanted variables, checked; without any, the only one that can be the fields.
 
     Args:
-        path: The file, for messages.
-        arrays: Its variables.
-        wanted: Names of the fields; may be empty.
-        quantities: Names that are not chosen as the fields while there is another candidate.
+        path: the file, for messages.
+        arrays: its variables.
+        wanted: names of the fields; may be empty.
+        quantities: names that are not chosen as the fields while there is another candidate.
 
     Returns:
         Names of real arrays of at least three dimensions, at least one.

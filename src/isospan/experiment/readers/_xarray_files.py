@@ -66,7 +66,7 @@ class LazyVariable:
 
 
 def join_coordinates(parts: Sequence[LazyVariable]) -> Any:
-    """The sample coordinate of all files, an `xarray.DataArray`; the indices where a file has no coordinate."""
+    """The sample coordinate of all files, an ``xarray.DataArray``; the indices where a file has no coordinate."""
     xarray, dim = import_module("xarray"), parts[0].sample_dim
     if any(dim not in part.data.coords for part in parts):
         return xarray.DataArray(np.arange(sum(part.shape[0] for part in parts)), dims=[dim], name=dim)
@@ -75,7 +75,7 @@ def join_coordinates(parts: Sequence[LazyVariable]) -> Any:
 
 
 def open_dataset(path: Path) -> Any:
-    """Open a file as an `xarray.Dataset` of lazy variables. Bounds and grid mappings count as coordinates.
+    """Open a file as an ``xarray.Dataset`` of lazy variables. Bounds and grid mappings count as coordinates.
 
     In NetCDF files, entries that were never written are NaN, like those of a declared fill value.
     """

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isospan._core.text import number
 from isospan.experiment._run_summary import RunSummary
-from isospan.plotting._style import number
 
 UNREAD = 0.05
 """A quantity with a lower R² counts as not readable."""
@@ -59,11 +59,12 @@ def _reading(summary: RunSummary) -> Card:
 
 
 def _task(summary: RunSummary) -> Card:
-    change = _nmse_change(summary)
+    before, after = summary.nmse.get("unguided", np.nan), summary.nmse.get("guided", np.nan)
+    change = after / before - 1 if before else np.nan
     detail = "error over the variance of the input"
     if np.isfinite(change):
-        detail = f"without guidance {_nmse(summary.nmse['unguided'])}, {_changed(change)}{_by(change)}"
-    return Card("Reconstruction error, NMSE", _nmse(summary.nmse.get("guided", np.nan)), detail)
+        detail = f"without guidance {_nmse(before)}, {_change(change)}"
+    return Card("Reconstruction error, NMSE", _nmse(after), detail)
 
 
 def _leakage(summary: RunSummary) -> Card:
@@ -79,19 +80,12 @@ def _leakage(summary: RunSummary) -> Card:
     return Card(name, number(excess[i, j]), pair + "; other pairs have too few samples" * bool(others))
 
 
-def _nmse_change(summary: RunSummary) -> float:
-    """Relative change of the reconstruction error by guidance; NaN without the unguided network."""
-    before, after = summary.nmse.get("unguided", np.nan), summary.nmse.get("guided", np.nan)
-    return after / before - 1 if before else np.nan
-
-
-def _changed(change: float) -> str:
-    return "did not change" if abs(change) < NOTICEABLE else "raised" if change > 0 else "lowered"
-
-
-def _by(change: float) -> str:
-    percent = 100 * abs(change)
-    return "" if abs(change) < NOTICEABLE else f" by {percent:.0f} %" if percent < 1000 else f" by {percent:.2g} %"
+def _change(relative: float) -> str:
+    """Return a relative change of the error as text."""
+    percent = 100 * abs(relative)
+    if abs(relative) < NOTICEABLE:
+        return "did not change"
+    return f"{'raised' if relative > 0 else 'lowered'} by {percent:{'.0f' if percent < 1000 else '.2g'}} %"
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from isospan._core import figures as look
 from isospan._core.files import atomic_path
-from isospan.plotting import _style as look
 
 THEMED = {
     look.INK: "--ink",

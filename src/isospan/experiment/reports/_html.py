@@ -1,6 +1,5 @@
 """The report: one self-contained HTML file, the figures as PNG, and the numbers as JSON."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from isospan._core.files import atomic_path
-from isospan.experiment._run_summary import RunSummary, duration
+from isospan._core.files import PathLike, atomic_path
+from isospan._core.text import duration, number
+from isospan.experiment._run_summary import RunSummary
 from isospan.experiment.reports import figures
 from isospan.experiment.reports._cards import failures, report_cards
 from isospan.experiment.reports._export import remove_earlier, to_svg, write_png
 from isospan.experiment.reports._metrics import metrics_of, plain, to_json
-from isospan.plotting._style import number
+from isospan.plotting import plot_cross_decodability, plot_drift, plot_threshold_sweep
 
 TITLES = {
     "r2": "R² of each quantity from its subspace, with the best rank-k probe",
@@ -33,7 +33,7 @@ TITLES = {
 SOURCE = "report.html"
 
 
-def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
+def write_report(summary: RunSummary, out_dir: PathLike) -> Path:
     """Write ``report.html``, ``metrics.json`` and ``figures/*.png`` into a directory, and return the report's path.
 
     The HTML file contains the figures and loads nothing. Every file is written atomically, and the same summary gives
@@ -55,7 +55,7 @@ def write_report(summary: RunSummary, out_dir: str | os.PathLike[str]) -> Path:
     return out / "report.html"
 
 
-def report_paths(out_dir: str | os.PathLike[str], *, edits: int) -> list[Path]:
+def report_paths(out_dir: PathLike, *, edits: int) -> list[Path]:
     """Return the paths of all files that :func:`write_report` may write, with this number of edits.
 
     Example:
@@ -75,17 +75,17 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         "spectrum": figures.isotropy_spectrum(guided, unguided),
     }
     if len(guided.names) > 1:
-        drawn |= {"cross_decodability": figures.cross_decodability(guided), "angles": figures.principal_angles(guided)}
+        drawn |= {"cross_decodability": plot_cross_decodability(guided), "angles": figures.principal_angles(guided)}
     if summary.history is not None:
         drawn["losses"] = figures.loss_curves(summary.history, summary.unguided_history)
     if summary.drift is not None and len(summary.drift):
-        drawn["drift"] = figures.drift(summary.drift)
+        drawn["drift"] = plot_drift(summary.drift)
     if summary.decoded:
         drawn["decoded"] = figures.decoded_fields(summary.decoded)
     if summary.reconstructions:
         drawn["reconstructions"] = figures.reconstructions(summary.reconstructions)
     if summary.sweep is not None:
-        drawn["sweep"] = figures.threshold_sweep(summary.sweep)
+        drawn["sweep"] = plot_threshold_sweep(summary.sweep)
     edits = enumerate(summary.edits.items(), start=1)
     return drawn | {f"edit_{i}": figures.edit_panel(edited, name) for i, (name, edited) in edits}
 
@@ -100,7 +100,10 @@ def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "setting": _setting, "duration": duration}
-    svgs = {name: Markup(to_svg(figure, name=name, title=_title(name))) for name, figure in drawn.items()}
+    svgs = {
+        name: Markup(to_svg(figure, name=name, title=TITLES["edit" if name.startswith("edit_") else name]))
+        for name, figure in drawn.items()
+    }
     return environment.get_template("report.html.j2").render(
         run=summary, figures=svgs, cards=report_cards(summary), failures=failures(summary), angles=_angle_rows(summary)
     )
@@ -109,10 +112,6 @@ def render_html(summary: RunSummary, drawn: dict[str, Figure]) -> str:
 def _write(path: Path, content: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _title(name: str) -> str:
-    return TITLES["edit" if name.startswith("edit_") else name]
 
 
 def _isotropic_shares(summary: RunSummary) -> dict[str, float]:

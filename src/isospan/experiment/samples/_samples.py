@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ class Samples:
     def __getitem__(self, rows: slice) -> "Samples":
         """Read a slice of samples, with step 1, into memory."""
         rows = consecutive(rows, len(self))
-        return Samples(self.fields[rows], {name: values[rows] for name, values in self.quantities.items()})
+        return self.map(lambda values: values[rows])
 
     def __repr__(self) -> str:
         arrays = {"fields": self.fields, **self.quantities}
@@ -91,15 +91,22 @@ class Samples:
         """Return the fields and the arrays by name. The samples must be in memory."""
         return _tensor(self.fields), {name: _tensor(values) for name, values in self.quantities.items()}
 
+    def map(self, change: Callable[[Any], Rows]) -> "Samples":
+        """Return the samples with ``change`` applied to the fields and to each array.
+
+        Example:
+            >>> Samples(torch.zeros(2, 1, 4, 4)).map(lambda values: values[:, :, ::2]).fields.shape
+            torch.Size([2, 1, 2, 4])
+        """
+        return Samples(change(self.fields), {name: change(values) for name, values in self.quantities.items()})
+
     def to(self, device: torch.device | str) -> "Samples":
         """Return the samples on a device. They must be in memory."""
-        fields, quantities = self.tensors()
-        return Samples(fields.to(device), {name: values.to(device) for name, values in quantities.items()})
+        return self.map(lambda values: _tensor(values).to(device))
 
     def take(self, rows: Tensor) -> "Samples":
         """Return these rows. The samples must be in memory."""
-        fields, quantities = self.tensors()
-        return Samples(fields[rows], {name: values[rows] for name, values in quantities.items()})
+        return self.map(lambda values: _tensor(values)[rows])
 
 
 def consecutive(rows: slice, n: int) -> slice:

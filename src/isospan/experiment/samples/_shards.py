@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-import torch.distributed as dist
-
 from isospan._core.processes import Ranks
 
 T = TypeVar("T")
@@ -30,8 +28,7 @@ class Shard:
     @classmethod
     def own(cls) -> Self:
         """Return the shard of this process; all rows without ``torch.distributed``."""
-        size = Ranks().size
-        return cls(dist.get_rank() if size > 1 else 0, size)
+        return cls(Ranks().rank, Ranks().size)
 
     def count(self, n: int) -> int:
         """Return how many of n rows are in this shard."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import DegenerateDataError, OptionError
-from isospan.experiment.samples._samples import Rows, Samples, consecutive
+from isospan.experiment.samples._samples import Rows, Samples, concatenate, consecutive
 
 
 def hold_out(samples: Samples, fraction: float, *, blocks: int = 1) -> tuple[Samples, Samples]:
@@ -55,8 +55,27 @@ def hold_out(samples: Samples, fraction: float, *, blocks: int = 1) -> tuple[Sam
 
 def select(samples: Samples, ranges: Sequence[range]) -> Samples:
     """Return the samples of some ranges, one after the other."""
-    fields, *quantities = [_select(rows, ranges) for rows in (samples.fields, *samples.quantities.values())]
-    return Samples(fields, dict(zip(samples.quantities, quantities, strict=True)))
+    ranges = tuple(some for some in ranges if some)
+
+    def selected(rows: Rows) -> Rows:
+        if not isinstance(rows, Tensor):
+            return RowRanges(rows, ranges)
+        found = [rows[some.start : some.stop] for some in ranges]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    return samples.map(selected)
+
+
+def spread(samples: Samples, count: int) -> Samples:
+    """Return at most ``count`` samples at equal distances, in memory.
+
+    Example:
+        >>> spread(Samples(torch.arange(9.0).view(9, 1, 1, 1)), 3).fields.flatten()
+        tensor([2., 4., 6.])
+    """
+    count = min(count, len(samples))
+    firsts = torch.linspace(0, len(samples) - 1, count + 2)[1:-1].long().tolist() if count > 1 else [0]
+    return concatenate([samples[first : first + 1] for first in firsts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +101,3 @@ class RowRanges:
 
     def __repr__(self) -> str:
         return f"RowRanges({len(self)} rows in {len(self.ranges)} ranges of {self.rows!r})"
-
-
-def _select(rows: Rows, ranges: Sequence[range]) -> Rows:
-    ranges = [some for some in ranges if some]
-    if not isinstance(rows, Tensor):
-        return RowRanges(rows, tuple(ranges))
-    found = [rows[some.start : some.stop] for some in ranges]
-    return found[0] if len(found) == 1 else torch.cat(found)

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from isospan.experiment.samples._samples import Samples
-from isospan.experiment.samples._shards import Shard
+from isospan.experiment.samples import Samples, Shard
 
 
 def shifted(
@@ -31,7 +30,7 @@ def shifted(
     rows, columns = (_source_indices(batch, length, generator, flips) for length in (height, width))
     points = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
     points = points if shard is None else points[shard.rows(batch)]
-    return Samples(_taken(fields, points), {name: _taken(values, points) for name, values in quantities.items()})
+    return samples.map(lambda values: _taken(values, points))
 
 
 def can_shift(samples: Samples) -> bool:

@@ -7,19 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isospan._core.checks import check_same_run
 from isospan._core.processes import Ranks
 from isospan._core.randomness import seeded
+from isospan._core.text import differences
 from isospan.errors import MissingArgumentError, OptionError
+from isospan.experiment.samples import Shard
 from isospan.experiment.samples._samples import Samples, field_statistics, shuffled_batches, steps_per_epoch
-from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._augmentation import shifted
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities, held_out_scores, read_out
 from isospan.experiment.training._run_state import Run
 from isospan.experiment.training._task import RECONSTRUCTION, Task
-from isospan.guided._monitor import SubspaceMonitor
-from isospan.guided._objective import SpaceObjective
-from isospan.integrations._checkpoints import Checkpoints, check_same_run, differences
+from isospan.guided import SpaceObjective, SubspaceMonitor
+from isospan.integrations import Checkpoints
 
 Progress = Callable[[int, int, int, Mapping[str, float]], None]
 """Called as ``progress(epoch, step, total_steps, losses)``."""

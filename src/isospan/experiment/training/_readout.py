@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError
-from isospan.evaluation._scores import stored_r2
+from isospan.evaluation import stored_r2
+from isospan.experiment.samples import Shard
 from isospan.experiment.samples._samples import Samples, field_statistics, slices
-from isospan.experiment.samples._shards import Shard
 from isospan.experiment.training._task import RECONSTRUCTION, Task
 from isospan.moments import Moments
-from isospan.subspaces._latent_space import LatentSpace
+from isospan.subspaces import LatentSpace
 
 Transform = Callable[[Samples, int], Samples]
 """Called as ``transform(batch, first)``, with the index of the first sample of the batch."""

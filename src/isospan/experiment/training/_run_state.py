@@ -12,13 +12,11 @@ from torch import Tensor, nn
 
 from isospan._core.processes import Ranks
 from isospan.errors import NonFiniteError
-from isospan.experiment.samples._samples import Samples
-from isospan.experiment.samples._shards import Shard
+from isospan.experiment.samples import Samples, Shard
 from isospan.experiment.training._history import History
 from isospan.experiment.training._readout import Quantities
 from isospan.experiment.training._task import RECONSTRUCTION, Task
-from isospan.guided._monitor import SubspaceMonitor
-from isospan.guided._objective import SpaceObjective
+from isospan.guided import SpaceObjective, SubspaceMonitor
 
 WARM_UP_STEPS = 10
 LAST_RATE = 0.01

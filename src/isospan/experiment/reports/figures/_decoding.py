@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from isospan.evaluation._evaluation import Evaluation
-from isospan.plotting._style import GUIDED, INK, MUTED, PAGE, UNGUIDED, label, new_figure, number, style
+from isospan._core.figures import GUIDED, INK, MUTED, PAGE, UNGUIDED, label, name_rows, new_figure, style
+from isospan._core.text import number
+from isospan.evaluation import Evaluation
 
 LOWEST = -0.1
 """Left end of the axis. Lower values of R² are drawn here."""
@@ -34,7 +35,10 @@ def r2_bars(evaluation: Evaluation, unguided: Evaluation | None = None) -> Figur
         figure = new_figure(PAGE, 1.15 + 0.5 * len(names))
         ax = figure.subplots()
         _draw_bars(ax, columns)
-        _frame(ax, names, lowest=LOWEST if any(np.any(values < 0) for values in columns.values()) else 0)
+        lowest = LOWEST if any(np.any(values < 0) for values in columns.values()) else 0
+        name_rows(ax, [label(name) for name in names], xlim=(lowest, 1), xlabel="R² on held-out data")
+        ax.axvline(0, color=MUTED, linewidth=0.6)
+        ax.grid(axis="x")
         _write_numbers(ax, columns)
         _add_legend(figure, with_unguided=unguided is not None)
     return figure
@@ -51,15 +55,6 @@ def _draw_bars(ax: Axes, columns: Mapping[str, np.ndarray]) -> None:
     if "unguided" in shown:
         ax.barh(rows + 0.33, shown["unguided"], height=0.22, color=UNGUIDED)
     ax.vlines(shown["rank-k probe"], rows - 0.25, rows + 0.25, color=INK, linewidth=1.8)
-
-
-def _frame(ax: Axes, names: Sequence[str], *, lowest: float) -> None:
-    ax.set_yticks(range(len(names)), [label(name) for name in names])
-    ax.set(xlim=(lowest, 1), ylim=(len(names) - 0.4, -0.6), xlabel="R² on held-out data")
-    ax.axvline(0, color=MUTED, linewidth=0.6)
-    ax.grid(axis="x")
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
 
 
 def _write_numbers(ax: Axes, columns: Mapping[str, np.ndarray]) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isospan._core.figures import empty_figure, style
 from isospan.experiment._edits import Edited
+from isospan.experiment._run_summary import SHOWN
 from isospan.experiment.reports.figures._images import (
     Array,
     add_scale,
@@ -19,12 +21,9 @@ from isospan.experiment.reports.figures._images import (
     name_row,
     shared_scale,
 )
-from isospan.plotting._style import empty_figure, style
 
 PAIRED, SINGLE, EDITED = 0.87, 1.45, 2.0
 """Widths of an image in the three figures, in inches."""
-SHOWN = 4
-"""Largest number of samples in a figure."""
 
 
 def decoded_fields(pairs: Mapping[str, tuple[Array, Array]]) -> Figure:

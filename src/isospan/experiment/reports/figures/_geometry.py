@@ -7,9 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from isospan.evaluation._evaluation import Evaluation
-from isospan.experiment.reports.figures._images import to_array
-from isospan.plotting._style import (
+from isospan._core.figures import (
     ACCENT,
     GRID,
     GUIDED,
@@ -19,11 +17,14 @@ from isospan.plotting._style import (
     QUANTITIES,
     UNGUIDED,
     label,
+    name_rows,
     new_figure,
     note,
-    number,
     style,
 )
+from isospan._core.text import number
+from isospan.evaluation import Evaluation
+from isospan.experiment.reports.figures._images import to_array
 
 IDLE = 1e-3
 """Lowest value of the spectrum that is shown, relative to the mean."""
@@ -89,10 +90,9 @@ def _draw_angles(ax: Axes, pairs: Mapping[tuple[str, str], np.ndarray]) -> None:
         smallest = angles[0] if len(angles) else np.nan
         ax.text(1.02, row, f"{number(smallest, digits=0)}°", va="center", transform=ax.get_yaxis_transform())
     ax.text(1.02, -0.75, "least", va="bottom", color=MUTED, fontsize=8.5, transform=ax.get_yaxis_transform())
-    ax.set_yticks(range(len(pairs)), [f"{label(a, longest=16)} – {label(b, longest=16)}" for a, b in pairs])
+    names = [f"{label(a, longest=16)} – {label(b, longest=16)}" for a, b in pairs]
+    name_rows(ax, names, xlim=(-1.5, 91.5), xlabel="principal angle")
     ax.set_xticks(range(0, 91, 15), [f"{angle}°" for angle in range(0, 91, 15)])
-    ax.set(xlim=(-1.5, 91.5), ylim=(len(pairs) - 0.4, -0.6), xlabel="principal angle")
-    _hide_left(ax)
 
 
 def _draw_shares(ax: Axes, shares: Mapping[str, float]) -> None:
@@ -104,11 +104,9 @@ def _draw_shares(ax: Axes, shares: Mapping[str, float]) -> None:
         text = f"{number(100 * value, digits=1)} %" if np.isfinite(value) else number(value)
         ax.text(1.02, row, text, va="center", transform=ax.get_yaxis_transform())
     top = max(np.nanmax(np.append(values, 0)) * 1.08, 0.1)
-    ax.set_yticks(rows, [label(name) for name in shares])
-    ax.set(xlim=(0, top), ylim=(len(values) - 0.4, -0.6), xlabel="explained variance of the latent")
+    name_rows(ax, [label(name) for name in shares], xlim=(0, top), xlabel="explained variance of the latent")
     ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.0f} %")
     ax.grid(axis="x")
-    _hide_left(ax)
 
 
 def _mark_expected(ax: Axes, names: list[str], expected: Mapping[str, float]) -> None:
@@ -139,8 +137,3 @@ def _plain_log_axis(ax: Axes) -> None:
     ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _hide_left(ax: Axes) -> None:
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)

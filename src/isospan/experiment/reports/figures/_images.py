@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from isospan.plotting._style import INK, MUTED, stacked
+from isospan._core.figures import INK, MUTED, stacked
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LONGEST = 4.0

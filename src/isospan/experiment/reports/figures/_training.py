@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isospan._core.figures import ACCENT, GUIDED, INK, PAGE, SURFACE, UNGUIDED, label, new_figure, note, style
 from isospan.experiment.training import History
-from isospan.plotting._style import ACCENT, GUIDED, INK, PAGE, SURFACE, UNGUIDED, label, new_figure, note, style
 
 COLUMNS = 3
 SMOOTHED_POINTS = 60
@@ -83,19 +83,15 @@ def _finite(steps: Sequence[int], values: Sequence[float] | None) -> tuple[np.nd
 
 
 def _finish(ax: Axes, name: str, history: History) -> None:
-    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()] or [np.zeros(0)])
-    finite = drawn[np.isfinite(drawn)]
-    if not name.startswith(SCORES) and len(finite) and finite.min() > 0 and finite.max() > 3 * finite.min():
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()])
+    if not name.startswith(SCORES) and len(drawn) and drawn.min() > 0 and drawn.max() > 3 * drawn.min():
         ax.set_yscale("log")
     ax.set(title=label(name, longest=32), xlabel="step")
     ax.grid(axis="y")
-    if len(history.solve_steps):
-        _mark_solves(ax, history.solve_steps)
-
-
-def _mark_solves(ax: Axes, steps: Sequence[int]) -> None:
-    on_the_axis = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
-    ax.plot(steps, np.zeros(len(steps)), "|", color=ACCENT, markersize=8, markeredgewidth=1.1, **on_the_axis)
+    solves = history.solve_steps
+    if len(solves):
+        on_the_axis = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
+        ax.plot(solves, np.zeros(len(solves)), "|", color=ACCENT, markersize=8, markeredgewidth=1.1, **on_the_axis)
 
 
 def _add_legend(figure: Figure, history: History, unguided: History | None) -> None:

@@ -1,8 +1,8 @@
-"""The data of a report as text."""
+"""Numbers and times as text."""
 
 import pytest
 
-from isospan.experiment._run_summary import duration
+from isospan._core.text import duration
 
 
 @pytest.mark.parametrize(

@@ -1,44 +1,53 @@
-"""Writing decoded and edited quantities and fields, in the format of the input. Figures are imported when drawn."""
+"""Files of results: their paths, and writers of decoded quantities, edited fields and heat maps of sizes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unicodedata import normalize
 from zipfile import ZipFile
 
 import numpy as np
 
-from isospan._core.files import atomic_path
+from isospan._core.files import PathLike, atomic_path
 from isospan.errors import OptionError
-from isospan.experiment._config import PathLike
 from isospan.experiment._edits import Edited
 from isospan.experiment._job import checkpoints_in
 from isospan.experiment._names import apart, file_name, netcdf_name, npz_name
 from isospan.sizing import ThresholdSweep
+
+__all__ = [
+    "audit_paths",
+    "check_suffix",
+    "checkpoints_in",
+    "default_path",
+    "edited_paths",
+    "train_paths",
+    "write_decoded",
+    "write_edited",
+    "write_sweep",
+]
 
 NETCDF = (".nc", ".nc4", ".netcdf")
 AXES = ("channel", "y", "x")
 SWEEP = "isospan size"
 
 
-def decoded_path(directory: PathLike, files: Sequence[PathLike]) -> Path:
-    """Return the default path of decoded quantities: in the directory of the run, as NetCDF if the input is.
+def default_path(directory: PathLike, files: Sequence[PathLike], *, kind: Literal["decoded", "edited"]) -> Path:
+    """Return the default path of decoded quantities or edited fields: NetCDF if all input files are, else ``.npz``.
 
     Example:
-        >>> decoded_path("run", ["data/a.nc", "data/b.nc"]).as_posix(), decoded_path("run", ["c.npz"]).as_posix()
-        ('run/decoded-a.nc', 'run/decoded-c.npz')
+        >>> default_path("run", ["data/a.nc", "data/b.nc"], kind="decoded").as_posix()
+        'run/decoded-a.nc'
+        >>> default_path("run", ["c.npy"], kind="edited").as_posix()
+        'run/edited-c.npz'
     """
-    return Path(directory) / f"decoded-{Path(files[0]).stem}{suffix_like(files)}"
-
-
-def suffix_like(files: Sequence[PathLike]) -> str:
-    """Return ``.nc`` if all files are NetCDF, else ``.npz``."""
-    return ".nc" if all(Path(file).suffix in NETCDF for file in files) else ".npz"
+    suffix = ".nc" if all(Path(file).suffix in NETCDF for file in files) else ".npz"
+    return Path(directory) / f"{kind}-{Path(files[0]).stem}{suffix}"
 
 
 def train_paths(directory: PathLike, quantities: int) -> list[Path]:
     """Return the paths of all files that :func:`isospan.experiment.train` may replace, with this many quantities."""
-    from isospan.experiment.reports._html import report_paths
+    from isospan.experiment.reports import report_paths
 
     out = Path(directory)
     weights = [out / "model.safetensors", out / "space.safetensors"]
@@ -47,12 +56,12 @@ def train_paths(directory: PathLike, quantities: int) -> list[Path]:
 
 def audit_paths(directory: PathLike) -> list[Path]:
     """Return the paths of all files that :func:`isospan.experiment.audit` may replace."""
-    from isospan.experiment.reports._html import report_paths
+    from isospan.experiment.reports import report_paths
 
     return [*report_paths(directory, edits=0), Path(directory) / "space.safetensors"]
 
 
-def check_decoded_path(path: PathLike) -> Path:
+def check_suffix(path: PathLike) -> Path:
     """Require a suffix that :func:`write_decoded` can write.
 
     Raises:
@@ -82,7 +91,7 @@ def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coor
         OptionError: the path has another suffix.
         FileWriteError: the file cannot be written, for example on a full disk.
     """
-    path = check_decoded_path(path)
+    path = check_suffix(path)
     with atomic_path(path) as temporary:
         if path.suffix in NETCDF:
             _write_netcdf(temporary, _dataset(decoded, sample_coordinate))
@@ -91,45 +100,58 @@ def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coor
     return path
 
 
-def edited_paths(
-    directory: PathLike, quantities: Iterable[str], *, name: str = "edited", suffix: str = ".npz"
-) -> list[Path]:
-    """Return the paths of an edit: its arrays, then one image for each edited quantity; see :func:`write_edited`.
+def edited_paths(path: PathLike, quantities: Iterable[str]) -> list[Path]:
+    """Return the paths that :func:`write_edited` writes: the arrays, then one image for each edited quantity.
 
     Example:
-        >>> [path.as_posix() for path in edited_paths("run", ["u/v"])]
+        >>> [path.as_posix() for path in edited_paths("run/edited.npz", ["u/v"])]
         ['run/edited.npz', 'run/edited-u%2Fv.png']
     """
+    path = Path(path)
     images = apart(quantities, file_name, same=_alike).values()
-    return [Path(directory) / file for file in (f"{name}{suffix}", *(f"{name}-{image}.png" for image in images))]
+    return [path, *(path.with_name(f"{path.stem}-{image}.png") for image in images)]
 
 
-def write_edited(directory: PathLike, edited: Edited, *, name: str = "edited", suffix: str = ".npz") -> list[Path]:
-    """Write the arrays of an edit, and an image of the first sample and channel for each edited quantity.
+def write_edited(path: PathLike, edited: Edited) -> list[Path]:
+    """Write the arrays of an edit, and beside them an image of the first sample and channel for each edited quantity.
 
-    Images of an earlier edit with the same arrays file that this one does not have are removed.
+    Images of an earlier edit with the same path that this one does not have are removed.
 
     The arrays are ``fields`` and ``fields_before`` (N, C, H, W), the edited ``latents`` (N, D), and every quantity read
     from these, ``read_NAME``.
 
     Args:
-        directory: directory of the files.
+        path: path of the arrays: ``.npz``, or a suffix of NetCDF.
         edited: the edit.
-        name: stem of the file names.
-        suffix: ``.npz``, or a suffix of NetCDF.
+
+    Returns:
+        The paths of the arrays and of the images.
+
+    Raises:
+        OptionError, FileWriteError: as in :func:`write_decoded`.
     """
     from isospan.experiment.reports._export import remove_earlier, write_png
     from isospan.experiment.reports.figures import edit_panel
 
-    path, *images = edited_paths(directory, edited.targets, name=name, suffix=suffix)
+    path, *images = edited_paths(path, edited.targets)
     arrays = {"fields": edited.after, "fields_before": edited.before, "latents": edited.latents}
     arrays |= {f"read_{key}": y for key, y in edited.read_after.items()}
     numbers = {key: values.detach().cpu().numpy() for key, values in arrays.items()}
     write_decoded(path, numbers, edited.sample_coordinate)
     for image, quantity in zip(images, edited.targets, strict=True):
         write_png(image, edit_panel(edited, quantity), source=path.name)
-    remove_earlier(Path(directory).glob("*.png"), source=path.name, kept=images)
+    remove_earlier(path.parent.glob("*.png"), source=path.name, kept=images)
     return [path, *images]
+
+
+def write_sweep(path: PathLike, sweep: ThresholdSweep | None) -> None:
+    """Write the heat map of a sweep of thresholds as PNG; without a sweep, remove an earlier one."""
+    from isospan.experiment.reports._export import remove_earlier, write_png
+
+    if sweep is None:
+        remove_earlier([Path(path)], source=SWEEP)
+    else:
+        write_png(Path(path), sweep.plot(), source=SWEEP)
 
 
 def _alike(text: str) -> str:
@@ -167,14 +189,3 @@ def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any) -> Any:
         dims = (sample, *apart(axes, str, taken=others).values())
         variables[names[name]] = (dims, values, {"long_name": name})
     return xarray.Dataset(variables, coords={sample: coordinate})
-
-
-def write_sweep(path: PathLike, sweep: ThresholdSweep | None) -> None:
-    """Write the heat map of a sweep of thresholds as PNG; without a sweep, remove an earlier one."""
-    from isospan.experiment.reports._export import remove_earlier, write_png
-    from isospan.experiment.reports.figures import threshold_sweep
-
-    if sweep is None:
-        remove_earlier([Path(path)], source=SWEEP)
-    else:
-        write_png(Path(path), threshold_sweep(sweep), source=SWEEP)

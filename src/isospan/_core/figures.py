@@ -1,4 +1,4 @@
-"""The style of all figures: palette, type sizes, and how a matrix is drawn."""
+"""The style of all figures: palette, type sizes, labels, and matrices of numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from isospan._core.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,12 +113,12 @@ def stacked(name: str, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines).replace("$", r"\$")
 
 
-def number(value: float, *, digits: int = 2) -> str:
-    """Return a number with a true minus sign and no negative zero; NaN and infinity give a dash."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return (text if float(text) else text.lstrip("-")).replace("-", "−")
+def name_rows(ax: Axes, names: Sequence[str], *, xlim: tuple[float, float], xlabel: str) -> None:
+    """Name rows of bars or points from top to bottom, and set the axis that they share."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlim=xlim, ylim=(len(names) - 0.4, -0.6), xlabel=xlabel)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
 
 
 def note(ax: Axes, text: str) -> None:

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from isospan._core.files import atomic_path
+from isospan._core.files import PathLike
 from isospan.datasets import cached, decaying_turbulence
-from isospan.experiment._config import PathLike, TrainConfig
+from isospan.experiment import TrainConfig
+from isospan.experiment.outputs import write_decoded
 from isospan.experiment.samples import Samples, hold_out
 
 SIZE = 64
@@ -47,22 +46,16 @@ def demo_samples(count: int = SAMPLES, *, progress: Callable[[int, int], None] |
     return Samples(cached(decaying_turbulence, count, size=SIZE, progress=progress))
 
 
-def held_out_path(out: PathLike) -> Path:
-    """Return the path of the file that :func:`write_demo_fields` writes."""
-    return Path(out) / "held_out.npz"
-
-
-def write_demo_fields(out: PathLike, samples: Samples, *, count: int = 16) -> Path:
-    """Write the last ``count`` held-out samples to a file, as input for ``decode`` and ``edit``.
+def write_held_out(path: Path, samples: Samples) -> None:
+    """Write the last 16 of the held-out samples to a ``.npz`` file, as input for ``decode`` and ``edit``.
 
     Example:
-        >>> import tempfile, torch
-        >>> write_demo_fields(tempfile.mkdtemp(), Samples(torch.zeros(20, 1, 8, 8))).name
-        'held_out.npz'
+        >>> import tempfile, numpy as np, torch
+        >>> path = Path(tempfile.mkdtemp()) / "held_out.npz"
+        >>> write_held_out(path, Samples(torch.zeros(20, 1, 8, 8)))
+        >>> np.load(path)["vorticity"].shape
+        (4, 1, 8, 8)
     """
     _, held_out = hold_out(samples, HELD_OUT / SAMPLES)
-    fields, _ = held_out[max(0, len(held_out) - count) :].tensors()
-    path = held_out_path(out)
-    with atomic_path(path) as temporary:
-        np.savez(temporary, vorticity=fields.numpy())
-    return path
+    fields, _ = held_out[max(0, len(held_out) - 16) :].tensors()
+    write_decoded(path, {"vorticity": fields.numpy()})

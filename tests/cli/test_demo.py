@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.experiment import _demo as demo
+from isospan.cli import _demo as demo
 from isospan.experiment.samples import Samples, hold_out
 
 
@@ -35,5 +35,6 @@ def test_the_last_samples_are_written_to_try_things_on_and_none_was_trained_on(t
     samples = Samples(torch.arange(float(n)).view(n, 1, 1, 1))
     config = demo.demo_config()
     train, _ = hold_out(samples, config.test_fraction, blocks=config.test_blocks)
-    written = np.load(demo.write_demo_fields(tmp_path, samples))["vorticity"].flatten().tolist()
+    demo.write_held_out(tmp_path / "held_out.npz", samples)
+    written = np.load(tmp_path / "held_out.npz")["vorticity"].flatten().tolist()
     assert written == list(range(max(n - 16, len(train)), n))

@@ -1,4 +1,4 @@
-"""The processes of one run, started by torchrun."""
+"""The device of a process, and the group of the processes that torchrun starts."""
 
 import os
 from collections.abc import Iterator
@@ -49,6 +49,21 @@ def own_device(device: str) -> str:
             f"{gpus}. Start at most {gpus} there, or make more GPUs visible with CUDA_VISIBLE_DEVICES."
         )
     return f"cuda:{local_rank}"
+
+
+def check_usable(device: str) -> None:
+    """Require a device that torch can use.
+
+    Raises:
+        OptionError: torch does not know the device, is not built for it, or does not find it.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(
+            f"device must be one that torch can use here, got {device!r}: {reason}. Use 'cpu'."
+        ) from error
 
 
 @contextmanager
