@@ -21,7 +21,6 @@ from isospan.representations import Representation, check_representation
 class Perceptron(Freezes):
     """Base of networks that are chains of linear layers and activations of one signal."""
 
-    rep_in: Representation
     network: nn.Sequential
 
     def __init__(self, rep_in: Representation) -> None:

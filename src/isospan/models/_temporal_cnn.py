@@ -125,8 +125,6 @@ class TemporalCNN(Freezes):
         (7, torch.Size([8, 4]))
     """
 
-    rep_in: Representation
-    rep_out: Representation
     blocks: nn.Sequential
     latest: LatestSteps
 

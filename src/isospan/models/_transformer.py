@@ -62,8 +62,6 @@ class TransformerEncoderLayer(Freezes):
         torch.Size([8, 10, 24])
     """
 
-    rep_in: Representation
-    rep_out: Representation
     norm1: RMSNorm
     norm2: RMSNorm
     dropout1: Dropout
@@ -169,9 +167,6 @@ class TransformerEncoder(Freezes):
         >>> model = TransformerEncoder(vector + regular, vector, d_model=32, positional_encoding=True).eval()
         >>> assert_equivariant(model, vector + regular, vector, x=torch.randn(3, 20, 10))
     """
-
-    rep_in: Representation
-    rep_out: Representation
 
     def __init__(
         self,

@@ -71,8 +71,6 @@ class UNet1d(Freezes):
         torch.Size([8, 12, 15])
     """
 
-    rep_in: Representation
-    rep_out: Representation
     rep_cond: Representation | None
 
     def __init__(

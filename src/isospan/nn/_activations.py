@@ -8,13 +8,13 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.errors import EquivarianceError, ShapeError
 from isospan.nn._base.activations import Activation, activation_name, as_activation, commutes
-from isospan.nn._base.components import by_component, components_of, copy_index, norms
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
-from isospan.nn._bases import ChangeOfBasis
-from isospan.representations import Representation, check_representation
+from isospan.nn._base.components import by_component, norms
+from isospan.nn._base.layer import Device, Layer, check_features, to_device
+from isospan.nn._bases import IrrepBasisLayer
+from isospan.representations import Representation
 
 
-class GatedCopies(Constants):
+class GatedCopies(IrrepBasisLayer):
     """Base of activations that multiply every copy of an irrep by a function of an invariant.
 
     Args:
@@ -22,14 +22,9 @@ class GatedCopies(Constants):
         activation: the function.
     """
 
-    copy_index: Tensor
-
     def __init__(self, rep: Representation, activation: Activation) -> None:
-        super().__init__()
+        super().__init__(rep)
         self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
-        self.change: ChangeOfBasis = ChangeOfBasis(rep)
-        self._components = components_of(rep)
-        self.register_constant("copy_index", copy_index(rep))
 
     def gated(self, z: Tensor, invariants: Tensor) -> Tensor:
         """Coordinates z in the irrep basis times f of invariants (..., copies), in the basis of the input."""
@@ -39,14 +34,14 @@ class GatedCopies(Constants):
                 f"{activation_name(self.activation)} must give every copy of an irrep a factor, so tensors of shape "
                 f"{tuple(invariants.shape)} for such ones, got {tuple(factors.shape)}. Keep the last axis."
             )
-        return self.change.inverse(z * factors.index_select(-1, self.copy_index))
+        return self.change.inverse(self.scaled(z, factors))
 
     def extra_repr(self) -> str:
         """The activation, where it is a function."""
         return "" if isinstance(self.activation, torch.nn.Module) else activation_name(self.activation)
 
 
-class Pointwise(torch.nn.Module):
+class Pointwise(Layer):
     r"""Any activation on coordinates that the group permutes, and odd ones on those that it permutes up to sign.
 
     Both is checked when the layer is made, on the representation and by values of the activation, with whatever
@@ -81,9 +76,6 @@ class Pointwise(torch.nn.Module):
         isospan.errors.EquivarianceError: ...
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(
         self,
         rep: Representation,
@@ -92,10 +84,7 @@ class Pointwise(torch.nn.Module):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_representation(rep)
-        self.rep_in = self.rep_out = rep
-        self._size = rep.size
+        super().__init__(rep)
         self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
         name = activation_name(self.activation)
         _check_permutes(rep, name)
@@ -107,7 +96,7 @@ class Pointwise(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of every coordinate."""
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         return self.activation(x)
 
 
@@ -181,8 +170,6 @@ class NormActivation(GatedCopies):
         tensor([15., 20.])
     """
 
-    rep_in: Representation
-    rep_out: Representation
     bias: torch.nn.Parameter | None
 
     def __init__(
@@ -195,7 +182,6 @@ class NormActivation(GatedCopies):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, activation)
-        self.rep_in = self.rep_out = rep
         parameter = torch.nn.Parameter(torch.zeros(len(rep.irreps))) if bias else None
         self.register_parameter("bias", parameter)
         to_device(self, device, dtype)
@@ -261,8 +247,7 @@ class GatedActivation(GatedCopies):
     ) -> None:
         super().__init__(rep, activation)
         gates = sum(part.multiplicity for part in self._components if not part.is_trivial)
-        self.rep_in: Representation = rep + gates * rep.group.trivial_representation if gates else rep
-        self.rep_out = rep
+        self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
         self._sizes = rep.size, gates
         to_device(self, device, dtype)
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.linalg import matrix_exp
-from isospan.nn._base.components import by_component, components_of
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
+from isospan.nn._base.components import by_component, components_of, copy_index
+from isospan.nn._base.layer import Constants, Device, Layer, check_features, to_device
 from isospan.representations import Irrep, IsotypicComponent, Representation, check_representation, direct_sum
 from isospan.representations._endomorphisms import left_multiplication
 from isospan.representations._irrep_basis import IrrepBasisArrays, from_irrep_basis, irrep_basis_arrays, to_irrep_basis
@@ -92,6 +92,30 @@ class ChangeOfBasis(Constants):
     def extra_repr(self) -> str:
         """The name and size of the representation."""
         return f"{self.rep_in.name}, {self._size}"
+
+
+class IrrepBasisLayer(Layer):
+    """Base of layers that multiply each copy of an irrep by a factor.
+
+    Args:
+        rep: representation of the features.
+
+    Attributes:
+        change: the change to the irrep basis.
+        copy_index: (D,), the copy to which each coordinate in the irrep basis belongs.
+    """
+
+    copy_index: Tensor
+
+    def __init__(self, rep: Representation) -> None:
+        super().__init__(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis(rep)
+        self._components = components_of(rep)
+        self.register_constant("copy_index", copy_index(rep))
+
+    def scaled(self, z: Tensor, factors: Tensor) -> Tensor:
+        """Coordinates z (..., D) in the irrep basis times factors (..., copies)."""
+        return z * factors.index_select(-1, self.copy_index)
 
 
 class IsotypicBasis(torch.nn.Module):

@@ -8,14 +8,14 @@ from torch import Tensor
 from isospan.errors import ShapeError
 from isospan.nn._base.cached_weight import Freezes
 from isospan.nn._base.components import components_of, copy_index, trivial_component
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
+from isospan.nn._base.layer import Device, Layer, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._invariants import IrrepInvariants
 from isospan.nn._linear import Linear
 from isospan.representations import Representation, check_representation, check_same_group
 
 
-class FiLM(Freezes, Constants):
+class FiLM(Freezes, Layer):
     r"""Feature-wise linear modulation: a condition scales and shifts the features, and the group may move both.
 
     .. math:: y = \gamma(c) \odot h + \beta(c), \qquad
@@ -56,17 +56,14 @@ class FiLM(Freezes, Constants):
         (torch.Size([5, 6]), torch.Size([5, 6, 20]))
     """
 
-    rep_in: Representation
-    rep_out: Representation
     copy_index: Tensor
 
     def __init__(
         self, rep: Representation, rep_cond: Representation, *, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(rep)
         check_same_group(rep, rep_cond)
         trivial = rep.group.trivial_representation
-        self.rep_in = self.rep_out = rep
         self.rep_cond = rep_cond
         self.invariants: IrrepInvariants = IrrepInvariants(rep_cond)
         self._linear = trivial_component(components_of(rep_cond)).multiplicity  # linear invariants, which c has
@@ -144,9 +141,6 @@ class TimeDistributed(Freezes):
         tensor([[15.,  0.,  1.],
                 [20.,  0.,  0.]])
     """
-
-    rep_in: Representation
-    rep_out: Representation
 
     def __init__(self, layer: Any) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from isospan._core.autocast import full_precision
 from isospan.errors import GroupError, OptionError
 from isospan.groups import O2, O3, SO2, SO3, FiniteGroup
 from isospan.nn._base.activations import Activation, activation_name, as_activation, check_elementwise
-from isospan.nn._base.layer import Constants, Device, to_device
+from isospan.nn._base.layer import Device, Layer, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Irrep, IsotypicComponent, Representation
 
@@ -101,7 +101,7 @@ def _flow(X: np.ndarray, angles: np.ndarray) -> np.ndarray:
     return np.real((V * np.exp(1j * angles[:, None, None] * frequencies)) @ V.conj().T)
 
 
-class FourierActivation(Constants):
+class FourierActivation(Layer):
     r"""Irreps as Fourier coefficients of functions on the group, which are sampled, activated and transformed back.
 
     .. math:: x \mapsto A^\top W \, f(A x)
@@ -148,8 +148,6 @@ class FourierActivation(Constants):
         (4, True)
     """
 
-    rep_in: Representation
-    rep_out: Representation
     functions: int
     points: int
     sampling: Tensor
@@ -166,8 +164,7 @@ class FourierActivation(Constants):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.rep_in = self.rep_out = rep
+        super().__init__(rep)
         self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
         if not isinstance(activation, str):  # functions in NAMES act on every coordinate alike
             check_elementwise(self.activation)

@@ -6,13 +6,13 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.nn._base.components import Component, by_component, components_of, norms
-from isospan.nn._base.layer import Constants, Device, to_device
+from isospan.nn._base.layer import Device, Layer, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
 from isospan.representations._endomorphisms import left_multiplication
 
 
-class IrrepNorm(torch.nn.Module):
+class IrrepNorm(Layer):
     r"""The norm of every copy of every irrep, :math:`\|Q_i^\top x\|`: invariants of the group.
 
     Gradients at a copy that is zero are zero. Norms lose signs and the angles between copies, which
@@ -40,13 +40,10 @@ class IrrepNorm(torch.nn.Module):
         tensor([2., 5.])
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
-        super().__init__()
+        super().__init__(rep)
+        self.rep_out = len(rep.irreps) * rep.group.trivial_representation
         self.change: ChangeOfBasis = ChangeOfBasis(rep)
-        self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self._components = components_of(rep)
         to_device(self, device, dtype)
 
@@ -57,7 +54,7 @@ class IrrepNorm(torch.nn.Module):
             return torch.cat([norms(part) for part in by_component(z, self._components)], dim=-1)
 
 
-class IrrepInvariants(Constants):
+class IrrepInvariants(Layer):
     r"""The trivial features with their signs, and all inner products of copies of the other irreps.
 
     .. math:: \langle x_i, x_j \rangle \; (i \le j), \qquad \langle x_i, E_s x_j \rangle \; (i < j, \; s \ge 1)
@@ -95,11 +92,8 @@ class IrrepInvariants(Constants):
                 [ 1.,  0.,  1.,  1.]])
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
-        super().__init__()
+        super().__init__(rep)
         self.change: ChangeOfBasis = ChangeOfBasis(rep)
         self._parts: list[tuple[Component, int, str]] = []
         sizes = []
@@ -110,7 +104,7 @@ class IrrepInvariants(Constants):
                 pairs = _pairs(component)
                 self.register_constant(f"pairs_{number}", pairs)
                 sizes[-1] = len(pairs)
-        self.rep_in, self.rep_out = rep, sum(sizes) * rep.group.trivial_representation
+        self.rep_out = sum(sizes) * rep.group.trivial_representation
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from isospan.nn._kernels.choice import KernelName, kernel_of
 from isospan.nn._kernels.dense import Dense, IrrepBasisMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
 from isospan.nn._kernels.kernel import Kernel, Product, Shape
-from isospan.representations import Representation, check_same_group
+from isospan.representations import Representation
 
 
 class DenseMap(Freezable):
@@ -35,7 +35,6 @@ class DenseMap(Freezable):
     def __init__(self, shape: Shape, *, kernel_size: tuple[int, ...], bias: bool, kernel: KernelName) -> None:
         rep_in, rep_out = shape.rep_in, shape.rep_out
         super().__init__(rep_in, rep_out)
-        check_same_group(rep_in, rep_out)
         self.kernel: Kernel = kernel_of(shape, kernel)
         self.coefficients: torch.nn.Parameter = torch.nn.Parameter(torch.empty(*kernel_size, self.kernel.dimension))
         m = trivial_component(components_of(rep_out)).multiplicity if bias else 0

@@ -6,13 +6,13 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_floating
 from isospan.errors import DegenerateDataError, RepresentationError, ShapeError
-from isospan.nn._base.components import components_of, copy_index, is_trivial_copy, mean_of_copies, trivial_component
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
-from isospan.nn._bases import ChangeOfBasis
+from isospan.nn._base.components import is_trivial_copy, mean_of_copies, trivial_component
+from isospan.nn._base.layer import Device, check_features, to_device
+from isospan.nn._bases import IrrepBasisLayer
 from isospan.representations import Representation
 
 
-class Normalization(Constants):
+class Normalization(IrrepBasisLayer):
     """Base of normalizations: a scale for every copy of an irrep, and a shift of the invariant features.
 
     Args:
@@ -21,20 +21,12 @@ class Normalization(Constants):
         shifted: whether there is a parameter ``bias`` (m,) of the m trivial copies, zero at initialisation.
     """
 
-    rep_in: Representation
-    rep_out: Representation
     weight: torch.nn.Parameter | None
     bias: torch.nn.Parameter | None
-    copy_index: Tensor
 
     def __init__(self, rep: Representation, *, scaled: bool, shifted: bool) -> None:
-        super().__init__()
-        self.rep_in = self.rep_out = rep
-        self.change: ChangeOfBasis = ChangeOfBasis(rep)
-        self._components = components_of(rep)
+        super().__init__(rep)
         self._trivial = trivial_component(self._components)
-        self._size = rep.size
-        self.register_constant("copy_index", copy_index(rep))
         weight = torch.nn.Parameter(torch.ones(len(rep.irreps))) if scaled else None
         bias = torch.nn.Parameter(torch.zeros(self._trivial.multiplicity)) if shifted else None
         self.register_parameter("weight", weight)
@@ -46,12 +38,12 @@ class Normalization(Constants):
 
     def spread(self, invariants: Tensor) -> Tensor:
         """Vectors (..., D) whose trivial copies are invariants (..., m) and whose others are zero."""
-        return torch.nn.functional.pad(invariants, (self._trivial.start, self._size - self._trivial.stop))
+        return torch.nn.functional.pad(invariants, (self._trivial.start, self.rep_in.size - self._trivial.stop))
 
     def affine(self, z: Tensor, scales: Tensor) -> Tensor:
         """Z (..., D) times scales (..., copies or 1) and the weight, plus the bias, in the basis of the input."""
         scales = scales if self.weight is None else scales * self.weight.to(z.dtype)
-        z = z * (scales if scales.shape[-1] == 1 else scales.index_select(-1, self.copy_index))
+        z = z * scales if scales.shape[-1] == 1 else self.scaled(z, scales)
         return self.change.inverse(z if self.bias is None else z + self.spread(self.bias.to(z.dtype)))
 
 
@@ -125,10 +117,10 @@ class BatchNorm1d(Normalization):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features, shaped like x."""
         check_floating(x, what="The input")
-        if x.dim() not in (2, 3) or x.shape[1] != self._size:
+        if x.dim() not in (2, 3) or x.shape[1] != self.rep_in.size:
             raise ShapeError(
-                f"The input must have shape (B, D) or (B, D, T) with D = {self._size}, the size of the representation, "
-                f"got {tuple(x.shape)}."
+                f"The input must have shape (B, D) or (B, D, T) with D = {self.rep_in.size}, the size of the "
+                f"representation, got {tuple(x.shape)}."
             )
         rows = x if x.dim() == 2 else x.movedim(1, 2)
         with full_precision(x):
@@ -218,7 +210,7 @@ class LayerNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features (..., rep.size)."""
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         with full_precision(x):
             z = self.coordinates(x)
             if self._trivial.multiplicity:
@@ -276,7 +268,7 @@ class RMSNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features (..., rep.size)."""
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         with full_precision(x):
             exact = x.to(torch.promote_types(x.dtype, torch.float32))
             eps = torch.finfo(exact.dtype).eps if self.eps is None else self.eps

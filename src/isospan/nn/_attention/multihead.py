@@ -69,8 +69,6 @@ class MultiheadAttention(Freezes, DotProductAttention):
         >>> assert_equivariant(lambda x: attention(x, x, x)[0], rep, rep, x=x)
     """
 
-    rep_in: Representation
-    rep_out: Representation
     embed_dim: int
     head_dim: int
     in_proj: Linear

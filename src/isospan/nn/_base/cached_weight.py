@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isospan.errors import FrozenError
-from isospan.nn._base.layer import Constants
+from isospan.nn._base.layer import Layer
 from isospan.representations import Representation
 
 
@@ -21,7 +21,7 @@ class Cached(NamedTuple):
     versions: list[tuple[int, int]]
 
 
-class Freezable(Constants):
+class Freezable(Layer):
     """Base of layers that expand a dense weight and bias from their parameters.
 
     In evaluation mode, where no gradient of the parameters is asked for, the dense weight is cached. It is expanded
@@ -37,15 +37,12 @@ class Freezable(Constants):
         rep_out: representation of the output.
     """
 
-    rep_in: Representation
-    rep_out: Representation
     coefficients: Tensor
     bias_coefficients: Tensor | None
     is_frozen: bool = False
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
-        super().__init__()
-        self.rep_in, self.rep_out = rep_in, rep_out
+        super().__init__(rep_in, rep_out)
         self._trained: list[str] = []
         self._cached: Cached | None = None
 
@@ -159,6 +156,9 @@ def _versions(tensors: list[Tensor]) -> list[tuple[int, int]]:
 
 class Freezes(nn.Module):
     """Base of modules whose layers have cached weights."""
+
+    rep_in: Representation
+    rep_out: Representation
 
     def freeze(self) -> Self:
         """Cache the dense weights of all layers, in evaluation mode; training is refused from then on."""

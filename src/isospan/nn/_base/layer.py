@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isospan._core.checks import check_floating
 from isospan.errors import OptionError, ShapeError
+from isospan.representations import Representation, check_same_group
 
 SHORT = np.uint8, np.int16, np.int32
 """Types of stored indices, which are cast where they are used: in int64 they would outweigh what they index."""
@@ -86,6 +87,24 @@ class Constants(torch.nn.Module):
             dtype = like.dtype if like is not None and buffer.is_floating_point() else buffer.dtype
             if (buffer.device, buffer.dtype) != (device, dtype):
                 self.register_buffer(name, torch.tensor(exact, dtype=dtype, device=device), persistent=False)
+
+
+class Layer(Constants):
+    """Base of layers between two representations.
+
+    Args:
+        rep_in: representation of the input.
+        rep_out: representation of the output; by default that of the input.
+    """
+
+    rep_in: Representation
+    rep_out: Representation
+
+    def __init__(self, rep_in: Representation, rep_out: Representation | None = None) -> None:
+        super().__init__()
+        rep_out = rep_in if rep_out is None else rep_out
+        check_same_group(rep_in, rep_out)
+        self.rep_in, self.rep_out = rep_in, rep_out
 
 
 def check_features(x: Tensor, size: int, *, dim: int = -1) -> None:
