@@ -15,10 +15,9 @@ from isospan.groups import (
     SymmetricGroup,
 )
 from isospan.nn import Conv1d, ConvTranspose1d, EquivariantMaps, Linear
+from isospan.nn._base.cost import Shape, isotypic_cost
 from isospan.nn._kernels.dense import Dense
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
-from isospan.nn._kernels.isotypic import Isotypic
-from isospan.nn._kernels.kernel import Shape
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import Representation, change_of_basis, direct_sum
 
@@ -201,7 +200,7 @@ def test_cost_of_isotypic_products_is_that_of_the_scalars_of_the_irrep():
     assert (two_quaternions.size, two_quaternions.type) == (8, "quaternionic")
 
     def products(rep):
-        return Isotypic.cost(Shape(rep, rep, positions=2)) - Isotypic.cost(Shape(rep, rep, positions=1))
+        return isotypic_cost(Shape(rep, rep, positions=2)) - isotypic_cost(Shape(rep, rep, positions=1))
 
     assert products(32 * SO3().irrep(2)) == 32 * 32 * 5  # of 25 in each pair of copies
     assert products(16 * two_quaternions) == 16 * 16 * 8 * 4  # of 64

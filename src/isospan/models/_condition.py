@@ -8,7 +8,7 @@ from isospan._core.checks import check_count
 from isospan.errors import MissingArgumentError, OptionError, ShapeError
 from isospan.models._hidden import hidden_representations
 from isospan.models._perceptrons import EMLP
-from isospan.nn._base.layer import Constants, check_features
+from isospan.nn._base.layer import Constants
 from isospan.representations import Representation, direct_sum
 
 
@@ -63,7 +63,6 @@ class Condition(nn.Module):
         rep_out: representation of the embedding; None where nothing conditions.
     """
 
-    rep_in: Representation | None
     vector: EMLP | None
     step: StepEmbedding | None
 
@@ -78,8 +77,8 @@ class Condition(nn.Module):
         hidden_rep: Representation | None,
     ) -> None:
         super().__init__()
-        self.rep_in, reps = rep_cond, []
         self.vector = self.step = None
+        reps = []
         if rep_cond is not None:
             reps += hidden_representations(rep_cond, (units,), hidden_rep)
             self.vector = EMLP(rep_cond, reps[0], (units,), activation, hidden_rep)
@@ -99,9 +98,8 @@ class Condition(nn.Module):
         _check_given("cond", cond, taken=self.vector is not None, option="rep_cond")
         _check_given("step", step, taken=self.step is not None, option="step_embed_dim")
         parts = []
-        if self.vector is not None and self.rep_in is not None and cond is not None:
-            _check_shape("cond", cond, (*batch, self.rep_in.size))
-            check_features(cond, self.rep_in.size)
+        if self.vector is not None and cond is not None:
+            _check_shape("cond", cond, (*batch, self.vector.rep_in.size))
             parts.append(self.vector(cond))
         if self.step is not None and step is not None:
             step = torch.as_tensor(step, device=self.step.frequencies.device)

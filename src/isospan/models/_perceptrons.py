@@ -1,7 +1,6 @@
 """Equivariant and invariant multilayer perceptrons."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from isospan.models._network import equivariant_network, hidden_activation, plai
 from isospan.models._regular.linear import element_coordinates, is_regular
 from isospan.nn import IrrepInvariants
 from isospan.nn._base.cached_weight import Freezable, Freezes
-from isospan.nn._base.layer import Device, check_features, to_device
+from isospan.nn._base.layer import Device, to_device
 from isospan.representations import Representation, check_representation
 
 
@@ -27,28 +26,10 @@ class Perceptron(Freezes):
         super().__init__()
         check_representation(rep_in)
         self.rep_in = rep_in
-        self._frozen_steps: list[Callable[[Tensor], Tensor]] = []
-
-    def freeze(self) -> Self:
-        """Cache the dense weights of all layers; from then on only linear maps and activations are computed."""
-        # activations may overwrite the result of the layer before, which nothing else reads
-        self._frozen_steps = [nn.ReLU(inplace=True) if type(step) is nn.ReLU else step for step in steps(self.network)]
-        return super().freeze()
-
-    def unfreeze(self) -> Self:
-        """Expand the weights from the parameters again, and train those that were trained before."""
-        self._frozen_steps = []
-        return super().unfreeze()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y of x (..., rep_in.size)."""
-        steps: list[Any] = self._frozen_steps
-        if not steps or not steps[0].is_frozen:  # a module around this one may have unfrozen its layers
-            return self.network(x)
-        check_features(x, self.rep_in.size)
-        for step in steps:
-            x = linear(x, *step.dense()) if isinstance(step, Freezable) else step(x)
-        return x
+        return self.network(x)
 
     def export(self) -> nn.Sequential:
         """Return a torch.nn.Sequential of the same function that shares nothing with this network.

@@ -1,4 +1,4 @@
-"""Equivariant activations: of coordinates, of norms, and gates."""
+"""Equivariant activations: of coordinates, of norms, and gated."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.errors import EquivarianceError, ShapeError
 from isospan.nn._base.activations import Activation, activation_name, as_activation, commutes
-from isospan.nn._base.components import by_component, norms
+from isospan.nn._base.components import by_component, invariant_count, norms
 from isospan.nn._base.layer import Device, Layer, check_features, to_device
 from isospan.nn._bases import IrrepBasisLayer
 from isospan.representations import Representation
 
 
 class GatedCopies(IrrepBasisLayer):
-    """Base of activations that multiply every copy of an irrep by a function of an invariant.
+    """Base of activations that multiply each copy of an irrep by a function of an invariant.
 
     Args:
         rep: representation of the features.
@@ -31,8 +31,8 @@ class GatedCopies(IrrepBasisLayer):
         factors = self.activation(invariants)
         if factors.shape != invariants.shape:
             raise ShapeError(
-                f"{activation_name(self.activation)} must give every copy of an irrep a factor, so tensors of shape "
-                f"{tuple(invariants.shape)} for such ones, got {tuple(factors.shape)}. Keep the last axis."
+                f"{activation_name(self.activation)} must return a factor for each copy of an irrep, of shape "
+                f"{tuple(invariants.shape)} like its input, got {tuple(factors.shape)}. Keep the last axis."
             )
         return self.change.inverse(self.scaled(z, factors))
 
@@ -44,9 +44,9 @@ class GatedCopies(IrrepBasisLayer):
 class Pointwise(Layer):
     r"""Any activation on coordinates that the group permutes, and odd ones on those that it permutes up to sign.
 
-    Both is checked when the layer is made, on the representation and by values of the activation, with whatever
-    parameters and in training too: a slope for each coordinate, or a draw at random, would break the symmetry. What
-    looks at all coordinates alike, as a softmax of them does, keeps permutations.
+    The constructor checks both: the representation, and values of the activation with random parameters, in training
+    and in evaluation. A slope for each coordinate, or a random draw, would break the symmetry. A function that treats
+    all coordinates alike, such as a softmax of them, commutes with permutations.
 
     Args:
         rep: representation of the features, whose coordinates every element permutes, up to sign for odd activations.
@@ -136,12 +136,12 @@ def _refusal(name: str, element: object, rep: Representation, *, signed: bool) -
 
 
 class NormActivation(GatedCopies):
-    r"""Every copy of an irrep times a function of its norm, for any group and basis.
+    r"""Multiply each copy of an irrep by a function of its norm, for any group and basis.
 
     .. math:: x_i \mapsto f(\|x_i\| + b_i) \, x_i, \qquad x_i \mapsto f(x_i + b_i) \, x_i \;\text{where trivial}
 
-    With the sigmoid, trivial features pass through x · σ(x + b), the SiLU. Gradients are finite at zero. Norms are
-    invariant, so any function of all of them is equivariant too, as a softmax or a LayerNorm of the copies is.
+    With the sigmoid, trivial features become x · σ(x + b), the SiLU. Gradients are finite at zero. Norms are invariant,
+    so f may also be a function of all of them, such as a softmax or a LayerNorm of the copies.
 
     Args:
         rep: representation of the features.
@@ -191,24 +191,18 @@ class NormActivation(GatedCopies):
         z = self.change(x)
         with full_precision(z):
             parts = zip(by_component(z, self._components), self._components, strict=True)
-            sizes = [_size(X, signed=part.is_trivial) for X, part in parts]
-            invariants = torch.cat(sizes, dim=-1)
+            invariants = torch.cat([X.squeeze(-1) if part.is_trivial else norms(X) for X, part in parts], dim=-1)
             invariants = invariants if self.bias is None else invariants + self.bias.to(z.dtype)
             return self.gated(z, invariants)
 
 
-def _size(X: Tensor, *, signed: bool) -> Tensor:
-    """The norms (..., m) of copies (..., m, d), or the coordinates themselves where ``signed``."""
-    return X.squeeze(-1) if signed else norms(X)
-
-
 class GatedActivation(GatedCopies):
-    r"""Every copy of an irrep times a function of its own gate, an invariant in the input.
+    r"""Multiply each copy of an irrep by a function of its gate, which is an invariant in the input.
 
     .. math:: (x, a) \mapsto f(a_i) \, x_i, \qquad x_i \mapsto f(x_i) \, x_i \;\text{where trivial}
 
     Trivial features are their own gates. The gates a are the last coordinates of the input: the layer before maps to
-    ``rep_in``. Gates are invariant, so any function of all of them is equivariant too, as a softmax of the copies is.
+    ``rep_in``. Gates are invariant, so f may also be a function of all of them, such as a softmax of the copies.
 
     Args:
         rep: representation of x.
@@ -246,7 +240,8 @@ class GatedActivation(GatedCopies):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, activation)
-        gates = sum(part.multiplicity for part in self._components if not part.is_trivial)
+        self._invariants = invariant_count(rep)
+        gates = len(rep.irreps) - self._invariants
         self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
         self._sizes = rep.size, gates
         to_device(self, device, dtype)
@@ -256,7 +251,5 @@ class GatedActivation(GatedCopies):
         check_features(x, sum(self._sizes))
         features, gates = x.split(self._sizes, dim=-1)
         z = self.change(features)
-        of_gates = iter(gates.split([part.multiplicity for part in self._components if not part.is_trivial], dim=-1))
-        invariants = [part.of(z).squeeze(-1) if part.is_trivial else next(of_gates) for part in self._components]
         with full_precision(z):
-            return self.gated(z, torch.cat(invariants, dim=-1))
+            return self.gated(z, torch.cat([z[..., : self._invariants], gates], dim=-1))

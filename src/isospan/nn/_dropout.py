@@ -11,10 +11,10 @@ from isospan.representations import Representation
 
 
 class Dropout(Layer):
-    r"""Whole parts of the features are zeroed with probability p while training, the others divided by 1 - p.
+    r"""Set parts of the features to zero with probability p in training, and divide the others by 1 - p.
 
-    Where the group permutes the coordinates, parts are its orbits, which takes no change of basis; else the copies of
-    irreps. For any draw it is an equivariant map; for the trivial group it is torch.nn.Dropout.
+    Where the group permutes the coordinates, the parts are its orbits, and no change of basis is needed. Otherwise they
+    are the copies of irreps. Each draw gives an equivariant map. For the trivial group it is torch.nn.Dropout.
 
     Args:
         rep: representation of the features.

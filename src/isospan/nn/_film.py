@@ -1,4 +1,4 @@
-"""Conditions on features, and layers of vectors at every time of a series."""
+"""Modulation of features by a condition, and time-distributed layers."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from isospan.errors import ShapeError
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.components import components_of, copy_index, trivial_component
+from isospan.nn._base.components import copy_index, invariant_count
 from isospan.nn._base.layer import Device, Layer, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._invariants import IrrepInvariants
@@ -16,17 +16,17 @@ from isospan.representations import Representation, check_representation, check_
 
 
 class FiLM(Freezes, Layer):
-    r"""Feature-wise linear modulation: a condition scales and shifts the features, and the group may move both.
+    r"""Feature-wise linear modulation: a condition scales and shifts the features, equivariantly.
 
     .. math:: y = \gamma(c) \odot h + \beta(c), \qquad
               (\gamma - 1, \beta) = W \begin{pmatrix} c \\ \langle c_i, c_j \rangle \end{pmatrix} + b
 
     W is an equivariant map of the condition and its invariants of degree two (:class:`IrrepInvariants`). Where the
-    group permutes the coordinates of h, it permutes γ with them, which is a factor for every coordinate; in other bases
-    γ is an invariant factor for every copy of an irrep. At initialisation W and b are zero, so that y = h.
+    group permutes the coordinates of h, γ has a factor for each coordinate, and the group permutes these too. In other
+    bases γ has an invariant factor for each copy of an irrep. At initialisation W and b are zero, so that y = h.
 
-    The number of invariants grows with the square of the multiplicities of c: map a wide condition to fewer channels
-    before, with :class:`Linear`.
+    The number of invariants grows with the square of the multiplicities of c. Map a wide condition to fewer channels
+    first, with :class:`Linear`.
 
     Args:
         rep: representation of the features h.
@@ -66,7 +66,7 @@ class FiLM(Freezes, Layer):
         trivial = rep.group.trivial_representation
         self.rep_cond = rep_cond
         self.invariants: IrrepInvariants = IrrepInvariants(rep_cond)
-        self._linear = trivial_component(components_of(rep_cond)).multiplicity  # linear invariants, which c has
+        self._linear = invariant_count(rep_cond)  # invariants of degree one, which c has
         products = self.invariants.rep_out.size - self._linear
         factors = rep if rep.is_permutation else len(rep.irreps) * trivial
         self._sizes = factors.size, rep.size
@@ -115,7 +115,7 @@ class FiLM(Freezes, Layer):
 
 
 class TimeDistributed(Freezes):
-    """The same layer of vectors (..., D) at every time step of a series (..., D, T), with channels as in Conv1d.
+    """The same layer of vectors (..., D) at each time step of a series (..., D, T).
 
     Args:
         layer: a layer of this package, with ``rep_in`` and ``rep_out``.

@@ -1,4 +1,4 @@
-"""Activations of functions on the group, and the grids on which they are sampled."""
+"""Activations of functions on the group, and their grids."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,8 +20,8 @@ class Grid(NamedTuple):
     r"""Elements g_n with weights that integrate over the group.
 
     A copy x of an irrep of dimension d is the function :math:`f(g) = \sqrt d \, \langle \sigma(g) w, x \rangle` for a
-    template w: moving x by h gives :math:`f(h^{-1} g)`. Functions of templates that are orthogonal up to endomorphisms
-    are orthonormal (Schur).
+    template w. Transforming x by h gives :math:`f(h^{-1} g)`. Functions of templates that are orthogonal up to
+    endomorphisms are orthonormal (Schur).
 
     Attributes:
         weights: (N,), of sum 1.
@@ -77,9 +77,9 @@ def _circle(size: int, *, mirrored: bool) -> Grid:
 
 
 def _sphere(size: int, *, mirrored: bool) -> Grid:
-    """Directions that Gauss's nodes and equidistant longitudes give: the template is the axis of z, one an irrep.
+    """Directions from Gauss's nodes and equidistant longitudes, twice with the inversion.
 
-    With the inversion, each direction is there twice.
+    The only template of each irrep is the axis of z.
     """
     nodes, weights = np.polynomial.legendre.leggauss(size // 2 + 1)
     longitudes = 2 * np.pi / size * np.arange(size)
@@ -107,15 +107,15 @@ class FourierActivation(Layer):
     .. math:: x \mapsto A^\top W \, f(A x)
 
     The rows of A are the band-limited functions at the points of a fixed grid, W are its weights, and f is any
-    activation. Copies of irreps are distributed over as few functions as have room for them. For a finite group, whose
-    grid is the whole group, the layer is exactly equivariant. For SO(2), O(2), SO(3) and O(3) it is up to what f makes
-    above the frequencies that the grid resolves. This error, which :func:`isospan.testing.equivariance_error` measures,
-    falls as the grid grows: fast for smooth activations, slowly for those with a kink, such as ReLU.
+    activation. Copies of irreps are distributed over as few functions as possible. The grid of a finite group is the
+    whole group, so the layer is exactly equivariant. For SO(2), O(2), SO(3) and O(3) there is an error, since f adds
+    frequencies that the grid does not resolve. :func:`isospan.testing.equivariance_error` measures it. It falls as the
+    grid grows: fast for smooth activations, slowly for activations with a kink, such as ReLU.
 
     Args:
         rep: representation of the features.
-        activation: f, a name of a module of torch.nn, a module, or a function that acts on every
-            entry of a tensor alone and alike.
+        activation: f, a name of a module of torch.nn, a module, or a function that acts on each entry of a tensor alone
+            and in the same way.
         grid_size: number of angles around the circle of a Lie group. By default, up to frequency 5 and on white inputs,
             the error is below 1e-3 with ReLU, at most 1e-5 with Tanh, and at most 1e-6 with SiLU, GELU, Mish, Sigmoid
             and Softplus.
@@ -132,7 +132,7 @@ class FourierActivation(Layer):
         x (..., rep.size) to the same.
 
     Raises:
-        EquivarianceError: the activation mixes samples, or tells them apart in training or once trained.
+        EquivarianceError: the activation mixes samples, or does not treat all samples alike, also in training.
         GroupError: a product with a Lie group, whose grid is not known.
         OptionError: an unknown name, or a grid too coarse for the frequencies of rep.
         ShapeError: an input without the shape above.
@@ -153,7 +153,6 @@ class FourierActivation(Layer):
     sampling: Tensor
     analysis: Tensor
     positions: Tensor
-    sources: Tensor
 
     def __init__(
         self,
@@ -175,19 +174,19 @@ class FourierActivation(Layer):
         grid = grid_of(rep.group, size)
         sampling, positions, self.functions = _distributed(rep, grid)
         self.points, slots = sampling.shape
+        self._coordinates = self.functions * slots
         # a function of independent coordinates of variance 1 has variance 1
         self.register_constant("sampling", (sampling / np.sqrt(slots)).T.copy())
         self.register_constant("analysis", grid.weights[:, None] * sampling * np.sqrt(slots))
         self.register_constant("positions", positions)
-        self.register_constant("sources", _sources(positions, self.functions * slots))
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated features (..., rep.size)."""
         z = self.change(x)
         with full_precision(z):
-            padded = torch.nn.functional.pad(z, (0, 1)).index_select(-1, self.sources)
-            values = self.activation(padded.unflatten(-1, (self.functions, -1)) @ self.sampling.to(z.dtype))
+            coordinates = z.new_zeros(*z.shape[:-1], self._coordinates).index_copy(-1, self.positions, z)
+            values = self.activation(coordinates.unflatten(-1, (self.functions, -1)) @ self.sampling.to(z.dtype))
             coefficients = (values @ self.analysis.to(z.dtype)).flatten(-2).index_select(-1, self.positions)
         return self.change.inverse(coefficients)
 
@@ -206,7 +205,7 @@ def _check_grid(size: int, band: int) -> None:
     if isinstance(size, bool) or not isinstance(size, int) or size < least:
         raise OptionError(
             f"A grid resolves frequencies up to {band} from {least} angles on, got grid_size={size!r}. Leave it out "
-            "for a default that also resolves what smooth activations add."
+            "for a default that also resolves the frequencies that smooth activations add."
         )
 
 
@@ -235,10 +234,3 @@ def _positions(component: IsotypicComponent, start: int, functions: int, slots: 
     i, d = np.arange(component.multiplicity), component.irrep.size
     first = (i % functions) * slots + start + (i // functions) * d
     return (first[:, None] + np.arange(d)).ravel()
-
-
-def _sources(positions: np.ndarray, count: int) -> np.ndarray:
-    """The irrep-basis coordinate at every position, or one past the last, which is zero."""
-    sources = np.full(count, len(positions))
-    sources[positions] = np.arange(len(positions))
-    return sources

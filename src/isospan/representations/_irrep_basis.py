@@ -51,17 +51,6 @@ def _irrep_basis_tensors(rep: Representation, dtype: torch.dtype, device: torch.
     return IrrepBasisArrays(bases, to_blocks, from_blocks, to_irreps, from_irreps, arrays.sizes)
 
 
-def have_one_basis(rep: Representation, other: Representation) -> bool:
-    """Whether two representations have the same blocks, with the same bases; equal ones may have others."""
-    return rep is other or (
-        len(rep.blocks) == len(other.blocks)
-        and all(
-            a.action.key == b.action.key and np.array_equal(a.indices, b.indices) and np.array_equal(a.basis, b.basis)
-            for a, b in zip(rep.blocks, other.blocks, strict=True)
-        )
-    )
-
-
 def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:
     """Each basis with its number of coordinates."""
     pieces: list[tuple[np.ndarray | None, int]] = []

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from isospan._core.checks import check_choice
 from isospan.models._regular.blocks import IsotypicBlocks
 from isospan.models._regular.linear import RegularLinear, coefficient_index, element_coordinates
 from isospan.nn._base.activations import check_elementwise
+from isospan.nn._base.cost import KernelName, Shape, chosen_kernel
 from isospan.nn._base.layer import Constants, check_features, ordered
-from isospan.nn._kernels.choice import KERNELS, KernelName, cheapest
-from isospan.nn._kernels.kernel import MOVE_IN_CHAIN, Shape
 from isospan.representations import Representation
 
 
@@ -59,13 +57,12 @@ class RegularNetwork(Constants):
     ) -> None:
         super().__init__()
         check_elementwise(activation)
-        check_choice(kernel, ("auto", *KERNELS), what="kernel")
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
         self.register_order("order_in", element_coordinates(self.rep_in).ravel())
         self.register_order("order_out", np.argsort(element_coordinates(self.rep_out), axis=None))
-        shapes = [Shape(*pair, move=MOVE_IN_CHAIN) for pair in pairwise(reps)]
-        self.is_dense = [(cheapest(shape) if kernel == "auto" else kernel) == "dense" for shape in shapes]
+        shapes = [Shape(*pair, in_chain=True) for pair in pairwise(reps)]
+        self.is_dense = [chosen_kernel(shape, kernel) == "dense" for shape in shapes]
         for number, layer in enumerate(self._chain):
             if self.is_dense[number]:
                 self.register_indices(f"index_{number}", coefficient_index(layer))

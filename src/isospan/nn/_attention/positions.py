@@ -5,6 +5,7 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.errors import RepresentationError, ShapeError
+from isospan.nn._base.components import invariant_count
 from isospan.nn._base.layer import Device, Layer, check_features, to_device
 from isospan.representations import Representation
 
@@ -13,14 +14,14 @@ WAVELENGTH = 10_000
 
 
 class PositionalEncoding(Layer):
-    r"""Sinusoids of the position added to the invariant features of a token, which alone may know of it.
+    r"""Add sinusoids of the position to the invariant features of each token.
 
     .. math:: y_t = x_t + Q_0 p_t, \qquad p_{t, 2i} = \sin(t / 10000^{2i / m}), \quad
               p_{t, 2i + 1} = \cos(t / 10000^{2i / m})
 
     The columns of Q_0 are the m trivial copies of the symmetry-adapted basis. An encoding in any other direction
-    would not be invariant. For the trivial group it is that of the source. There are no parameters, and no longest
-    sequence.
+    would not be invariant. For the trivial group it is that of the source. It has no parameters, and sequences may have
+    any length.
 
     Args:
         rep: representation of every token.
@@ -53,13 +54,13 @@ class PositionalEncoding(Layer):
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__(rep)
-        trivial = rep.isotypic[0]
-        if not trivial.irrep.is_trivial:
+        m = invariant_count(rep)
+        if not m:
             raise RepresentationError(
                 f"Positions are encoded in invariant features, but {rep.name!r} has no trivial irrep. Add copies: "
                 "rep + m * group.trivial_representation."
             )
-        self.register_constant("invariants", rep.change_of_basis[:, trivial.slice].T)
+        self.register_constant("invariants", rep.change_of_basis[:, :m].T)
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ class MultivariateNormal(Layer):
 
     ``"diagonal"`` takes an invariant log-variance w for every copy of every irrep: Σ is diagonal in the irrep basis Q.
     ``"full"`` takes the symmetric matrix M, which transforms as ``symmetric_square(rep_y)``, and gives any positive Σ.
-    Its distribution is a ``LogCovarianceNormal``, which documents its digits by the spread of variances. Both
-    are computed in the basis of y, in float32 or float64, also under autocast.
+    Its distribution is a :class:`LogCovarianceNormal`, which documents its accuracy. Both are computed in the basis of
+    y, in float32 or float64, also under autocast.
 
     Args:
         rep_y: representation of y.
