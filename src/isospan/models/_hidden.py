@@ -1,4 +1,4 @@
-"""Representations of hidden layers, and checks that they pass on the irreps of input and output."""
+"""Representations of hidden layers, and checks that these contain the irreps of input and output."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ def hidden_representations(
 ) -> list[Representation]:
     """Copies of a representation with at least as many coordinates as units, for every hidden layer.
 
-    By default of the regular representation, or for a Lie group of all irreps up to a frequency.
+    The default is the regular representation, or all irreps up to a frequency for a Lie group.
 
     Raises:
-        RepresentationError: rep_in is none.
-        OptionError: no sequence of widths, no width, or one below 1.
+        RepresentationError: rep_in is not a representation.
+        OptionError: hidden_units is not a sequence, is empty, or has a width below 1.
     """
     check_representation(rep_in)
     if not hasattr(units, "__len__"):
@@ -39,7 +39,7 @@ def hidden_representations(
 
 
 def check_signal(rep_in: Representation, hidden: Representation, rep_out: Representation | None) -> None:
-    """Require the irreps of input and output in the hidden representation: what it lacks would be lost, or zero.
+    """Require a hidden representation that contains all irreps of input and output. Others would be lost, or zero.
 
     Raises:
         RepresentationError: an irrep is missing.
@@ -58,9 +58,10 @@ def check_signal(rep_in: Representation, hidden: Representation, rep_out: Repres
 
 
 def check_reach(rep_in: Representation, hidden: Representation, rep_out: Representation) -> None:
-    """Require an output that gates do not leave zero: they scale copies of irreps, and turn none into another irrep.
+    """Require an output that is not always zero. Gates scale copies of irreps, and map no irrep to another.
 
-    Invariants are made, of norms; and where the group permutes the coordinates of hidden layers, so are all irreps.
+    Invariants are reached always, as functions of norms. All irreps are reached where the group permutes the
+    coordinates of hidden layers.
 
     Raises:
         RepresentationError: the input has no irrep of the output, and none of these is trivial.
@@ -69,7 +70,7 @@ def check_reach(rep_in: Representation, hidden: Representation, rep_out: Represe
     if hidden.is_permutation or any(c.irrep.is_trivial or c.irrep.key in reached for c in rep_out.isotypic):
         return
     raise RepresentationError(
-        f"Gates, which hidden layers have where the group mixes their coordinates, turn no irrep into another: the "
-        f"output {rep_out.name!r} would be zero, since the input {rep_in.name!r} has no irrep of it. Add products of "
-        "features to the input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
+        f"The output {rep_out.name!r} must have an irrep of the input {rep_in.name!r}, or it would be zero: hidden "
+        "layers whose coordinates the group mixes have gates, which map no irrep to another. Add products of features "
+        "to the input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
     )

@@ -43,20 +43,20 @@ class Perceptron(Freezes):
 class EMLP(Perceptron):
     r"""An equivariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = \rho_\text{out}(g) f(x)`.
 
-    Linear layers commute with the group, and activations act where they commute with it too: by default on copies of
-    the regular representation, whose coordinates a finite group only permutes. Widths are rounded up to whole copies.
+    Linear layers and activations commute with the group. By default hidden layers are copies of the regular
+    representation, whose coordinates a finite group permutes. Widths are rounded up to whole copies.
 
     Args:
         rep_in: representation of the input.
         rep_out: representation of the output.
         hidden_units: widths of the hidden layers.
-        activation: name of an activation of ``torch.nn``, of every coordinate. Where the group mixes coordinates of the
-            hidden layers no such function is equivariant, and sigmoid gates take its place
-            (:class:`isospan.nn.GatedActivation`), which learn of the norms of all features. Gates turn no irrep into
-            another: what the input lacks stays zero in the output, but for invariants. Where that is wanted, as a cross
-            product of vectors x and y is, add the entries of x yᵀ to the input, which transform as ``rep_x & rep_y``.
-        hidden_rep: what hidden layers consist of copies of. By default the regular representation; for a Lie group all
-            irreps up to frequency 2.
+        activation: name of an activation of ``torch.nn``, of each coordinate. Where the group mixes coordinates of the
+            hidden layers, no such function is equivariant. Sigmoid gates of the norms of all features are used instead
+            (:class:`isospan.nn.GatedActivation`). Gates map no irrep to another, so irreps that the input lacks are
+            zero in the output, except invariants. For outputs such as the cross product of vectors x and y, add the
+            entries of x yᵀ to the input, which transform as ``rep_x & rep_y``.
+        hidden_rep: representation of whose copies hidden layers consist. By default the regular representation; for a
+            Lie group all irreps up to frequency 2.
         bias: add invariant vectors.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -99,7 +99,7 @@ class EMLP(Perceptron):
 
 
 class OrbitReadout(Freezable):
-    """A linear map of the means over the group's elements, one of every copy of the regular representation.
+    """A linear map of the means of all copies of the regular representation over the elements of the group.
 
     Args:
         rep: copies of the regular representation.
@@ -131,9 +131,8 @@ class OrbitReadout(Freezable):
 class IMLP(Perceptron):
     r"""An invariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = f(x)`.
 
-    The hidden layers are those of :class:`EMLP`. Of the last one the means over the group's elements are invariant (for
-    other representations than regular ones the invariants of :class:`isospan.nn.IrrepInvariants`), and a plain
-    linear layer reads the output from them.
+    The hidden layers are those of :class:`EMLP`. A plain linear layer maps invariants of the last one to the output:
+    means over the elements of the group where it is regular, else those of :class:`isospan.nn.IrrepInvariants`.
 
     Args:
         rep_in: representation of the input.

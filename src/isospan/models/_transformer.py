@@ -23,8 +23,8 @@ class TransformerEncoderLayer(Freezes):
               y = x' + \operatorname{network}(\operatorname{norm} x')
 
     with the arguments of torch.nn.TransformerEncoderLayer, and its ``norm_first=True``. Norms are those of all features
-    of a token, without scales, which the linear maps that follow have. While training, whole parts of what is added
-    are dropped (:class:`isospan.nn.Dropout`), besides weights of the attention.
+    of a token. They have no scales, since linear maps follow. In training, parts of both terms are dropped
+    (:class:`isospan.nn.Dropout`), and weights of the attention.
 
     Args:
         rep: representation of every token.
@@ -33,7 +33,7 @@ class TransformerEncoderLayer(Freezes):
             None.
         dropout: probability of dropping.
         activation: of that network, as in :class:`EMLP`.
-        hidden_rep: what the network's hidden layer consists of copies of, as in :class:`EMLP`.
+        hidden_rep: representation of whose copies the network's hidden layer consists, as in :class:`EMLP`.
         bias: whether linear maps have invariant biases.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -107,7 +107,7 @@ class TransformerEncoderLayer(Freezes):
     def export(self) -> nn.TransformerEncoderLayer:
         """Return torch's layer of the same function that shares nothing with this one.
 
-        It is for inference: in training it would drop out single coordinates, which breaks the symmetry.
+        It is for inference: in training it would drop single coordinates, which breaks the symmetry.
         """
         first, activation, second = plain_network(steps(self.feedforward))
         size, heads, p = self.rep_in.size, self.self_attn.num_heads, self.dropout1.p
@@ -127,9 +127,9 @@ class TransformerEncoder(Freezes):
 
     .. math:: f(\rho_\text{in}(g) x_1, \ldots, \rho_\text{in}(g) x_T)_t = \rho_\text{out}(g) f(x_1, \ldots, x_T)_t
 
-    A linear layer leads to the hidden representation, ``num_layers`` of :class:`TransformerEncoderLayer` follow, and a
-    norm and a linear layer to the output. Without positions a permutation of the tokens permutes the output in the same
-    way.
+    It consists of a linear layer to the hidden representation, ``num_layers`` of :class:`TransformerEncoderLayer`, a
+    norm, and a linear layer to the output. Without positions, a permutation of the tokens permutes the output in the
+    same way.
 
     Args:
         rep_in: representation of every token of the input.
@@ -214,8 +214,8 @@ class TransformerEncoder(Freezes):
         Args:
             src: (..., T, rep_in.size).
             mask: (T, T) or (B * nhead, T, T), True where a token may not look, or numbers to add to the scores.
-            src_key_padding_mask: (..., T), True at tokens that no other may look at. Their own output means nothing.
-            is_causal: whether a token may look at those up to itself only, besides what the masks say.
+            src_key_padding_mask: (..., T), True at tokens that no other may look at. Their own output has no meaning.
+            is_causal: whether a token may look only at those up to itself, besides the masks.
         """
         x = self.positions(self.embedding(src))
         for layer in self.layers:
@@ -245,7 +245,7 @@ class TransformerEncoder(Freezes):
 def _shared_by_heads(
     rep_in: Representation, width: int, nhead: int, hidden_rep: Representation | None
 ) -> Representation:
-    """The fewest copies of the hidden representation as wide as asked for whose irreps the heads can share evenly."""
+    """The fewest copies of the hidden representation of at least a width whose irreps the heads can share evenly."""
     (unit,) = hidden_representations(rep_in, (1,), hidden_rep)
     heads = check_count(nhead, what="nhead")
     copies = heads // gcd(heads, *(component.multiplicity for component in unit.isotypic))

@@ -34,7 +34,7 @@ class UNet1d(Freezes):
     near the ends.
 
     For other programs, ``torch.export.export`` and ``torch.onnx.export`` take the network after :meth:`freeze`, with B
-    and T open if they are ``Dim.DYNAMIC``; it is no chain of layers, which alone torch has a module for.
+    and T open if they are ``Dim.DYNAMIC``. It has no ``export()``, since it is not a chain of layers.
 
     Args:
         rep_in: representation of the channels of x.
@@ -43,15 +43,15 @@ class UNet1d(Freezes):
         hidden_units: width of each level, rounded up to whole copies of the hidden representation.
         kernel_size: kernel positions of the convolutions; odd.
         cond_units: width of the embedding of c.
-        step_embed_dim: width of that of the step, even; None where there is none.
+        step_embed_dim: width of the embedding of the step, even; None where there is none.
         activation: as in :class:`EMLP`.
         hidden_rep: as in :class:`EMLP`.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
     Shapes:
-        x (B, rep_in.size, T), c (B, rep_cond.size) and t (B,) to y (B, rep_out.size, T), or all without B. One t of
-        shape () is that of all samples.
+        x (B, rep_in.size, T), c (B, rep_cond.size) and t (B,) to y (B, rep_out.size, T), or all without B. A t of
+        shape () is for all samples.
 
     Raises:
         GroupMismatchError, RepresentationError: as for :class:`EMLP`.
@@ -119,7 +119,7 @@ class UNet1d(Freezes):
         Args:
             x: (B, rep_in.size, T).
             cond: (B, rep_cond.size).
-            step: (B,), or one of all samples.
+            step: (B,), or one for all samples.
         """
         check_features(x, self.rep_in.size, dim=-2)
         if x.shape[-1] == 0:

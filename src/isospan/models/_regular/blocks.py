@@ -15,8 +15,8 @@ from isospan.representations import IsotypicComponent, Representation
 class IsotypicBlocks(Constants):
     r"""Group convolutions of samples (\|G\|, m, B), samples last, as products of blocks in isotypic coordinates.
 
-    One product with a (\|G\|, \|G\|) matrix leads to isotypic coordinates; there the weight falls into one block for
-    every irrep, contiguous in memory, with :math:`\sum d^3 / |G|^2` of the operations; and one product leads back.
+    A product with a (\|G\|, \|G\|) matrix gives isotypic coordinates. In these the weight is block diagonal, with a
+    contiguous block for each irrep and :math:`\sum d^3 / |G|^2` of the operations. A second product leads back.
 
     Args:
         regular: the regular representation of the group.
@@ -61,7 +61,7 @@ class IsotypicBlocks(Constants):
 
 
 class IrrepBlocks:
-    r"""The coordinates of k irreps alike in the regular representation: of each p copies of d dimensions.
+    r"""The coordinates of k irreps of equal type and size in the regular representation: p copies of d dimensions each.
 
     The weight of an irrep is :math:`\sum_s E_s \otimes C_s` with its endomorphisms E_s and one matrix C_s each,
     (p m_out, p m_in): a matrix of scalars with s coordinates, which acts on each of the d / s that the irrep has.
@@ -95,7 +95,7 @@ class IrrepBlocks:
 
 
 def _alike(regular: Representation) -> list[IrrepBlocks]:
-    """The irreps of a regular representation, those with as many dimensions and endomorphisms together, small first."""
+    """The irreps of a regular representation, grouped by size and type, small ones first."""
     alike: dict[tuple[int, int], list[IsotypicComponent]] = {}
     for component in regular.isotypic:
         alike.setdefault((component.irrep.size, component.multiplicity), []).append(component)

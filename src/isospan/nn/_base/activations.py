@@ -69,7 +69,7 @@ def check_elementwise(activation: Callable[[Tensor], Tensor]) -> None:
     """
     if not _always(_is_elementwise, activation):
         raise EquivarianceError(
-            f"{activation_name(activation)} must act on every number alone and in the same way, with any parameters and "
+            f"{activation_name(activation)} must act on every number alone and in the same way, with any parameters, "
             "also in training, but its result depends on other numbers, on chance or on the shape of the data. Use an "
             "activation such as ReLU, LeakyReLU, SiLU or Tanh."
         )
