@@ -19,7 +19,7 @@ from benchmarks.timing import lower_quartiles, machine, one_thread
 from isospan.groups import SO2, SO3
 from isospan.models._regular.network import RegularNetwork
 from isospan.nn import Conv1d, Linear
-from isospan.nn._base.cost import COSTS, MOVE, MOVE_IN_CHAIN, MOVE_OF_POSITION, Shape, chosen_kernel
+from isospan.nn._base.cost import COSTS, MOVE, MOVE_IN_CHAIN, Shape, chosen_kernel
 from isospan.representations import Representation, direct_sum
 
 RESULTS = Path(__file__).parent / "results" / "kernels.json"
@@ -82,26 +82,20 @@ def time_case(layer: str, features: int, name: str) -> dict[str, float]:
     return seconds
 
 
-def chosen_with(shape: Shape, move: float) -> str:
+def chosen_with(shape: Shape, move: int) -> str:
     """The kernel that is chosen where a coordinate costs ``move``."""
-    present = MOVE_IN_CHAIN if shape.in_chain else MOVE + MOVE_OF_POSITION * shape.positions
-    change = (move - present) * (shape.rep_in.size + shape.rep_out.size)
+    change = (move - (MOVE_IN_CHAIN if shape.in_chain else MOVE)) * (shape.rep_in.size + shape.rep_out.size)
     return min(COSTS, key=lambda kernel: COSTS[kernel](shape) + (change if kernel == "isotypic" else 0))
 
 
-def fit(cases: Sequence[tuple[Shape, Mapping[str, float]]], *, in_chain: bool) -> None:
-    """Print the constants whose choices take the least time over that of the best kernels."""
-    of_kind = [case for case in cases if case[0].in_chain == in_chain]
-    per_position = (0,) if in_chain else range(0, 40, 2)
+def fit(cases: Sequence[tuple[Shape, Mapping[str, float]]]) -> None:
+    """Print the costs of a coordinate whose choices take the least time over that of the best kernels."""
     excess = {
-        (move, more): statistics.mean(
-            over_best(s, chosen_with(shape, move + more * shape.positions)) for shape, s in of_kind
-        )
-        for move, more in product(range(40, 300, 5), per_position)
+        move: statistics.mean(over_best(seconds, chosen_with(shape, move)) for shape, seconds in cases)
+        for move in range(30, 300, 5)
     }
-    least = [key for key, value in excess.items() if value < min(excess.values()) + 1e-9]
-    names = "MOVE_IN_CHAIN" if in_chain else "MOVE, MOVE_OF_POSITION"
-    print(f"  {names}: {least[0]} to {least[-1]}, {min(excess.values()):.1%} over the best")
+    least = [move for move, value in excess.items() if value < min(excess.values()) + 1e-9]
+    print(f"  {least[0]} to {least[-1]}, on average {min(excess.values()):.1%} over the best")
 
 
 def main() -> None:
@@ -110,10 +104,11 @@ def main() -> None:
     print(f"  layer     group         size{''.join(f'{kernel:>10}' for kernel in COSTS)}   chosen    over the best")
     times = [time_case(*case) for case in CASES]
     shapes = [shape_of(*case) for case in CASES]
-    near = sum(over_best(seconds, chosen_kernel(shape)) <= 0.1 for shape, seconds in zip(shapes, times, strict=True))
-    print(f"  {near} of {len(CASES)} choices are within 10 % of the best kernel. Constants that fit these times best:")
+    cases = list(zip(shapes, times, strict=True))
+    near = sum(over_best(seconds, chosen_kernel(shape)) <= 0.1 for shape, seconds in cases)
+    print(f"  {near} of {len(cases)} choices are within 10 % of the best kernel. MOVE, MOVE_IN_CHAIN that fit best:")
     for in_chain in (False, True):
-        fit(list(zip(shapes, times, strict=True)), in_chain=in_chain)
+        fit([case for case in cases if case[0].in_chain == in_chain])
     RESULTS.parent.mkdir(exist_ok=True)
     results = {" ".join(map(str, case)): seconds for case, seconds in zip(CASES, times, strict=True)}
     RESULTS.write_text(json.dumps({"machine": machine(), "seconds": results}, indent=1) + "\n")

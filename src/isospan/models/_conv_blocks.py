@@ -117,11 +117,10 @@ class ResidualBlock(nn.Module):
         activation: str,
     ) -> None:
         super().__init__()
-        first, second = (
+        self.first, self.second = (
             ConvBlock(rep, rep_out, kernel_size, padding=kernel_size // 2, norm="rms", activation=activation)
             for rep in (rep_in, rep_out)
         )
-        self.first, self.second = first, second
         self.film: FiLM | None = None if rep_cond is None else FiLM(rep_out, rep_cond)
         self.residual: nn.Identity | Conv1d = nn.Identity() if rep_in == rep_out else Conv1d(rep_in, rep_out, 1)
 

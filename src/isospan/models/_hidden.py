@@ -38,39 +38,42 @@ def hidden_representations(
     return [layers[width] for width in widths]
 
 
-def check_signal(rep_in: Representation, hidden: Representation, rep_out: Representation | None) -> None:
-    """Require a hidden representation that contains all irreps of input and output. Others would be lost, or zero.
+def check_signal(
+    rep_in: Representation, hidden: Representation, rep_out: Representation, rep_cond: Representation | None = None
+) -> None:
+    """Require irreps with which the network loses nothing of its input, and with which no output is always zero.
+
+    Hidden layers must contain all irreps of input and output. Where the group mixes their coordinates they have gates,
+    which scale copies of irreps, and map no irrep to another. Then the output needs an irrep of the input or of the
+    condition, or invariants, which are functions of norms.
 
     Raises:
         RepresentationError: an irrep is missing.
     """
-    present = {component.irrep.key for component in hidden.isotypic}
-    for rep, role, fate in ((rep_in, "input", "lost"), (rep_out, "output", "zero")):
-        if rep is None:
-            continue
-        check_same_group(hidden, rep)
-        missing = [c.irrep.name for c in rep.isotypic if c.irrep.key not in present]
-        if missing:
-            raise RepresentationError(
-                f"The hidden representation {hidden.name!r} must contain every irrep of the {role} {rep.name!r}, but "
-                f"lacks {missing}, which would be {fate}. Pass a hidden_rep that contains them too."
-            )
-
-
-def check_reach(rep_in: Representation, hidden: Representation, rep_out: Representation) -> None:
-    """Require an output that is not always zero. Gates scale copies of irreps, and map no irrep to another.
-
-    Invariants are reached always, as functions of norms. All irreps are reached where the group permutes the
-    coordinates of hidden layers.
-
-    Raises:
-        RepresentationError: the input has no irrep of the output, and none of these is trivial.
-    """
-    reached = {component.irrep.key for component in rep_in.isotypic}
+    check_contained(rep_in, hidden, "input", "lost")
+    check_contained(rep_out, hidden, "output", "zero")
+    given = rep_in if rep_cond is None else rep_in + rep_cond
+    reached = {component.irrep.key for component in given.isotypic}
     if hidden.is_permutation or any(c.irrep.is_trivial or c.irrep.key in reached for c in rep_out.isotypic):
         return
     raise RepresentationError(
-        f"The output {rep_out.name!r} must have an irrep of the input {rep_in.name!r}, or it would be zero: hidden "
+        f"The output {rep_out.name!r} must have an irrep of the input {given.name!r}, or it would be zero: hidden "
         "layers whose coordinates the group mixes have gates, which map no irrep to another. Add products of features "
         "to the input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
     )
+
+
+def check_contained(rep: Representation, hidden: Representation, role: str, fate: str) -> None:
+    """Require the irreps of the input or the output in the hidden representation.
+
+    Raises:
+        RepresentationError: an irrep is missing.
+    """
+    check_same_group(hidden, rep)
+    present = {component.irrep.key for component in hidden.isotypic}
+    missing = [c.irrep.name for c in rep.isotypic if c.irrep.key not in present]
+    if missing:
+        raise RepresentationError(
+            f"The hidden representation {hidden.name!r} must contain every irrep of the {role} {rep.name!r}, but lacks "
+            f"{missing}, which would be {fate}. Pass a hidden_rep that contains them too."
+        )

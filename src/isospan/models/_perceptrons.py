@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from isospan._core.checks import check_count
-from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._hidden import check_contained, check_signal, hidden_representations
 from isospan.models._network import equivariant_network, hidden_activation, plain_network, steps
 from isospan.models._regular.linear import element_coordinates, is_regular
 from isospan.nn import IrrepInvariants
@@ -93,7 +93,6 @@ class EMLP(Perceptron):
         self.rep_out = rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
-        check_reach(rep_in, hidden[0], rep_out)
         self.network: nn.Sequential = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
         to_device(self, device, dtype)
 
@@ -169,7 +168,7 @@ class IMLP(Perceptron):
         super().__init__(rep_in)
         self.out_dim: int = check_count(out_dim, what="out_dim")
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
-        check_signal(rep_in, hidden[0], None)
+        check_contained(rep_in, hidden[0], "input", "lost")
         last = hidden[-1]
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isospan._core.checks import check_count, check_floating
 from isospan.errors import OptionError, ShapeError
 from isospan.models._conv_blocks import ConvBlock, Norm
-from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._hidden import check_signal, hidden_representations
 from isospan.nn import Conv1d
 from isospan.nn._base.cached_weight import Freezes
 from isospan.nn._base.layer import Device, to_device
@@ -147,7 +147,6 @@ class TemporalCNN(Freezes):
         self.rep_in, self.rep_out = rep_in, rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
-        check_reach(rep_in, hidden[0], rep_out)
         start = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)
         self.receptive_field: int = start.receptive_field
         blocks = [

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from isospan._core.checks import check_count
 from isospan.errors import OptionError
-from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._hidden import check_signal, hidden_representations
 from isospan.models._network import equivariant_network, plain_network, steps
 from isospan.nn import Dropout, Linear, MultiheadAttention, PositionalEncoding, RMSNorm
 from isospan.nn._base.cached_weight import Freezes
@@ -189,7 +189,6 @@ class TransformerEncoder(Freezes):
         self.rep_in, self.rep_out = rep_in, rep_out
         hidden = _shared_by_heads(rep_in, d_model, nhead, hidden_rep)
         check_signal(rep_in, hidden, rep_out)
-        check_reach(rep_in, hidden, rep_out)
         self.embedding: Linear = Linear(rep_in, hidden, bias=bias)
         self.positions: PositionalEncoding | nn.Identity = (
             PositionalEncoding(hidden) if positional_encoding else nn.Identity()

@@ -11,7 +11,7 @@ from isospan._core.checks import check_count
 from isospan.errors import OptionError, ShapeError
 from isospan.models._condition import Condition
 from isospan.models._conv_blocks import ConvBlock, ResidualBlock
-from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._hidden import check_signal, hidden_representations
 from isospan.nn import Conv1d, ConvTranspose1d
 from isospan.nn._base.cached_weight import Freezes
 from isospan.nn._base.layer import Device, check_features, to_device
@@ -93,8 +93,7 @@ class UNet1d(Freezes):
             raise OptionError(f"Series keep their length with an odd kernel_size, got {kernel_size}. Add one.")
         self.rep_in, self.rep_out, self.rep_cond = rep_in, rep_out, rep_cond
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
-        check_signal(rep_in, hidden[0], rep_out)
-        check_reach(rep_in if rep_cond is None else rep_in + rep_cond, hidden[0], rep_out)
+        check_signal(rep_in, hidden[0], rep_out, rep_cond)
         trivial, choices = rep_in.group.trivial_representation, {"activation": activation, "hidden_rep": hidden_rep}
         self.condition: Condition = Condition(trivial, rep_cond, cond_units, step_embed_dim, **choices)
         level = partial(Level, rep_cond=self.condition.rep_out, kernel_size=kernel_size, activation=activation)

@@ -96,7 +96,7 @@ class Convolution(DenseMap):
         raise NotImplementedError
 
     def export(self) -> Any:
-        """Return torch's convolution of the same map that shares nothing with this one."""
+        """Return torch's convolution of the same map, which shares nothing with this one."""
         sizes = self.in_channels, self.out_channels, self.kernel_size
         plain = self._torch_class(*sizes, **self._options(), device="meta", dtype=self.coefficients.dtype)
         return filled(plain, *self.dense()).train(self.training)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from isospan.nn._base.cached_weight import Freezable, plain_linear
+from isospan.nn._base.cached_weight import Freezable
 from isospan.nn._base.components import invariant_count
 from isospan.nn._base.cost import KernelName, Shape
 from isospan.nn._base.layer import Device, check_features, to_device
@@ -147,11 +147,3 @@ class Linear(DenseMap):
         signal = x.reshape(-1, self.in_features).mT.unsqueeze(0)  # samples are the times of one signal
         y = self._image(signal, lambda piece, maps: maps @ piece).squeeze(0)
         return y.mT.contiguous().view(*x.shape[:-1], self.out_features)
-
-    def export(self) -> torch.nn.Linear:
-        """Return a plain linear layer of the same map that shares nothing with this one."""
-        return plain_linear(*self.dense()).train(self.training)
-
-    def extra_repr(self) -> str:
-        """The sizes of input and output."""
-        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"

@@ -7,7 +7,7 @@ from torch.nn.functional import linear
 
 from isospan.errors import RepresentationError
 from isospan.groups import FiniteGroup
-from isospan.nn._base.cached_weight import Freezable, plain_linear
+from isospan.nn._base.cached_weight import Freezable
 from isospan.nn._base.layer import check_features
 from isospan.representations import Representation
 
@@ -61,14 +61,6 @@ class RegularLinear(Freezable):
         """Return y (..., rep_out.size)."""
         check_features(x, self.rep_in.size)
         return linear(x, *self.dense())
-
-    def export(self) -> torch.nn.Linear:
-        """Return a plain linear layer of the same map that shares nothing with this one."""
-        return plain_linear(*self.dense()).train(self.training)
-
-    def extra_repr(self) -> str:
-        """The representations, and whether there is a bias."""
-        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:
         index = torch.tensor(coefficient_index(self), device=self.coefficients.device)

@@ -99,6 +99,14 @@ class Freezable(Layer):
         self._changed()
         return self
 
+    def export(self) -> Any:
+        """Return torch's layer of the same map, which shares nothing with this one."""
+        return plain_linear(*self.dense()).train(self.training)
+
+    def extra_repr(self) -> str:
+        """The representations, and whether there is a bias."""
+        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
+
     def _synthesized(self) -> Tensor:
         raise NotImplementedError
 
