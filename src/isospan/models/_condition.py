@@ -120,6 +120,4 @@ def _check_given(name: str, value: Tensor | float | None, *, taken: bool, option
 
 def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
     if value.shape != shape:
-        raise ShapeError(
-            f"Each sample must have its {name}, of shape {shape} for all samples, got {tuple(value.shape)}."
-        )
+        raise ShapeError(f"Each sample must have its {name}, of shape {shape} together, got {tuple(value.shape)}.")

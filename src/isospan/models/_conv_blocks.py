@@ -1,7 +1,7 @@
 """Blocks of convolutional networks."""
 
 import copy
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -104,9 +104,6 @@ class ResidualBlock(nn.Module):
         activation: see :class:`ConvBlock`.
     """
 
-    first: ConvBlock
-    second: ConvBlock
-
     def __init__(
         self,
         rep_in: Representation,
@@ -117,10 +114,9 @@ class ResidualBlock(nn.Module):
         activation: str,
     ) -> None:
         super().__init__()
-        self.first, self.second = (
-            ConvBlock(rep, rep_out, kernel_size, padding=kernel_size // 2, norm="rms", activation=activation)
-            for rep in (rep_in, rep_out)
-        )
+        options: dict[str, Any] = {"padding": kernel_size // 2, "norm": "rms", "activation": activation}
+        self.first: ConvBlock = ConvBlock(rep_in, rep_out, kernel_size, **options)
+        self.second: ConvBlock = ConvBlock(rep_out, rep_out, kernel_size, **options)
         self.film: FiLM | None = None if rep_cond is None else FiLM(rep_out, rep_cond)
         self.residual: nn.Identity | Conv1d = nn.Identity() if rep_in == rep_out else Conv1d(rep_in, rep_out, 1)
 

@@ -14,18 +14,13 @@ from isospan.models._regular.linear import element_coordinates, is_regular
 from isospan.nn import IrrepInvariants
 from isospan.nn._base.cached_weight import Freezable, Freezes
 from isospan.nn._base.layer import Device, to_device
-from isospan.representations import Representation, check_representation
+from isospan.representations import Representation
 
 
 class Perceptron(Freezes):
     """Base of networks that are chains of linear layers and activations of one signal."""
 
     network: nn.Sequential
-
-    def __init__(self, rep_in: Representation) -> None:
-        super().__init__()
-        check_representation(rep_in)
-        self.rep_in = rep_in
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y of x (..., rep_in.size)."""
@@ -89,11 +84,11 @@ class EMLP(Perceptron):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(rep_in)
-        self.rep_out = rep_out
+        super().__init__()
+        self.rep_in, self.rep_out = rep_in, rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
-        self.network: nn.Sequential = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
+        self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
         to_device(self, device, dtype)
 
 
@@ -165,14 +160,15 @@ class IMLP(Perceptron):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(rep_in)
+        super().__init__()
+        self.rep_in = rep_in
         self.out_dim: int = check_count(out_dim, what="out_dim")
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_contained(rep_in, hidden[0], "input", "lost")
         last = hidden[-1]
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
-        self.network: nn.Sequential = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
+        self.network = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
         to_device(self, device, dtype)
 
 

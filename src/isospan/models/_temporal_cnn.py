@@ -125,9 +125,6 @@ class TemporalCNN(Freezes):
         (7, torch.Size([8, 4]))
     """
 
-    blocks: nn.Sequential
-    latest: LatestSteps
-
     def __init__(
         self,
         rep_in: Representation,
@@ -147,16 +144,16 @@ class TemporalCNN(Freezes):
         self.rep_in, self.rep_out = rep_in, rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
-        start = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)
-        self.receptive_field: int = start.receptive_field
+        self.latest: LatestSteps = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)
+        self.receptive_field: int = self.latest.receptive_field
         blocks = [
             ConvBlock(a, b, kernel_size, stride=stride, norm=norm, activation=activation)
             for a, b in pairwise([rep_in, *hidden])
         ]
-        self.latest, self.blocks = start, nn.Sequential(*blocks)
+        self.blocks: nn.Sequential = nn.Sequential(*blocks)
         self.pool: nn.AdaptiveAvgPool1d | nn.Identity = nn.AdaptiveAvgPool1d(1) if window is None else nn.Identity()
         # a map of all features at all times is a convolution that is as long as they are
-        self.head: Conv1d = Conv1d(hidden[-1], rep_out, 1 if window is None else start.features(window))
+        self.head: Conv1d = Conv1d(hidden[-1], rep_out, 1 if window is None else self.latest.features(window))
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:

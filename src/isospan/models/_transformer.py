@@ -62,11 +62,6 @@ class TransformerEncoderLayer(Freezes):
         torch.Size([8, 10, 24])
     """
 
-    norm1: RMSNorm
-    norm2: RMSNorm
-    dropout1: Dropout
-    dropout2: Dropout
-
     def __init__(
         self,
         rep: Representation,
@@ -85,10 +80,12 @@ class TransformerEncoderLayer(Freezes):
         width = 4 * rep.size if dim_feedforward is None else dim_feedforward
         (inner,) = hidden_representations(rep, (width,), hidden_rep)
         check_signal(rep, inner, rep)
-        self.norm1, self.norm2 = (RMSNorm(rep, elementwise_affine=False) for _ in range(2))
+        self.norm1: RMSNorm = RMSNorm(rep, elementwise_affine=False)
+        self.norm2: RMSNorm = RMSNorm(rep, elementwise_affine=False)
         self.self_attn: MultiheadAttention = MultiheadAttention(rep, nhead, dropout, bias)
         self.feedforward: nn.Sequential = equivariant_network([rep, inner, rep], activation, bias=bias)
-        self.dropout1, self.dropout2 = (Dropout(rep, dropout) for _ in range(2))
+        self.dropout1: Dropout = Dropout(rep, dropout)
+        self.dropout2: Dropout = Dropout(rep, dropout)
         to_device(self, device, dtype)
 
     def forward(

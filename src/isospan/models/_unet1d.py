@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -141,9 +142,6 @@ class UNet1d(Freezes):
 class Level(nn.Module):
     """Two residual blocks."""
 
-    first: ResidualBlock
-    second: ResidualBlock
-
     def __init__(
         self,
         rep_in: Representation,
@@ -154,10 +152,9 @@ class Level(nn.Module):
         activation: str,
     ) -> None:
         super().__init__()
-        self.first, self.second = (
-            ResidualBlock(rep, rep_out, rep_cond, kernel_size=kernel_size, activation=activation)
-            for rep in (rep_in, rep_out)
-        )
+        options: dict[str, Any] = {"kernel_size": kernel_size, "activation": activation}
+        self.first: ResidualBlock = ResidualBlock(rep_in, rep_out, rep_cond, **options)
+        self.second: ResidualBlock = ResidualBlock(rep_out, rep_out, rep_cond, **options)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Tensor:
         """Return y (B, rep_out.size, T)."""

@@ -58,10 +58,6 @@ class Convolution(DenseMap):
         kernel: name of the kernel that computes the maps, or "auto".
     """
 
-    kernel_size: int
-    stride: int
-    in_channels: int
-    out_channels: int
     _torch_class: Callable[..., torch.nn.Module]
     _option_names: tuple[str, ...]
 
@@ -69,8 +65,10 @@ class Convolution(DenseMap):
         self, shape: Shape, *, stride: int, dilation: int | tuple[int], bias: bool, kernel: KernelName
     ) -> None:
         super().__init__(shape, kernel_size=(shape.positions,), bias=bias, kernel=kernel)
-        self.kernel_size, self.stride = shape.positions, stride
-        self.in_channels, self.out_channels = shape.rep_in.size, shape.rep_out.size
+        self.in_channels: int = shape.rep_in.size
+        self.out_channels: int = shape.rep_out.size
+        self.kernel_size: int = shape.positions
+        self.stride: int = stride
         self.dilation: int = whole(dilation, least=1, what="dilation")
 
     def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:

@@ -122,9 +122,6 @@ class Linear(DenseMap):
         >>> assert_equivariant(layer, layer.rep_in, layer.rep_out)
     """
 
-    in_features: int
-    out_features: int
-
     def __init__(
         self,
         rep_in: Representation,
@@ -136,7 +133,8 @@ class Linear(DenseMap):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(Shape(rep_in, rep_out), kernel_size=(), bias=bias, kernel=kernel)
-        self.in_features, self.out_features = rep_in.size, rep_out.size
+        self.in_features: int = rep_in.size
+        self.out_features: int = rep_out.size
         self._start(device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:

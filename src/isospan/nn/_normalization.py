@@ -86,9 +86,6 @@ class BatchNorm1d(Normalization):
         tensor(1., grad_fn=...)
     """
 
-    eps: float
-    momentum: float | None
-    track_running_stats: bool
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor
@@ -105,7 +102,9 @@ class BatchNorm1d(Normalization):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, scaled=affine, shifted=affine)
-        self.eps, self.momentum, self.track_running_stats = eps, momentum, track_running_stats
+        self.eps: float = eps
+        self.momentum: float | None = momentum
+        self.track_running_stats: bool = track_running_stats
         if track_running_stats:
             self.register_buffer("running_mean", torch.zeros(self._invariants))
             self.register_buffer("running_var", torch.ones(len(rep.irreps)))

@@ -2,8 +2,8 @@
 
 A cost is the time of a kernel for one vector, as a number of multiplications: in training, float32, one thread of a
 CPU. The constants are fitted to ``python -m benchmarks.kernels``. With them, 78 of its 80 choices are within 10 % of
-the faster kernel. The others are 31 % slower (linear layer, 510 features of SO(2)) and 38 % (convolution, kernel size 9,
-60 channels of a dihedral group).
+the faster kernel. The others are 31 % slower (linear layer, 510 features of SO(2)) and 38 % slower (convolution of
+kernel size 9, 60 channels of a dihedral group).
 """
 
 from collections.abc import Callable
