@@ -31,7 +31,7 @@ class GatedCopies(IrrepBasisLayer):
         factors = self.activation(invariants)
         if factors.shape != invariants.shape:
             raise ShapeError(
-                f"{activation_name(self.activation)} must give every copy of an irrep a factor, so a tensor of shape "
+                f"{activation_name(self.activation)} must give every copy of an irrep a factor, so tensors of shape "
                 f"{tuple(invariants.shape)} like its input, got {tuple(factors.shape)}. Keep the last axis."
             )
         return self.change.inverse(self.scaled(z, factors))
