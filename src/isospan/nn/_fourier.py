@@ -44,7 +44,7 @@ def grid_of(group: Any, size: int) -> Grid:
         GroupError: a product with a Lie group.
     """
     if isinstance(group, FiniteGroup):
-        return Grid(np.full(group.order(), 1 / group.order()), _finite_samples)
+        return Grid(np.full(group.order(), 1 / group.order()), lambda irrep: _of_templates(irrep, irrep.table))
     if group in (SO2(), O2()):
         return _circle(size, mirrored=group == O2())
     if group in (SO3(), O3()):
@@ -58,10 +58,6 @@ def grid_of(group: Any, size: int) -> Grid:
 def _of_templates(irrep: Irrep, elements: np.ndarray) -> np.ndarray:
     """Samples (t, N, d) at elements (N, d, d): one template for each of the d / s scalars of the irrep."""
     return np.sqrt(irrep.size) * elements[:, :, :: len(irrep.endomorphism_basis)].transpose(2, 0, 1)
-
-
-def _finite_samples(irrep: Irrep) -> np.ndarray:
-    return _of_templates(irrep, irrep.table)
 
 
 def _circle(size: int, *, mirrored: bool) -> Grid:

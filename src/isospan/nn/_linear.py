@@ -6,13 +6,16 @@ from torch.nn.functional import linear
 
 from isospan.nn._base.cached_weight import Freezable
 from isospan.nn._base.components import invariant_count
-from isospan.nn._base.cost import KernelName, Shape
+from isospan.nn._base.cost import KernelName, Shape, chosen_kernel
 from isospan.nn._base.layer import Device, check_features, to_device
-from isospan.nn._kernels.choice import kernel_of
 from isospan.nn._kernels.dense import Dense, IrrepBasisMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
+from isospan.nn._kernels.isotypic import Isotypic
 from isospan.nn._kernels.kernel import Kernel, Product
 from isospan.representations import Representation
+
+KERNELS: dict[str, type[Dense] | type[Isotypic]] = {"dense": Dense, "isotypic": Isotypic}
+"""The kernels by name."""
 
 
 class DenseMap(Freezable):
@@ -36,7 +39,7 @@ class DenseMap(Freezable):
     def __init__(self, shape: Shape, *, kernel_size: tuple[int, ...], bias: bool, kernel: KernelName) -> None:
         rep_in, rep_out = shape.rep_in, shape.rep_out
         super().__init__(rep_in, rep_out)
-        self.kernel: Kernel = kernel_of(shape, kernel)
+        self.kernel: Kernel = KERNELS[chosen_kernel(shape, kernel)](rep_in, rep_out)
         self.coefficients: torch.nn.Parameter = torch.nn.Parameter(torch.empty(*kernel_size, self.kernel.dimension))
         m = invariant_count(rep_out) if bias else 0
         self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
