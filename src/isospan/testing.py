@@ -195,7 +195,7 @@ def _cloned(buffer: Tensor | None) -> Tensor | None:
         return None
     if is_lazy(buffer):
         raise ShapeError(
-            "The buffers of a module must have a shape, so that the check can restore them, got a lazy one that has not "
+            "The buffers of a module must have a shape for the check to restore them, got a lazy one that has not "
             "seen an input. Call the module once before."
         )
     return buffer.clone()
