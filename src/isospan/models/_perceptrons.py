@@ -85,10 +85,11 @@ class EMLP(Perceptron):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rep_in, self.rep_out = rep_in, rep_out
+        self.rep_in: Representation = rep_in
+        self.rep_out: Representation = rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
-        self.network = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
+        self.network: nn.Sequential = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
         to_device(self, device, dtype)
 
 
@@ -161,14 +162,14 @@ class IMLP(Perceptron):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rep_in = rep_in
+        self.rep_in: Representation = rep_in
         self.out_dim: int = check_count(out_dim, what="out_dim")
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_contained(rep_in, hidden[0], "input", "lost")
         last = hidden[-1]
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)
-        self.network = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
+        self.network: nn.Sequential = nn.Sequential(layers, act, *_readout(last, self.out_dim, bias=bias))
         to_device(self, device, dtype)
 
 

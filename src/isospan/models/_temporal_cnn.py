@@ -141,7 +141,8 @@ class TemporalCNN(Freezes):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rep_in, self.rep_out = rep_in, rep_out
+        self.rep_in: Representation = rep_in
+        self.rep_out: Representation = rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
         self.latest: LatestSteps = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)

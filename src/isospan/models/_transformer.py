@@ -76,7 +76,8 @@ class TransformerEncoderLayer(Freezes):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rep_in = self.rep_out = rep
+        self.rep_in: Representation = rep
+        self.rep_out: Representation = rep
         width = 4 * rep.size if dim_feedforward is None else dim_feedforward
         (inner,) = hidden_representations(rep, (width,), hidden_rep)
         check_signal(rep, inner, rep)
@@ -183,7 +184,8 @@ class TransformerEncoder(Freezes):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rep_in, self.rep_out = rep_in, rep_out
+        self.rep_in: Representation = rep_in
+        self.rep_out: Representation = rep_out
         hidden = _shared_by_heads(rep_in, d_model, nhead, hidden_rep)
         check_signal(rep_in, hidden, rep_out)
         self.embedding: Linear = Linear(rep_in, hidden, bias=bias)

@@ -72,8 +72,6 @@ class UNet1d(Freezes):
         torch.Size([8, 12, 15])
     """
 
-    rep_cond: Representation | None
-
     def __init__(
         self,
         rep_in: Representation,
@@ -92,7 +90,9 @@ class UNet1d(Freezes):
         super().__init__()
         if check_count(kernel_size, what="kernel_size") % 2 == 0:
             raise OptionError(f"Series keep their length with an odd kernel_size, got {kernel_size}. Add one.")
-        self.rep_in, self.rep_out, self.rep_cond = rep_in, rep_out, rep_cond
+        self.rep_in: Representation = rep_in
+        self.rep_out: Representation = rep_out
+        self.rep_cond: Representation | None = rep_cond
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out, rep_cond)
         trivial, choices = rep_in.group.trivial_representation, {"activation": activation, "hidden_rep": hidden_rep}

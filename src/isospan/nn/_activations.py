@@ -242,7 +242,7 @@ class GatedActivation(GatedCopies):
         super().__init__(rep, activation)
         self._invariants = invariant_count(rep)
         gates = len(rep.irreps) - self._invariants
-        self.rep_in = rep + gates * rep.group.trivial_representation if gates else rep
+        self.rep_in: Representation = rep + gates * rep.group.trivial_representation if gates else rep
         self._sizes = rep.size, gates
         to_device(self, device, dtype)
 

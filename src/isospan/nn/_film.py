@@ -146,7 +146,8 @@ class TimeDistributed(Freezes):
         super().__init__()
         for name in ("rep_in", "rep_out"):
             check_representation(getattr(layer, name, None))
-        self.rep_in, self.rep_out = layer.rep_in, layer.rep_out
+        self.rep_in: Representation = layer.rep_in
+        self.rep_out: Representation = layer.rep_out
         self.layer = layer
         self._size = self.rep_in.size
 

@@ -41,7 +41,7 @@ class IrrepNorm(Layer):
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__(rep)
-        self.rep_out = len(rep.irreps) * rep.group.trivial_representation
+        self.rep_out: Representation = len(rep.irreps) * rep.group.trivial_representation
         self.change: ChangeOfBasis = ChangeOfBasis(rep)
         self._components = components_of(rep)
         to_device(self, device, dtype)
@@ -103,7 +103,7 @@ class IrrepInvariants(Layer):
                 self.register_constant(f"endomorphisms_{number}", component.irrep.endomorphism_basis)
                 self.register_constant(f"pairs_{number}", pairs)
                 sizes[-1] = len(pairs)
-        self.rep_out = sum(sizes) * rep.group.trivial_representation
+        self.rep_out: Representation = sum(sizes) * rep.group.trivial_representation
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -91,7 +91,8 @@ class MultiheadAttention(Freezes, DotProductAttention):
         in_proj = Linear(rep, 3 * heads, bias=bias, device=device, dtype=dtype)
         out_proj = Linear(heads, rep, bias=bias, device=device, dtype=dtype)
         super().__init__(in_proj, out_proj, num_heads, dropout)
-        self.rep_in = self.rep_out = rep
+        self.rep_in: Representation = rep
+        self.rep_out: Representation = rep
         self.head_rep = head_rep
         self.embed_dim, self.head_dim = rep.size, head_rep.size
 

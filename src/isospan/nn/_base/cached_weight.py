@@ -165,9 +165,6 @@ def _versions(tensors: list[Tensor]) -> list[tuple[int, int]]:
 class Freezes(nn.Module):
     """Base of modules whose layers have cached weights."""
 
-    rep_in: Representation
-    rep_out: Representation
-
     def freeze(self) -> Self:
         """Cache the dense weights of all layers and switch to evaluation mode. Frozen layers refuse to train."""
         self.eval()

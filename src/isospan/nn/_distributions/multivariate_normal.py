@@ -71,7 +71,7 @@ class MultivariateNormal(Layer):
         self.roots: DiagonalRoot | LogCovariance = (
             DiagonalRoot(rep_y) if covariance == "diagonal" else LogCovariance(rep_y)
         )
-        self.rep_in = rep_y + self.roots.rep_in
+        self.rep_in: Representation = rep_y + self.roots.rep_in
         self._sizes = rep_y.size, self.roots.rep_in.size
         to_device(self, device, dtype)
 
@@ -114,7 +114,7 @@ class DiagonalRoot(IrrepBasisLayer):
 
     def __init__(self, rep: Representation) -> None:
         super().__init__(rep)
-        self.rep_in = len(rep.irreps) * rep.group.trivial_representation
+        self.rep_in: Representation = len(rep.irreps) * rep.group.trivial_representation
 
     def forward(self, log_variances: Tensor) -> Tensor:
         """Return A (..., D, D)."""
