@@ -232,4 +232,4 @@ def test_the_choice_is_near_the_fastest_kernel_of_the_recorded_times():
         for case, seconds in recorded.items()
     ]
     assert len(near) == 80
-    assert sum(near) >= 0.97 * len(near)
+    assert sum(near) >= 0.95 * len(near)

@@ -57,9 +57,9 @@ def check_signal(
     if hidden.is_permutation or any(c.irrep.is_trivial or c.irrep.key in reached for c in rep_out.isotypic):
         return
     raise RepresentationError(
-        f"The output {rep_out.name!r} would be zero: it must have an irrep of the input {given.name!r}, since hidden "
-        "layers whose coordinates the group mixes have gates, which map no irrep to another. Add products of features "
-        "to the input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
+        f"The output {rep_out.name!r} would be zero, since the input {given.name!r} has no irrep of it: hidden layers "
+        "whose coordinates the group mixes have gates, which map no irrep to another. Add products of features to the "
+        "input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
     )
 
 
