@@ -1,4 +1,4 @@
-"""Medians of interleaved repeats on one thread."""
+"""Times of interleaved repeats on one thread."""
 
 import contextlib
 import io
@@ -20,8 +20,8 @@ def one_thread() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def medians(calls: Mapping[str, Call], *, repeats: int = 5, warm_up: int = 1) -> dict[str, float]:
-    """Return the median seconds of each call; repeats are interleaved, so a slow moment of the machine hits all.
+def timed(calls: Mapping[str, Call], *, repeats: int = 5, warm_up: int = 1) -> dict[str, list[float]]:
+    """Return the seconds of each repeat of each call. Repeats are interleaved: a slow moment of the machine hits all.
 
     Seconds are those that the calling thread computed. On an idle machine that is the time passed; on a shared one it
     leaves out what others took.
@@ -38,7 +38,19 @@ def medians(calls: Mapping[str, Call], *, repeats: int = 5, warm_up: int = 1) ->
             call()
             if turn >= warm_up:
                 seconds[name].append(time.thread_time() - start)
+    return seconds
+
+
+def medians(calls: Mapping[str, Call], *, repeats: int = 5, warm_up: int = 1) -> dict[str, float]:
+    """Return the median seconds of each call, see :func:`timed`."""
+    seconds = timed(calls, repeats=repeats, warm_up=warm_up)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def lower_quartiles(calls: Mapping[str, Call], *, repeats: int = 9, warm_up: int = 1) -> dict[str, float]:
+    """Return the lower quartile of the seconds of each call: on a busy machine, caches and clocks only add to them."""
+    seconds = timed(calls, repeats=repeats, warm_up=warm_up)
+    return {name: statistics.quantiles(values, n=4)[0] for name, values in seconds.items()}
 
 
 @contextlib.contextmanager

@@ -44,10 +44,10 @@ def equivariance_error(
 
     .. math:: \max_g \frac{\| f(\rho_\text{in}(g) x) - \rho_\text{out}(g) f(x) \|_F}{\| f(x) \|_F}
 
-    The maximum is over the generators of the group, exp(Xᵢ) for the basis Xᵢ of its Lie algebra, and random elements.
+    The maximum is over the generators of the group, exp(Xᵢ) for a basis Xᵢ of its Lie algebra, and random elements.
     A map of several inputs is called with all of them, and the group acts on each by its representation. A module keeps
-    its mode, and its buffers are restored after every call: batch norms in training do not learn from these inputs. A
-    map that draws at random, such as dropout in training, has no defined error.
+    its mode, and its buffers are restored after each call, so these inputs do not change the statistics of batch norms.
+    A map that draws random numbers, such as dropout in training, has no defined error.
 
     Args:
         f: a module or function of tensors (..., rep_in.size), or of others with the channels elsewhere.
@@ -195,14 +195,14 @@ def _cloned(buffer: Tensor | None) -> Tensor | None:
         return None
     if is_lazy(buffer):
         raise ShapeError(
-            "The buffers of a module must have a shape for it to be left as it was, got a lazy one that has not seen "
-            "an input. Call the module once before."
+            "The buffers of a module must have a shape for the check to restore them, got a lazy one that has not "
+            "seen an input. Call the module once before."
         )
     return buffer.clone()
 
 
 def _unchanged(buffer: Tensor, values: Tensor) -> bool:
-    """Whether a buffer has its values still: an expanded one cannot be written to. A sparse one counts as constant."""
+    """Whether a buffer has its old values. An expanded one cannot be written to. A sparse one counts as constant."""
     return buffer.is_meta or buffer.layout != torch.strided or torch.equal(buffer, values)
 
 
@@ -279,7 +279,7 @@ def _what_to_do(f: Map, xs: Sequence[Tensor], tol: float) -> str:
     change = float(torch.linalg.vector_norm(second - first)) / scale
     if change > tol:
         return (
-            f"Two calls with the same inputs differ by {change:.3g}, so that it is no one map: it draws at random, or "
+            f"Two calls with the same inputs differ by {change:.3g}, so f is not one map: it draws random numbers, or "
             "keeps a state. Call .eval() on modules with dropout."
         )
     return "Check that the representations are those of the data, and that every layer respects them."

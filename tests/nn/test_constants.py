@@ -9,7 +9,7 @@ import torch
 from isospan.groups import CyclicGroup, FiniteGroup, QuaternionGroup
 from isospan.nn import ChangeOfBasis, Conv1d, Linear
 from isospan.nn._base.layer import Constants
-from isospan.nn._kernels.choice import KERNELS
+from isospan.nn._linear import KERNELS
 from isospan.representations import Representation, direct_sum
 
 from .conftest import in_random_basis

@@ -7,9 +7,9 @@ import torch
 from isospan.errors import OptionError, RepresentationError, ShapeError
 from isospan.groups import CyclicGroup, DihedralGroup, IcosahedralGroup, QuaternionGroup
 from isospan.nn import Conv1d, ConvTranspose1d
-from isospan.nn._kernels.choice import KERNELS
 from isospan.nn._kernels.dense import Dense
 from isospan.nn._kernels.isotypic import Isotypic
+from isospan.nn._linear import KERNELS
 from isospan.representations import change_of_basis, direct_sum
 from isospan.testing import assert_equivariant
 

@@ -1,5 +1,8 @@
 """Equivariant maps from coefficients: an orthonormal basis of the commutant, however they are computed."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,10 +18,9 @@ from isospan.groups import (
     SymmetricGroup,
 )
 from isospan.nn import Conv1d, ConvTranspose1d, EquivariantMaps, Linear
+from isospan.nn._base.cost import Shape, chosen_kernel, isotypic_cost
 from isospan.nn._kernels.dense import Dense
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
-from isospan.nn._kernels.isotypic import Isotypic
-from isospan.nn._kernels.kernel import Shape
 from isospan.nn._kernels.permuted import PermutedMaps
 from isospan.representations import Representation, change_of_basis, direct_sum
 
@@ -201,8 +203,33 @@ def test_cost_of_isotypic_products_is_that_of_the_scalars_of_the_irrep():
     assert (two_quaternions.size, two_quaternions.type) == (8, "quaternionic")
 
     def products(rep):
-        return Isotypic.cost(Shape(rep, rep, positions=2)) - Isotypic.cost(Shape(rep, rep, positions=1))
+        return isotypic_cost(Shape(rep, rep, positions=2)) - isotypic_cost(Shape(rep, rep, positions=1))
 
     assert products(32 * SO3().irrep(2)) == 32 * 32 * 5  # of 25 in each pair of copies
     assert products(16 * two_quaternions) == 16 * 16 * 8 * 4  # of 64
     assert products(64 * one_complex) == 64 * 64 * 4  # of 4
+
+
+RECORDED = Path(__file__).parents[2] / "benchmarks" / "results" / "kernels.json"
+TIMED = {"C4": CyclicGroup(4), "D6": DihedralGroup(6), "icosahedral": IcosahedralGroup(), "SO2": SO2(), "SO3": SO3()}
+
+
+def recorded_shape(case):
+    """The problem of a key such as "Conv1d 9 256 SO3", with about as many features as it says."""
+    layer, features, name = case.rsplit(" ", 2)
+    group = TIMED[name]
+    parts = [group.regular_representation] if group.order() else group.irreps(2)
+    copies = max(round(int(features) / sum(part.size for part in parts)), 1)
+    rep = direct_sum([copies * part for part in parts])
+    kind, _, positions = layer.partition(" ")
+    return Shape(rep, rep, int(positions or 1), in_chain=kind == "chain")
+
+
+def test_the_choice_is_near_the_fastest_kernel_of_the_recorded_times():
+    recorded = json.loads(RECORDED.read_text())["seconds"]
+    near = [
+        seconds[chosen_kernel(recorded_shape(case))] <= 1.1 * min(seconds["dense"], seconds["isotypic"])
+        for case, seconds in recorded.items()
+    ]
+    assert len(near) == 80
+    assert sum(near) >= 0.95 * len(near)

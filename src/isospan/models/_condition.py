@@ -8,7 +8,7 @@ from isospan._core.checks import check_count
 from isospan.errors import MissingArgumentError, OptionError, ShapeError
 from isospan.models._hidden import hidden_representations
 from isospan.models._perceptrons import EMLP
-from isospan.nn._base.layer import Constants, check_features
+from isospan.nn._base.layer import Constants
 from isospan.representations import Representation, direct_sum
 
 
@@ -44,26 +44,25 @@ class StepEmbedding(Constants):
 
     def forward(self, step: Tensor) -> Tensor:
         """Return the features (..., dim) of steps (...)."""
-        exact = torch.promote_types(self.frequencies.dtype, torch.float32)  # half precision has no room for long phases
+        exact = torch.promote_types(self.frequencies.dtype, torch.float32)  # half precision would round long phases
         phases = step.to(exact).unsqueeze(-1) * self.frequencies.to(exact)
         return self.network(torch.cat([phases.sin(), phases.cos()], dim=-1).to(self.frequencies.dtype))
 
 
 class Condition(nn.Module):
-    """An equivariant embedding of a vector, beside one of a step, where there are any.
+    """An equivariant embedding of a vector, of a step, of both or of neither.
 
     Args:
         trivial: the trivial representation of the group.
         rep_cond: representation of the vector; None where there is none.
         units: width of its embedding.
-        step_embed_dim: width of that of the step; None where there is none.
+        step_embed_dim: width of the embedding of the step; None where there is none.
         activation, hidden_rep: as in :class:`EMLP`.
 
     Attributes:
         rep_out: representation of the embedding; None where nothing conditions.
     """
 
-    rep_in: Representation | None
     vector: EMLP | None
     step: StepEmbedding | None
 
@@ -78,8 +77,8 @@ class Condition(nn.Module):
         hidden_rep: Representation | None,
     ) -> None:
         super().__init__()
-        self.rep_in, reps = rep_cond, []
         self.vector = self.step = None
+        reps = []
         if rep_cond is not None:
             reps += hidden_representations(rep_cond, (units,), hidden_rep)
             self.vector = EMLP(rep_cond, reps[0], (units,), activation, hidden_rep)
@@ -92,16 +91,15 @@ class Condition(nn.Module):
         """Return the embedding (*batch, rep_out.size) of vectors (*batch, rep_cond.size) and steps, of each or of all.
 
         Raises:
-            MissingArgumentError: it takes one that is not given.
-            OptionError: one is given that it does not take.
-            ShapeError: there are not as many as samples.
+            MissingArgumentError: a condition is not given.
+            OptionError: a condition is given that the network does not take.
+            ShapeError: the number of conditions is not that of the samples.
         """
         _check_given("cond", cond, taken=self.vector is not None, option="rep_cond")
         _check_given("step", step, taken=self.step is not None, option="step_embed_dim")
         parts = []
-        if self.vector is not None and self.rep_in is not None and cond is not None:
-            _check_shape("cond", cond, (*batch, self.rep_in.size))
-            check_features(cond, self.rep_in.size)
+        if self.vector is not None and cond is not None:
+            _check_shape("cond", cond, (*batch, self.vector.rep_in.size))
             parts.append(self.vector(cond))
         if self.step is not None and step is not None:
             step = torch.as_tensor(step, device=self.step.frequencies.device)
@@ -122,4 +120,4 @@ def _check_given(name: str, value: Tensor | float | None, *, taken: bool, option
 
 def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
     if value.shape != shape:
-        raise ShapeError(f"Every sample has its {name}, of shape {shape} together, got {tuple(value.shape)}.")
+        raise ShapeError(f"Each sample must have its {name}, of shape {shape} together, got {tuple(value.shape)}.")

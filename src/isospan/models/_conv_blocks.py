@@ -1,7 +1,7 @@
 """Blocks of convolutional networks."""
 
 import copy
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ Norm = Literal["batch", "rms"] | None
 class ConvBlock(nn.Module):
     """One layer of a convolutional network, (B, rep_in.size, T) to (B, rep_out.size, T').
 
-    RMSNorm has no scales of its own: it keeps the ratios of the channels, which the convolution scales already.
+    RMSNorm has no scales, since the convolution scales its channels already.
 
     Args:
         rep_in: representation of the input.
@@ -46,7 +46,7 @@ class ConvBlock(nn.Module):
         activation: str,
     ) -> None:
         super().__init__()
-        as_activation(activation)  # gates have no use for it, but a wrong name is an error for every group
+        as_activation(activation)  # gates do not use it, but a wrong name is an error for each group
         act = hidden_activation(rep_out, activation)
         self.conv: Conv1d = Conv1d(rep_in, act.rep_in, kernel_size, stride, padding)
         self.norm: nn.Module = _normalization(norm, act.rep_in)
@@ -94,18 +94,15 @@ def _folded(conv: nn.Conv1d, norm: BatchNorm1d) -> nn.Conv1d:
 
 
 class ResidualBlock(nn.Module):
-    """Two layers of convolutions, between which a condition modulates the features, added to the input.
+    """Two convolutional layers with a residual shortcut. A condition modulates the features between them.
 
     Args:
-        rep_in: representation of the input, which is mapped linearly where it is not ``rep_out``.
+        rep_in: representation of the input. The shortcut is a linear map where it is not ``rep_out``.
         rep_out: representation of the output.
         rep_cond: representation of the condition; None where there is none.
         kernel_size: number of kernel positions; odd, so that series keep their length.
         activation: see :class:`ConvBlock`.
     """
-
-    first: ConvBlock
-    second: ConvBlock
 
     def __init__(
         self,
@@ -117,11 +114,9 @@ class ResidualBlock(nn.Module):
         activation: str,
     ) -> None:
         super().__init__()
-        first, second = (
-            ConvBlock(rep, rep_out, kernel_size, padding=kernel_size // 2, norm="rms", activation=activation)
-            for rep in (rep_in, rep_out)
-        )
-        self.first, self.second = first, second
+        options: dict[str, Any] = {"padding": kernel_size // 2, "norm": "rms", "activation": activation}
+        self.first: ConvBlock = ConvBlock(rep_in, rep_out, kernel_size, **options)
+        self.second: ConvBlock = ConvBlock(rep_out, rep_out, kernel_size, **options)
         self.film: FiLM | None = None if rep_cond is None else FiLM(rep_out, rep_cond)
         self.residual: nn.Identity | Conv1d = nn.Identity() if rep_in == rep_out else Conv1d(rep_in, rep_out, 1)
 

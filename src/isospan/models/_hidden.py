@@ -1,4 +1,4 @@
-"""Representations of hidden layers, and checks that they pass on the irreps of input and output."""
+"""Representations of hidden layers, and checks that these contain the irreps of input and output."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ def hidden_representations(
 ) -> list[Representation]:
     """Copies of a representation with at least as many coordinates as units, for every hidden layer.
 
-    By default of the regular representation, or for a Lie group of all irreps up to a frequency.
+    The default is the regular representation, or all irreps up to a frequency for a Lie group.
 
     Raises:
-        RepresentationError: rep_in is none.
-        OptionError: no sequence of widths, no width, or one below 1.
+        RepresentationError: rep_in is not a representation.
+        OptionError: hidden_units is not a sequence, is empty, or has a width below 1.
     """
     check_representation(rep_in)
     if not hasattr(units, "__len__"):
@@ -38,38 +38,42 @@ def hidden_representations(
     return [layers[width] for width in widths]
 
 
-def check_signal(rep_in: Representation, hidden: Representation, rep_out: Representation | None) -> None:
-    """Require the irreps of input and output in the hidden representation: what it lacks would be lost, or zero.
+def check_signal(
+    rep_in: Representation, hidden: Representation, rep_out: Representation, rep_cond: Representation | None = None
+) -> None:
+    """Require irreps with which the network loses nothing of its input, and with which no output is always zero.
+
+    Hidden layers must contain all irreps of input and output. Where the group mixes their coordinates they have gates,
+    which scale copies of irreps, and map no irrep to another. Then the output needs an irrep of the input or of the
+    condition, or invariants, which are functions of norms.
 
     Raises:
         RepresentationError: an irrep is missing.
     """
-    present = {component.irrep.key for component in hidden.isotypic}
-    for rep, role, fate in ((rep_in, "input", "lost"), (rep_out, "output", "zero")):
-        if rep is None:
-            continue
-        check_same_group(hidden, rep)
-        missing = [c.irrep.name for c in rep.isotypic if c.irrep.key not in present]
-        if missing:
-            raise RepresentationError(
-                f"The hidden representation {hidden.name!r} must contain every irrep of the {role} {rep.name!r}, but "
-                f"lacks {missing}, which would be {fate}. Pass a hidden_rep that contains them too."
-            )
-
-
-def check_reach(rep_in: Representation, hidden: Representation, rep_out: Representation) -> None:
-    """Require an output that gates do not leave zero: they scale copies of irreps, and turn none into another irrep.
-
-    Invariants are made, of norms; and where the group permutes the coordinates of hidden layers, so are all irreps.
-
-    Raises:
-        RepresentationError: the input has no irrep of the output, and none of these is trivial.
-    """
-    reached = {component.irrep.key for component in rep_in.isotypic}
+    check_contained(rep_in, hidden, "input", "lost")
+    check_contained(rep_out, hidden, "output", "zero")
+    given = rep_in if rep_cond is None else rep_in + rep_cond
+    reached = {component.irrep.key for component in given.isotypic}
     if hidden.is_permutation or any(c.irrep.is_trivial or c.irrep.key in reached for c in rep_out.isotypic):
         return
     raise RepresentationError(
-        f"Gates, which hidden layers have where the group mixes their coordinates, turn no irrep into another: the "
-        f"output {rep_out.name!r} would be zero, since the input {rep_in.name!r} has no irrep of it. Add products of "
-        "features to the input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
+        f"The output {rep_out.name!r} would be zero, since the input {given.name!r} has no irrep of it: hidden layers "
+        "whose coordinates the group mixes have gates, which map no irrep to another. Add products of features to the "
+        "input: the entries of x yᵀ, row by row, transform as rep_x & rep_y."
     )
+
+
+def check_contained(rep: Representation, hidden: Representation, role: str, fate: str) -> None:
+    """Require the irreps of the input or the output in the hidden representation.
+
+    Raises:
+        RepresentationError: an irrep is missing.
+    """
+    check_same_group(hidden, rep)
+    present = {component.irrep.key for component in hidden.isotypic}
+    missing = [c.irrep.name for c in rep.isotypic if c.irrep.key not in present]
+    if missing:
+        raise RepresentationError(
+            f"The hidden representation {hidden.name!r} must contain every irrep of the {role} {rep.name!r}, but lacks "
+            f"{missing}, which would be {fate}. Pass a hidden_rep that contains them too."
+        )

@@ -16,12 +16,12 @@ from isospan.representations import Representation
 
 
 class NormGates(nn.Module):
-    r"""Sigmoid gates and invariant features that learn of the norms of all copies of irreps before they act.
+    r"""Sigmoid gates that are functions of the norms of all copies of irreps.
 
     .. math:: x \mapsto \operatorname{gated}\Bigl( x + L \, (\|x_1\|, \ldots, \|x_n\|) \Bigr)
 
-    Linear maps and gates alone never make invariants of vectors: a network of these that sees only vectors is linear.
-    Norms of features that a layer has mixed know the angles between them, so no products are needed.
+    Linear maps and gates alone compute no invariants of vectors, so a network of these is linear in vectors. Norms of
+    features that a layer has mixed depend on the angles between them, so no products are needed.
 
     Args:
         rep: representation of the features.
@@ -57,11 +57,11 @@ class NormGates(nn.Module):
 def equivariant_network(reps: Sequence[Representation], activation: str, *, bias: bool) -> nn.Sequential:
     """Linear layers from each representation to the next, and activations between them.
 
-    Copies of the regular representation are chained by group convolutions; other representations have general linear
-    layers, and activations that suit them: of every coordinate where the group permutes these, else sigmoid gates.
+    Copies of the regular representation have chains of group convolutions. Other representations have general linear
+    layers, with an activation of each coordinate where the group permutes these, else with sigmoid gates.
 
     Raises:
-        OptionError: an unknown activation, also where gates take its place.
+        OptionError: an unknown activation, also where gates are used instead.
     """
     as_activation(activation)
     if len(reps) == 2 and not all(map(is_regular, reps)):
@@ -81,7 +81,7 @@ def equivariant_network(reps: Sequence[Representation], activation: str, *, bias
 
 
 def steps(module: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Linear layers, activations and what else there is, one after the other, of nested chains."""
+    """The layers and activations of nested chains, one after the other."""
     if isinstance(module, nn.Sequential):
         for part in module:
             yield from steps(part)
@@ -107,7 +107,7 @@ def _general_layers(reps: Sequence[Representation], activation: str, *, bias: bo
 
 @torch.no_grad()
 def plain_network(steps: Iterable[object]) -> nn.Sequential:
-    """A torch.nn.Sequential of torch's modules that shares nothing with the layers and activations that it is made of.
+    """A torch.nn.Sequential of torch's modules for these steps, with which it shares nothing.
 
     Raises:
         OptionError: torch has no module for a step.

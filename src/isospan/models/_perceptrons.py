@@ -1,7 +1,6 @@
 """Equivariant and invariant multilayer perceptrons."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,47 +8,23 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from isospan._core.checks import check_count
-from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._hidden import check_contained, check_signal, hidden_representations
 from isospan.models._network import equivariant_network, hidden_activation, plain_network, steps
 from isospan.models._regular.linear import element_coordinates, is_regular
 from isospan.nn import IrrepInvariants
 from isospan.nn._base.cached_weight import Freezable, Freezes
-from isospan.nn._base.layer import Device, check_features, to_device
-from isospan.representations import Representation, check_representation
+from isospan.nn._base.layer import Device, to_device
+from isospan.representations import Representation
 
 
 class Perceptron(Freezes):
     """Base of networks that are chains of linear layers and activations of one signal."""
 
-    rep_in: Representation
     network: nn.Sequential
-
-    def __init__(self, rep_in: Representation) -> None:
-        super().__init__()
-        check_representation(rep_in)
-        self.rep_in = rep_in
-        self._frozen_steps: list[Callable[[Tensor], Tensor]] = []
-
-    def freeze(self) -> Self:
-        """Cache the dense weights of all layers; from then on only linear maps and activations are computed."""
-        # activations may overwrite the result of the layer before, which nothing else reads
-        self._frozen_steps = [nn.ReLU(inplace=True) if type(step) is nn.ReLU else step for step in steps(self.network)]
-        return super().freeze()
-
-    def unfreeze(self) -> Self:
-        """Expand the weights from the parameters again, and train those that were trained before."""
-        self._frozen_steps = []
-        return super().unfreeze()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y of x (..., rep_in.size)."""
-        steps: list[Any] = self._frozen_steps
-        if not steps or not steps[0].is_frozen:  # a module around this one may have unfrozen its layers
-            return self.network(x)
-        check_features(x, self.rep_in.size)
-        for step in steps:
-            x = linear(x, *step.dense()) if isinstance(step, Freezable) else step(x)
-        return x
+        return self.network(x)
 
     def export(self) -> nn.Sequential:
         """Return a torch.nn.Sequential of the same function that shares nothing with this network.
@@ -63,20 +38,20 @@ class Perceptron(Freezes):
 class EMLP(Perceptron):
     r"""An equivariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = \rho_\text{out}(g) f(x)`.
 
-    Linear layers commute with the group, and activations act where they commute with it too: by default on copies of
-    the regular representation, whose coordinates a finite group only permutes. Widths are rounded up to whole copies.
+    Linear layers and activations commute with the group. By default hidden layers are copies of the regular
+    representation, whose coordinates a finite group permutes. Widths are rounded up to whole copies.
 
     Args:
         rep_in: representation of the input.
         rep_out: representation of the output.
         hidden_units: widths of the hidden layers.
-        activation: name of an activation of ``torch.nn``, of every coordinate. Where the group mixes coordinates of the
-            hidden layers no such function is equivariant, and sigmoid gates take its place
-            (:class:`isospan.nn.GatedActivation`), which learn of the norms of all features. Gates turn no irrep into
-            another: what the input lacks stays zero in the output, but for invariants. Where that is wanted, as a cross
-            product of vectors x and y is, add the entries of x yᵀ to the input, which transform as ``rep_x & rep_y``.
-        hidden_rep: what hidden layers consist of copies of. By default the regular representation; for a Lie group all
-            irreps up to frequency 2.
+        activation: name of an activation of ``torch.nn``, of each coordinate. Where the group mixes coordinates of the
+            hidden layers, no such function is equivariant. Sigmoid gates of the norms of all features are used instead
+            (:class:`isospan.nn.GatedActivation`). Gates map no irrep to another, so irreps that the input lacks are
+            zero in the output, except invariants. For outputs such as the cross product of vectors x and y, add the
+            entries of x yᵀ to the input, which transform as ``rep_x & rep_y``.
+        hidden_rep: representation of whose copies hidden layers consist. By default the regular representation; for a
+            Lie group all irreps up to frequency 2.
         bias: add invariant vectors.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -109,17 +84,17 @@ class EMLP(Perceptron):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(rep_in)
-        self.rep_out = rep_out
+        super().__init__()
+        self.rep_in: Representation = rep_in
+        self.rep_out: Representation = rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
-        check_reach(rep_in, hidden[0], rep_out)
         self.network: nn.Sequential = equivariant_network([rep_in, *hidden, rep_out], activation, bias=bias)
         to_device(self, device, dtype)
 
 
 class OrbitReadout(Freezable):
-    """A linear map of the means over the group's elements, one of every copy of the regular representation.
+    """A linear map of the means of all copies of the regular representation over the elements of the group.
 
     Args:
         rep: copies of the regular representation.
@@ -151,9 +126,8 @@ class OrbitReadout(Freezable):
 class IMLP(Perceptron):
     r"""An invariant multilayer perceptron, :math:`f(\rho_\text{in}(g) x) = f(x)`.
 
-    The hidden layers are those of :class:`EMLP`. Of the last one the means over the group's elements are invariant (for
-    other representations than regular ones the invariants of :class:`isospan.nn.IrrepInvariants`), and a plain
-    linear layer reads the output from them.
+    The hidden layers are those of :class:`EMLP`. A plain linear layer maps invariants of the last one to the output:
+    means over the elements of the group where it is regular, else those of :class:`isospan.nn.IrrepInvariants`.
 
     Args:
         rep_in: representation of the input.
@@ -187,10 +161,11 @@ class IMLP(Perceptron):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(rep_in)
+        super().__init__()
+        self.rep_in: Representation = rep_in
         self.out_dim: int = check_count(out_dim, what="out_dim")
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
-        check_signal(rep_in, hidden[0], None)
+        check_contained(rep_in, hidden[0], "input", "lost")
         last = hidden[-1]
         act = hidden_activation(last, activation)
         layers = equivariant_network([rep_in, *hidden[:-1], act.rep_in], activation, bias=bias)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isospan._core.checks import check_count, check_floating
 from isospan.errors import OptionError, ShapeError
 from isospan.models._conv_blocks import ConvBlock, Norm
-from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._hidden import check_signal, hidden_representations
 from isospan.nn import Conv1d
 from isospan.nn._base.cached_weight import Freezes
 from isospan.nn._base.layer import Device, to_device
@@ -19,17 +19,17 @@ from isospan.representations import Representation
 
 
 class LatestSteps(nn.Module):
-    """The newest steps of a window, as many as convolutions without padding see to the last.
+    """The latest steps of a window: those that convolutions without padding use, all of them.
 
     Args:
         channels: of the series.
         layers: number of convolutions.
         kernel_size: kernel positions of each.
         stride: steps of each.
-        window: number of steps that a series must have; any that are enough where None.
+        window: number of steps that a series must have; where None, any number from the receptive field on.
 
     Attributes:
-        receptive_field: how many steps are enough.
+        receptive_field: the fewest steps that the convolutions need.
     """
 
     def __init__(self, channels: int, layers: int, kernel_size: int, stride: int, window: int | None) -> None:
@@ -46,7 +46,7 @@ class LatestSteps(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the newest steps (B, channels, T') of x (B, channels, T)."""
+        """Return the latest steps (B, channels, T') of x (B, channels, T)."""
         check_floating(x, what="The windows")
         T = x.shape[-1]
         if x.dim() != 3 or x.shape[1] != self.channels or not self.takes(T):
@@ -68,7 +68,7 @@ class LatestSteps(nn.Module):
         return f">= {self.receptive_field}, the receptive field" if self.window is None else f"= {self.window}"
 
     def surplus(self, window: int) -> int:
-        """How many of the oldest steps of a window are left out."""
+        """Number of the oldest steps of a window that are not used."""
         return (window - self.receptive_field) % self.spacing
 
     def features(self, window: int) -> int:
@@ -79,13 +79,13 @@ class LatestSteps(nn.Module):
 class TemporalCNN(Freezes):
     r"""An equivariant encoder of windows of a time series to a vector.
 
-    Strided convolutions, each with a normalization and an activation, and an equivariant linear map of what is left.
-    Nothing is padded. With kernel size k and stride s, one feature of the last of L layers sees
+    Strided convolutions without padding, each with a normalization and an activation, and an equivariant linear map of
+    the last features. With kernel size k and stride s, one feature of the last of L layers depends on
 
     .. math:: R = 1 + (k - 1) (1 + s + \dots + s^{L-1})
 
-    steps, and neighbours are s^L steps apart. Where a window is not R plus a multiple of this, its oldest steps are
-    left out, so that the newest always count.
+    steps, and neighbours are s^L steps apart. Where a window is not R plus a multiple of s^L, its oldest steps are not
+    used, but the latest always are.
 
     ``torch.export.export`` takes the network after :meth:`freeze`. It leaves T open if that is ``Dim.DYNAMIC`` and all
     windows, the example too, have at least R + s^L steps, so that the last layer has two features or more.
@@ -96,8 +96,8 @@ class TemporalCNN(Freezes):
         hidden_units: widths of the convolutions, rounded up to whole copies of the hidden representation.
         kernel_size: kernel positions of each convolution.
         stride: steps of each convolution.
-        window: number of steps of all windows. The linear map then sees all features of the last layer with their
-            times. Where None, it sees their means over time, and windows may have any length of at least R.
+        window: number of steps of all windows. The linear map is then of all features of the last layer at all times.
+            Where None, it is of their means over time, and windows may have any length of at least R.
         norm: "batch" for :class:`isospan.nn.BatchNorm1d`, "rms" for :class:`isospan.nn.RMSNorm` at every time, or None.
         activation: as in :class:`EMLP`.
         hidden_rep: as in :class:`EMLP`.
@@ -125,11 +125,6 @@ class TemporalCNN(Freezes):
         (7, torch.Size([8, 4]))
     """
 
-    rep_in: Representation
-    rep_out: Representation
-    blocks: nn.Sequential
-    latest: LatestSteps
-
     def __init__(
         self,
         rep_in: Representation,
@@ -146,20 +141,20 @@ class TemporalCNN(Freezes):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rep_in, self.rep_out = rep_in, rep_out
+        self.rep_in: Representation = rep_in
+        self.rep_out: Representation = rep_out
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
         check_signal(rep_in, hidden[0], rep_out)
-        check_reach(rep_in, hidden[0], rep_out)
-        start = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)
-        self.receptive_field: int = start.receptive_field
+        self.latest: LatestSteps = LatestSteps(rep_in.size, len(hidden), kernel_size, stride, window)
+        self.receptive_field: int = self.latest.receptive_field
         blocks = [
             ConvBlock(a, b, kernel_size, stride=stride, norm=norm, activation=activation)
             for a, b in pairwise([rep_in, *hidden])
         ]
-        self.latest, self.blocks = start, nn.Sequential(*blocks)
+        self.blocks: nn.Sequential = nn.Sequential(*blocks)
         self.pool: nn.AdaptiveAvgPool1d | nn.Identity = nn.AdaptiveAvgPool1d(1) if window is None else nn.Identity()
         # a map of all features at all times is a convolution that is as long as they are
-        self.head: Conv1d = Conv1d(hidden[-1], rep_out, 1 if window is None else start.features(window))
+        self.head: Conv1d = Conv1d(hidden[-1], rep_out, 1 if window is None else self.latest.features(window))
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,8 +165,8 @@ class TemporalCNN(Freezes):
         """Return a torch.nn.Sequential of the same function in evaluation, which shares nothing with this network.
 
         Args:
-            window: number of steps of its windows, which torch has no module to choose the latest of; by default that
-                of this network.
+            window: number of steps of its windows, since torch has no module that takes the latest steps of any
+                window; by default that of this network.
 
         Raises:
             OptionError: no number of steps, or one that does not fit; or torch has no module for a part: norm="rms",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from isospan._core.checks import check_count
 from isospan.errors import OptionError
-from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._hidden import check_signal, hidden_representations
 from isospan.models._network import equivariant_network, plain_network, steps
 from isospan.nn import Dropout, Linear, MultiheadAttention, PositionalEncoding, RMSNorm
 from isospan.nn._base.cached_weight import Freezes
@@ -23,8 +23,8 @@ class TransformerEncoderLayer(Freezes):
               y = x' + \operatorname{network}(\operatorname{norm} x')
 
     with the arguments of torch.nn.TransformerEncoderLayer, and its ``norm_first=True``. Norms are those of all features
-    of a token, without scales, which the linear maps that follow have. While training, whole parts of what is added
-    are dropped (:class:`isospan.nn.Dropout`), besides weights of the attention.
+    of a token. They have no scales, since linear maps follow. In training, parts of both terms are dropped
+    (:class:`isospan.nn.Dropout`), and weights of the attention.
 
     Args:
         rep: representation of every token.
@@ -33,7 +33,7 @@ class TransformerEncoderLayer(Freezes):
             None.
         dropout: probability of dropping.
         activation: of that network, as in :class:`EMLP`.
-        hidden_rep: what the network's hidden layer consists of copies of, as in :class:`EMLP`.
+        hidden_rep: representation of whose copies the network's hidden layer consists, as in :class:`EMLP`.
         bias: whether linear maps have invariant biases.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
@@ -62,13 +62,6 @@ class TransformerEncoderLayer(Freezes):
         torch.Size([8, 10, 24])
     """
 
-    rep_in: Representation
-    rep_out: Representation
-    norm1: RMSNorm
-    norm2: RMSNorm
-    dropout1: Dropout
-    dropout2: Dropout
-
     def __init__(
         self,
         rep: Representation,
@@ -83,14 +76,17 @@ class TransformerEncoderLayer(Freezes):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rep_in = self.rep_out = rep
+        self.rep_in: Representation = rep
+        self.rep_out: Representation = rep
         width = 4 * rep.size if dim_feedforward is None else dim_feedforward
         (inner,) = hidden_representations(rep, (width,), hidden_rep)
         check_signal(rep, inner, rep)
-        self.norm1, self.norm2 = (RMSNorm(rep, elementwise_affine=False) for _ in range(2))
+        self.norm1: RMSNorm = RMSNorm(rep, elementwise_affine=False)
+        self.norm2: RMSNorm = RMSNorm(rep, elementwise_affine=False)
         self.self_attn: MultiheadAttention = MultiheadAttention(rep, nhead, dropout, bias)
         self.feedforward: nn.Sequential = equivariant_network([rep, inner, rep], activation, bias=bias)
-        self.dropout1, self.dropout2 = (Dropout(rep, dropout) for _ in range(2))
+        self.dropout1: Dropout = Dropout(rep, dropout)
+        self.dropout2: Dropout = Dropout(rep, dropout)
         to_device(self, device, dtype)
 
     def forward(
@@ -109,7 +105,7 @@ class TransformerEncoderLayer(Freezes):
     def export(self) -> nn.TransformerEncoderLayer:
         """Return torch's layer of the same function that shares nothing with this one.
 
-        It is for inference: in training it would drop out single coordinates, which breaks the symmetry.
+        It is for inference: in training it would drop single coordinates, which breaks the symmetry.
         """
         first, activation, second = plain_network(steps(self.feedforward))
         size, heads, p = self.rep_in.size, self.self_attn.num_heads, self.dropout1.p
@@ -129,9 +125,9 @@ class TransformerEncoder(Freezes):
 
     .. math:: f(\rho_\text{in}(g) x_1, \ldots, \rho_\text{in}(g) x_T)_t = \rho_\text{out}(g) f(x_1, \ldots, x_T)_t
 
-    A linear layer leads to the hidden representation, ``num_layers`` of :class:`TransformerEncoderLayer` follow, and a
-    norm and a linear layer to the output. Without positions a permutation of the tokens permutes the output in the same
-    way.
+    It consists of a linear layer to the hidden representation, ``num_layers`` of :class:`TransformerEncoderLayer`, a
+    norm, and a linear layer to the output. Without positions, a permutation of the tokens permutes the output in the
+    same way.
 
     Args:
         rep_in: representation of every token of the input.
@@ -170,9 +166,6 @@ class TransformerEncoder(Freezes):
         >>> assert_equivariant(model, vector + regular, vector, x=torch.randn(3, 20, 10))
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(
         self,
         rep_in: Representation,
@@ -191,10 +184,10 @@ class TransformerEncoder(Freezes):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rep_in, self.rep_out = rep_in, rep_out
+        self.rep_in: Representation = rep_in
+        self.rep_out: Representation = rep_out
         hidden = _shared_by_heads(rep_in, d_model, nhead, hidden_rep)
         check_signal(rep_in, hidden, rep_out)
-        check_reach(rep_in, hidden, rep_out)
         self.embedding: Linear = Linear(rep_in, hidden, bias=bias)
         self.positions: PositionalEncoding | nn.Identity = (
             PositionalEncoding(hidden) if positional_encoding else nn.Identity()
@@ -219,8 +212,8 @@ class TransformerEncoder(Freezes):
         Args:
             src: (..., T, rep_in.size).
             mask: (T, T) or (B * nhead, T, T), True where a token may not look, or numbers to add to the scores.
-            src_key_padding_mask: (..., T), True at tokens that no other may look at. Their own output means nothing.
-            is_causal: whether a token may look at those up to itself only, besides what the masks say.
+            src_key_padding_mask: (..., T), True at tokens that no other may look at. Their own output has no meaning.
+            is_causal: whether a token may look only at those up to itself, besides the masks.
         """
         x = self.positions(self.embedding(src))
         for layer in self.layers:
@@ -250,7 +243,7 @@ class TransformerEncoder(Freezes):
 def _shared_by_heads(
     rep_in: Representation, width: int, nhead: int, hidden_rep: Representation | None
 ) -> Representation:
-    """The fewest copies of the hidden representation as wide as asked for whose irreps the heads can share evenly."""
+    """The fewest copies of the hidden representation of at least a width whose irreps the heads can share evenly."""
     (unit,) = hidden_representations(rep_in, (1,), hidden_rep)
     heads = check_count(nhead, what="nhead")
     copies = heads // gcd(heads, *(component.multiplicity for component in unit.isotypic))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from isospan._core.checks import check_count
 from isospan.errors import OptionError, ShapeError
 from isospan.models._condition import Condition
 from isospan.models._conv_blocks import ConvBlock, ResidualBlock
-from isospan.models._hidden import check_reach, check_signal, hidden_representations
+from isospan.models._hidden import check_signal, hidden_representations
 from isospan.nn import Conv1d, ConvTranspose1d
 from isospan.nn._base.cached_weight import Freezes
 from isospan.nn._base.layer import Device, check_features, to_device
@@ -34,7 +35,7 @@ class UNet1d(Freezes):
     near the ends.
 
     For other programs, ``torch.export.export`` and ``torch.onnx.export`` take the network after :meth:`freeze`, with B
-    and T open if they are ``Dim.DYNAMIC``; it is no chain of layers, which alone torch has a module for.
+    and T open if they are ``Dim.DYNAMIC``. It has no ``export()``, since it is not a chain of layers.
 
     Args:
         rep_in: representation of the channels of x.
@@ -43,15 +44,15 @@ class UNet1d(Freezes):
         hidden_units: width of each level, rounded up to whole copies of the hidden representation.
         kernel_size: kernel positions of the convolutions; odd.
         cond_units: width of the embedding of c.
-        step_embed_dim: width of that of the step, even; None where there is none.
+        step_embed_dim: width of the embedding of the step, even; None where there is none.
         activation: as in :class:`EMLP`.
         hidden_rep: as in :class:`EMLP`.
         device: of the parameters and constants.
         dtype: of the parameters and constants.
 
     Shapes:
-        x (B, rep_in.size, T), c (B, rep_cond.size) and t (B,) to y (B, rep_out.size, T), or all without B. One t of
-        shape () is that of all samples.
+        x (B, rep_in.size, T), c (B, rep_cond.size) and t (B,) to y (B, rep_out.size, T), or all without B. A t of
+        shape () is for all samples.
 
     Raises:
         GroupMismatchError, RepresentationError: as for :class:`EMLP`.
@@ -71,10 +72,6 @@ class UNet1d(Freezes):
         torch.Size([8, 12, 15])
     """
 
-    rep_in: Representation
-    rep_out: Representation
-    rep_cond: Representation | None
-
     def __init__(
         self,
         rep_in: Representation,
@@ -93,10 +90,11 @@ class UNet1d(Freezes):
         super().__init__()
         if check_count(kernel_size, what="kernel_size") % 2 == 0:
             raise OptionError(f"Series keep their length with an odd kernel_size, got {kernel_size}. Add one.")
-        self.rep_in, self.rep_out, self.rep_cond = rep_in, rep_out, rep_cond
+        self.rep_in: Representation = rep_in
+        self.rep_out: Representation = rep_out
+        self.rep_cond: Representation | None = rep_cond
         hidden = hidden_representations(rep_in, hidden_units, hidden_rep)
-        check_signal(rep_in, hidden[0], rep_out)
-        check_reach(rep_in if rep_cond is None else rep_in + rep_cond, hidden[0], rep_out)
+        check_signal(rep_in, hidden[0], rep_out, rep_cond)
         trivial, choices = rep_in.group.trivial_representation, {"activation": activation, "hidden_rep": hidden_rep}
         self.condition: Condition = Condition(trivial, rep_cond, cond_units, step_embed_dim, **choices)
         level = partial(Level, rep_cond=self.condition.rep_out, kernel_size=kernel_size, activation=activation)
@@ -121,7 +119,7 @@ class UNet1d(Freezes):
         Args:
             x: (B, rep_in.size, T).
             cond: (B, rep_cond.size).
-            step: (B,), or one of all samples.
+            step: (B,), or one for all samples.
         """
         check_features(x, self.rep_in.size, dim=-2)
         if x.shape[-1] == 0:
@@ -144,9 +142,6 @@ class UNet1d(Freezes):
 class Level(nn.Module):
     """Two residual blocks."""
 
-    first: ResidualBlock
-    second: ResidualBlock
-
     def __init__(
         self,
         rep_in: Representation,
@@ -157,10 +152,9 @@ class Level(nn.Module):
         activation: str,
     ) -> None:
         super().__init__()
-        self.first, self.second = (
-            ResidualBlock(rep, rep_out, rep_cond, kernel_size=kernel_size, activation=activation)
-            for rep in (rep_in, rep_out)
-        )
+        options: dict[str, Any] = {"kernel_size": kernel_size, "activation": activation}
+        self.first: ResidualBlock = ResidualBlock(rep_in, rep_out, rep_cond, **options)
+        self.second: ResidualBlock = ResidualBlock(rep_out, rep_out, rep_cond, **options)
 
     def forward(self, x: Tensor, cond: Tensor | None) -> Tensor:
         """Return y (B, rep_out.size, T)."""

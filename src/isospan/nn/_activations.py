@@ -1,4 +1,4 @@
-"""Equivariant activations: of coordinates, of norms, and gates."""
+"""Equivariant activations: of coordinates, of norms, and gated."""
 
 from collections.abc import Callable
 
@@ -8,28 +8,23 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan.errors import EquivarianceError, ShapeError
 from isospan.nn._base.activations import Activation, activation_name, as_activation, commutes
-from isospan.nn._base.components import by_component, components_of, copy_index, norms
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
-from isospan.nn._bases import ChangeOfBasis
-from isospan.representations import Representation, check_representation
+from isospan.nn._base.components import by_component, invariant_count, norms
+from isospan.nn._base.layer import Device, Layer, check_features, to_device
+from isospan.nn._bases import IrrepBasisLayer
+from isospan.representations import Representation
 
 
-class GatedCopies(Constants):
-    """Base of activations that multiply every copy of an irrep by a function of an invariant.
+class GatedCopies(IrrepBasisLayer):
+    """Base of activations that multiply each copy of an irrep by a function of an invariant.
 
     Args:
         rep: representation of the features.
         activation: the function.
     """
 
-    copy_index: Tensor
-
     def __init__(self, rep: Representation, activation: Activation) -> None:
-        super().__init__()
+        super().__init__(rep)
         self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
-        self.change: ChangeOfBasis = ChangeOfBasis(rep)
-        self._components = components_of(rep)
-        self.register_constant("copy_index", copy_index(rep))
 
     def gated(self, z: Tensor, invariants: Tensor) -> Tensor:
         """Coordinates z in the irrep basis times f of invariants (..., copies), in the basis of the input."""
@@ -37,21 +32,21 @@ class GatedCopies(Constants):
         if factors.shape != invariants.shape:
             raise ShapeError(
                 f"{activation_name(self.activation)} must give every copy of an irrep a factor, so tensors of shape "
-                f"{tuple(invariants.shape)} for such ones, got {tuple(factors.shape)}. Keep the last axis."
+                f"{tuple(invariants.shape)} like its input, got {tuple(factors.shape)}. Keep the last axis."
             )
-        return self.change.inverse(z * factors.index_select(-1, self.copy_index))
+        return self.change.inverse(self.scaled(z, factors))
 
     def extra_repr(self) -> str:
         """The activation, where it is a function."""
         return "" if isinstance(self.activation, torch.nn.Module) else activation_name(self.activation)
 
 
-class Pointwise(torch.nn.Module):
+class Pointwise(Layer):
     r"""Any activation on coordinates that the group permutes, and odd ones on those that it permutes up to sign.
 
-    Both is checked when the layer is made, on the representation and by values of the activation, with whatever
-    parameters and in training too: a slope for each coordinate, or a draw at random, would break the symmetry. What
-    looks at all coordinates alike, as a softmax of them does, keeps permutations.
+    The constructor checks both: the representation, and values of the activation with random parameters, in training
+    and in evaluation. A slope for each coordinate, or a random draw, would break the symmetry. A function that treats
+    all coordinates alike, such as a softmax of them, commutes with permutations.
 
     Args:
         rep: representation of the features, whose coordinates every element permutes, up to sign for odd activations.
@@ -81,9 +76,6 @@ class Pointwise(torch.nn.Module):
         isospan.errors.EquivarianceError: ...
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(
         self,
         rep: Representation,
@@ -92,10 +84,7 @@ class Pointwise(torch.nn.Module):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_representation(rep)
-        self.rep_in = self.rep_out = rep
-        self._size = rep.size
+        super().__init__(rep)
         self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
         name = activation_name(self.activation)
         _check_permutes(rep, name)
@@ -107,7 +96,7 @@ class Pointwise(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of every coordinate."""
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         return self.activation(x)
 
 
@@ -147,12 +136,12 @@ def _refusal(name: str, element: object, rep: Representation, *, signed: bool) -
 
 
 class NormActivation(GatedCopies):
-    r"""Every copy of an irrep times a function of its norm, for any group and basis.
+    r"""Multiply each copy of an irrep by a function of its norm, for any group and basis.
 
     .. math:: x_i \mapsto f(\|x_i\| + b_i) \, x_i, \qquad x_i \mapsto f(x_i + b_i) \, x_i \;\text{where trivial}
 
-    With the sigmoid, trivial features pass through x · σ(x + b), the SiLU. Gradients are finite at zero. Norms are
-    invariant, so any function of all of them is equivariant too, as a softmax or a LayerNorm of the copies is.
+    With the sigmoid, trivial features become x · σ(x + b), the SiLU. Gradients are finite at zero. Norms are invariant,
+    so f may also be a function of all of them, such as a softmax or a LayerNorm of the copies.
 
     Args:
         rep: representation of the features.
@@ -181,8 +170,6 @@ class NormActivation(GatedCopies):
         tensor([15., 20.])
     """
 
-    rep_in: Representation
-    rep_out: Representation
     bias: torch.nn.Parameter | None
 
     def __init__(
@@ -195,7 +182,6 @@ class NormActivation(GatedCopies):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, activation)
-        self.rep_in = self.rep_out = rep
         parameter = torch.nn.Parameter(torch.zeros(len(rep.irreps))) if bias else None
         self.register_parameter("bias", parameter)
         to_device(self, device, dtype)
@@ -205,24 +191,18 @@ class NormActivation(GatedCopies):
         z = self.change(x)
         with full_precision(z):
             parts = zip(by_component(z, self._components), self._components, strict=True)
-            sizes = [_size(X, signed=part.is_trivial) for X, part in parts]
-            invariants = torch.cat(sizes, dim=-1)
+            invariants = torch.cat([X.squeeze(-1) if part.is_trivial else norms(X) for X, part in parts], dim=-1)
             invariants = invariants if self.bias is None else invariants + self.bias.to(z.dtype)
             return self.gated(z, invariants)
 
 
-def _size(X: Tensor, *, signed: bool) -> Tensor:
-    """The norms (..., m) of copies (..., m, d), or the coordinates themselves where ``signed``."""
-    return X.squeeze(-1) if signed else norms(X)
-
-
 class GatedActivation(GatedCopies):
-    r"""Every copy of an irrep times a function of its own gate, an invariant in the input.
+    r"""Multiply each copy of an irrep by a function of its gate, which is an invariant in the input.
 
     .. math:: (x, a) \mapsto f(a_i) \, x_i, \qquad x_i \mapsto f(x_i) \, x_i \;\text{where trivial}
 
     Trivial features are their own gates. The gates a are the last coordinates of the input: the layer before maps to
-    ``rep_in``. Gates are invariant, so any function of all of them is equivariant too, as a softmax of the copies is.
+    ``rep_in``. Gates are invariant, so f may also be a function of all of them, such as a softmax of the copies.
 
     Args:
         rep: representation of x.
@@ -260,9 +240,9 @@ class GatedActivation(GatedCopies):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, activation)
-        gates = sum(part.multiplicity for part in self._components if not part.is_trivial)
+        self._invariants = invariant_count(rep)
+        gates = len(rep.irreps) - self._invariants
         self.rep_in: Representation = rep + gates * rep.group.trivial_representation if gates else rep
-        self.rep_out = rep
         self._sizes = rep.size, gates
         to_device(self, device, dtype)
 
@@ -271,7 +251,5 @@ class GatedActivation(GatedCopies):
         check_features(x, sum(self._sizes))
         features, gates = x.split(self._sizes, dim=-1)
         z = self.change(features)
-        of_gates = iter(gates.split([part.multiplicity for part in self._components if not part.is_trivial], dim=-1))
-        invariants = [part.of(z).squeeze(-1) if part.is_trivial else next(of_gates) for part in self._components]
         with full_precision(z):
-            return self.gated(z, torch.cat(invariants, dim=-1))
+            return self.gated(z, torch.cat([z[..., : self._invariants], gates], dim=-1))

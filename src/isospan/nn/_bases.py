@@ -5,18 +5,18 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.linalg import matrix_exp
-from isospan.nn._base.components import by_component, components_of
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
+from isospan.nn._base.components import by_component, components_of, copy_index, scalar_matrix
+from isospan.nn._base.layer import Constants, Device, Layer, check_features, to_device
 from isospan.representations import Irrep, IsotypicComponent, Representation, check_representation, direct_sum
-from isospan.representations._endomorphisms import left_multiplication
 from isospan.representations._irrep_basis import IrrepBasisArrays, from_irrep_basis, irrep_basis_arrays, to_irrep_basis
 
 
 class ChangeOfBasis(Constants):
     r"""Coordinates in the basis in which the group acts by irreps, :math:`z = Q^\top x` with Q the change of basis.
 
-    Coordinates are ordered as ``rep.isotypic`` says: all copies of one irrep follow one another, the trivial first. The
-    product is computed block by block, and irreps stay as they are. Autocast does not lower its precision.
+    Coordinates have the order of ``rep.isotypic``: all copies of one irrep follow one another, the trivial first. The
+    product is computed block by block, without a product where a block is an irrep. Autocast does not lower its
+    precision.
 
     Args:
         rep: representation of x.
@@ -28,7 +28,7 @@ class ChangeOfBasis(Constants):
         rep_out: representation of z: the direct sum of the irreps.
 
     Shapes:
-        x (..., rep.size) to z (..., rep.size); :meth:`inverse` leads back.
+        x (..., rep.size) to z (..., rep.size), and back with :meth:`inverse`.
 
     Raises:
         ShapeError: an input without the shape above.
@@ -94,8 +94,32 @@ class ChangeOfBasis(Constants):
         return f"{self.rep_in.name}, {self._size}"
 
 
+class IrrepBasisLayer(Layer):
+    """Base of layers that multiply each copy of an irrep by a factor.
+
+    Args:
+        rep: representation of the features.
+
+    Attributes:
+        change: the change to the irrep basis.
+        copy_index: (D,), the copy to which each coordinate in the irrep basis belongs.
+    """
+
+    copy_index: Tensor
+
+    def __init__(self, rep: Representation) -> None:
+        super().__init__(rep)
+        self.change: ChangeOfBasis = ChangeOfBasis(rep)
+        self._components = components_of(rep)
+        self.register_constant("copy_index", copy_index(rep))
+
+    def scaled(self, z: Tensor, factors: Tensor) -> Tensor:
+        """Coordinates z (..., D) in the irrep basis times factors (..., copies)."""
+        return z * factors.index_select(-1, self.copy_index)
+
+
 class IsotypicBasis(torch.nn.Module):
-    r"""Coordinates by isotypic component, with the freedom that there is in choosing them.
+    r"""Coordinates by isotypic component, in a basis that may be learned.
 
     The basis of a component of m copies is unique up to an orthogonal map that commutes with the group. A learnable
     one starts as the identity and is the exponential of an antisymmetric equivariant map,
@@ -161,7 +185,7 @@ class IsotypicBasis(torch.nn.Module):
 
 
 def _is_free(component: IsotypicComponent) -> bool:
-    """Whether the identity is not the only choice near it: one copy of real type has the freedom of a sign alone."""
+    """Whether the component has more than one basis, up to signs."""
     return component.multiplicity > 1 or component.irrep.type != "real"
 
 
@@ -192,9 +216,9 @@ class MultiplicityMixing(torch.nn.Module):
 
     @property
     def matrix(self) -> Tensor:
-        """The orthogonal map of m scalars as a real matrix (m s, m s), copies before coordinates."""
+        """The orthogonal map of m scalars as a real matrix (s m, s m), coordinates before copies."""
         with full_precision(self.mixing):
-            A = left_multiplication(self.mixing.double().unbind(-1)).permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
+            A = scalar_matrix(self.mixing.double())
             # torch's exponential of small matrices is orthogonal to 3e-5 in float32, and to 1e-11 in float64
             return matrix_exp(A - A.mT).to(self.mixing.dtype)
 
@@ -209,5 +233,5 @@ class MultiplicityMixing(torch.nn.Module):
             return self._mixed(x, self.matrix.to(x.dtype).mT)
 
     def _mixed(self, x: Tensor, matrix: Tensor) -> Tensor:
-        scalars = x.unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)  # (..., d / s, m s)
-        return (scalars @ matrix.mT).unflatten(-1, (-1, self._s)).transpose(-3, -2).flatten(-2)
+        scalars = x.mT.unflatten(-2, (-1, self._s)).flatten(-2)  # (..., d / s, s m)
+        return (scalars @ matrix.mT).unflatten(-1, (self._s, -1)).flatten(-3, -2).mT

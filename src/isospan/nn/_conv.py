@@ -13,9 +13,8 @@ from torch.nn.functional import conv1d, conv_transpose1d, pad
 from isospan._core.checks import check_choice
 from isospan.errors import OptionError, ShapeError
 from isospan.nn._base.cached_weight import filled
+from isospan.nn._base.cost import KernelName, Shape
 from isospan.nn._base.layer import Device, check_features
-from isospan.nn._kernels.choice import KernelName
-from isospan.nn._kernels.kernel import Shape
 from isospan.nn._linear import DenseMap
 from isospan.representations import Representation
 
@@ -24,7 +23,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 def whole(value: int | tuple[int], *, least: int, what: str) -> int:
-    """A whole number of at least ``least``, from itself or a tuple of it."""
+    """A whole number of at least ``least``, given as a number or a tuple of one."""
     number = value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
     if isinstance(number, bool) or not isinstance(number, int) or number < least:
         raise OptionError(f"{what} must be a whole number of at least {least}, got {value!r}.")
@@ -59,10 +58,6 @@ class Convolution(DenseMap):
         kernel: name of the kernel that computes the maps, or "auto".
     """
 
-    kernel_size: int
-    stride: int
-    in_channels: int
-    out_channels: int
     _torch_class: Callable[..., torch.nn.Module]
     _option_names: tuple[str, ...]
 
@@ -70,8 +65,10 @@ class Convolution(DenseMap):
         self, shape: Shape, *, stride: int, dilation: int | tuple[int], bias: bool, kernel: KernelName
     ) -> None:
         super().__init__(shape, kernel_size=(shape.positions,), bias=bias, kernel=kernel)
-        self.kernel_size, self.stride = shape.positions, stride
-        self.in_channels, self.out_channels = shape.rep_in.size, shape.rep_out.size
+        self.in_channels: int = shape.rep_in.size
+        self.out_channels: int = shape.rep_out.size
+        self.kernel_size: int = shape.positions
+        self.stride: int = stride
         self.dilation: int = whole(dilation, least=1, what="dilation")
 
     def _convolved(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
@@ -97,7 +94,7 @@ class Convolution(DenseMap):
         raise NotImplementedError
 
     def export(self) -> Any:
-        """Return torch's convolution of the same map that shares nothing with this one."""
+        """Return torch's convolution of the same map, which shares nothing with this one."""
         sizes = self.in_channels, self.out_channels, self.kernel_size
         plain = self._torch_class(*sizes, **self._options(), device="meta", dtype=self.coefficients.dtype)
         return filled(plain, *self.dense()).train(self.training)
@@ -125,10 +122,10 @@ class Conv1d(Convolution):
         rep_out: representation of those of y.
         kernel_size: number of kernel positions.
         stride: steps of the input for each of the output.
-        padding: entries on both sides, or "valid" for none, or "same" for as many as keep the length.
+        padding: entries on both sides, "valid" for none, or "same" to keep the length.
         dilation: steps of the input between kernel positions.
         bias: whether to add an invariant bias.
-        padding_mode: which values the padding has, as in torch.
+        padding_mode: the values of the padding, as in torch.
         kernel: as for :class:`Linear`.
         device: of the parameters.
         dtype: of the parameters.
@@ -262,10 +259,10 @@ class ConvTranspose1d(Convolution):
 
         Args:
             x: (B, rep_in.size, T).
-            output_size: T' as the last entry, which then decides the output padding.
+            output_size: its last entry is T', which determines the output padding.
 
         Raises:
-            OptionError: no output padding below the stride leads to this size.
+            OptionError: no output padding below the stride gives this size.
         """
         self._check(x)
         extra = self.output_padding if output_size is None else self._padding_for(x.shape[-1], output_size[-1])
@@ -279,7 +276,7 @@ class ConvTranspose1d(Convolution):
         least = (length - 1) * self.stride - 2 * self.padding + self.dilation * (self.kernel_size - 1) + 1
         if not least <= target < least + self.stride:
             raise OptionError(
-                f"An input of length {length} leads to lengths {least} to {least + self.stride - 1}, got an "
+                f"An input of length {length} gives lengths {least} to {least + self.stride - 1}, got an "
                 f"output_size of {target}. Change the stride, or leave output_size out."
             )
         return target - least

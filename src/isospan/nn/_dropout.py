@@ -5,16 +5,16 @@ import torch
 from torch import Tensor
 
 from isospan.nn._base.components import copy_index
-from isospan.nn._base.layer import Constants, Device, check_features, check_probability, to_device
+from isospan.nn._base.layer import Device, Layer, check_features, check_probability, to_device
 from isospan.nn._bases import ChangeOfBasis
-from isospan.representations import Representation, check_representation
+from isospan.representations import Representation
 
 
-class Dropout(Constants):
-    r"""Whole parts of the features are zeroed with probability p while training, the others divided by 1 - p.
+class Dropout(Layer):
+    r"""Set parts of the features to zero with probability p in training, and divide the others by 1 - p.
 
-    Where the group permutes the coordinates, parts are its orbits, which takes no change of basis; else the copies of
-    irreps. For any draw it is an equivariant map; for the trivial group it is torch.nn.Dropout.
+    Where the group permutes the coordinates, the parts are its orbits, and no change of basis is needed. Otherwise they
+    are the copies of irreps. Each draw gives an equivariant map. For the trivial group it is torch.nn.Dropout.
 
     Args:
         rep: representation of the features.
@@ -45,29 +45,25 @@ class Dropout(Constants):
                 [0., 0.]])
     """
 
-    rep_in: Representation
-    rep_out: Representation
     part_index: Tensor
 
     def __init__(
         self, rep: Representation, p: float = 0.5, *, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
-        super().__init__()
-        check_representation(rep)
+        super().__init__(rep)
         self.change: ChangeOfBasis | None = None if rep.is_permutation else ChangeOfBasis(rep)
-        self.rep_in = self.rep_out = rep
         self.p: float = check_probability(p)
         index = copy_index(rep) if self.change else _orbit_index(rep)
-        self._size, self._count = rep.size, int(index.max()) + 1
+        self._parts = int(index.max()) + 1
         self.register_constant("part_index", index)
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with parts dropped, or x itself in evaluation."""
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         if not self.training or not self.p:
             return x
-        kept = torch.nn.functional.dropout(x.new_ones((*x.shape[:-1], self._count)), self.p)
+        kept = torch.nn.functional.dropout(x.new_ones((*x.shape[:-1], self._parts)), self.p)
         factors = kept.index_select(-1, self.part_index)
         return x * factors if self.change is None else self.change.inverse(self.change(x) * factors)
 

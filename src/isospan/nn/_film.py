@@ -1,4 +1,4 @@
-"""Conditions on features, and layers of vectors at every time of a series."""
+"""Modulation of features by a condition, and time-distributed layers."""
 
 from typing import Any
 
@@ -7,26 +7,26 @@ from torch import Tensor
 
 from isospan.errors import ShapeError
 from isospan.nn._base.cached_weight import Freezes
-from isospan.nn._base.components import components_of, copy_index, trivial_component
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
+from isospan.nn._base.components import copy_index, invariant_count
+from isospan.nn._base.layer import Device, Layer, check_features, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.nn._invariants import IrrepInvariants
 from isospan.nn._linear import Linear
 from isospan.representations import Representation, check_representation, check_same_group
 
 
-class FiLM(Freezes, Constants):
-    r"""Feature-wise linear modulation: a condition scales and shifts the features, and the group may move both.
+class FiLM(Freezes, Layer):
+    r"""Feature-wise linear modulation: a condition scales and shifts the features, equivariantly.
 
     .. math:: y = \gamma(c) \odot h + \beta(c), \qquad
               (\gamma - 1, \beta) = W \begin{pmatrix} c \\ \langle c_i, c_j \rangle \end{pmatrix} + b
 
     W is an equivariant map of the condition and its invariants of degree two (:class:`IrrepInvariants`). Where the
-    group permutes the coordinates of h, it permutes γ with them, which is a factor for every coordinate; in other bases
-    γ is an invariant factor for every copy of an irrep. At initialisation W and b are zero, so that y = h.
+    group permutes the coordinates of h, γ has a factor for each coordinate, and the group permutes these too. In other
+    bases γ has an invariant factor for each copy of an irrep. At initialisation W and b are zero, so that y = h.
 
-    The number of invariants grows with the square of the multiplicities of c: map a wide condition to fewer channels
-    before, with :class:`Linear`.
+    The number of invariants grows with the square of the multiplicities of c. Map a wide condition to fewer channels
+    first, with :class:`Linear`.
 
     Args:
         rep: representation of the features h.
@@ -56,20 +56,17 @@ class FiLM(Freezes, Constants):
         (torch.Size([5, 6]), torch.Size([5, 6, 20]))
     """
 
-    rep_in: Representation
-    rep_out: Representation
     copy_index: Tensor
 
     def __init__(
         self, rep: Representation, rep_cond: Representation, *, device: Device = None, dtype: torch.dtype | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(rep)
         check_same_group(rep, rep_cond)
         trivial = rep.group.trivial_representation
-        self.rep_in = self.rep_out = rep
         self.rep_cond = rep_cond
         self.invariants: IrrepInvariants = IrrepInvariants(rep_cond)
-        self._linear = trivial_component(components_of(rep_cond)).multiplicity  # linear invariants, which c has
+        self._linear = invariant_count(rep_cond)  # invariants of degree one, which c has
         products = self.invariants.rep_out.size - self._linear
         factors = rep if rep.is_permutation else len(rep.irreps) * trivial
         self._sizes = factors.size, rep.size
@@ -118,7 +115,7 @@ class FiLM(Freezes, Constants):
 
 
 class TimeDistributed(Freezes):
-    """The same layer of vectors (..., D) at every time step of a series (..., D, T), with channels as in Conv1d.
+    """The same layer of vectors (..., D) at each time step of a series (..., D, T).
 
     Args:
         layer: a layer of this package, with ``rep_in`` and ``rep_out``.
@@ -145,14 +142,12 @@ class TimeDistributed(Freezes):
                 [20.,  0.,  0.]])
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(self, layer: Any) -> None:
         super().__init__()
         for name in ("rep_in", "rep_out"):
             check_representation(getattr(layer, name, None))
-        self.rep_in, self.rep_out = layer.rep_in, layer.rep_out
+        self.rep_in: Representation = layer.rep_in
+        self.rep_out: Representation = layer.rep_out
         self.layer = layer
         self._size = self.rep_in.size
 

@@ -1,4 +1,4 @@
-"""Activations of functions on the group, and the grids on which they are sampled."""
+"""Activations of functions on the group, and their grids."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from isospan._core.autocast import full_precision
 from isospan.errors import GroupError, OptionError
 from isospan.groups import O2, O3, SO2, SO3, FiniteGroup
 from isospan.nn._base.activations import Activation, activation_name, as_activation, check_elementwise
-from isospan.nn._base.layer import Constants, Device, to_device
+from isospan.nn._base.layer import Device, Layer, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import Irrep, IsotypicComponent, Representation
 
@@ -20,8 +20,8 @@ class Grid(NamedTuple):
     r"""Elements g_n with weights that integrate over the group.
 
     A copy x of an irrep of dimension d is the function :math:`f(g) = \sqrt d \, \langle \sigma(g) w, x \rangle` for a
-    template w: moving x by h gives :math:`f(h^{-1} g)`. Functions of templates that are orthogonal up to endomorphisms
-    are orthonormal (Schur).
+    template w. Transforming x by h gives :math:`f(h^{-1} g)`. Functions of templates that are orthogonal up to
+    endomorphisms are orthonormal (Schur).
 
     Attributes:
         weights: (N,), of sum 1.
@@ -44,7 +44,7 @@ def grid_of(group: Any, size: int) -> Grid:
         GroupError: a product with a Lie group.
     """
     if isinstance(group, FiniteGroup):
-        return Grid(np.full(group.order(), 1 / group.order()), _finite_samples)
+        return Grid(np.full(group.order(), 1 / group.order()), lambda irrep: _of_templates(irrep, irrep.table))
     if group in (SO2(), O2()):
         return _circle(size, mirrored=group == O2())
     if group in (SO3(), O3()):
@@ -60,10 +60,6 @@ def _of_templates(irrep: Irrep, elements: np.ndarray) -> np.ndarray:
     return np.sqrt(irrep.size) * elements[:, :, :: len(irrep.endomorphism_basis)].transpose(2, 0, 1)
 
 
-def _finite_samples(irrep: Irrep) -> np.ndarray:
-    return _of_templates(irrep, irrep.table)
-
-
 def _circle(size: int, *, mirrored: bool) -> Grid:
     """Equidistant rotations, and each of them after the reflection."""
 
@@ -77,9 +73,9 @@ def _circle(size: int, *, mirrored: bool) -> Grid:
 
 
 def _sphere(size: int, *, mirrored: bool) -> Grid:
-    """Directions that Gauss's nodes and equidistant longitudes give: the template is the axis of z, one an irrep.
+    """Directions from Gauss's nodes and equidistant longitudes, twice with the inversion.
 
-    With the inversion, each direction is there twice.
+    The only template of each irrep is the axis of z.
     """
     nodes, weights = np.polynomial.legendre.leggauss(size // 2 + 1)
     longitudes = 2 * np.pi / size * np.arange(size)
@@ -101,21 +97,21 @@ def _flow(X: np.ndarray, angles: np.ndarray) -> np.ndarray:
     return np.real((V * np.exp(1j * angles[:, None, None] * frequencies)) @ V.conj().T)
 
 
-class FourierActivation(Constants):
+class FourierActivation(Layer):
     r"""Irreps as Fourier coefficients of functions on the group, which are sampled, activated and transformed back.
 
     .. math:: x \mapsto A^\top W \, f(A x)
 
     The rows of A are the band-limited functions at the points of a fixed grid, W are its weights, and f is any
-    activation. Copies of irreps are distributed over as few functions as have room for them. For a finite group, whose
-    grid is the whole group, the layer is exactly equivariant. For SO(2), O(2), SO(3) and O(3) it is up to what f makes
-    above the frequencies that the grid resolves. This error, which :func:`isospan.testing.equivariance_error` measures,
-    falls as the grid grows: fast for smooth activations, slowly for those with a kink, such as ReLU.
+    activation. Copies of irreps are distributed over as few functions as possible. The grid of a finite group is the
+    whole group, so the layer is exactly equivariant. For SO(2), O(2), SO(3) and O(3) there is an error, since f adds
+    frequencies that the grid does not resolve. :func:`isospan.testing.equivariance_error` measures it. It falls as the
+    grid grows: fast for smooth activations, slowly for activations with a kink, such as ReLU.
 
     Args:
         rep: representation of the features.
-        activation: f, a name of a module of torch.nn, a module, or a function that acts on every
-            entry of a tensor alone and alike.
+        activation: f, a name of a module of torch.nn, a module, or a function that acts on each entry of a tensor alone
+            and in the same way.
         grid_size: number of angles around the circle of a Lie group. By default, up to frequency 5 and on white inputs,
             the error is below 1e-3 with ReLU, at most 1e-5 with Tanh, and at most 1e-6 with SiLU, GELU, Mish, Sigmoid
             and Softplus.
@@ -132,7 +128,7 @@ class FourierActivation(Constants):
         x (..., rep.size) to the same.
 
     Raises:
-        EquivarianceError: the activation mixes samples, or tells them apart in training or once trained.
+        EquivarianceError: the activation mixes samples, or does not treat all samples alike, also in training.
         GroupError: a product with a Lie group, whose grid is not known.
         OptionError: an unknown name, or a grid too coarse for the frequencies of rep.
         ShapeError: an input without the shape above.
@@ -148,14 +144,11 @@ class FourierActivation(Constants):
         (4, True)
     """
 
-    rep_in: Representation
-    rep_out: Representation
     functions: int
     points: int
     sampling: Tensor
     analysis: Tensor
     positions: Tensor
-    sources: Tensor
 
     def __init__(
         self,
@@ -166,8 +159,7 @@ class FourierActivation(Constants):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.rep_in = self.rep_out = rep
+        super().__init__(rep)
         self.activation: Callable[[Tensor], Tensor] = as_activation(activation)
         if not isinstance(activation, str):  # functions in NAMES act on every coordinate alike
             check_elementwise(self.activation)
@@ -178,19 +170,19 @@ class FourierActivation(Constants):
         grid = grid_of(rep.group, size)
         sampling, positions, self.functions = _distributed(rep, grid)
         self.points, slots = sampling.shape
+        self._coordinates = self.functions * slots
         # a function of independent coordinates of variance 1 has variance 1
         self.register_constant("sampling", (sampling / np.sqrt(slots)).T.copy())
         self.register_constant("analysis", grid.weights[:, None] * sampling * np.sqrt(slots))
         self.register_constant("positions", positions)
-        self.register_constant("sources", _sources(positions, self.functions * slots))
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated features (..., rep.size)."""
         z = self.change(x)
         with full_precision(z):
-            padded = torch.nn.functional.pad(z, (0, 1)).index_select(-1, self.sources)
-            values = self.activation(padded.unflatten(-1, (self.functions, -1)) @ self.sampling.to(z.dtype))
+            coordinates = z.new_zeros(*z.shape[:-1], self._coordinates).index_copy(-1, self.positions, z)
+            values = self.activation(coordinates.unflatten(-1, (self.functions, -1)) @ self.sampling.to(z.dtype))
             coefficients = (values @ self.analysis.to(z.dtype)).flatten(-2).index_select(-1, self.positions)
         return self.change.inverse(coefficients)
 
@@ -209,7 +201,7 @@ def _check_grid(size: int, band: int) -> None:
     if isinstance(size, bool) or not isinstance(size, int) or size < least:
         raise OptionError(
             f"A grid resolves frequencies up to {band} from {least} angles on, got grid_size={size!r}. Leave it out "
-            "for a default that also resolves what smooth activations add."
+            "for a default that also resolves the frequencies that smooth activations add."
         )
 
 
@@ -238,10 +230,3 @@ def _positions(component: IsotypicComponent, start: int, functions: int, slots: 
     i, d = np.arange(component.multiplicity), component.irrep.size
     first = (i % functions) * slots + start + (i // functions) * d
     return (first[:, None] + np.arange(d)).ravel()
-
-
-def _sources(positions: np.ndarray, count: int) -> np.ndarray:
-    """The irrep-basis coordinate at every position, or one past the last, which is zero."""
-    sources = np.full(count, len(positions))
-    sources[positions] = np.arange(len(positions))
-    return sources

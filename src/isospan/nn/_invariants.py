@@ -5,18 +5,17 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan.nn._base.components import Component, by_component, components_of, norms
-from isospan.nn._base.layer import Constants, Device, to_device
+from isospan.nn._base.components import by_component, components_of, norms
+from isospan.nn._base.layer import Device, Layer, to_device
 from isospan.nn._bases import ChangeOfBasis
 from isospan.representations import IsotypicComponent, Representation
-from isospan.representations._endomorphisms import left_multiplication
 
 
-class IrrepNorm(torch.nn.Module):
-    r"""The norm of every copy of every irrep, :math:`\|Q_i^\top x\|`: invariants of the group.
+class IrrepNorm(Layer):
+    r"""The norm of each copy of each irrep, :math:`\|Q_i^\top x\|`, which is invariant.
 
-    Gradients at a copy that is zero are zero. Norms lose signs and the angles between copies, which
-    :class:`IrrepInvariants` keeps.
+    The gradient at a copy that is zero is zero. Norms lose signs and the angles between copies;
+    :class:`IrrepInvariants` keeps both.
 
     Args:
         rep: representation of x.
@@ -40,13 +39,10 @@ class IrrepNorm(torch.nn.Module):
         tensor([2., 5.])
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
-        super().__init__()
+        super().__init__(rep)
+        self.rep_out: Representation = len(rep.irreps) * rep.group.trivial_representation
         self.change: ChangeOfBasis = ChangeOfBasis(rep)
-        self.rep_in, self.rep_out = rep, len(rep.irreps) * rep.group.trivial_representation
         self._components = components_of(rep)
         to_device(self, device, dtype)
 
@@ -57,14 +53,14 @@ class IrrepNorm(torch.nn.Module):
             return torch.cat([norms(part) for part in by_component(z, self._components)], dim=-1)
 
 
-class IrrepInvariants(Constants):
+class IrrepInvariants(Layer):
     r"""The trivial features with their signs, and all inner products of copies of the other irreps.
 
     .. math:: \langle x_i, x_j \rangle \; (i \le j), \qquad \langle x_i, E_s x_j \rangle \; (i < j, \; s \ge 1)
 
-    for the copies x_i of one irrep with endomorphisms E_s, of which those with s ≥ 1 are antisymmetric. They are all
-    invariants of degree one and two of a sum of irreps, and tell orbits apart that norms confuse; those of a finite
-    group may differ in higher degrees only. Their number grows with the square of the multiplicity.
+    for the copies x_i of one irrep with endomorphisms E_s, which are antisymmetric for s ≥ 1. These are all invariants
+    of degree one and two. They distinguish orbits with equal norms, except orbits of a finite group whose invariants
+    differ in higher degrees only. Their number grows with the square of the multiplicity.
 
     Args:
         rep: representation of x.
@@ -76,8 +72,8 @@ class IrrepInvariants(Constants):
         rep_out: as many trivial irreps as there are invariants.
 
     Shapes:
-        x (..., rep.size) to invariants (..., rep_out.size): irreps in the order of ``rep.isotypic``, of each first
-        the products of s = 0.
+        x (..., rep.size) to invariants (..., rep_out.size): irreps in the order of ``rep.isotypic``, and within an
+        irrep in the order of s.
 
     Raises:
         ShapeError: an input without the shape above.
@@ -86,7 +82,7 @@ class IrrepInvariants(Constants):
     Source: Weyl, The Classical Groups, 1946, chapter 2, on the first main theorem.
 
     Example:
-        Two pairs of vectors in the plane, a quarter turn to the left and to the right:
+        Two pairs of vectors in the plane, with angles of 90 and -90 degrees:
 
         >>> from isospan.groups import SO2
         >>> invariants = IrrepInvariants(2 * SO2().irrep(1))
@@ -95,43 +91,34 @@ class IrrepInvariants(Constants):
                 [ 1.,  0.,  1.,  1.]])
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
-        super().__init__()
+        super().__init__(rep)
         self.change: ChangeOfBasis = ChangeOfBasis(rep)
-        self._parts: list[tuple[Component, int, str]] = []
+        self._components = components_of(rep)
         sizes = []
-        for number, (copies, component) in enumerate(zip(components_of(rep), rep.isotypic, strict=True)):
-            self._parts.append((copies, len(component.irrep.endomorphism_basis), f"pairs_{number}"))
-            sizes.append(copies.multiplicity)
-            if not copies.is_trivial:
+        for number, component in enumerate(rep.isotypic):
+            sizes.append(component.multiplicity)
+            if not component.irrep.is_trivial:
                 pairs = _pairs(component)
+                self.register_constant(f"endomorphisms_{number}", component.irrep.endomorphism_basis)
                 self.register_constant(f"pairs_{number}", pairs)
                 sizes[-1] = len(pairs)
-        self.rep_in, self.rep_out = rep, sum(sizes) * rep.group.trivial_representation
+        self.rep_out: Representation = sum(sizes) * rep.group.trivial_representation
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the invariants (..., rep_out.size)."""
         z = self.change(x)
         with full_precision(z):
-            return torch.cat([self._of(part, part.of(z), s, pairs) for part, s, pairs in self._parts], dim=-1)
+            return torch.cat([self._of(number, part.of(z)) for number, part in enumerate(self._components)], dim=-1)
 
-    def _of(self, part: Component, X: Tensor, s: int, pairs: str) -> Tensor:
-        """Invariants of the copies (..., m, d) of one irrep with s endomorphisms."""
-        return X.squeeze(-1) if part.is_trivial else _products(X, s).index_select(-1, self.get_buffer(pairs))
-
-
-def _products(X: Tensor, s: int) -> Tensor:
-    """Products ⟨x_i, E_u x_j⟩ (..., s m²) of copies (..., m, d): the coordinates u of the scalars Σ x_i x̄_j."""
-    if s == 1:
-        return (X @ X.mT).flatten(-2)
-    q = X.unflatten(-1, (-1, s)).unbind(-1)  # (..., m, d / s) each
-    conjugate = torch.stack([q[0], *(-part for part in q[1:])], dim=-1).flatten(-2)
-    rows = left_multiplication(q).movedim((0, 1), (-4, -1)).flatten(-2)  # (..., s, m, d)
-    return (rows @ conjugate.mT.unsqueeze(-3)).flatten(-3)
+    def _of(self, number: int, X: Tensor) -> Tensor:
+        """Invariants of the copies (..., m, d) of one irrep."""
+        if self._components[number].is_trivial:
+            return X.squeeze(-1)
+        X, E = X.unsqueeze(-3), self.get_buffer(f"endomorphisms_{number}").to(X.dtype)
+        products = X @ (X @ E.mT).mT  # ⟨x_i, E_s x_j⟩, (..., s, m, m)
+        return products.flatten(-3).index_select(-1, self.get_buffer(f"pairs_{number}"))
 
 
 def _pairs(component: IsotypicComponent) -> np.ndarray:

@@ -4,18 +4,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from isospan.nn._base.cached_weight import Freezable, plain_linear
-from isospan.nn._base.components import components_of, trivial_component
+from isospan.nn._base.cached_weight import Freezable
+from isospan.nn._base.components import invariant_count
+from isospan.nn._base.cost import KernelName, Shape, chosen_kernel
 from isospan.nn._base.layer import Device, check_features, to_device
-from isospan.nn._kernels.choice import KernelName, kernel_of
 from isospan.nn._kernels.dense import Dense, IrrepBasisMaps
 from isospan.nn._kernels.invariant_vectors import InvariantVectors
-from isospan.nn._kernels.kernel import Kernel, Product, Shape
-from isospan.representations import Representation, check_same_group
+from isospan.nn._kernels.isotypic import Isotypic
+from isospan.nn._kernels.kernel import Kernel, Product
+from isospan.representations import Representation
+
+KERNELS: dict[str, type[Dense] | type[Isotypic]] = {"dense": Dense, "isotypic": Isotypic}
+"""The kernels by name."""
 
 
 class DenseMap(Freezable):
-    """Base of layers whose weight is made of coefficients of equivariant maps, and whose bias is invariant.
+    """Base of layers whose weight is expanded from coefficients of equivariant maps, and whose bias is invariant.
 
     Args:
         shape: the representations, and how many maps there are.
@@ -30,22 +34,21 @@ class DenseMap(Freezable):
 
     invariants: InvariantVectors
     _position_gain: float = 1.0
-    """Standard deviation of what one kernel position contributes: an output is the sum of several."""
+    """Standard deviation of the term of one kernel position. An output is the sum of all terms."""
 
     def __init__(self, shape: Shape, *, kernel_size: tuple[int, ...], bias: bool, kernel: KernelName) -> None:
         rep_in, rep_out = shape.rep_in, shape.rep_out
         super().__init__(rep_in, rep_out)
-        check_same_group(rep_in, rep_out)
-        self.kernel: Kernel = kernel_of(shape, kernel)
+        self.kernel: Kernel = KERNELS[chosen_kernel(shape, kernel)](rep_in, rep_out)
         self.coefficients: torch.nn.Parameter = torch.nn.Parameter(torch.empty(*kernel_size, self.kernel.dimension))
-        m = trivial_component(components_of(rep_out)).multiplicity if bias else 0
+        m = invariant_count(rep_out) if bias else 0
         self.register_parameter("bias_coefficients", torch.nn.Parameter(torch.empty(m)) if m else None)
-        if m and self._irrep_basis_maps is None:  # else the change of basis that the kernel has contains these vectors
+        if m and self._irrep_basis_maps is None:  # else the change of basis of the kernel contains these vectors
             self.invariants = InvariantVectors(rep_out)
 
     @property
     def _multiplies_dense(self) -> bool:
-        """Whether the dense weight is what multiplies."""
+        """Whether the layer multiplies by the dense weight."""
         return self.is_frozen or isinstance(self.kernel, Dense)
 
     @property
@@ -86,17 +89,17 @@ class DenseMap(Freezable):
 class Linear(DenseMap):
     r"""An equivariant affine map, :math:`y = W x + b` with :math:`W \rho_\text{in}(g) = \rho_\text{out}(g) W`.
 
-    Its parameters are the coefficients of W in an orthonormal basis of the equivariant maps, and those of b in one of
-    the invariant vectors. Irreps of the output that the input lacks stay zero. At initialisation W preserves the
-    variance of white inputs, and b is zero. ``weight`` and ``bias`` are made of the parameters. To set W, write its
-    coefficients: ``layer.coefficients.copy_(HomBasis(rep_in, rep_out).coefficients(W))`` under ``torch.no_grad()``.
+    Its parameters are the coefficients of W in an orthonormal basis of the equivariant maps, and those of b in an
+    orthonormal basis of the invariant vectors. Irreps of the output that the input lacks are zero. At initialisation W
+    preserves the variance of white inputs, and b is zero. ``weight`` and ``bias`` are expanded from the parameters. To
+    set W, write ``layer.coefficients.copy_(HomBasis(rep_in, rep_out).coefficients(W))`` under ``torch.no_grad()``.
 
     Args:
         rep_in: representation of x.
         rep_out: representation of y.
         bias: whether to add b; there is none where the output has no invariant vector.
-        kernel: "dense" multiplies by the dense weight, "isotypic" irrep by irrep; "auto" takes what is expected to take
-            less time in training on a CPU. A frozen layer multiplies by the dense weight.
+        kernel: "dense" multiplies by the dense weight, "isotypic" irrep by irrep. "auto" chooses the one with the lower
+            expected time in training on a CPU. A frozen layer multiplies by the dense weight.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -122,9 +125,6 @@ class Linear(DenseMap):
         >>> assert_equivariant(layer, layer.rep_in, layer.rep_out)
     """
 
-    in_features: int
-    out_features: int
-
     def __init__(
         self,
         rep_in: Representation,
@@ -136,7 +136,8 @@ class Linear(DenseMap):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(Shape(rep_in, rep_out), kernel_size=(), bias=bias, kernel=kernel)
-        self.in_features, self.out_features = rep_in.size, rep_out.size
+        self.in_features: int = rep_in.size
+        self.out_features: int = rep_out.size
         self._start(device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,11 +148,3 @@ class Linear(DenseMap):
         signal = x.reshape(-1, self.in_features).mT.unsqueeze(0)  # samples are the times of one signal
         y = self._image(signal, lambda piece, maps: maps @ piece).squeeze(0)
         return y.mT.contiguous().view(*x.shape[:-1], self.out_features)
-
-    def export(self) -> torch.nn.Linear:
-        """Return a plain linear layer of the same map that shares nothing with this one."""
-        return plain_linear(*self.dense()).train(self.training)
-
-    def extra_repr(self) -> str:
-        """The sizes of input and output."""
-        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"

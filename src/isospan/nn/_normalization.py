@@ -1,4 +1,4 @@
-"""Equivariant normalization over the batch, and of every sample by itself."""
+"""Equivariant normalization over the batch, and of each sample."""
 
 import torch
 from torch import Tensor
@@ -6,14 +6,14 @@ from torch import Tensor
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_floating
 from isospan.errors import DegenerateDataError, RepresentationError, ShapeError
-from isospan.nn._base.components import components_of, copy_index, is_trivial_copy, mean_of_copies, trivial_component
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
-from isospan.nn._bases import ChangeOfBasis
+from isospan.nn._base.components import invariant_count, mean_of_copies
+from isospan.nn._base.layer import Device, check_features, to_device
+from isospan.nn._bases import IrrepBasisLayer
 from isospan.representations import Representation
 
 
-class Normalization(Constants):
-    """Base of normalizations: a scale for every copy of an irrep, and a shift of the invariant features.
+class Normalization(IrrepBasisLayer):
+    """Base of normalizations, with a scale for each copy of an irrep and a shift of the invariant features.
 
     Args:
         rep: representation of the features.
@@ -21,48 +21,40 @@ class Normalization(Constants):
         shifted: whether there is a parameter ``bias`` (m,) of the m trivial copies, zero at initialisation.
     """
 
-    rep_in: Representation
-    rep_out: Representation
     weight: torch.nn.Parameter | None
     bias: torch.nn.Parameter | None
-    copy_index: Tensor
 
     def __init__(self, rep: Representation, *, scaled: bool, shifted: bool) -> None:
-        super().__init__()
-        self.rep_in = self.rep_out = rep
-        self.change: ChangeOfBasis = ChangeOfBasis(rep)
-        self._components = components_of(rep)
-        self._trivial = trivial_component(self._components)
-        self._size = rep.size
-        self.register_constant("copy_index", copy_index(rep))
+        super().__init__(rep)
+        self._invariants = invariant_count(rep)
         weight = torch.nn.Parameter(torch.ones(len(rep.irreps))) if scaled else None
-        bias = torch.nn.Parameter(torch.zeros(self._trivial.multiplicity)) if shifted else None
+        bias = torch.nn.Parameter(torch.zeros(self._invariants)) if shifted and self._invariants else None
         self.register_parameter("weight", weight)
-        self.register_parameter("bias", bias if self._trivial.multiplicity else None)
+        self.register_parameter("bias", bias)
 
     def coordinates(self, x: Tensor) -> Tensor:
-        """Coordinates in the irrep basis, at least in single precision, of which statistics are taken."""
+        """Coordinates in the irrep basis, at least in single precision, for statistics."""
         return self.change(x.to(torch.promote_types(x.dtype, torch.float32)))
 
     def spread(self, invariants: Tensor) -> Tensor:
-        """Vectors (..., D) whose trivial copies are invariants (..., m) and whose others are zero."""
-        return torch.nn.functional.pad(invariants, (self._trivial.start, self._size - self._trivial.stop))
+        """Coordinates (..., D) whose trivial copies are ``invariants`` (..., m). The others are zero."""
+        return torch.nn.functional.pad(invariants, (0, self.rep_in.size - self._invariants))
 
     def affine(self, z: Tensor, scales: Tensor) -> Tensor:
-        """Z (..., D) times scales (..., copies or 1) and the weight, plus the bias, in the basis of the input."""
+        """Coordinates z (..., D) times scales (..., copies or 1) and weight, plus bias, in the basis of the input."""
         scales = scales if self.weight is None else scales * self.weight.to(z.dtype)
-        z = z * (scales if scales.shape[-1] == 1 else scales.index_select(-1, self.copy_index))
+        z = z * scales if scales.shape[-1] == 1 else self.scaled(z, scales)
         return self.change.inverse(z if self.bias is None else z + self.spread(self.bias.to(z.dtype)))
 
 
 class BatchNorm1d(Normalization):
-    r"""Normalisation by statistics over the batch, and time, that the group does not change.
+    r"""Normalization by invariant statistics over the batch and time.
 
     .. math:: y_i = \gamma_i \frac{x_i - \mu_i}{\sqrt{v_i + \epsilon}} + \beta_i, \qquad
               v_i = \operatorname{mean} \frac{\|x_i - \mu_i\|^2}{d_i}
 
-    for every copy x_i of an irrep of dimension d_i. Only trivial copies have a mean μ and a shift β; that of the others
-    is zero over any orbit. For the trivial group it is torch.nn.BatchNorm1d.
+    for each copy x_i of an irrep of dimension d_i. Only trivial copies have a mean μ and a shift β, since the group
+    average of any other copy is zero. For the trivial group it is torch.nn.BatchNorm1d.
 
     Args:
         rep: representation of the channels.
@@ -94,13 +86,9 @@ class BatchNorm1d(Normalization):
         tensor(1., grad_fn=...)
     """
 
-    eps: float
-    momentum: float | None
-    track_running_stats: bool
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor
-    trivial: Tensor
 
     def __init__(
         self,
@@ -114,10 +102,11 @@ class BatchNorm1d(Normalization):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, scaled=affine, shifted=affine)
-        self.eps, self.momentum, self.track_running_stats = eps, momentum, track_running_stats
-        self.register_constant("trivial", is_trivial_copy(self._components))
+        self.eps: float = eps
+        self.momentum: float | None = momentum
+        self.track_running_stats: bool = track_running_stats
         if track_running_stats:
-            self.register_buffer("running_mean", torch.zeros(self._trivial.multiplicity))
+            self.register_buffer("running_mean", torch.zeros(self._invariants))
             self.register_buffer("running_var", torch.ones(len(rep.irreps)))
             self.register_buffer("num_batches_tracked", torch.tensor(0))
         to_device(self, device, dtype)
@@ -125,10 +114,10 @@ class BatchNorm1d(Normalization):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features, shaped like x."""
         check_floating(x, what="The input")
-        if x.dim() not in (2, 3) or x.shape[1] != self._size:
+        if x.dim() not in (2, 3) or x.shape[1] != self.rep_in.size:
             raise ShapeError(
-                f"The input must have shape (B, D) or (B, D, T) with D = {self._size}, the size of the representation, "
-                f"got {tuple(x.shape)}."
+                f"The input must have shape (B, D) or (B, D, T) with D = {self.rep_in.size}, the size of the "
+                f"representation, got {tuple(x.shape)}."
             )
         rows = x if x.dim() == 2 else x.movedim(1, 2)
         with full_precision(x):
@@ -144,7 +133,7 @@ class BatchNorm1d(Normalization):
         axes, count = tuple(range(z.dim() - 1)), z.shape[:-1].numel()
         if count < 2 and self.training:
             raise DegenerateDataError(f"A variance needs at least two samples, got {count}. Pass a larger batch.")
-        mean = self._trivial.of(z).squeeze(-1).mean(axes)
+        mean = z[..., : self._invariants].mean(axes)
         var = mean_of_copies((z - self.spread(mean)).square(), self._components).mean(axes)
         if self.track_running_stats:
             self._track(mean.detach(), var.detach(), count)
@@ -152,7 +141,8 @@ class BatchNorm1d(Normalization):
 
     def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
         """Move the running statistics towards those of the batch; a mean takes one degree of freedom."""
-        unbiased = var * (1 + self.trivial / (count - 1))
+        m = self._invariants
+        unbiased = torch.cat([var[:m] * (count / (count - 1)), var[m:]])
         self.num_batches_tracked.add_(1)
         for running, new in ((self.get_buffer("running_mean"), mean), (self.get_buffer("running_var"), unbiased)):
             rate = 1 / self.num_batches_tracked.to(running.dtype) if self.momentum is None else self.momentum
@@ -160,14 +150,14 @@ class BatchNorm1d(Normalization):
 
 
 class LayerNorm(Normalization):
-    r"""Every sample less the mean of its invariant features, divided by its standard deviation.
+    r"""Subtract the mean of the invariant features of each sample, and divide the sample by its standard deviation.
 
     .. math:: y = Q \Bigl( \gamma \odot \frac{z - \mu}{\sqrt{\|z - \mu\|^2 / D + \epsilon}} + \beta \Bigr),
               \qquad z = Q^\top x
 
-    μ is the mean of the trivial copies of z, at which alone it acts; there is a scale γ for every copy of an irrep and
-    a shift β for every trivial one. One norm for all keeps the ratios of the copies, which a norm for each would lose.
-    For the trivial group it is torch.nn.LayerNorm.
+    μ is the mean of the trivial copies of z, and is subtracted from these only. Each copy of an irrep has a scale γ,
+    and each trivial copy a shift β. One norm of all features keeps the ratios of the copies; a norm of each copy would
+    lose them. For the trivial group it is torch.nn.LayerNorm.
 
     Args:
         rep: representation of the features.
@@ -185,7 +175,7 @@ class LayerNorm(Normalization):
         x (..., rep.size) to the same.
 
     Raises:
-        RepresentationError: there is one trivial copy, which less its mean would always be zero.
+        RepresentationError: rep has one trivial copy, which minus its mean would always be zero.
         ShapeError: an input without the shape above.
         DtypeError: an input that is not floating point.
 
@@ -208,7 +198,7 @@ class LayerNorm(Normalization):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(rep, scaled=elementwise_affine, shifted=elementwise_affine and bias)
-        if self._trivial.multiplicity == 1:
+        if self._invariants == 1:
             raise RepresentationError(
                 f"LayerNorm subtracts the mean of the invariant features, so they must be several or none, but "
                 f"{rep.name!r} has one, which would always be zero. Use RMSNorm, or more copies."
@@ -218,18 +208,18 @@ class LayerNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features (..., rep.size)."""
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         with full_precision(x):
             z = self.coordinates(x)
-            if self._trivial.multiplicity:
-                invariants = self._trivial.of(z).squeeze(-1)
+            if self._invariants:
+                invariants = z[..., : self._invariants]
                 z = z - self.spread(invariants.mean(-1, keepdim=True).expand_as(invariants))
             variance = z.square().mean(-1, keepdim=True)
             return self.affine(z, (variance + self.eps).rsqrt()).to(x.dtype)
 
 
 class RMSNorm(Normalization):
-    r"""Every sample divided by the root mean square of its features, with a scale for every copy of an irrep.
+    r"""Divide each sample by the root mean square of its features, and scale each copy of an irrep.
 
     .. math:: y = Q \Bigl( \gamma \odot \frac{Q^\top x}{\sqrt{\|x\|^2 / D + \epsilon}} \Bigr)
 
@@ -276,7 +266,7 @@ class RMSNorm(Normalization):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized features (..., rep.size)."""
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         with full_precision(x):
             exact = x.to(torch.promote_types(x.dtype, torch.float32))
             eps = torch.finfo(exact.dtype).eps if self.eps is None else self.eps

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isospan.errors import ShapeError
-from isospan.representations._representation import Representation, same_blocks
+from isospan.representations._representation import Representation
 
 
 class IrrepBasisArrays(NamedTuple):
@@ -49,14 +49,6 @@ def _irrep_basis_tensors(rep: Representation, dtype: torch.dtype, device: torch.
         bases = tuple(None if Q is None else torch.tensor(Q, dtype=dtype, device=device) for Q in arrays.bases)
         to_blocks, from_blocks, to_irreps, from_irreps = (torch.tensor(o, device=device) for o in arrays[1:5])
     return IrrepBasisArrays(bases, to_blocks, from_blocks, to_irreps, from_irreps, arrays.sizes)
-
-
-def have_one_basis(rep: Representation, other: Representation) -> bool:
-    """Whether two representations have the same blocks, with the same bases."""
-    if rep is other:
-        return True
-    pairs = zip(rep.blocks, other.blocks, strict=False)
-    return same_blocks(rep, other) and all(np.array_equal(a.basis, b.basis) for a, b in pairs)
 
 
 def _pieces(rep: Representation) -> list[tuple[np.ndarray | None, int]]:

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from isospan.models._regular.linear import quotients
+from isospan.nn._base.components import scalar_matrix
 from isospan.nn._base.layer import Constants
 from isospan.representations import IsotypicComponent, Representation
-from isospan.representations._endomorphisms import endomorphisms, left_multiplication
 
 
 class IsotypicBlocks(Constants):
     r"""Group convolutions of samples (\|G\|, m, B), samples last, as products of blocks in isotypic coordinates.
 
-    One product with a (\|G\|, \|G\|) matrix leads to isotypic coordinates; there the weight falls into one block for
-    every irrep, contiguous in memory, with :math:`\sum d^3 / |G|^2` of the operations; and one product leads back.
+    A product with a (\|G\|, \|G\|) matrix gives isotypic coordinates. In these the weight is block diagonal, with a
+    contiguous block for each irrep and :math:`\sum d^3 / |G|^2` of the operations. A second product leads back.
 
     Args:
         regular: the regular representation of the group.
@@ -61,7 +61,7 @@ class IsotypicBlocks(Constants):
 
 
 class IrrepBlocks:
-    r"""The coordinates of k irreps alike in the regular representation: of each p copies of d dimensions.
+    r"""The coordinates of k irreps of equal type and size in the regular representation: p copies of d dimensions each.
 
     The weight of an irrep is :math:`\sum_s E_s \otimes C_s` with its endomorphisms E_s and one matrix C_s each,
     (p m_out, p m_in): a matrix of scalars with s coordinates, which acts on each of the d / s that the irrep has.
@@ -74,28 +74,28 @@ class IrrepBlocks:
     Attributes:
         columns: their coordinates in the symmetry-adapted basis, (k d p,).
         irreps: k.
+        endomorphisms: E_s (s, d, d).
         d, s, p: dimensions, coordinates of a scalar and multiplicity of each.
         size: k d p.
     """
 
     def __init__(self, components: Sequence[IsotypicComponent]) -> None:
         starts, self.p = np.array([c.slice.start for c in components]), components[0].multiplicity
-        self.irreps, (self.s, self.d, _) = len(components), components[0].irrep.endomorphism_basis.shape
+        self.endomorphisms = components[0].irrep.endomorphism_basis
+        self.irreps, (self.s, self.d, _) = len(components), self.endomorphisms.shape
         self.columns = (starts[:, None, None] + np.arange(self.p * self.d).reshape(self.p, self.d).T).ravel()
         self.size = self.irreps * self.d * self.p
 
     def product(self, rows: Tensor, z: Tensor) -> Tensor:
         """Product (k d p, m_out, B) of coefficients (k s p², m_out, m_in) with coordinates (k d p, m_in, B)."""
         (_, m_out, m_in), (k, d, s, p), B = rows.shape, (self.irreps, self.d, self.s, self.p), z.shape[2]
-        C = rows.view(k, s, p, p, m_out, m_in).transpose(3, 4)
-        if s > 1:
-            C = left_multiplication(C.unbind(1)).movedim((0, 1), (1, 4))  # (k, s, p, m_out, s, p, m_in)
-        weight = C.reshape(k, 1, s * p * m_out, s * p * m_in).expand(-1, d // s, -1, -1).flatten(0, 1)
+        C = rows.view(k, s, p, p, m_out, m_in).transpose(3, 4).reshape(k, s, p * m_out, p * m_in)
+        weight = scalar_matrix(C.movedim(1, -1)).unsqueeze(1).expand(-1, d // s, -1, -1).flatten(0, 1)
         return torch.bmm(weight, z.view(len(weight), weight.shape[2], B)).view(self.size, m_out, B)
 
 
 def _alike(regular: Representation) -> list[IrrepBlocks]:
-    """The irreps of a regular representation, those with as many dimensions and endomorphisms together, small first."""
+    """The irreps of a regular representation, grouped by size and type, small ones first."""
     alike: dict[tuple[int, int], list[IsotypicComponent]] = {}
     for component in regular.isotypic:
         alike.setdefault((component.irrep.size, component.multiplicity), []).append(component)
@@ -111,10 +111,10 @@ def _fourier(Q: np.ndarray, quotients: np.ndarray, blocks: Sequence[IrrepBlocks]
     images = np.stack([Q.T @ (quotients == u) @ Q for u in range(len(Q))])
     rows, start = [], 0
     for block in blocks:
-        d, p, E = block.d, block.p, endomorphisms(block.d, block.s)
+        d, p = block.d, block.p
         for _ in range(block.irreps):
             stop = start + d * p
             part = images[:, start:stop, start:stop].reshape(-1, d, p, d, p)
-            rows.append(np.einsum("sab,uaibj->siju", E / d, part).reshape(stop - start, -1))
+            rows.append(np.einsum("sab,uaibj->siju", block.endomorphisms / d, part).reshape(stop - start, -1))
             start = stop
     return np.concatenate(rows)

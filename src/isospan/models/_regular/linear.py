@@ -7,7 +7,7 @@ from torch.nn.functional import linear
 
 from isospan.errors import RepresentationError
 from isospan.groups import FiniteGroup
-from isospan.nn._base.cached_weight import Freezable, plain_linear
+from isospan.nn._base.cached_weight import Freezable
 from isospan.nn._base.layer import check_features
 from isospan.representations import Representation
 
@@ -17,9 +17,9 @@ class RegularLinear(Freezable):
 
     .. math:: y_{g o} = b_o + \sum_{h, i} c_{g^{-1} h, o i} \, x_{h i}
 
-    with one (m_out, m_in) matrix of coefficients c for every element. It has no buffers: the index of the coefficient
-    at every entry of the dense weight is computed again when the weight is. :class:`RegularNetwork` computes chains of
-    layers faster than one after the other.
+    with one (m_out, m_in) matrix of coefficients c for each element. It has no buffers: each expansion of the dense
+    weight computes the index of the coefficients again. :class:`RegularNetwork` computes chains of layers faster than
+    one after the other.
 
     Args:
         rep_in: copies of the group's regular representation.
@@ -27,7 +27,7 @@ class RegularLinear(Freezable):
         bias: add an invariant vector, of one parameter for each copy.
 
     Raises:
-        RepresentationError: a representation is not made of regular copies.
+        RepresentationError: a representation does not consist of regular copies.
 
     Source: Cohen and Welling, Group equivariant convolutional networks, 2016.
 
@@ -61,14 +61,6 @@ class RegularLinear(Freezable):
         """Return y (..., rep_out.size)."""
         check_features(x, self.rep_in.size)
         return linear(x, *self.dense())
-
-    def export(self) -> torch.nn.Linear:
-        """Return a plain linear layer of the same map that shares nothing with this one."""
-        return plain_linear(*self.dense()).train(self.training)
-
-    def extra_repr(self) -> str:
-        """The representations, and whether there is a bias."""
-        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:
         index = torch.tensor(coefficient_index(self), device=self.coefficients.device)

@@ -1,4 +1,4 @@
-"""Chains of maps between copies of the regular representation, each by the kernel that is faster for its width."""
+"""Chains of maps between copies of the regular representation, with the faster kernel for each width."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -9,23 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from isospan._core.checks import check_choice
 from isospan.models._regular.blocks import IsotypicBlocks
 from isospan.models._regular.linear import RegularLinear, coefficient_index, element_coordinates
 from isospan.nn._base.activations import check_elementwise
+from isospan.nn._base.cost import KernelName, Shape, chosen_kernel
 from isospan.nn._base.layer import Constants, check_features, ordered
-from isospan.nn._kernels.choice import KERNELS, KernelName, cheapest
-from isospan.nn._kernels.kernel import MOVE_IN_CHAIN, Shape
 from isospan.representations import Representation
 
 
 class RegularNetwork(Constants):
     r"""Group convolutions with a pointwise activation between them, and none after the last.
 
-    Samples are the last axis from the first layer to the last, and coordinates are sorted by elements of the group, so
-    that a layer is one product with its dense weight, or contiguous products of isotypic blocks
-    (:class:`IsotypicBlocks`), whichever is expected to take less time on a CPU. Where the dense weights of all layers
-    are cached, it multiplies by these.
+    Between the layers, samples are the last axis and coordinates are sorted by elements of the group. So a layer is one
+    product with its dense weight, or contiguous products of isotypic blocks (:class:`IsotypicBlocks`): the one with the
+    lower expected time on a CPU. Where the dense weights of all layers are cached, the network multiplies by these.
 
     Args:
         reps: two or more representations of regular copies: input, hidden layers, output.
@@ -35,7 +32,7 @@ class RegularNetwork(Constants):
 
     Raises:
         OptionError: an unknown kernel.
-        RepresentationError: a representation is not made of regular copies.
+        RepresentationError: a representation does not consist of regular copies.
         EquivarianceError: the activation is not pointwise.
 
     Example:
@@ -59,13 +56,12 @@ class RegularNetwork(Constants):
     ) -> None:
         super().__init__()
         check_elementwise(activation)
-        check_choice(kernel, ("auto", *KERNELS), what="kernel")
         self.rep_in, self.rep_out, self.activation = reps[0], reps[-1], activation
         self.layers = torch.nn.ModuleList(RegularLinear(*pair, bias=bias) for pair in pairwise(reps))
         self.register_order("order_in", element_coordinates(self.rep_in).ravel())
         self.register_order("order_out", np.argsort(element_coordinates(self.rep_out), axis=None))
-        shapes = [Shape(*pair, move=MOVE_IN_CHAIN) for pair in pairwise(reps)]
-        self.is_dense = [(cheapest(shape) if kernel == "auto" else kernel) == "dense" for shape in shapes]
+        shapes = [Shape(*pair, in_chain=True) for pair in pairwise(reps)]
+        self.is_dense = [chosen_kernel(shape, kernel) == "dense" for shape in shapes]
         for number, layer in enumerate(self._chain):
             if self.is_dense[number]:
                 self.register_indices(f"index_{number}", coefficient_index(layer))
@@ -103,7 +99,7 @@ class RegularNetwork(Constants):
     def _convolved(self, number: int, h: Tensor) -> Tensor:
         """The affine map of a layer of h (|G| m_in, B), elements before copies; (|G|, m_out B) or (|G| m_out, B).
 
-        It is a result and not a view, whose gradient would be copied where it is overwritten.
+        It is no view: the gradient of a view would be copied where the activation overwrites it.
         """
         layer = self._chain[number]
         coefficients, bias = layer.coefficients, layer.bias_coefficients
@@ -121,5 +117,5 @@ class RegularNetwork(Constants):
         return linear(x, last.weight, last.bias)
 
     def _activated(self, h: Tensor) -> Tensor:
-        """The activation of what a layer gives, which is no one else's, so that it may be overwritten."""
+        """The activation of the result of a layer, which it may overwrite, since nothing else uses it."""
         return torch.relu_(h) if type(self.activation) is torch.nn.ReLU else self.activation(h)

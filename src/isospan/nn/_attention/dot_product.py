@@ -52,7 +52,7 @@ class DotProductAttention(nn.Module):
             need_weights: whether to return weights, which costs memory and time; else None is returned for them.
             attn_mask: (L, S) or (B * num_heads, L, S), True where a query may not look, or numbers to add.
             average_attn_weights: whether weights are means over the heads.
-            is_causal: whether query i may look at the keys up to i only, besides what the masks say.
+            is_causal: whether query i may look only at the keys up to i, besides the masks.
         """
         _check_tokens(query, key, value, self.in_proj.in_features)
         q, k, v = self._heads(query, key, value)

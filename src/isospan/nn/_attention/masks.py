@@ -1,4 +1,4 @@
-"""Masks of attention in one form: what is added to the scores, minus infinity where a query may not look."""
+"""Masks of attention as terms of the scores: minus infinity where a query may not look."""
 
 import torch
 from torch import Tensor
@@ -37,9 +37,9 @@ def additive_mask(
 
 
 def open_rows(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A mask whose rows all have an entry that is not minus infinity, and which rows had none, (..., 1).
+    """A mask without rows of minus infinity alone, and which rows were such, (..., 1).
 
-    A softmax of such a row has no value, and NaN as its gradient, even where the result is thrown away.
+    A softmax of such a row has no value, and its gradient is NaN, even where the result is not used.
     """
     closed = (mask == float("-inf")).all(-1, keepdim=True)
     return mask.masked_fill(closed, 0.0), closed

@@ -26,8 +26,8 @@ class MultiheadAttention(Freezes, DotProductAttention):
     orthogonal, so the scores are invariant and mix the values by invariant weights. For the trivial group it is
     torch.nn.MultiheadAttention with ``batch_first=True``.
 
-    A query that the masks let look at no key gets zeros from all of them: its weights are zero, its output is the bias
-    of ``out_proj``, and gradients are finite.
+    Where the masks exclude all keys of a query, its weights are zero, its output is the bias of ``out_proj``, and
+    gradients are finite.
 
     Args:
         rep: representation of every token.
@@ -69,8 +69,6 @@ class MultiheadAttention(Freezes, DotProductAttention):
         >>> assert_equivariant(lambda x: attention(x, x, x)[0], rep, rep, x=x)
     """
 
-    rep_in: Representation
-    rep_out: Representation
     embed_dim: int
     head_dim: int
     in_proj: Linear
@@ -93,7 +91,8 @@ class MultiheadAttention(Freezes, DotProductAttention):
         in_proj = Linear(rep, 3 * heads, bias=bias, device=device, dtype=dtype)
         out_proj = Linear(heads, rep, bias=bias, device=device, dtype=dtype)
         super().__init__(in_proj, out_proj, num_heads, dropout)
-        self.rep_in = self.rep_out = rep
+        self.rep_in: Representation = rep
+        self.rep_out: Representation = rep
         self.head_rep = head_rep
         self.embed_dim, self.head_dim = rep.size, head_rep.size
 
@@ -105,9 +104,9 @@ class MultiheadAttention(Freezes, DotProductAttention):
     def export(self) -> nn.Module:
         """Return plain attention of the same maps that shares nothing with this one.
 
-        It is torch.nn.MultiheadAttention where the heads together are as large as a token, as torch's always are. Else
-        it is the same computation between two plain linear layers. Where a query may look at no key, the weights that
-        torch returns are NaN.
+        It is torch.nn.MultiheadAttention where the heads together have the size of a token, as torch requires.
+        Otherwise it is the same computation between two plain linear layers. For a query without keys, torch returns
+        weights that are NaN.
         """
         in_proj, out_proj = self.in_proj.export(), self.out_proj.export()
         if self.num_heads * self.head_dim != self.embed_dim:
@@ -128,9 +127,9 @@ class MultiheadAttention(Freezes, DotProductAttention):
 
 
 def head_representation(rep: Representation, num_heads: int) -> Representation:
-    """What one of several heads gets where they share the blocks of rep evenly, or else the copies of every irrep.
+    """The representation of one of several heads, which share the blocks of rep evenly, or else its irreps.
 
-    Blocks are the coordinates that the group mixes: heads of copies of a permutation representation are such copies.
+    The group mixes the coordinates of a block, so heads of copies of a permutation representation are such copies too.
 
     Raises:
         RepresentationError: an irrep whose multiplicity the number of heads does not divide.

@@ -5,22 +5,23 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan.errors import RepresentationError, ShapeError
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
-from isospan.representations import Representation, check_representation
+from isospan.nn._base.components import invariant_count
+from isospan.nn._base.layer import Device, Layer, check_features, to_device
+from isospan.representations import Representation
 
 WAVELENGTH = 10_000
 """Longest wavelength over 2π, in tokens."""
 
 
-class PositionalEncoding(Constants):
-    r"""Sinusoids of the position added to the invariant features of a token, which alone may know of it.
+class PositionalEncoding(Layer):
+    r"""Add sinusoids of the position to the invariant features of each token.
 
     .. math:: y_t = x_t + Q_0 p_t, \qquad p_{t, 2i} = \sin(t / 10000^{2i / m}), \quad
               p_{t, 2i + 1} = \cos(t / 10000^{2i / m})
 
     The columns of Q_0 are the m trivial copies of the symmetry-adapted basis. An encoding in any other direction
-    would not be invariant. For the trivial group it is that of the source. There are no parameters, and no longest
-    sequence.
+    would not be invariant. For the trivial group it is that of the source. It has no parameters, and sequences may have
+    any length.
 
     Args:
         rep: representation of every token.
@@ -49,29 +50,24 @@ class PositionalEncoding(Constants):
                 [0.4546, 0.4546, 0.4546, 0.4546]])
     """
 
-    rep_in: Representation
-    rep_out: Representation
     invariants: Tensor
 
     def __init__(self, rep: Representation, *, device: Device = None, dtype: torch.dtype | None = None) -> None:
-        super().__init__()
-        check_representation(rep)
-        trivial = rep.isotypic[0]
-        if not trivial.irrep.is_trivial:
+        super().__init__(rep)
+        m = invariant_count(rep)
+        if not m:
             raise RepresentationError(
                 f"Positions are encoded in invariant features, but {rep.name!r} has no trivial irrep. Add copies: "
                 "rep + m * group.trivial_representation."
             )
-        self.rep_in = self.rep_out = rep
-        self._size = rep.size
-        self.register_constant("invariants", rep.change_of_basis[:, trivial.slice].T)
+        self.register_constant("invariants", rep.change_of_basis[:, :m].T)
         to_device(self, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens with their positions, (..., T, rep.size)."""
-        check_features(x, self._size)
+        check_features(x, self.rep_in.size)
         if x.dim() < 2:
-            raise ShapeError(f"Tokens must have shape (..., T, {self._size}), got {tuple(x.shape)}.")
+            raise ShapeError(f"Tokens must have shape (..., T, {self.rep_in.size}), got {tuple(x.shape)}.")
         with full_precision(x):
             p = sinusoids(x.shape[-2], len(self.invariants), self.invariants)
             return x + (p @ self.invariants.to(p.dtype)).to(x.dtype)

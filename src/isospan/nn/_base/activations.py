@@ -1,4 +1,4 @@
-"""Activations by name, and checks of what they commute with."""
+"""Activations by name, and checks that they commute with permutations of coordinates."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -36,7 +36,7 @@ NAMES = (
     "Tanh",
     "Tanhshrink",
 )
-"""Activations in torch.nn that act on every entry alone, need no argument, and draw nothing at random in training."""
+"""Activations in torch.nn that act on each entry alone, need no argument, and draw no random numbers in training."""
 
 
 def as_activation(activation: Activation) -> Callable[[Tensor], Tensor]:
@@ -62,15 +62,15 @@ def activation_name(activation: Callable[[Tensor], Tensor]) -> str:
 
 
 def check_elementwise(activation: Callable[[Tensor], Tensor]) -> None:
-    """Require an activation that acts on every entry of a tensor alone and alike.
+    """Require an activation that applies one function to each entry of a tensor.
 
     Raises:
         EquivarianceError: it mixes entries, as a softmax does, or treats them differently in training or once trained.
     """
     if not _always(_is_elementwise, activation):
         raise EquivarianceError(
-            f"{activation_name(activation)} must act on every number alone and alike, with whatever parameters and in "
-            "training too, but what it does depends on the others, on chance or on the shape of the data. Use an "
+            f"{activation_name(activation)} must act on every number alone and in the same way, with any parameters, "
+            "also in training, but its result depends on other numbers, on chance or on the shape of the data. Use an "
             "activation such as ReLU, LeakyReLU, SiLU or Tanh."
         )
 
@@ -103,10 +103,10 @@ def commutes(activation: Callable[[Tensor], Tensor], order: Tensor, signs: Tenso
 def _always(
     passes: Callable[[Callable[[Tensor], Tensor], Tensor], bool], activation: Callable[[Tensor], Tensor]
 ) -> bool:
-    """Whether an equation passes for whatever parameters, in training and in evaluation after it.
+    """Whether a condition is true with any parameters, in training and then in evaluation.
 
-    What passes for a copy whose parameters are changed at random does so for almost all of them. A copy that draws at
-    random in training fails there, and one that keeps statistics of each coordinate in evaluation.
+    A copy with random changes of its parameters is checked: what is true for it is true for almost all parameters. A
+    copy that draws random numbers fails in training, and one with statistics of each coordinate in evaluation.
 
     Args:
         passes: of a function, and a tensor of the precision and on the device that it takes.

@@ -1,4 +1,4 @@
-"""The cached weight: layers that expand a dense weight from their parameters, and modules made of such layers."""
+"""Cached weights: layers that expand a dense weight from their parameters, and modules of such layers."""
 
 import operator
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from isospan.errors import FrozenError
-from isospan.nn._base.layer import Constants
+from isospan.nn._base.layer import Layer
 from isospan.representations import Representation
 
 
 class Cached(NamedTuple):
-    """A dense weight and bias, and the parameters they were expanded from, with their addresses and versions."""
+    """A dense weight and bias, and the parameters that they were expanded from, with addresses and versions."""
 
     weight: Tensor
     bias: Tensor | None
@@ -21,31 +21,28 @@ class Cached(NamedTuple):
     versions: list[tuple[int, int]]
 
 
-class Freezable(Constants):
+class Freezable(Layer):
     """Base of layers that expand a dense weight and bias from their parameters.
 
-    In evaluation mode, where no gradient of the parameters is asked for, the dense weight is cached. It is expanded
-    again as soon as a parameter is another tensor, is elsewhere in memory or has another version, and after ``eval()``.
-    :meth:`freeze` switches to evaluation mode and takes the parameters out of training, so that the weight is always
-    cached; training is refused from then on.
+    In evaluation mode, the dense weight is cached where no gradient of the parameters is needed. It is expanded again
+    after ``eval()``, and when a parameter is another tensor, has another address or another version. :meth:`freeze`
+    switches to evaluation mode and takes the parameters out of training, so that the weight is always cached. A frozen
+    layer refuses to train.
 
     In-place changes of ``.data`` have no version: write under ``torch.no_grad()``, or call ``eval()`` afterwards. A
-    subclass implements ``_synthesized`` and ``_spread_bias``, which expand both.
+    subclass implements ``_synthesized`` and ``_spread_bias``, which expand the weight and the bias.
 
     Args:
         rep_in: representation of the input.
         rep_out: representation of the output.
     """
 
-    rep_in: Representation
-    rep_out: Representation
     coefficients: Tensor
     bias_coefficients: Tensor | None
     is_frozen: bool = False
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
-        super().__init__()
-        self.rep_in, self.rep_out = rep_in, rep_out
+        super().__init__(rep_in, rep_out)
         self._trained: list[str] = []
         self._cached: Cached | None = None
 
@@ -58,7 +55,7 @@ class Freezable(Constants):
     def weight(self) -> Tensor:
         """The dense weight, laid out as torch's: the cached one, or expanded from the coefficients with their gradient.
 
-        Writing to it changes nothing: write to the parameters that it is made of.
+        Writing to it changes nothing. Write to the parameters instead.
         """
         cached = self.cached()
         return self._synthesized() if cached is None else cached.weight
@@ -81,7 +78,7 @@ class Freezable(Constants):
         return self
 
     def unfreeze(self) -> Self:
-        """Train the parameters again that were trained before."""
+        """Train again the parameters that were trained before."""
         self.is_frozen = False
         for name in self._trained:
             self.get_parameter(name).requires_grad_(True)
@@ -95,12 +92,20 @@ class Freezable(Constants):
         """
         if mode and self.is_frozen:
             raise FrozenError(
-                f"A layer that trains must make its weight of its parameters, but this {type(self).__name__} is "
+                f"A layer in training must expand its weight from its parameters, but this {type(self).__name__} is "
                 "frozen. Call unfreeze() first."
             )
         super().train(mode)
         self._changed()
         return self
+
+    def export(self) -> Any:
+        """Return torch's layer of the same map, which shares nothing with this one."""
+        return plain_linear(*self.dense()).train(self.training)
+
+    def extra_repr(self) -> str:
+        """The representations, and whether there is a bias."""
+        return f"{self.rep_in.name} -> {self.rep_out.name}, bias={self.bias_coefficients is not None}"
 
     def _synthesized(self) -> Tensor:
         raise NotImplementedError
@@ -161,14 +166,14 @@ class Freezes(nn.Module):
     """Base of modules whose layers have cached weights."""
 
     def freeze(self) -> Self:
-        """Cache the dense weights of all layers, in evaluation mode; training is refused from then on."""
+        """Cache the dense weights of all layers and switch to evaluation mode. Frozen layers refuse to train."""
         self.eval()
         for layer in self._layers():
             layer.freeze()
         return self
 
     def unfreeze(self) -> Self:
-        """Train the parameters of all layers again that were trained before."""
+        """Train again the parameters of all layers that were trained before."""
         for layer in self._layers():
             layer.unfreeze()
         return self
@@ -189,7 +194,7 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def filled(plain: nn.Module, weight: Tensor, bias: Tensor | None) -> Any:
-    """A module of torch's that was made on the device "meta", with copies of a weight and a bias."""
+    """A module of torch's from the device "meta", filled with copies of a weight and a bias."""
     plain.to_empty(device=weight.device)
     plain.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
     return plain

@@ -1,4 +1,4 @@
-"""Slices of the isotypic components in the irrep basis, as plain integers, which tracing takes as constants."""
+"""The isotypic components in the irrep basis, as plain integers, which tracing takes as constants."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan.representations import Representation
+from isospan.representations import Representation, left_multiplication
 
 
 class Component(NamedTuple):
@@ -32,9 +32,9 @@ def components_of(rep: Representation) -> tuple[Component, ...]:
 
 
 def by_component(z: Tensor, components: Sequence[Component]) -> list[Tensor]:
-    """The copies (..., multiplicity, dim) of every irrep in coordinates z (..., D).
+    """The copies (..., multiplicity, dim) of each irrep in coordinates z (..., D).
 
-    They are cut apart at once: the gradients of slices would be added up, each as large as z.
+    One split makes them, since the gradient of each slice would be as large as z.
     """
     parts = z.split([part.stop - part.start for part in components], dim=-1)
     return [z.unflatten(-1, (part.multiplicity, part.dim)) for z, part in zip(parts, components, strict=True)]
@@ -51,18 +51,21 @@ def mean_of_copies(values: Tensor, components: Sequence[Component]) -> Tensor:
 
 
 def norms(X: Tensor) -> Tensor:
-    """Norms (..., m) of copies (..., m, d); every derivative at a copy that is zero is zero."""
+    """Norms (..., m) of copies (..., m, d). All derivatives at a copy that is zero are zero."""
     if X.shape[-1] == 1:
         return X.squeeze(-1).abs()
     is_zero = (X == 0).all(-1)
     return torch.linalg.vector_norm(X.masked_fill(is_zero.unsqueeze(-1), 1.0), dim=-1).masked_fill(is_zero, 0.0)
 
 
-def trivial_component(components: Sequence[Component]) -> Component:
-    """The isotypic component of the trivial irrep, empty where there is none."""
-    return next((part for part in components if part.is_trivial), Component(0, 0, 0, 1, True))
+def scalar_matrix(C: Tensor) -> Tensor:
+    """The real matrix (..., s m, s n) of scalars C (..., m, n, s) with s coordinates, which come before the copies."""
+    if C.shape[-1] == 1:
+        return C.squeeze(-1)
+    return left_multiplication(C.unbind(-1)).movedim((0, 1), (-4, -2)).flatten(-4, -3).flatten(-2)
 
 
-def is_trivial_copy(components: Sequence[Component]) -> np.ndarray:
-    """1.0 for every copy of the trivial irrep and 0.0 for every other, (number of copies,)."""
-    return np.concatenate([np.full(part.multiplicity, float(part.is_trivial)) for part in components])
+def invariant_count(rep: Representation) -> int:
+    """Number m of trivial copies. They are the first m coordinates in the irrep basis."""
+    first = rep.isotypic[0]
+    return first.multiplicity if first.irrep.is_trivial else 0

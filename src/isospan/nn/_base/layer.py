@@ -1,4 +1,4 @@
-"""What every layer uses: constants as buffers, exact in every precision, and checks of its input."""
+"""Bases of layers, whose constants are buffers, and checks of their input."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -9,34 +9,35 @@ from torch import Tensor
 
 from isospan._core.checks import check_floating
 from isospan.errors import OptionError, ShapeError
+from isospan.representations import Representation, check_same_group
 
 SHORT = np.uint8, np.int16, np.int32
-"""Types of stored indices, which are cast where they are used: in int64 they would outweigh what they index."""
+"""Types of stored indices. They are cast where they are used: in int64 they would take more memory than weights."""
 
 Device = torch.device | str | None
 
 
 def to_device(module: torch.nn.Module, device: Device, dtype: torch.dtype | None) -> None:
-    """Move a module that was just made to the device and the precision that were asked for, where any was."""
+    """Move a new module to a device and a precision, where they are given."""
     if device is not None or dtype is not None:
         module.to(device=device, dtype=dtype)
 
 
 def ordered(x: Tensor, order: Tensor | None, *, dim: int) -> Tensor:
-    """The entries of x along ``dim`` in another order; None for the same."""
+    """The entries of x along ``dim`` in an order; x itself where it is None."""
     return x if order is None else x.index_select(dim, order)
 
 
 def joined(parts: Sequence[Tensor], *, dim: int) -> Tensor:
-    """The parts one after another; a single one as it is, without a copy."""
+    """The concatenated parts; a single part itself, without a copy."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 class Constants(torch.nn.Module):
     """Base of modules with constant arrays, which are buffers but not part of ``state_dict``.
 
-    They follow ``.to``, ``.double()`` and the like as buffers do. A buffer that is cast to single precision and back
-    has lost its digits, so wherever it is made anew, the array itself is written to it.
+    They follow ``.to`` and ``.double()`` as buffers do. A cast to single precision and back would lose digits, so each
+    new buffer gets the values of the original array.
     """
 
     def __init__(self) -> None:
@@ -44,20 +45,20 @@ class Constants(torch.nn.Module):
         self._exact: dict[str, np.ndarray] = {}
 
     def register_constant(self, name: str, values: np.ndarray) -> None:
-        """Make ``self.<name>`` a buffer with these values; real ones have the default precision."""
+        """Make ``self.<name>`` a buffer with these values, floating-point ones in the default precision."""
         self._exact[name] = values
         dtype = torch.get_default_dtype() if values.dtype.kind == "f" else None
         self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
 
     def register_order(self, name: str, order: np.ndarray) -> None:
-        """Make ``self.<name>`` a buffer with an order, or None for the order that changes nothing."""
+        """Make ``self.<name>`` a buffer with an order, or None for the identity."""
         if (order == np.arange(len(order))).all():
             setattr(self, name, None)
         else:
             self.register_constant(name, order.astype(np.int32))
 
     def register_indices(self, name: str, indices: np.ndarray) -> None:
-        """Make ``self.<name>`` a buffer with indices, of the shortest of :data:`SHORT` that reaches far enough."""
+        """Make ``self.<name>`` a buffer with indices, of the shortest type of :data:`SHORT` that contains them."""
         self.register_constant(name, indices.astype(next(t for t in SHORT if indices.max() <= np.iinfo(t).max)))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -79,13 +80,31 @@ class Constants(torch.nn.Module):
                     part._follow(like)
 
     def _follow(self, like: Tensor | None) -> None:
-        """Give the buffers the device and precision of a tensor that was assigned, and memory in any case."""
+        """Give the buffers the device and precision of an assigned tensor, and memory where they were on "meta"."""
         for name, exact in self._exact.items():
             buffer = self.get_buffer(name)
             device = like.device if like is not None else torch.device("cpu") if buffer.is_meta else buffer.device
             dtype = like.dtype if like is not None and buffer.is_floating_point() else buffer.dtype
             if (buffer.device, buffer.dtype) != (device, dtype):
                 self.register_buffer(name, torch.tensor(exact, dtype=dtype, device=device), persistent=False)
+
+
+class Layer(Constants):
+    """Base of layers between two representations.
+
+    Args:
+        rep_in: representation of the input.
+        rep_out: representation of the output; by default that of the input.
+    """
+
+    rep_in: Representation
+    rep_out: Representation
+
+    def __init__(self, rep_in: Representation, rep_out: Representation | None = None) -> None:
+        super().__init__()
+        rep_out = rep_in if rep_out is None else rep_out
+        check_same_group(rep_in, rep_out)
+        self.rep_in, self.rep_out = rep_in, rep_out
 
 
 def check_features(x: Tensor, size: int, *, dim: int = -1) -> None:

@@ -14,17 +14,19 @@ from isospan.linalg import matrix_exp
 
 
 class LogCovarianceNormal(torch.distributions.MultivariateNormal):
-    r"""torch's multivariate normal with covariance :math:`\Sigma = e^M`, accurate where variances differ by far.
+    r"""torch's multivariate normal with covariance :math:`\Sigma = e^M`, accurate where variances differ greatly.
 
-    Small variances have no digits in Σ beside large ones, so densities and samples are computed from exponentials of M,
+    In Σ, small variances lose their digits beside large ones. So densities and samples are computed from exponentials
+    of M,
 
     .. math:: -2 \log p(y) = \| e^{-M/2} (y - \mu) \|^2 + \operatorname{tr} M + n \log 2 \pi , \qquad
               y = \mu + e^{M/2} \varepsilon ,
 
-    whose errors are about those that rounding M and y to their type makes anyway. For variances that are :math:`e^s`
-    apart, rounding y moves it by :math:`\epsilon e^{s/2}` standard deviations where y varies least, with ε 6e-8 or
-    1e-16: log-probabilities of samples have three digits up to s = 20 in float32 and 60 in float64, and of y far out,
-    whose distance is large, nearly all digits up to overflow. Entries of Σ and Σ⁻¹ have the digits of the largest one.
+    whose errors are about those of rounding M and y to their type. If the ratio of the variances is :math:`e^s`,
+    rounding y changes it by :math:`\epsilon e^{s/2}` standard deviations where y varies least, with ε = 6e-8 in float32
+    and 1e-16 in float64. So log-probabilities of samples have three digits up to s = 20 in float32 and 60 in float64.
+    Those of y far from the mean have nearly all digits, up to overflow. Entries of Σ and Σ⁻¹ are accurate relative to
+    the largest one.
 
     Args:
         loc: the mean (..., n).
@@ -139,8 +141,8 @@ class LogCovarianceNormal(torch.distributions.MultivariateNormal):
 def graded_root(M: Tensor) -> Tensor:
     r"""A root of :math:`e^M = A A^\top` whose columns have their own digits, from the largest variance to the smallest.
 
-    It is :math:`A = V e^{(\Lambda + V^\top (M - M_0) V) / 2}` at :math:`M = M_0 = V \Lambda V^\top`, where all but M is
-    constant: eigenvectors have no derivative where eigenvalues repeat, and A has all.
+    It is :math:`A = V e^{(\Lambda + V^\top (M - M_0) V) / 2}` at :math:`M = M_0 = V \Lambda V^\top`, where V, Λ and M_0
+    are constants. Eigenvectors have no derivative where eigenvalues repeat, but A has all derivatives.
 
     Example:
         >>> graded_root(torch.diag(torch.tensor([0.0, 4.0]))).abs()

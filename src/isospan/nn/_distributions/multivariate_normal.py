@@ -8,16 +8,15 @@ from torch import Tensor
 
 from isospan._core.autocast import full_precision
 from isospan._core.checks import check_choice
-from isospan.nn._base.components import copy_index
-from isospan.nn._base.layer import Constants, Device, check_features, to_device
-from isospan.nn._bases import ChangeOfBasis
+from isospan.nn._base.layer import Constants, Device, Layer, check_features, to_device
+from isospan.nn._bases import IrrepBasisLayer
 from isospan.nn._distributions.log_covariance_normal import LogCovarianceNormal, cholesky_of_root, graded_root
-from isospan.representations import Representation, check_representation, symmetric_square
+from isospan.representations import Representation, symmetric_square
 
 Covariance = Literal["diagonal", "full"]
 
 
-class MultivariateNormal(torch.nn.Module):
+class MultivariateNormal(Layer):
     r"""The Gaussian of parameters that an equivariant network computes: :math:`p(\rho(g) y \mid g x) = p(y \mid x)`.
 
     Its input consists of the mean and the parameters of the covariance,
@@ -27,8 +26,8 @@ class MultivariateNormal(torch.nn.Module):
 
     ``"diagonal"`` takes an invariant log-variance w for every copy of every irrep: Σ is diagonal in the irrep basis Q.
     ``"full"`` takes the symmetric matrix M, which transforms as ``symmetric_square(rep_y)``, and gives any positive Σ.
-    Its distribution is a ``LogCovarianceNormal``, which documents its digits by the spread of variances. Both
-    are computed in the basis of y, in float32 or float64, also under autocast.
+    Its distribution is a :class:`LogCovarianceNormal`, which documents its accuracy. Both are computed in the basis of
+    y, in float32 or float64, also under autocast.
 
     Args:
         rep_y: representation of y.
@@ -58,9 +57,6 @@ class MultivariateNormal(torch.nn.Module):
         tensor([1., 1., 1., 1.])
     """
 
-    rep_in: Representation
-    rep_out: Representation
-
     def __init__(
         self,
         rep_y: Representation,
@@ -69,14 +65,13 @@ class MultivariateNormal(torch.nn.Module):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_representation(rep_y)
+        super().__init__(rep_y)
         check_choice(covariance, ("diagonal", "full"), what="covariance")
         self.covariance = covariance
         self.roots: DiagonalRoot | LogCovariance = (
             DiagonalRoot(rep_y) if covariance == "diagonal" else LogCovariance(rep_y)
         )
-        self.rep_in, self.rep_out = rep_y + self.roots.rep_in, rep_y
+        self.rep_in: Representation = rep_y + self.roots.rep_in
         self._sizes = rep_y.size, self.roots.rep_in.size
         to_device(self, device, dtype)
 
@@ -107,7 +102,7 @@ class MultivariateNormal(torch.nn.Module):
             return cholesky_of_root(graded_root(matrix) if self.covariance == "full" else matrix)
 
 
-class DiagonalRoot(Constants):
+class DiagonalRoot(IrrepBasisLayer):
     """A with Σ = A Aᵀ, diagonal in the symmetry-adapted basis: Q diag(e^(w/2)) of log-variances w (..., copies).
 
     Example:
@@ -117,13 +112,9 @@ class DiagonalRoot(Constants):
                 [0., 1.]])
     """
 
-    copy_index: Tensor
-
     def __init__(self, rep: Representation) -> None:
-        super().__init__()
+        super().__init__(rep)
         self.rep_in: Representation = len(rep.irreps) * rep.group.trivial_representation
-        self.change: ChangeOfBasis = ChangeOfBasis(rep)
-        self.register_constant("copy_index", copy_index(rep))
 
     def forward(self, log_variances: Tensor) -> Tensor:
         """Return A (..., D, D)."""

@@ -11,7 +11,7 @@ from isospan.representations import Block, Representation
 class InvariantVectors(Constants):
     """The vector b (D,) of coefficients (m,) in an orthonormal basis of the invariant vectors.
 
-    All copies of a block share one small basis; where all coordinates of a copy are equal, it is one scalar.
+    All copies of a block share one small basis, which is a scalar where all coordinates of a copy are equal.
 
     Args:
         rep: representation of b.
@@ -63,5 +63,5 @@ def _basis(block: Block) -> np.ndarray:
 
 
 def _entry(basis: np.ndarray) -> float | None:
-    """The only entry of a basis (n, 1) of one vector all of whose coordinates are equal; None of any other."""
+    """The entry of a basis (n, 1) whose entries are all equal; None of any other basis."""
     return float(basis[0, 0]) if basis.shape[1] == 1 and np.allclose(basis, basis[0], rtol=0, atol=1e-12) else None

@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
+from isospan.nn._base.components import scalar_matrix
 from isospan.nn._base.layer import Constants, joined, ordered
-from isospan.nn._kernels.kernel import Kernel, Product, Shape
+from isospan.nn._kernels.kernel import Kernel, Product, basis_of_maps, have_one_basis
 from isospan.representations import HomBlock, Representation, Source
-from isospan.representations._endomorphisms import left_multiplication
-from isospan.representations._irrep_basis import have_one_basis
 
 
 class Rows(NamedTuple):
-    """Rows of the transformed coordinates of a block that belong to one irrep, its dimensions before its copies."""
+    """The rows of a block's transformed coordinates that belong to one irrep, its dimensions before its copies."""
 
     block: int
     start: int
@@ -27,10 +26,10 @@ class Rows(NamedTuple):
 
 
 class IsotypicTransform(Constants):
-    r"""Signals (B, D, T) as one tensor (d, m, B, T) for every irrep of dimension d that occurs m times, and back.
+    r"""The change from signals (B, D, T) to a tensor (d, m, B, T) for each irrep of dimension d and multiplicity m.
 
-    It takes one product with the orthogonal basis of each block, for all copies of the block, samples and times at
-    once; the components are contiguous in memory.
+    One product with the orthogonal basis of a block serves all copies of the block, samples and times. The components
+    are contiguous in memory.
 
     Args:
         rep: representation of the D channels.
@@ -91,7 +90,7 @@ class IsotypicTransform(Constants):
 
 
 def _layout(rep: Representation) -> tuple[np.ndarray, list[np.ndarray], list[list[Rows]]]:
-    """Coordinates (D,) by block, bases (n, n) with the first dimension of all copies first, and rows of the irreps."""
+    """Order of the coordinates (D,), bases (n, n) of the blocks with columns by dimension, and rows of the irreps."""
     columns: list[list[np.ndarray]] = [[] for _ in rep.blocks]
     rows: list[list[Rows]] = []
     for component in rep.isotypic:
@@ -107,7 +106,7 @@ def _layout(rep: Representation) -> tuple[np.ndarray, list[np.ndarray], list[lis
 
 
 def _dimensions_first(source: Source, dim: int) -> np.ndarray:
-    """The columns of a block's basis that belong to an irrep, the first dimension of all copies first."""
+    """The columns of a block's basis that belong to an irrep, by dimension and then by copy."""
     return np.arange(source.columns.start, source.columns.stop).reshape(source.multiplicity, dim).T.ravel()
 
 
@@ -132,8 +131,8 @@ class Isotypic(Kernel):
 
     In the symmetry-adapted bases the map is :math:`\bigoplus_\sigma \sum_s C^\sigma_s \otimes E_s / \sqrt{d_\sigma}`.
     The d dimensions of an irrep are d / s real, complex or quaternionic scalars, and the same C acts on each of
-    them. They join the samples, so that an irrep takes s / d of the multiplications of a dense product of its
-    features. No dense weight is made.
+    them, as on more samples. So an irrep takes s / d of the multiplications of a dense product of its features. No
+    dense weight is expanded.
 
     Args:
         rep_in: representation of the input.
@@ -154,10 +153,10 @@ class Isotypic(Kernel):
     order: Tensor | None
 
     def __init__(self, rep_in: Representation, rep_out: Representation) -> None:
-        super().__init__(rep_in, rep_out)
+        super().__init__(basis_of_maps(rep_in, rep_out))
         self._sizes = rep_out.size, rep_in.size
         self.source = IsotypicTransform(rep_in)
-        # one module with two names would be swapped twice by functional calls, and put back once
+        # a functional call swaps a module with two names twice, and restores it once
         self.target = None if have_one_basis(rep_in, rep_out) else IsotypicTransform(rep_out)
         self._shared, self._dims = [], [(c.irrep.size, c.multiplicity) for c in rep_out.isotypic]
         copies = []
@@ -169,20 +168,6 @@ class Isotypic(Kernel):
             self.order = None
         else:
             self.register_order("order", _order(self.basis.blocks, copies))
-
-    @staticmethod
-    def cost(shape: Shape) -> float:
-        """Multiplications of all irreps and of the changes of basis, and the time that memory takes."""
-        rep_in, rep_out = shape.rep_in, shape.rep_out
-        m = {component.irrep.key: component.multiplicity for component in rep_in.isotypic}
-        products = sum(
-            c.multiplicity * m.get(c.irrep.key, 0) * c.irrep.size * len(c.irrep.endomorphism_basis)
-            for c in rep_out.isotypic
-        )
-        change_in, change_out = (
-            sum(b.indices.size * (b.size + shape.move) for b in rep.blocks) for rep in (rep_in, rep_out)
-        )
-        return shape.positions * products + shape.inputs * change_in + shape.outputs * change_out
 
     def expand(self, coefficients: Tensor) -> Tensor:
         """W (..., n_out, n_in), the image of the identity."""
@@ -218,11 +203,8 @@ class Isotypic(Kernel):
 
 
 def _weight(coefficients: Tensor, shared: Shared) -> Tensor:
-    """The real matrix (..., s m_out, s m_in) of maps between scalars with s coordinates, coordinates before copies."""
-    C = coefficients.unflatten(-1, shared.shape) * shared.dim**-0.5
-    if shared.shape[2] == 1:
-        return C.squeeze(-1)
-    return left_multiplication(C.unbind(-1)).movedim((0, 1), (-4, -2)).flatten(-4, -3).flatten(-2)
+    """The real matrix (..., s m_out, s m_in) of a map between scalars with s coordinates."""
+    return scalar_matrix(coefficients.unflatten(-1, shared.shape) * shared.dim**-0.5)
 
 
 def _applied(product: Product, component: Tensor, weight: Tensor) -> Tensor:
@@ -236,7 +218,7 @@ def _applied(product: Product, component: Tensor, weight: Tensor) -> Tensor:
 
 
 def _each_position(components: Tensor, maps: Tensor) -> Tensor:
-    """Products (repeats N, rows, T) of components (repeats N, columns, T), where component i has the map i modulo N."""
+    """Products (repeats N, rows, T) of components (repeats N, columns, T) with N maps: component i with map i mod N."""
     return (maps @ components.unflatten(0, (-1, len(maps)))).flatten(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Equivariant maps between permutation representations, whose rows are permutations of a few rows."""
+"""Equivariant maps between permutation representations: all rows are permutations of a few."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -30,10 +30,10 @@ class Orbit(NamedTuple):
 class PermutedMaps(Constants):
     r"""The map W (..., n_out, n_in) of coefficients (..., dimension), where the group permutes both sides.
 
-    Since :math:`W_{gi, gj} = W_{ij}`, one row for each orbit of the output determines all the others. These rows are
-    the product of the coefficients with one small matrix for each pair of orbits, F (dimension of the maps between
-    both, coordinates of the orbit of the input). Every other row is a permutation of one of them; one index serves all
-    copies of an orbit. W is laid out in memory as (n_out, ..., n_in): leading axes follow the rows.
+    Since :math:`W_{gi, gj} = W_{ij}`, one row of each orbit of the output determines all others. These first rows are
+    products of the coefficients with a small matrix F for each pair of orbits, of shape (dimension of the maps between
+    both, coordinates of the orbit of the input). Each other row is a permutation of a first row, and one index serves
+    all copies of an orbit. In memory, W is (n_out, ..., n_in): leading axes follow the rows.
 
     Args:
         basis: of maps between permutation representations.
@@ -81,7 +81,7 @@ class PermutedMaps(Constants):
         return W if coefficients.dim() == 2 else W.view(*coefficients.shape[:-1], *self._sizes)
 
     def _rows(self, c: Tensor, orbit: Orbit) -> Tensor:
-        """Rows (c_o n, N, n_in) of all copies of an orbit, permutations of the first ones, of coefficients (N, m)."""
+        """Rows (c_o n, N, n_in) of all copies of an orbit, from coefficients (N, m)."""
         buffers: dict[str, Any] = self._buffers  # attribute access looks here last
         factors = [buffers[name].to(c.dtype) for name in orbit.factors]
         products = [part.reshape(-1, len(F)) @ F for part, F in zip(_split(c, orbit.counts), factors, strict=True)]
@@ -96,7 +96,7 @@ def _split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
 
 
 def _sorted(block: Block) -> np.ndarray:
-    """The coordinates (c, n) of the copies of a block, in the order in which those of the first are sorted."""
+    """The coordinates (c, n) of the copies of a block, in the order that sorts those of the first copy."""
     return block.indices[:, np.argsort(block.indices[0])]
 
 
