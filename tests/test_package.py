@@ -77,6 +77,7 @@ def test_the_lowest_releases_that_are_tested_are_those_that_are_allowed() -> Non
 PACKAGES = ["isospan", *(m.name for m in pkgutil.walk_packages(isospan.__path__, "isospan.") if m.ispkg)]
 PUBLIC_MODULES = {
     "isospan": {"errors", "settings", "testing"},
+    "isospan.experiment": {"outputs"},
     "isospan.integrations": {"lightning", "transformers"},  # which import what only some have installed
     "isospan.compat.spacelearn": {"data", "loss", "optim", "settings", "util"},
     "isospan.compat.symm_learning": {"linalg"},
