@@ -189,3 +189,7 @@ def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any) -> Any:
         dims = (sample, *apart(axes, str, taken=others).values())
         variables[names[name]] = (dims, values, {"long_name": name})
     return xarray.Dataset(variables, coords={sample: coordinate})
+
+
+def __dir__() -> list[str]:
+    return __all__
