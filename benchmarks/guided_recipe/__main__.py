@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.guided_recipe.recipes import RECIPES, is_installed
 from benchmarks.guided_recipe.sets import SETS
 from benchmarks.guided_recipe.study import QUICK, Budget, key, run
-from benchmarks.guided_recipe.table import draw, markdown
+from benchmarks.guided_recipe.table import draw, markdown, summary
 from benchmarks.timing import one_thread
 from isospan.errors import NumericalWarning
 
@@ -44,8 +44,10 @@ def main() -> None:
             done[title] = result | run(recipe, SETS[name](), seed, budget, **options)
             _append(path, done[title])
     shown = [result for result in done.values() if result["budget"] == budget.recorded]
-    print(markdown(shown))
+    table = markdown(shown)
+    print(table)
     if path == RESULTS:
+        (HERE / "table.md").write_text(f"{summary(shown)}\n\n{table}\n")
         draw(shown, HERE / "frontier.png")
 
 

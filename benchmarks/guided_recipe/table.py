@@ -78,6 +78,27 @@ def markdown(runs: Iterable[Run]) -> str:
     return "\n".join(lines)
 
 
+NAMES = {
+    "none": "unguided",
+    "head 0.1": "linear head, weight 0.1",
+    "head 0.3": "linear head, weight 0.3",
+    "isospan": "`SpaceObjective`",
+    "orthogonal": "`orthogonal=True`",
+}
+
+
+def summary(runs: Iterable[Run]) -> str:
+    """The table of the README: unguided, two heads and the objective."""
+    lines = ["| set | recipe | error over unguided | mean R² | excess leakage |", "|---|---|---|---|---|"]
+    for name, recipes in rows(runs).items():
+        for label, title in NAMES.items():
+            row, excess = recipes[label], median(run["excess"] for run in recipes[label].done)
+            set_name = name if label == "none" else ""
+            ratio = row.error / recipes["none"].error
+            lines.append(f"| {set_name} | {title} | {ratio:.2f} | {row.r2:.2f} | {excess:.2f} |")
+    return "\n".join(lines)
+
+
 def draw(runs: Iterable[Run], path: Path) -> None:
     """Draw mean R² over the error of each recipe, a panel a set; the heads are joined."""
     import matplotlib.pyplot as plt
