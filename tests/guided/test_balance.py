@@ -64,6 +64,33 @@ def test_few_guided_dimensions_may_be_guided_more(k, expected):
     assert float(ratio) == pytest.approx(0.5 * expected * float(loss) ** 0.5, rel=0.02)
 
 
+def weights_of(terms, *, between=lambda objective, z, y: None):
+    """The weights of three steps, with something done between the loss and the backward pass."""
+    objective = SpaceObjective({"a": 1}, 4, schedule=EverySteps(1), weights=terms)
+    g, used = torch.Generator().manual_seed(0), []
+    for _ in range(3):
+        z = torch.randn(16, 4, generator=g).requires_grad_()
+        y = {"a": z.detach()[:, 0] ** 2}
+        total = objective.total_loss((z - 1).square().sum(), z, y)
+        used.append(float(objective.terms["weight"]))
+        between(objective, z, y)
+        total.backward()
+    return used
+
+
+def test_the_scale_of_the_guidance_does_not_matter():
+    once, four = weights_of({"alignment": 1.0}), weights_of({"alignment": 4.0})
+    assert four[1:] == pytest.approx([w / 4 for w in once[1:]])
+
+
+def test_each_gradient_is_measured_with_the_loss_of_its_own_step():
+    def validate(objective, z, y):
+        objective.eval()(3 * z.detach(), y)
+        objective.train().terms.clear()
+
+    assert weights_of({"alignment": 1.0}, between=validate) == weights_of({"alignment": 1.0})
+
+
 @pytest.mark.parametrize("scale", [1e-6, 65536.0, -1.0])
 def test_scale_and_sign_of_the_loss_do_not_matter(scale):
     balance = GradientBalance(1.0, head_start=0)
@@ -120,7 +147,7 @@ def test_the_first_weight_that_trains_has_the_unit_of_the_task(unit, dtype):
         return used
 
     first, *others = weights(unit)
-    assert first == pytest.approx(0.5 * 2 * UNMEASURED_RATIO / unit)  # 2: one of four dimensions is guided
+    assert first == pytest.approx(0.5 * UNMEASURED_RATIO / unit)
     # the same in every unit; the head start makes the task's gradient a hundredth of what half precision rounds
     assert others == pytest.approx(weights(1.0)[1:], rel=1e-2)
 

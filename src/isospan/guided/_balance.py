@@ -1,7 +1,7 @@
 """The weight of guidance against the task, from the norms of both gradients at the latents."""
 
 from collections.abc import Callable
-from math import isfinite, log
+from math import isfinite, log, sqrt
 
 import torch
 from torch import Tensor
@@ -25,17 +25,31 @@ UNMEASURED_RATIO = 0.01
 """Weight over strength until a norm has been measured; guidance trains with it only after these steps."""
 
 
-class GradientBalance(KeepsPrecision):
-    r"""Weight of guidance that makes its gradient at the latents a multiple of the task's.
+MOST_FREE = 4
+"""The largest D/K that counts: beyond, one quantity of pure noise would cost the task too much."""
 
-    .. math:: w = \text{strength} \Bigl(1 + \frac{h}{t}\Bigr) \exp \Bigl\langle \log
+
+def lead_of(K: int, latent_dim: int) -> float:
+    r"""Factor :math:`\sqrt{D/K}` of the weight, from 1 to 2, for K guided dimensions of D: the task keeps the others.
+
+    Example:
+        >>> lead_of(4, 16), lead_of(1, 16), lead_of(20, 16)
+        (2.0, 2.0, 1.0)
+    """
+    return sqrt(min(max(latent_dim / K, 1), MOST_FREE))
+
+
+class GradientBalance(KeepsPrecision):
+    r"""Weight of guidance, from the norms of both gradients at the latents and the guidance loss.
+
+    .. math:: w = \text{strength} \; \ell \, \Bigl(1 + \frac{h}{t}\Bigr) \exp \Bigl\langle \log
         \frac{\| \partial L_\text{task} / \partial z \| \sqrt{L_\text{guide}}}
         {\| \partial L_\text{guide} / \partial z \|} \Bigr\rangle
 
     with the number t of measured steps and an exponential moving average. The scale and the sign of the task loss do
     not matter, nor does a constant that is added to it. The root of the guidance loss, an unexplained share of
-    variance, lets guidance rest where all is read: its gradient shrinks with the error, as that of a squared error
-    with a constant weight does.
+    variance, lowers the weight where much is read: the gradient of the guidance then shrinks with the error, as that of
+    a squared error with a constant weight does.
 
     Both gradients arrive during ``backward`` anyway: that of the guidance at its own branch of z, the sum of both at z.
     So a measurement costs two norms and no further pass. The first step only measures: the gradient of the guidance
@@ -49,6 +63,9 @@ class GradientBalance(KeepsPrecision):
         strength: dimensionless, at least 0.
         ranks: the processes that share a batch.
         head_start: h, in steps.
+
+    Attributes:
+        lead: the factor ℓ, see :func:`lead_of`; 1 at first.
 
     Example:
         >>> import torch
@@ -70,6 +87,7 @@ class GradientBalance(KeepsPrecision):
         self.strength: float = check_number(strength, what="strength (0 switches guidance off)")
         self.ranks: Ranks = ranks or Ranks()
         self.head_start: float = check_number(head_start, what="head_start")
+        self.lead = 1.0
         self._pending: list[Tensor] = []
         self._warned = False
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
@@ -81,7 +99,7 @@ class GradientBalance(KeepsPrecision):
         steps = int(self.measured)
         if not steps:
             return self.log_ratio.new_tensor(self.strength * UNMEASURED_RATIO)
-        return self.log_ratio.exp() * (self.strength * (1 + self.head_start / steps))
+        return self.log_ratio.exp() * (self.strength * self.lead * (1 + self.head_start / steps))
 
     def measure(self, z: Tensor, branch: Tensor, weight: Tensor, *, loss: Callable[[], Tensor]) -> None:
         """Measure the gradient norms of task and guidance in the next backward pass.
@@ -90,7 +108,7 @@ class GradientBalance(KeepsPrecision):
             z: latents that the task reads, requiring a gradient.
             branch: a function of z (such as ``z.clone()``) that only the guidance reads.
             weight: of the guidance in the loss.
-            loss: returns the guidance loss, without its weight, when the backward pass runs.
+            loss: returns the guidance loss of this step, without its weight, when the backward pass runs.
 
         Warns:
             NumericalWarning: none of the first ten backward passes had a gradient of the task.

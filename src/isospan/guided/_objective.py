@@ -31,7 +31,7 @@ from isospan._core.processes import Ranks
 from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes, saved_buffers
 from isospan.errors import DimensionError, FileFormatError, NotSolvedError, OptionError, ShapeError
 from isospan.guided._alignment import alignment, error_of_moments
-from isospan.guided._balance import GradientBalance
+from isospan.guided._balance import GradientBalance, lead_of
 from isospan.guided._batch import Batch, Shapes, joint_batch
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided._segments import BLOCKS, add_segments_, segments_of
@@ -103,7 +103,8 @@ class SpaceObjective(KeepsPrecision):
         decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
         weights: weights of the terms "alignment" (L above), "disentanglement", "isotropy" and "stability". The last is
             for logging: bases are solved and not trained, so it adds to the loss but has no gradient.
-        strength: of the guidance against the task in :meth:`total_loss`, without a unit.
+        strength: of the guidance against the task in :meth:`total_loss`, without a unit: see the formula there. More
+            makes quantities more readable and costs task error; 0 switches guidance off.
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
             before by 7/8. That holds within a batch too: of a global batch that is larger than the memory, the first
@@ -275,6 +276,7 @@ class SpaceObjective(KeepsPrecision):
         guidance = self._guidance(z, inputs)
         if not inputs:
             return task_loss + guidance
+        inputs["losses"].append(guidance.detach())
         self.terms = self.terms | {"task": task_loss.detach(), "weight": inputs["weight"]}
         return task_loss + inputs["weight"] * guidance
 
@@ -459,6 +461,8 @@ class SpaceObjective(KeepsPrecision):
         with torch.inference_mode(False):
             solution = Solution(self.k, self.latent_dim, self.moments.target_dims) if shapes else None
             self.register_module("solution", solution and solution.to(self.step.device))
+        if shapes:
+            self.balance.lead = lead_of(sum(self.solution.sizes.values()), self.latent_dim)
 
     def _used_k(self) -> dict[str, int]:
         """Subspace dimensions, as far as the shapes are known at most the entries of the quantity."""
@@ -556,9 +560,10 @@ class SpaceObjective(KeepsPrecision):
             return {}
         inputs = self._inputs(latents, batch)
         if balanced:
-            inputs["weight"] = (self.solution.lead * self.balance.weight()).to(working_dtype(latents))
+            inputs["weight"] = self.balance.weight().to(working_dtype(latents))
+            inputs["losses"] = losses = []
             if self.training and z.requires_grad and peek_interpreter_stack() is None:
-                self.balance.measure(z, branch, inputs["weight"], loss=lambda: self.terms["total"])
+                self.balance.measure(z, branch, inputs["weight"], loss=lambda: losses[0] / sum(self.weights.values()))
         return inputs
 
     def _observe_untransformed(self, z: Tensor, batch: Batch) -> None:

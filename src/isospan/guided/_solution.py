@@ -1,7 +1,6 @@
 """The bases and decoders of an objective, as buffers."""
 
 from collections.abc import Mapping
-from math import sqrt
 
 import torch
 from torch import Tensor
@@ -41,8 +40,6 @@ class Solution(KeepsPrecision):
         self.sizes: dict[str, int] = {name: min(k[name], latent_dim, target_dims[name]) for name in k}
         self.dims: dict[str, int] = {name: target_dims[name] for name in k}
         rows, entries = sum(self.sizes.values()), sum(self.dims.values())
-        self.lead: float = sqrt(latent_dim / min(max(rows, latent_dim / 4), latent_dim))
-        """Factor of the guidance's weight, from 1 to 2: few guided dimensions leave the task enough."""
         for name, shape in (("bases", latent_dim), ("previous", latent_dim), ("decoders", entries)):
             self.register_buffer(name, torch.zeros(rows, shape, dtype=torch.float64))
         self.register_buffer("solves", torch.zeros((), dtype=torch.int64))
