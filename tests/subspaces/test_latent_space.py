@@ -17,6 +17,7 @@ from isospan.errors import (
     NonFiniteError,
     NotSolvedError,
     NumericalWarning,
+    OptionError,
     ShapeError,
 )
 from isospan.moments import Moments
@@ -387,3 +388,12 @@ def test_decoding_in_float32_says_where_digits_are_lost():
     with pytest.warns(NumericalWarning, match=r"float32 holds \['julian'\] .* z.double\(\)"):
         space.decode(z)
     torch.testing.assert_close(space.decode(z.double())["julian"][:, 0], y["julian"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("entry", "value"), [((0, 1), 9.0), ((2, 2), -1.0)])
+def test_a_matrix_that_is_no_covariance_is_refused(entry, value):
+    space, *_ = make_space()
+    cov_zz = space.cov_zz.clone()
+    cov_zz[entry] = value
+    with pytest.raises(OptionError, match=r"cov_zz must be a covariance, symmetric"):
+        replace(space, cov_zz=cov_zz)

@@ -9,9 +9,6 @@ from isospan._core.states import KeepsPrecision
 from isospan.linalg import solve_gram
 from isospan.moments import Moments
 
-MIN_NOISE = 1e-6
-"""Ridge from which the condition number of what is read through noise, at most D/ridge, needs no check."""
-
 
 class Solution(KeepsPrecision):
     r"""Bases and decoders of all quantities, stacked: K = Σk rows of bases, ΣP entries of targets, in float64.
@@ -89,8 +86,7 @@ class Solution(KeepsPrecision):
         gram = (W @ S @ W.mT).mul_(self.same_rows)
         gram.diagonal().add_(S.diagonal().mean(), alpha=ridge)
         cross = (W @ moments.scatter_zy).mul_(self.own_entries)
-        A = _solve_noisy(gram, cross) if ridge >= MIN_NOISE else solve_gram(gram, cross)
-        torch.div(A, self.scales(moments), out=self.decoders)
+        torch.div(solve_gram(gram, cross), self.scales(moments), out=self.decoders)
 
     def scales(self, moments: Moments) -> Tensor:
         """Return a standard deviation for each entry (ΣP,), that of its quantity: the root of the mean variance."""
@@ -105,9 +101,3 @@ class Solution(KeepsPrecision):
 
     def _split(self, rows: Tensor) -> dict[str, Tensor]:
         return dict(zip(self.sizes, rows.split(list(self.sizes.values())), strict=True))
-
-
-def _solve_noisy(gram: Tensor, cross: Tensor) -> Tensor:
-    """Solve by a Cholesky factor; it fails where all latents are equal."""
-    factor, failed = torch.linalg.cholesky_ex(gram)
-    return solve_gram(gram, cross) if failed else torch.cholesky_solve(cross, factor)

@@ -8,10 +8,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from isospan._core.checks import as_floating, as_kept, as_latents, as_names, check_bases, check_finite
+from isospan._core.checks import as_floating, as_kept, as_latents, as_names, check_bases, check_device, check_finite
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
-from isospan.errors import ShapeError
+from isospan.errors import OptionError, ShapeError
 from isospan.linalg import svd
 from isospan.moments import Moments, check_moments
 from isospan.subspaces._patterns import erased, reciprocal, root
@@ -39,6 +39,8 @@ class Eraser:
     Raises:
         ShapeError: sizes do not fit together.
         DtypeError, NonFiniteError: a tensor is not real, or not finite.
+        DeviceMismatchError: the tensors are on several devices.
+        OptionError: :math:`F P^\top` is not the identity, so the map is no projection.
 
     Example:
         >>> import torch
@@ -57,11 +59,21 @@ class Eraser:
             tensor = as_floating(getattr(self, what), what=what)
             check_finite(tensor, what=what)
             object.__setattr__(self, what, tensor)
+            check_device(tensor, self.z_mean.device, what=what, against="the mean latents")
         shape = tuple(self.filters.shape)
         if len(shape) != 2 or self.z_mean.shape != shape[1:] or self.patterns.shape != shape:
             raise ShapeError(
                 "An eraser needs z_mean (D,), filters (r, D) and patterns (r, D), got "
                 f"{tuple(self.z_mean.shape)}, {shape} and {tuple(self.patterns.shape)}. Make it with eraser(moments)."
+            )
+        if not shape[0]:
+            return
+        product = self.filters.double() @ self.patterns.double().mT
+        error = float((product - torch.eye(shape[0]).to(product)).abs().max())
+        if not error < torch.finfo(self.filters.dtype).eps ** 0.375:  # filters of units far apart round more
+            raise OptionError(
+                "The products of filters and patterns must be the identity, else what is erased is not the coordinate "
+                f"of the filter; they differ by {error:.3g}. Make it with eraser(moments)."
             )
 
     def __repr__(self) -> str:
@@ -101,7 +113,7 @@ def eraser(moments: Moments, names: Collection[str], *, keep: Collection[str] | 
     .. math:: z' = z - L\, U U^\top L^{-1} (z - \bar z), \qquad \operatorname{cov}(z', y) = 0 .
 
     The best linear probe of z' is then the mean of the quantity. Of all affine maps with this property, it has the
-    least mean squared change of z, in any norm. It is of full rank: it does not depend on the dimension of a subspace.
+    least mean squared change of z, in any norm. It does not depend on the dimension k of any subspace.
 
     With ``keep``, the coordinates :math:`s = V (z - \bar z)` of filters V do not change, and only what y adds to them
     is erased: the part of y that is uncorrelated with s. For that, the columns of :math:`L^{-1} C` are made orthogonal
@@ -123,8 +135,8 @@ def eraser(moments: Moments, names: Collection[str], *, keep: Collection[str] | 
         DtypeError, ShapeError, NonFiniteError, DeviceMismatchError: these are no moments, or a basis does not fit.
 
     Warns:
-        NumericalWarning: nothing is erased. So it is where the kept quantities have as many entries as the latent has
-            dimensions: pass their bases, of k rows, instead of their names.
+        NumericalWarning: nothing is erased. This happens if the kept quantities have as many entries as the latent has
+            dimensions. Pass their bases, of k rows, instead of their names.
 
     Source: Belrose et al., LEACE: Perfect linear concept erasure in closed form, 2023.
 

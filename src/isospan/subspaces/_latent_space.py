@@ -29,13 +29,15 @@ from isospan._core.checks import (
 )
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
-from isospan.errors import NotSolvedError, ShapeError
+from isospan.errors import NotSolvedError, OptionError, ShapeError
 from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv
 from isospan.subspaces._editor import Editor, Equations, Metric, steps
 from isospan.subspaces._patterns import erased, patterns_of
 
 SCHEMA_VERSION = 2
 """The first had no covariance of the latents."""
+ROUNDING = 100
+"""Units of D·eps below which a singular value of a decoder counts as rounding."""
 BY_QUANTITY = ("W", "A", "y_mean", "y_scale")
 """The attributes that hold a tensor for each quantity."""
 HOLDS = "The space holds"
@@ -66,6 +68,7 @@ class LatentSpace:
     Raises:
         NameMismatchError: the attributes name different quantities.
         ShapeError: sizes do not fit together.
+        OptionError: ``cov_zz`` is not symmetric, or has a negative variance.
         DtypeError, NonFiniteError, DeviceMismatchError: a tensor is not real, not finite, or on another device.
 
     Example:
@@ -145,6 +148,13 @@ class LatentSpace:
                     f"cov_zz must be the covariance (D, D) of the latents, D = {len(z_mean)}, got "
                     f"{tuple(cov_zz.shape)}. Take it from Moments.of(z, y)."
                 )
+            rounding = 100 * torch.finfo(cov_zz.dtype).eps * cov_zz.abs().max()
+            if (cov_zz - cov_zz.mT).abs().max() > rounding or cov_zz.diagonal().min() < 0:
+                raise OptionError(
+                    "cov_zz must be a covariance, symmetric and with variances of at least 0, got a matrix that "
+                    f"differs from its transpose by {float((cov_zz - cov_zz.mT).abs().max()):.3g}, with a least "
+                    f"diagonal entry of {float(cov_zz.diagonal().min()):.3g}. Take it from Moments.of(z, y)."
+                )
             object.__setattr__(self, "cov_zz", cov_zz)
 
     def __repr__(self) -> str:
@@ -214,17 +224,19 @@ class LatentSpace:
     ) -> Tensor:
         r"""Return latents that decode to the targets y and to the same values of the quantities that are kept.
 
-        With the read-out :math:`M_q = A_q^\top W_q`, the step δ is the shortest among the least squares solutions of
-        :math:`M_q (z + \delta - \bar z) = y_q - \bar y_q` subject to :math:`M_j\, \delta = 0` for the quantities j
-        that are kept. ``metric`` says what is short:
+        With the read-out :math:`M_q = A_q^\top W_q` of a quantity in units of its scale, the step δ is the shortest
+        among the least squares solutions of :math:`M_q (z + \delta - \bar z) = (y_q - \bar y_q) / \sigma_q` subject to
+        :math:`M_j\, \delta = 0` for the quantities j that are kept. ``metric`` says what is short:
 
         - ``"covariance"``: :math:`\delta^\top \Sigma^{-1} \delta`, with the covariance Σ of the latents. The step is a
           sum of patterns :math:`\Sigma M^\top`, so it stays where latents of data lie.
-        - ``"joint"``: the mean of the latents given the targets, under the joint normal distribution of latents and
-          quantities, :math:`\delta = \Sigma M^\top (M \Sigma M^\top + R)^{-1} \Delta y`. R is the variance of a
-          quantity that its read-out does not explain, alike for its entries; it is zero for kept quantities. Where R is
-          not zero, a part of the change is decoded.
         - ``"euclidean"``: :math:`\|\delta\|`, which needs no Σ.
+
+        ``metric="joint"`` asks for less. It is the mean of the latents given the targets, under the joint normal
+        distribution of latents and quantities: the least :math:`\delta^\top \Sigma^{-1} \delta` plus the squared error
+        of the targets over R, subject to what is kept. R is the variance of a quantity that its read-out does not
+        explain, alike for its entries. With nothing kept that is :math:`\delta = \Sigma M^\top (M \Sigma M^\top +
+        R)^{-1} \Delta y`. Where R is not zero, a part of the change is decoded.
 
         Exact, except for ``"joint"``, where the target is within the reach of the k directions and the subspaces are
         independent; else the nearest decodable value, each quantity in units of its scale. Computed in float64, so that
@@ -278,7 +290,7 @@ class LatentSpace:
         others = [name for name in self.names if name not in names]
         kept = others if isinstance(keep, str) and keep == "others" else as_kept(keep, self.names, names, of=HOLDS)
         cov_zz = None if metric == "euclidean" else self._covariance()
-        rounding = 100 * self.latent_dim * torch.finfo(self.z_mean.dtype).eps
+        rounding = ROUNDING * self.latent_dim * torch.finfo(self.z_mean.dtype).eps
         equations = {
             name: Equations.of(W.double(), self.A[name].double(), self.y_scale[name].double(), rounding)
             for name, W in self.W.items()
@@ -287,8 +299,8 @@ class LatentSpace:
         E = [equations[name].E for name in names]
         fixed = [equations[name].E for name in kept] or [E[0][:0]]
         noise = None
-        if metric == "joint" and cov_zz is not None:
-            noise = torch.cat([self._noise(name, cov_zz).expand(len(equations[name].E)) for name in names])
+        if metric == "joint":
+            noise = torch.cat([self._noise(name).expand(len(equations[name].E)) for name in names])
         S = steps(torch.cat(E), torch.cat(fixed), cov_zz, noise, rounding=rounding, names=names)
         return Editor(
             z_mean=self.z_mean,
@@ -307,6 +319,10 @@ class LatentSpace:
         with the bases W of all names stacked. The coordinates of z' are those of the mean latent, and the coordinates
         of z have no covariance with z': of all affine maps with this property, it changes z least in mean square. A
         probe of z' reads what a quantity has outside its k directions; :func:`eraser` removes all of it.
+
+        Args:
+            z: latents (..., D).
+            names: quantities to erase, or the name of one.
 
         Raises:
             NameMismatchError: the space has no such quantity.
@@ -434,8 +450,8 @@ class LatentSpace:
             )
         return self.cov_zz.double()
 
-    def _noise(self, name: str, cov_zz: Tensor) -> Tensor:
-        r"""Fraction of the variance of a quantity that its read-out leaves, :math:`1 - tr(A^T G A) / (P σ²)`."""
+    def _noise(self, name: str) -> Tensor:
+        r"""Fraction of the variance that a read-out leaves, :math:`1 - tr(A^T W \Sigma W^T A) / (P \sigma^2)`."""
         W, A = self.W[name].double(), self.A[name].double()
-        explained = ((W @ cov_zz @ W.mT @ A) * A).sum() / A.shape[1]
+        explained = ((W @ self._covariance() @ W.mT @ A) * A).sum() / A.shape[1]
         return (1 - explained / self.y_scale[name].double().square()).clamp(min=0)

@@ -7,6 +7,9 @@ from isospan._core.autocast import full_precision
 from isospan._core.checks import working_dtype
 from isospan.linalg import eigh, pinv
 
+ROUNDING = 10
+"""Units of D·eps times the largest eigenvalue of a correlation matrix, below which an eigenvalue counts as rounding."""
+
 
 def patterns_of(W: Tensor, cov_zz: Tensor) -> Tensor:
     r"""Return the patterns :math:`(W \Sigma W^\top)^+ W \Sigma` (k, D) of filters W (k, D), in float64.
@@ -39,6 +42,6 @@ def root(G: Tensor) -> tuple[Tensor, Tensor]:
     deviation = G.diagonal().clamp(min=0).sqrt()
     unit = reciprocal(deviation)
     eigenvalues, Q = eigh(unit[:, None] * G * unit)
-    cutoff = 10 * len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1:]
+    cutoff = ROUNDING * len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1:]
     s = torch.where(eigenvalues > cutoff, eigenvalues, 0.0).sqrt()
     return deviation[:, None] * Q * s, reciprocal(s)[:, None] * Q.mT * unit

@@ -5,7 +5,7 @@ import torch
 
 from isospan.errors import DegenerateDataError, OptionError
 from isospan.experiment.samples._samples import Samples
-from isospan.experiment.samples._splits import hold_out, select
+from isospan.experiment.samples._splits import hold_out, select, spread
 
 
 class OnDisk:
@@ -93,3 +93,12 @@ def test_splits_that_cannot_be():
         hold_out(numbered(10), 1.5)
     with pytest.raises(OptionError, match=r"got 0\.5 and 0"):
         hold_out(numbered(10), 0.5, blocks=0)
+
+
+SPREAD = [(5, 5, range(5)), (3, 8, range(3)), (9, 3, [2, 4, 6]), (9, 1, [4])]
+
+
+@pytest.mark.parametrize(("n", "count", "expected"), SPREAD)
+def test_spread_takes_each_sample_once(n, count, expected):
+    samples = Samples(torch.arange(float(n)).view(n, 1, 1, 1))
+    assert spread(samples, count).fields.flatten().tolist() == list(expected)

@@ -67,14 +67,15 @@ def select(samples: Samples, ranges: Sequence[range]) -> Samples:
 
 
 def spread(samples: Samples, count: int) -> Samples:
-    """Return at most ``count`` samples at equal distances, in memory.
+    """Return at most ``count`` samples at equal distances, none at an end if there are more; in memory.
 
     Example:
         >>> spread(Samples(torch.arange(9.0).view(9, 1, 1, 1)), 3).fields.flatten()
         tensor([2., 4., 6.])
     """
-    count = min(count, len(samples))
-    firsts = torch.linspace(0, len(samples) - 1, count + 2)[1:-1].long().tolist() if count > 1 else [0]
+    if len(samples) <= count:
+        return samples[0 : len(samples)]
+    firsts = torch.linspace(0, len(samples) - 1, count + 2)[1:-1].long().tolist()
     return concatenate([samples[first : first + 1] for first in firsts])
 
 
