@@ -15,7 +15,6 @@ from isospan.errors import (
     DtypeError,
     FileFormatError,
     NameMismatchError,
-    NotSolvedError,
     NumericalWarning,
     OptionError,
     ShapeError,
@@ -417,14 +416,16 @@ def test_a_space_of_other_types_is_refused(run, flow, tmp_path, header, message)
         decode(tmp_path / "copy", flow)
 
 
-def test_a_run_without_the_covariance_of_its_latents_decodes_and_does_not_edit(run, flow, tmp_path):
+def test_a_run_without_the_covariance_of_its_latents_takes_the_shortest_steps(run, flow, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     space = LatentSpace.load(run / "space.safetensors")
     assert space.cov_zz.shape == (space.latent_dim, space.latent_dim)
     replace(space, cov_zz=None).save(copy / "space.safetensors")
     np.testing.assert_array_equal(decode(copy, flow)["local_mean"], decode(run, flow)["local_mean"])
-    with pytest.raises(NotSolvedError, match=r"of an earlier file.* or a new run"):
-        edit(copy, flow, {"local_mean": "*2"})
+    with pytest.warns(NumericalWarning, match=r"of version 0\.1\.0.* shortest step"):
+        edited = edit(copy, flow, {"local_mean": "*2"})
+    shown, target = edited.read_after["local_mean"], edited.targets["local_mean"]
+    assert float((shown - target).norm()) < 0.5 * float((edited.read_before["local_mean"] - target).norm())
 
 
 def test_a_pooled_size_of_a_quantity_that_is_a_number_is_refused(run, flow, tmp_path):

@@ -57,6 +57,12 @@ def test_dependence_is_seen_up_to_the_rounding_of_the_dtype(dtype):
     assert len(orthogonal_complement(twice)) == 42
 
 
+@pytest.mark.parametrize(("unit", "dtype"), [(1e-24, torch.float32), (1e-200, torch.float64), (1e20, torch.float32)])
+def test_dependence_is_seen_where_squares_leave_the_range(unit, dtype):
+    W = (torch.tensor([[9.0, 3.7], [-1.8, -0.74]], dtype=torch.float64) * unit).to(dtype)
+    assert orthonormal_rows(W).shape == orthogonal_complement(W).shape == (1, 2)
+
+
 def test_fix_signs_makes_the_largest_entry_positive_whatever_the_rounding():
     W = torch.tensor([[0.0, -3.0, 1.0], [0.6, -0.6, 0.0], [-1e-3, 0.0, 0.0], [0.0, 0.0, 0.0]])
     fixed = fix_signs(W)

@@ -1,5 +1,6 @@
 """An edit is the shortest step in its metric, of any shape, and one affine map."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -289,3 +290,32 @@ def test_an_edit_has_a_gradient():
     space, z = solved()
     z, y = z[:2].requires_grad_(), space.decode(z[3:5])["b"].requires_grad_()
     assert torch.autograd.gradcheck(lambda z, y: space.edit(z, {"b": y}), (z, y))
+
+
+def test_a_name_that_is_repeated_counts_once():
+    space, z = solved()
+    assert torch.equal(space.editor(["b", "b"])(z, {"b": 5.0}), space.edit(z, {"b": 5.0}))
+
+
+def test_weak_directions_of_many_latents_in_float32_are_edited():
+    z = normal(0, 800, 256).float()
+    y = {"a": torch.stack([z[:, 0], 0.003 * z[:, 1]], 1)}
+    space = solve_from_moments(Moments.of(z, y), 2).to(dtype=torch.float32)
+    target = torch.tensor([0.0, 0.02])
+    torch.testing.assert_close(
+        space.decode(space.edit(z[:3], {"a": target}))["a"], target.expand(3, 2), rtol=0, atol=1e-5
+    )
+
+
+def test_quantities_that_determine_each_other_are_not_said_to_be_constant():
+    z = normal(0, N, 3)
+    space = solve_from_moments(Moments.of(z, {"p": z[:, 0], "q": z[:, 1]}), 1, shapes={"p": (), "q": ()}, ridge=0.0)
+    angle = torch.tensor(1e-8, dtype=torch.float64)
+    near = replace(
+        space,
+        W=space.W | {"p": torch.eye(3).double()[:1], "q": torch.stack([angle.cos(), angle.sin(), 0 * angle])[None]},
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        near.edit(z, {"p": 1.0, "q": 1.0})
+    assert not [warning for warning in caught if "vary over the data" in str(warning.message)]

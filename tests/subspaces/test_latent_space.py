@@ -390,6 +390,14 @@ def test_decoding_in_float32_says_where_digits_are_lost():
     torch.testing.assert_close(space.decode(z.double())["julian"][:, 0], y["julian"], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_a_scale_that_is_not_positive_is_refused(scale):
+    space, *_ = make_space()
+    name = space.names[0]
+    with pytest.raises(OptionError, match=rf"The scale of quantity '{name}' must be larger than 0"):
+        replace(space, y_scale=space.y_scale | {name: torch.tensor(scale)})
+
+
 @pytest.mark.parametrize(("entry", "value"), [((0, 1), 9.0), ((2, 2), -1.0)])
 def test_a_matrix_that_is_no_covariance_is_refused(entry, value):
     space, *_ = make_space()

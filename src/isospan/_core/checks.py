@@ -230,16 +230,16 @@ def as_latents(z: Tensor, latent_dim: int, *, of: str) -> Tensor:
 
 
 def as_names(names: Iterable[str], known: Iterable[str], *, of: str) -> list[str]:
-    """Return names of known quantities as a list, also from the name of one."""
+    """Return names of known quantities as a list without repetition, also from the name of one."""
     single = isinstance(names, str | Tensor | np.ndarray) or not isinstance(names, Iterable)
     listed, known = [str(name) for name in ([names] if single else names)], list(known)
     if not listed or not set(listed) <= set(known):
         raise NameMismatchError(f"{of} the quantities {known}, got {listed!r:.120}. Name at least one of them.")
-    return listed
+    return list(dict.fromkeys(listed))
 
 
 def as_kept(keep: Iterable[str], known: Iterable[str], changed: Iterable[str], *, of: str) -> list[str]:
-    """Return names of known quantities that are kept, maybe none, none of which is changed."""
+    """Return names of known quantities that are kept, or none; none of them is changed."""
     if isinstance(keep, Collection) and not isinstance(keep, str) and not len(keep):
         return []
     kept = as_names(keep, known, of=of)

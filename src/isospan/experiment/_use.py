@@ -146,10 +146,16 @@ class TrainedRun:
             quantities: computes the edited quantities that are functions of the fields, before and after.
 
         Warns:
-            NumericalWarning: a target is far from the training data, or cannot be reached.
+            NumericalWarning: a target is far from the training data, or cannot be reached; or the run is of version
+                0.1.0, so the step is the shortest instead of the shortest in the metric of the latents' covariance.
         """
         self._warn_if_far(targets)
-        edited = self.space.edit(z, targets)
+        if self.space.cov_zz is None:
+            warn(
+                "This run is of version 0.1.0, whose files have no covariance of the latents. The edit takes the "
+                "shortest step instead of the one along the patterns of the data. Train again to edit along patterns."
+            )
+        edited = self.space.edit(z, targets, metric="euclidean" if self.space.cov_zz is None else "covariance")
         before, after = self.fields(z), self.fields(edited)
         quantities = quantities.functions(targets) if quantities else None
         computed = [_computed(quantities, fields) for fields in (before, after)] if quantities else [{}, {}]

@@ -154,12 +154,12 @@ def _independent(R: Tensor) -> bool:
     """Whether the rows of W = Rᵀ Qᵀ are linearly independent beyond doubt, so that Q spans exactly the rows.
 
     An entry of the diagonal of R is the length of the part of a row that is orthogonal to the rows before it. It is
-    compared with the norm of the longest row. R has no pivots, so it is not reliable near the cutoff of :func:`_rank`:
-    hence a factor of 100.
+    compared with the largest sum of magnitudes in a row, since squares could underflow. R has no pivots, so it is not
+    reliable near the cutoff of :func:`_rank`: hence a factor of 100.
     """
     if 0 in R.shape:
         return True
-    left, longest = R.diagonal().abs().min(), torch.linalg.vector_norm(R.triu(), dim=0).max()
+    left, longest = R.diagonal().abs().min(), R.triu().abs().sum(0).max()
     return bool(left > 100 * max(R.shape) * torch.finfo(R.dtype).eps * longest)
 
 

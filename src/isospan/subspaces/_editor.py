@@ -156,14 +156,14 @@ def _factor(N: Tensor, cov_zz: Tensor | None, rounding: float) -> tuple[Tensor, 
         return R.mT, Q.mT
     cross = N @ cov_zz
     variance, largest = (cross * N).sum(1), N.square() @ cov_zz.diagonal()
-    varies = (variance > rounding / 100 * largest).to(N.dtype)[:, None]
+    varies = (variance > rounding * largest).to(N.dtype)[:, None]
     C, inverse = root(varies * (cross @ N.mT) * varies.mT)
     return C, inverse @ cross
 
 
 def _warn_of_blocked(edited: Tensor, spanned: Tensor, n_free: int, rounding: float, names: list[str]) -> None:
     s = svdvals(edited)
-    asked = int((s > rounding * s[:1]).sum())
+    asked = int((s > rounding**0.5 * s[:1]).sum())  # variances of dependent rows are equal to rounding
     varying = int((spanned != 0).any(1).sum())
     if varying < asked:
         warn(

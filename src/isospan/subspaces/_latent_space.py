@@ -36,8 +36,8 @@ from isospan.subspaces._patterns import erased, patterns_of
 
 SCHEMA_VERSION = 2
 """The first had no covariance of the latents."""
-ROUNDING = 100
-"""Units of D·eps below which a singular value of a decoder counts as rounding."""
+ROUNDING = 1e-12
+"""Relative rounding of float64 decoders, which are solutions of normal equations. Of lower precision it is 10 eps."""
 BY_QUANTITY = ("W", "A", "y_mean", "y_scale")
 """The attributes that hold a tensor for each quantity."""
 HOLDS = "The space holds"
@@ -68,7 +68,7 @@ class LatentSpace:
     Raises:
         NameMismatchError: the attributes name different quantities.
         ShapeError: sizes do not fit together.
-        OptionError: ``cov_zz`` is not symmetric, or has a negative variance.
+        OptionError: ``cov_zz`` is not symmetric, or has a negative variance; or a scale is not positive.
         DtypeError, NonFiniteError, DeviceMismatchError: a tensor is not real, not finite, or on another device.
 
     Example:
@@ -120,6 +120,11 @@ class LatentSpace:
                 raise ShapeError(
                     f"Quantity {name!r} needs W (k, D), A (k, P), y_mean (P,), y_scale (), D = {self.latent_dim} and "
                     f"P = {P}, got {tuple(W.shape)}, {tuple(A.shape)}, {tuple(mean.shape)}, {tuple(scale.shape)}."
+                )
+            if not scale > 0:
+                raise OptionError(
+                    f"The scale of quantity {name!r} must be larger than 0, got {float(scale):.3g}. Leave out constant "
+                    "quantities."
                 )
         object.__setattr__(self, "rank", len(orthonormal_rows(torch.cat(list(self.W.values())))))
 
@@ -290,7 +295,7 @@ class LatentSpace:
         others = [name for name in self.names if name not in names]
         kept = others if isinstance(keep, str) and keep == "others" else as_kept(keep, self.names, names, of=HOLDS)
         cov_zz = None if metric == "euclidean" else self._covariance()
-        rounding = ROUNDING * self.latent_dim * torch.finfo(self.z_mean.dtype).eps
+        rounding = max(10 * torch.finfo(self.z_mean.dtype).eps, ROUNDING)
         equations = {
             name: Equations.of(W.double(), self.A[name].double(), self.y_scale[name].double(), rounding)
             for name, W in self.W.items()

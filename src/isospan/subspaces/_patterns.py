@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from isospan._core.autocast import full_precision
-from isospan._core.checks import working_dtype
 from isospan.linalg import eigh, pinv
 
 ROUNDING = 10
@@ -23,10 +22,13 @@ def patterns_of(W: Tensor, cov_zz: Tensor) -> Tensor:
 
 
 def erased(z: Tensor, z_mean: Tensor, filters: Tensor, patterns: Tensor) -> Tensor:
-    r"""Return :math:`z - (z - \bar z) F^\top P` in the dtype of z, computed in float32 for half precision."""
+    r"""Return :math:`z - (z - \bar z) F^\top P` in the dtype of z, rounded once.
+
+    It is computed in float64: rounded F and P have products other than the identity, and leave a part to read.
+    """
     with full_precision(z):
-        x = z.to(working_dtype(z))
-        return (x - (x - z_mean.to(x)) @ filters.to(x).mT @ patterns.to(x)).to(z.dtype)
+        x = z.double()
+        return (x - (x - z_mean.double()) @ filters.double().mT @ patterns.double()).to(z.dtype)
 
 
 def reciprocal(x: Tensor) -> Tensor:
