@@ -100,7 +100,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Samples in a batch.")] = 64,
     lr: Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")] = 3e-3,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Make the subspaces mutually orthogonal.")] = False,
-    strength: Annotated[float | None, typer.Option(help="Of the guidance; by default 0.5.")] = None,
+    strength: Annotated[float, typer.Option(help="Strength of the guidance.")] = 0.5,
     encoder: Annotated[
         str | None, typer.Option(help="module:Class, called as Class(channels, size, latent_dim).")
     ] = None,

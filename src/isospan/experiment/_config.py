@@ -35,7 +35,7 @@ class TrainConfig:
         device: ``"cpu"``, ``"cuda"`` or another device of torch.
         resume: continue from the checkpoints in ``out``.
         orthogonal: make the subspaces of different quantities mutually orthogonal.
-        strength: weight of the guidance against the task, dimensionless; by default that of the objective.
+        strength: of the guidance against the task, as of :class:`~isospan.guided.SpaceObjective`.
         encoder: ``module:Class``, or a class at the top of a module, called as ``Class(channels, size, latent_dim)``.
         width: channels of the first convolution.
         bin_threshold: explained variance from which the pooled resolution n follows.
@@ -71,7 +71,7 @@ class TrainConfig:
     device: str = "cpu"
     resume: bool = False
     orthogonal: bool = False
-    strength: float | None = None
+    strength: float = 0.5
     encoder: str | Callable[..., nn.Module] | None = None
     width: int = 8
     bin_threshold: float = 0.95

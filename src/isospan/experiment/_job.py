@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -111,8 +111,8 @@ class Job:
         saved = checkpoints.latest() if config.resume else None
         self.reporter.stage(f"Training, {name}" + (f", resuming after epoch {saved['epoch']}" if saved else ""))
         model = description.build(config.encoder, seed=config.seed).standardise_(*field_statistics(self.train))
-        strength: dict[str, Any] = {} if config.strength is None else {"strength": config.strength}
-        objective = SpaceObjective(sizes.k, sizes.latent_dim, orthogonal=config.orthogonal, **strength)
+        k, D = sizes.k, sizes.latent_dim
+        objective = SpaceObjective(k, D, orthogonal=config.orthogonal, strength=config.strength)
         guide = {"objective": objective, "quantities": self.targets} if name == "guided" else {}
         monitor = SubspaceMonitor()
         history = fit(

@@ -37,7 +37,7 @@ def objective(**options):
     return SpaceObjective({"mean": 2, "power": 2}, 6, schedule=ExponentialSchedule(first=2, growth=1.5), **options)
 
 
-def trained(guided=True, epochs=3, model=None, samples=None, strength=None, **options):
+def trained(guided=True, epochs=3, model=None, samples=None, strength=0.5, **options):
     model = model or network()
     guide = {"objective": objective(strength=strength), "quantities": quantities} if guided else {}
     samples = fields() if samples is None else samples
