@@ -118,3 +118,16 @@ def test_no_package_uses_private_modules_of_another(package: str) -> None:
         for line in names_of_private_modules(module, ast.parse(file.read_text()))
     ]
     assert len(found) <= NOT_YET.get(package, 0), "\n".join(found)
+
+
+def test_no_type_union_is_passed_to_isinstance() -> None:
+    """The compiler of the oldest torch that is allowed cannot trace ``isinstance(x, A | B)``; a tuple it can."""
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in sorted(ROOT.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "isinstance"
+        and isinstance(node.args[1], ast.BinOp)
+    ]
+    assert not found

@@ -43,7 +43,7 @@ def check_choice(value: str, choices: Iterable[str], *, what: str) -> str:
 
 def check_flag(value: bool, *, what: str) -> bool:
     """Return True or False."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, (bool, np.bool_)):
         raise OptionError(f"{what} must be True or False, got {value!r:.80}.")
     return bool(value)
 
@@ -161,7 +161,7 @@ def as_number(value: Any) -> float:
         >>> as_number(np.float32(0.5)), as_number(torch.tensor(2)), as_number("1"), as_number(True)
         (0.5, 2.0, nan, nan)
     """
-    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0:
         try:
             value = value.item()
         except RuntimeError:  # such as from a meta tensor
@@ -231,7 +231,7 @@ def as_latents(z: Tensor, latent_dim: int, *, of: str) -> Tensor:
 
 def as_names(names: Iterable[str], known: Iterable[str], *, of: str) -> list[str]:
     """Return names of known quantities as a list without repetition, also from the name of one."""
-    single = isinstance(names, str | Tensor | np.ndarray) or not isinstance(names, Iterable)
+    single = isinstance(names, (str, Tensor, np.ndarray)) or not isinstance(names, Iterable)
     listed, known = [str(name) for name in ([names] if single else names)], list(known)
     if not listed or not set(listed) <= set(known):
         raise NameMismatchError(f"{of} the quantities {known}, got {listed!r:.120}. Name at least one of them.")

@@ -51,7 +51,7 @@ def check_field(field: Tensor) -> None:
 
 def spacings(dx: Spacing) -> tuple[float, float]:
     """Return the distances of grid points (along H, along W), which must be positive."""
-    pair = tuple(dx) if isinstance(dx, tuple | list) else (dx, dx)
+    pair = tuple(dx) if isinstance(dx, (tuple, list)) else (dx, dx)
     if len(pair) != 2 or not all(0 < float(h) < math.inf for h in pair):
         raise OptionError(f"dx must be a positive number or two, (along H, along W), got {dx!r}.")
     return float(pair[0]), float(pair[1])

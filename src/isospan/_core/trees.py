@@ -60,9 +60,9 @@ def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": key}
     if isinstance(node, Mapping):
         return {"dict": [[_pack(key, tensors), _pack(value, tensors)] for key, value in node.items()]}
-    if isinstance(node, list | tuple):
+    if isinstance(node, (list, tuple)):
         return {"tuple" if isinstance(node, tuple) else "list": [_pack(value, tensors) for value in node]}
-    if node is None or isinstance(node, bool | int | float | str):
+    if node is None or isinstance(node, (bool, int, float, str)):
         return node
     raise DtypeError(f"A state holds tensors, numbers, strings, lists and dicts, got {type(node).__name__}.")
 

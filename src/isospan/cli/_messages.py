@@ -107,7 +107,7 @@ def clean_errors(*, debug: bool, interrupted: str = "") -> Iterator[None]:
                 errors.print(f"Interrupted. {interrupted}".rstrip())
             raise typer.Exit(130) from None
         except Exception as error:
-            expected = isinstance(error, IsospanError | OSError)
+            expected = isinstance(error, (IsospanError, OSError))
             if debug or (not expected and _first_to_fail()):
                 raise
             if expected and _first_to_fail():

@@ -135,7 +135,7 @@ def _matrix(name: str, array: FieldArray) -> FieldArray:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike)
+    return isinstance(value, (str, os.PathLike))
 
 
 def _paths(targets: Any) -> list[Path]:

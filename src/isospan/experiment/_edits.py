@@ -73,9 +73,9 @@ def parse_change(name: str, how: Change, read: Tensor) -> Tensor:
     if isinstance(how, str) and how[:1] in ("*", "+"):
         factor = _number(name, how[1:])
         return read * factor if how[0] == "*" else read + factor
-    if isinstance(how, Tensor | np.ndarray):
+    if isinstance(how, (Tensor, np.ndarray)):
         return _fitting(name, torch.as_tensor(how), read)
-    if not isinstance(how, int | float) and Path(how).suffix in (".npy", ".npz"):
+    if not isinstance(how, (int, float)) and Path(how).suffix in (".npy", ".npz"):
         return _fitting(name, _load_array(Path(how), name), read)
     return torch.full_like(read, _number(name, how))
 

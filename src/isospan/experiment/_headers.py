@@ -42,7 +42,7 @@ def is_count(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
 def is_text(value: Any) -> bool:
@@ -68,7 +68,7 @@ def are_all(holds: Callable[[Any], bool], *, count: int | None = None) -> Callab
         (True, False)
     """
     return lambda value: (
-        isinstance(value, list | tuple) and count in (None, len(value)) and all(holds(entry) for entry in value)
+        isinstance(value, (list, tuple)) and count in (None, len(value)) and all(holds(entry) for entry in value)
     )
 
 

@@ -212,7 +212,7 @@ class O3(LieGroup):
 
 
 def _check_size(n: int, *, least: int, what: str, most: int | None = None) -> None:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least:
         raise GroupError(f"{what} needs a whole number n of at least {least}, got {n!r}.")
     if most is not None and n > most:
         raise GroupError(f"{what} needs n <= {most}, for at most {MAX_ORDER} elements, got {n}. Take a subgroup.")

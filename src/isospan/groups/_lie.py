@@ -270,7 +270,7 @@ class LieGroup(Immutable):
         return FiniteGroup(right, name=name, values=values, embedding=(self, generators))
 
     def __mul__(self, other: Any) -> LieGroup:
-        if not isinstance(other, LieGroup | FiniteGroup):
+        if not isinstance(other, (LieGroup, FiniteGroup)):
             return NotImplemented
         return LieGroup([*self.factors, *_as_factors(other)])
 

@@ -428,9 +428,9 @@ def varies(variance: Tensor, mean: Tensor) -> bool:
 
 def _pairs(batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> Iterator[Sequence[Any]]:
     """Yield the batches, and require that each is a pair."""
-    if not isinstance(batches, Iterable) or isinstance(batches, str | Tensor | Mapping):
+    if not isinstance(batches, Iterable) or isinstance(batches, (str, Tensor, Mapping)):
         raise OptionError(f"batches must be an iterable of pairs (z, y), got {type(batches).__name__}.")
     for pair in batches:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise OptionError(f"Every batch must be a pair (z, y), got {type(pair).__name__}.")
         yield pair

@@ -24,7 +24,7 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 def whole(value: int | tuple[int], *, least: int, what: str) -> int:
     """A whole number of at least ``least``, given as a number or a tuple of one."""
-    number = value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
+    number = value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
     if isinstance(number, bool) or not isinstance(number, int) or number < least:
         raise OptionError(f"{what} must be a whole number of at least {least}, got {value!r}.")
     return number

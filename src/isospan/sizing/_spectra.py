@@ -49,7 +49,7 @@ def spectra_of(
     if isinstance(y, Mapping):
         batch = _checked_batch(cast("Mapping[str, Tensor]", y))
         return {name: _InMemory(name, array, mode) for name, array in batch.items()}
-    if isinstance(y, Tensor | str) or not isinstance(y, Iterable):
+    if isinstance(y, (Tensor, str)) or not isinstance(y, Iterable):
         raise NameMismatchError(
             f"Quantities must be a dict of name: tensor or batches of them, got {type(y).__name__}."
         )

@@ -92,7 +92,7 @@ def as_target(y: Any, shape: tuple[int, ...], z: Tensor, *, name: str) -> Tensor
     check_finite(y, what=what, most=LARGEST)
     batch = z.shape[:-1]
     full = (*batch, *shape)
-    if y.dim() > len(full) or any(n not in (1, m) for n, m in zip(y.shape[::-1], full[::-1], strict=False)):
+    if y.dim() > len(full) or any(n not in (1, m) for n, m in zip(y.shape[::-1], full[::-1][: y.dim()], strict=True)):
         raise ShapeError(
             f"{what} must have shape {full}, one for each latent, or {shape}, one for all, got {tuple(y.shape)}."
         )

@@ -93,7 +93,7 @@ def as_list(paths: PathLike | Sequence[PathLike]) -> list[Path]:
     Raises:
         OptionError: there are none.
     """
-    listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not listed:
         raise OptionError("There must be at least one file, got none. Pass .npz, .npy, NetCDF, HDF5 or Zarr files.")
     return [Path(path) for path in listed]

@@ -63,17 +63,17 @@ def plain(value: Any) -> Any:
         >>> plain({1: (np.float32(0.5), float("inf")), "path": np.zeros(2)})
         {'1': [0.5, None], 'path': [0.0, 0.0]}
     """
-    if isinstance(value, Tensor | np.ndarray | np.generic):
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
         return plain(value.tolist())
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | range):
+    if isinstance(value, (list, tuple, set, frozenset, range)):
         return [plain(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def _history(history: History | None) -> dict[str, Any] | None:
