@@ -65,7 +65,7 @@ class GradientBalance(KeepsPrecision):
         head_start: h, in steps.
 
     Attributes:
-        lead: the factor ℓ, see :func:`lead_of`; 1 at first.
+        lead: the factor ℓ, of :func:`lead_of`; 1 before the number of guided dimensions is known.
 
     Example:
         >>> import torch
