@@ -96,10 +96,7 @@ def _train(
             known = rows < n_labelled
             if known.any():
                 of_known = {name: value[rows[known]] for name, value in y.items()}
-                if known.all():
-                    loss = guidance.total_loss(loss, z, of_known)
-                else:
-                    loss = _total_of_some(guidance, loss, z, known, of_known)
+                loss = _total_of_known(guidance, loss, z, known, of_known)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -107,8 +104,8 @@ def _train(
             guidance.end_epoch()
 
 
-def _total_of_some(guidance: nn.Module, task_loss: Tensor, z: Tensor, known: Tensor, y: dict[str, Tensor]) -> Tensor:
-    """Total loss where the quantities of some samples alone are known."""
+def _total_of_known(guidance: nn.Module, task_loss: Tensor, z: Tensor, known: Tensor, y: dict[str, Tensor]) -> Tensor:
+    """Total loss with guidance by the samples whose quantities are known."""
     if isinstance(guidance, SpaceObjective):
         return guidance.total_loss(task_loss, z, y, to_latents=lambda z: z[known])
     return guidance.total_loss(task_loss, z[known], y)

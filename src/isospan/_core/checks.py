@@ -243,9 +243,14 @@ def as_kept(keep: Iterable[str], known: Iterable[str], changed: Iterable[str], *
     if isinstance(keep, Collection) and not isinstance(keep, str) and not len(keep):
         return []
     kept = as_names(keep, known, of=of)
-    if both := sorted({*kept} & {*changed}):
-        raise NameMismatchError(f"A quantity is either changed or kept, got {both} in both. Name it once.")
+    check_disjoint(changed, kept, how="changed")
     return kept
+
+
+def check_disjoint(changed: Iterable[str], kept: Iterable[str], *, how: str) -> None:
+    """Require that no quantity is both changed and kept."""
+    if both := sorted({*kept} & {*changed}):
+        raise NameMismatchError(f"A quantity is either {how} or kept, got {both} in both. Name it once.")
 
 
 def check_not_empty(named: Mapping[str, object], *, what: str) -> None:

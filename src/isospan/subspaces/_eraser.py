@@ -8,10 +8,19 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from isospan._core.checks import as_floating, as_kept, as_latents, as_names, check_bases, check_device, check_finite
+from isospan._core.checks import (
+    as_floating,
+    as_kept,
+    as_latents,
+    as_names,
+    check_bases,
+    check_device,
+    check_disjoint,
+    check_finite,
+)
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
-from isospan.errors import NameMismatchError, OptionError, ShapeError
+from isospan.errors import OptionError, ShapeError
 from isospan.linalg import svd
 from isospan.moments import Moments, check_moments
 from isospan.subspaces._patterns import erased, reciprocal, root
@@ -184,8 +193,7 @@ def _kept_columns(
         return _correlations(moments, as_kept(keep, moments.names, names, of="The moments hold"), inverse)
     if not keep:
         return []
-    if both := sorted({*keep} & {*names}):
-        raise NameMismatchError(f"A quantity is either erased or kept, got {both} in both. Name it once.")
+    check_disjoint(names, keep, how="erased")
     bases = check_bases(keep, latent_dim=moments.latent_dim, device=moments.z_mean.device, what="keep")
     columns = [L.mT @ W.double().mT for W in bases.values()]
     return [column * reciprocal(torch.linalg.vector_norm(column, dim=0)) for column in columns]
