@@ -87,7 +87,7 @@ class GradientBalance(KeepsPrecision):
         self.strength: float = check_number(strength, what="strength (0 switches guidance off)")
         self.ranks: Ranks = ranks or Ranks()
         self.head_start: float = check_number(head_start, what="head_start")
-        self.lead = 1.0
+        self.lead: float = 1.0
         self._pending: list[Tensor] = []
         self._warned = False
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
