@@ -338,6 +338,28 @@ class LatentSpace:
         W = torch.cat([self.W[name] for name in as_names(names, self.names, of=HOLDS)])
         return erased(z, self.z_mean, W, patterns_of(W, self._covariance()))
 
+    def patterns(self, names: Collection[str]) -> Tensor:
+        r"""Patterns :math:`(W \Sigma W^\top)^+ W \Sigma` (k, D) along which :meth:`erase` moves, in float64.
+
+        W are the bases of all names, stacked in the order of the names; k is the sum of their dimensions.
+
+        Args:
+            names: of quantities, or the name of one.
+
+        Raises:
+            NameMismatchError, NotSolvedError: as in :meth:`erase`.
+
+        Example:
+            >>> from isospan.subspaces import solve_subspaces
+            >>> z = torch.randn(100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            >>> space = solve_subspaces(z, {"sum": z.sum(1)}, k=1)
+            >>> erased = z - space.encode(z)["sum"] @ space.patterns("sum")
+            >>> torch.allclose(erased, space.erase(z, "sum"))
+            True
+        """
+        W = torch.cat([self.W[name] for name in as_names(names, self.names, of=HOLDS)])
+        return patterns_of(W, self._covariance())
+
     def free(self, z: Tensor) -> Tensor:
         """Coordinates (..., D - r) outside all subspaces, r the dimension of their union, in an orthonormal basis."""
         zc, dtype = self._centred(z)
