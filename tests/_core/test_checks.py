@@ -120,6 +120,8 @@ def test_bad_targets():
         check(torch.ones(4))
     with pytest.raises(ShapeError, match="one row for each"):
         check(torch.tensor(1.0))
+    with pytest.raises(ShapeError, match=r"samples are tokens, a row of y for each, such as y\.flatten\(0, 1\)"):
+        check(torch.ones(1, 5, 2))  # of tokens that became samples, as z.flatten(0, -2)
     with pytest.raises(ShapeError, match=r"quantity 'b' must have at least one entry a sample, got shape \(5, 0\)"):
         check(torch.ones(5, 0))
     with pytest.raises(NonFiniteError, match="quantity 'b'"):

@@ -163,7 +163,13 @@ def test_too_few_rows_for_a_probe_are_said_and_leave_it_out(data):
 @pytest.mark.parametrize(
     ("z", "y", "settings", "error", "message"),
     [
-        (np.zeros((9, 3, 4)), {"a": np.zeros(9)}, {}, ShapeError, r"must have shape \(N, D\), got \(9, 1, 3, 4\)"),
+        (
+            np.zeros((9, 3, 4)),
+            {"a": np.zeros(9)},
+            {},
+            ShapeError,
+            r"must have shape \(N, D\), got \(9, 1, 3, 4\).* Tokens \(N, T, D\) become",
+        ),
         (np.zeros((9, 3)), {"a": np.zeros(8)}, {}, DegenerateDataError, r"each of the 9 latents, got a \(8,\)"),
         (np.zeros((9, 3)), {"a": np.zeros(8)}, {"quantities": {"a": "a"}}, ShapeError, "each of the 9 latents"),
         (np.zeros((9, 3)), {"a": np.zeros(9)}, {"quantities": {"b": "b"}}, NameMismatchError, r"got \['b'\]"),

@@ -190,6 +190,22 @@ def test_erase_leaves_nothing_to_a_probe_inside_the_subspace():
     np.testing.assert_allclose(space.erase(erased, ["a"]), erased, atol=1e-13)
 
 
+def test_patterns_are_the_regression_of_latents_on_coordinates():
+    """In the order of the names."""
+    z = np.random.default_rng(0).normal(size=(50, D)) @ covariance(1).numpy()
+    moments = Moments.of(torch.from_numpy(z), {"a": torch.from_numpy(z[:, :2]), "b": torch.from_numpy(z[:, 1:4])})
+    space = solve_from_moments(moments, {"a": 2, "b": 2})
+    for names in ("a", ["b", "a"]):
+        W = np.concatenate([space.W[name].numpy() for name in ([names] if names == "a" else names)])
+        zc = z - z.mean(0)
+        expected = np.linalg.lstsq(zc @ W.T, zc, rcond=None)[0]
+        np.testing.assert_allclose(space.patterns(names), expected, atol=1e-9)  # normal equations against QR
+    with pytest.raises(NameMismatchError, match=r"got \['x'\]"):
+        space.patterns("x")
+    with pytest.raises(NotSolvedError, match="covariance"):
+        replace(space, cov_zz=None).patterns("a")
+
+
 def test_free_is_what_is_outside():
     space, z = make_space()
     free = space.free(z)

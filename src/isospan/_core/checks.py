@@ -325,7 +325,8 @@ def check_targets(
         if y.dim() == 0 or y.shape[0] != batch:
             raise ShapeError(
                 f"{label} must have one row for each of the {batch} samples, got shape {tuple(y.shape)}. "
-                "Latents and targets must come from the same batch."
+                "Latents and targets must come from the same batch; where the samples are tokens, a row of y for each, "
+                "such as y.flatten(0, 1) or y.repeat_interleave(T, 0)."
             )
         if y.numel() == 0 and batch:
             raise ShapeError(f"{label} must have at least one entry a sample, got shape {tuple(y.shape)}.")

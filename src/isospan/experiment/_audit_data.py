@@ -128,8 +128,9 @@ def _only_matrix(path: Path, arrays: Mapping[str, FieldArray]) -> str:
 def _matrix(name: str, array: FieldArray) -> FieldArray:
     if len(array.shape) != 2 or 0 in array.shape:
         raise ShapeError(
-            f"Latents must have shape (N, D), got {array.shape} of {name!r}. Average over the other axes, or flatten "
-            "them."
+            f"Latents must have shape (N, D), got {array.shape} of {name!r}. Tokens (N, T, D) become samples with "
+            "z.reshape(-1, z.shape[-1]), with a row of each quantity for every token, or one latent with z.mean(1); a "
+            "feature map becomes one latent with z.reshape(len(z), -1)."
         )
     return array
 

@@ -212,7 +212,8 @@ class _Attachment:
         if self.callback is not None:
             self.callback(values)
         elif torch.compiler.is_compiling():  # else each call would be compiled, since the number of calls is another
-            torch.compiler.disable(self.collect)(values)
+            collect: Any = torch.compiler.disable(self.collect)
+            collect(values)
         else:
             self.collect(values)
 
