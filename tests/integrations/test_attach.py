@@ -171,7 +171,7 @@ def test_gradients_flow_through_an_edit_and_to_its_target():
 
 def test_gradients_after_a_call_in_inference_mode():
     module, space = Returns(lambda x: 2 * x), solved()
-    z = torch.randn(3, D, requires_grad=True)
+    z = torch.randn(3, D, dtype=torch.bfloat16, requires_grad=True)  # for which all is copied to float32
     with attach(module, space, edit={"a": 1.0}):
         with torch.inference_mode():
             module(z)
