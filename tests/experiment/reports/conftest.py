@@ -8,6 +8,7 @@ import torch
 
 from isospan.evaluation._evaluation import Evaluation
 from isospan.experiment import Edited
+from isospan.experiment._error_bars import Interval
 from isospan.experiment.reports import RunSummary
 from isospan.experiment.training import History
 from isospan.sizing import ThresholdSweep
