@@ -21,6 +21,11 @@ class Interval(NamedTuple):
     """A quantity of held-out samples, its decoded value and its interval, each (N, P).
 
     The intervals of one half of the samples are calibrated on the other half.
+
+    Example:
+        >>> true = torch.tensor([[1.0], [2.0]])
+        >>> Interval(true, true + 1, true, true + 2).coverage, Interval(true, true + 2, true + 1, true + 3).coverage
+        (1.0, 0.0)
     """
 
     true: Tensor
