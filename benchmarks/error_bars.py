@@ -75,7 +75,7 @@ def coverage(space: LatentSpace, z: Tensor, y: Values) -> Values:
         order = torch.randperm(len(z), generator=generator)
         rest = order[half:]
         calibrated = {
-            m: space.calibrate(z[order[:m]], _rows(y, order[:m])).interval(z[rest], LEVEL) for m in (half, FEW)
+            m: space.calibrate(z[order[:m]], _rows(y, order[:m])).interval(z[rest], level=LEVEL) for m in (half, FEW)
         }
         for name in y:
             inside = {

@@ -146,7 +146,7 @@ def test_an_interval_is_a_quantile_of_held_out_scores(level):
     z, y = data(140)
     space = solve_subspaces(*rows(z, y, slice(60)), {"field": 2, "sum": 1})
     held_out, new = rows(z, y, slice(60, 98)), rows(z, y, slice(98, 140))
-    low, high = space.calibrate(*held_out).interval(new[0], level)
+    low, high = space.calibrate(*held_out).interval(new[0], level=level)
     r, decoded = residuals(space, *held_out), space.decode(new[0])
     rank = {0.5: 20, 0.9: 36, 0.95: 38}[level]  # of 38 samples
     for name in space.names:
@@ -177,7 +177,7 @@ def test_intervals_cover_at_the_level_whatever_the_distribution(n_held_out):
     space = solve_subspaces(*rows(z, y, slice(50)), 2)
     for part in range(50, len(z) - 100, 100):
         fitted, scored = slice(part, part + n_held_out), slice(part + n_held_out, part + 100)
-        low, high = space.calibrate(*rows(z, y, fitted)).interval(z[scored], 0.9)
+        low, high = space.calibrate(*rows(z, y, fitted)).interval(z[scored], level=0.9)
         covered.append(((low["a"] <= y["a"][scored]) & (y["a"][scored] <= high["a"])).double().mean(0))
     covered = torch.stack(covered)
     error = covered.std(0) / len(covered) ** 0.5
@@ -191,13 +191,13 @@ def test_many_held_out_samples_are_thinned_to_thousandths():
     held_out = rows(z, y, slice(1000, 6000))
     calibrated = space.calibrate(*held_out)
     assert {name: tuple(s.shape) for name, s in calibrated.scores.items()} == {"field": (999, 4), "sum": (999, 1)}
-    low, high = calibrated.interval(held_out[0], 0.9)
+    low, high = calibrated.interval(held_out[0], level=0.9)
     inside = (low["field"] <= held_out[1]["field"]) & (held_out[1]["field"] <= high["field"])
     # rank 900 of 999 is rank ceil(0.9 * 5001) = 4501 of 5000, so these scores themselves are inside
     assert (inside.sum(0) == 4501).all()
-    assert calibrated.interval(z[:1], 0.999)
+    assert calibrated.interval(z[:1], level=0.999)
     with pytest.raises(OptionError, match=r"level must be at most 0\.999 for .* Choose a lower level\.$"):
-        calibrated.interval(z[:1], 0.9995)
+        calibrated.interval(z[:1], level=0.9995)
 
 
 def solved(n=100, dtype=torch.float64):
@@ -259,7 +259,9 @@ class Errors(torch.nn.Module):
         self.space = space
 
     def forward(self, z):
-        return self.space.decode(z, std=True), self.space.interval(z, 0.8) if self.space.scores is not None else ()
+        return self.space.decode(z, std=True), self.space.interval(
+            z, level=0.8
+        ) if self.space.scores is not None else ()
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
@@ -321,9 +323,9 @@ def test_bad_input():
         space.interval(z)
     for level in (0.0, 1.0, float("nan"), "0.9"):
         with pytest.raises(OptionError, match="level must be a number above 0 and below 1"):
-            calibrated.interval(z, level)
+            calibrated.interval(z, level=level)
     with pytest.raises(OptionError, match=r"at most 0\.9756 .* of 40 held-out samples, got 0\.99\..*at least 99\."):
-        calibrated.interval(z, 0.99)
+        calibrated.interval(z, level=0.99)
     with pytest.raises(OptionError, match="std must be True or False"):
         space.decode(z, std=1)
     with pytest.raises(NameMismatchError, match="Targets must name the quantities of the space"):

@@ -74,7 +74,7 @@ def _cross_fitted(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> dic
             return {}
         calibrated = space.calibrate(z[fitted], {name: values[fitted] for name, values in y.items()})
         try:
-            low, high = calibrated.interval(z[scored], LEVEL)
+            low, high = calibrated.interval(z[scored], level=LEVEL)
         except OptionError:  # too few samples for the level
             return {}
         decoded = calibrated.decode(z[scored])

@@ -35,7 +35,7 @@ class Leverage:
     r"""By how much the error of a decoded quantity exceeds the noise, as its decoder was fitted to n samples.
 
     With the rank r of the covariance Σ of the latents, a regression of rank k onto P entries has
-    :math:`k (r + P - k)` parameters. A share k/P of an entry is read by the best probe of the complete latent, and the
+    :math:`k (r + P - k)` parameters. A share k/P of an entry is read from the complete latent, and the
     rest by the coordinates :math:`s = W (z - \bar z)`, so
 
     .. math::

@@ -269,7 +269,7 @@ class LatentSpace:
             name: s.to(dtype).reshape((*batch, *self.shapes[name])) for name, s in self._std(zc.double()).items()
         }
 
-    def interval(self, z: Tensor, level: float = 0.9) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def interval(self, z: Tensor, *, level: float = 0.9) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         r"""Return the least and the largest value of each quantity ``(..., *shape)`` at a level, of a calibrated space.
 
         .. math:: \hat y \pm q\, \sigma(z)
