@@ -53,7 +53,8 @@ def test_decode_and_edit_use_the_run(run, flow, isospan, tmp_path):
     out, _ = run
     result = isospan("decode", out, flow, "--out", tmp_path / "d.npz")
     assert "local_mean: (40, 1, " in result.output
-    assert np.load(tmp_path / "d.npz")["years"].shape == (40, 1)
+    assert "standard deviation of the error" in result.output
+    assert np.load(tmp_path / "d.npz")["years"].shape == np.load(tmp_path / "d.npz")["years_std"].shape == (40, 1)
     isospan("decode", out, flow, "--out", tmp_path / "d.nc")
     assert (tmp_path / "d.nc").is_file()
     result = isospan("edit", out, flow, "--set", "local_mean=*1.5", "--set", "years=3", "--out", tmp_path)

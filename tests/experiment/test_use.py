@@ -15,6 +15,7 @@ from isospan.errors import (
     DtypeError,
     FileFormatError,
     NameMismatchError,
+    NotSolvedError,
     NumericalWarning,
     OptionError,
     ShapeError,
@@ -24,6 +25,7 @@ from isospan.experiment import TrainConfig, TrainedRun, decode, edit, probe, tra
 from isospan.experiment._data import read_source
 from isospan.experiment._use import parse_change
 from isospan.experiment.outputs import default_path, write_decoded, write_edited
+from isospan.experiment.samples import hold_out
 from isospan.quantities import pool
 from isospan.quantities.fields import local_mean
 from isospan.subspaces import LatentSpace
@@ -58,6 +60,31 @@ def test_decoding_gives_every_quantity_of_every_sample(run, flow):
     assert {name: values.shape for name, values in decoded.items()} == {
         name: (40, *shape) for name, shape in train_shapes(run).items()
     }
+
+
+def test_decoding_gives_standard_deviations_of_held_out_residuals(run, flow):
+    """A run calibrates its space on the 8 samples that it holds out: their errors over the deviations are 1 in rms."""
+    decoded, std = decode(run, flow, std=True)
+    space, samples = LatentSpace.load(run / "space.safetensors"), TrainedRun.load(run).open(flow).samples
+    held_out = hold_out(samples, 0.2, blocks=5)[1][0:8]
+    true = TrainedRun.load(run).targets()(held_out)
+    for name, values in decode(run, flow).items():
+        assert np.array_equal(values, decoded[name])
+        assert std[name].shape == values.shape
+        assert len(space.scores[name]) == 8
+        found, deviation = (part[name] for part in TrainedRun.load(run).decode(held_out, std=True))
+        error = (true[name].double().numpy() - found) / deviation
+        # float32 networks, in batches of other sizes
+        np.testing.assert_allclose(np.square(error).mean(0), 1, rtol=1e-3)
+
+
+def test_a_run_of_version_0_1_0_has_no_standard_deviations(run, flow, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    space = LatentSpace.load(copy / "space.safetensors")
+    replace(space, residual_std=None, scores=None, n_samples=None, cov_zz=None).save(copy / "space.safetensors")
+    with pytest.raises(NotSolvedError, match="does not hold"):
+        decode(copy, flow, std=True)
+    assert decode(copy, flow)["local_mean"].shape[0] == 40
 
 
 def train_shapes(run):
@@ -232,6 +259,23 @@ def test_samples_without_a_coordinate_are_numbered(tmp_path, flow):
     assert coordinate.name == "run"
     assert coordinate.values.tolist() == [0, 1, 2, 3, 4, 5]
     assert read_source([flow], variable="u").sample_coordinate is None
+
+
+def test_standard_deviations_have_names_that_no_quantity_has(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    arrays = {"a": np.arange(3.0)[:, None], "a_std": np.ones((3, 1, 2, 2)), "u/v": np.zeros((3, 1))}
+    std = {name: values + i for i, (name, values) in enumerate(arrays.items(), 10)}
+    loaded = np.load(write_decoded(tmp_path / "d.npz", arrays, std=std))
+    assert list(loaded) == ["a", "a_std", "u/v", "a_std_", "a_std_std", "u/v_std"]
+    for name, written in zip(arrays, ("a_std_", "a_std_std", "u/v_std"), strict=True):
+        assert np.array_equal(loaded[name], arrays[name])
+        assert np.array_equal(loaded[written], std[name])
+    with xarray.open_dataset(write_decoded(tmp_path / "d.nc", arrays, std=std)) as file:
+        for name, written in {"a": "a_std_", "a_std": "a_std_std", "u/v": "u%2Fv_std"}.items():
+            assert np.array_equal(file[written].values, std[name])
+            assert file[written].attrs["long_name"] == f"standard deviation of {name}"
+        assert file["a_std_std"].dims == file["a_std"].dims
+        assert len(file.data_vars) == 6
 
 
 def test_quantities_of_an_unknown_format_are_refused_without_a_trace(tmp_path):

@@ -217,7 +217,7 @@ def test_a_saved_eraser_is_loaded(tmp_path):
     erase.save(tmp_path / "eraser.safetensors")
     assert torch.equal(Eraser.load(tmp_path / "eraser.safetensors")(z), erase(z))
     solve_from_moments(Moments.of(z, y), 1).save(tmp_path / "space.safetensors")
-    with pytest.raises(FileFormatError, match="'LatentSpace' of schema 2, expected a 'Eraser' of schema 1"):
+    with pytest.raises(FileFormatError, match="'LatentSpace' of schema 3, expected a 'Eraser' of schema 1"):
         Eraser.load(tmp_path / "space.safetensors")
 
 

@@ -248,7 +248,7 @@ def test_foreign_and_damaged_files(tmp_path):
         LatentSpace.load(tmp_path / "missing.safetensors")
     size = struct.unpack("<Q", whole[:8])[0]
     header = json.loads(whole[8 : 8 + size])
-    header["__metadata__"]["isospan"] = header["__metadata__"]["isospan"].replace('"schema": 2', '"schema": 9')
+    header["__metadata__"]["isospan"] = header["__metadata__"]["isospan"].replace('"schema": 3', '"schema": 9')
     newer = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(newer)) + newer + whole[8 + size :])
     with pytest.raises(FileFormatError, match="schema 9"):

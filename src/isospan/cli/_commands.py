@@ -233,7 +233,7 @@ def decode(
     trust: options.Trust = False,
     debug: options.Debug = False,
 ) -> None:
-    """Read every quantity of the fields in files from their latents."""
+    """Read every quantity of the fields in files from their latents, with standard deviations of the errors."""
     with clean_errors(debug=debug):
         from isospan.experiment import TrainedRun
         from isospan.experiment.outputs import check_suffix, default_path, write_decoded
@@ -242,10 +242,15 @@ def decode(
         options.check_new([path], overwrite=overwrite)
         trained = TrainedRun.load(run, device=device, encoder=encoder, trust=trust)
         source = trained.open(files)
-        decoded = trained.decode(source.samples)
-        write_decoded(path, decoded, source.sample_coordinate)
+        if trained.space.residual_std is None:
+            _say("No standard deviations are written: the run is of version 0.1.0. Train again to have them.")
+            decoded, std = trained.decode(source.samples), {}
+        else:
+            decoded, std = trained.decode(source.samples, std=True)
+        write_decoded(path, decoded, source.sample_coordinate, std=std)
         for name, values in decoded.items():
-            _say(f"{name}: {values.shape}, {values.min():.4g} to {values.max():.4g}")
+            error = f", standard deviation of the error {(std[name] ** 2).mean() ** 0.5:.3g}" if std else ""
+            _say(f"{name}: {values.shape}, {values.min():.4g} to {values.max():.4g}{error}")
         _say(f"The quantities are in {path}")
 
 

@@ -3,6 +3,7 @@
 from isospan.experiment._audit import Audit, AuditConfig, audit
 from isospan.experiment._config import TrainConfig
 from isospan.experiment._edits import Edited
+from isospan.experiment._error_bars import Interval
 from isospan.experiment._job import TrainedNetwork
 from isospan.experiment._pipeline import Result, size, train
 from isospan.experiment._reporter import LoggingReporter, Reporter
@@ -15,6 +16,7 @@ __all__ = [
     "Audit",
     "AuditConfig",
     "Edited",
+    "Interval",
     "LoggingReporter",
     "NetworkDescription",
     "Quantity",

@@ -13,6 +13,7 @@ from isospan.errors import NameMismatchError
 from isospan.evaluation import Evaluation, evaluate_moments
 from isospan.experiment._audit_data import open_latents, open_targets
 from isospan.experiment._config import options_of
+from isospan.experiment._error_bars import calibrated
 from isospan.experiment._reporter import LoggingReporter, Reporter
 from isospan.experiment._run_summary import SHOWN, RunSummary
 from isospan.experiment._sizes import Sizes, solve_sizes
@@ -77,7 +78,7 @@ class Audit:
     """The result of :func:`audit`.
 
     Attributes:
-        space: subspaces and decoders, solved on the rows that are not held out.
+        space: subspaces and decoders, solved on the rows that are not held out, with error bars from those that are.
         evaluation: scores on the held-out rows. Probes are fitted on the others.
         sizes: n and k of each quantity, and the latent dimension D.
         summary: the data of the report; None where none is written.
@@ -142,6 +143,7 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
     space = solve_from_moments(fitted, sizes.k, shapes=pooled.shapes(train), orthogonal=config.orthogonal)
     reporter.stage("Evaluating on held-out samples")
     evaluation = evaluate_moments(space, [(fitted, _moments(test, pooled))])
+    space, intervals = calibrated(space, test, lambda batch: batch.tensors()[0], pooled)
     result = Audit(space, evaluation, sizes)
     if config.out is None:
         return result
@@ -151,8 +153,8 @@ def audit(latents: Any, targets: Any, config: AuditConfig | None = None, *, repo
         "samples": {"to solve from": len(train), "held out": len(test)},
         **options_of(config, SETTINGS),
     }
-    seconds = time.perf_counter() - started
-    return _written(config, result, test, pooled, title=f"Latents of {source.name}", settings=settings, seconds=seconds)
+    facts = {"settings": settings, "intervals": intervals, "seconds": time.perf_counter() - started}
+    return _written(config, result, test, pooled, title=f"Latents of {source.name}", **facts)
 
 
 def _written(config: AuditConfig, result: Audit, test: Samples, targets: Targets, *, title: str, **facts: Any) -> Audit:

@@ -1,7 +1,7 @@
 """The steps of a run: choose the sizes, train the two networks, evaluate them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
@@ -13,13 +13,22 @@ from isospan._core.files import PathLike
 from isospan._core.randomness import generator_of
 from isospan.evaluation import Evaluation, evaluate_moments
 from isospan.experiment._config import TrainConfig, options_of
+from isospan.experiment._error_bars import Interval, calibrated
 from isospan.experiment._reporter import Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
 from isospan.experiment._targets import Targets
 from isospan.experiment.networks import ConvAutoencoder, NetworkDescription
 from isospan.experiment.samples import Samples, Shard, field_statistics
 from isospan.experiment.samples._samples import fingerprint, steps_per_epoch
-from isospan.experiment.training import History, encoded_moments, fit, read_out, reconstruction_error, shifted
+from isospan.experiment.training import (
+    History,
+    encode_samples,
+    encoded_moments,
+    fit,
+    read_out,
+    reconstruction_error,
+    shifted,
+)
 from isospan.experiment.training._loop import Progress
 from isospan.guided import SpaceObjective, SubspaceMonitor
 from isospan.integrations import Checkpoints
@@ -43,11 +52,13 @@ class TrainedNetwork:
 
     Attributes:
         model: the network.
-        space: subspaces solved from the training samples, for the unguided network as well.
+        space: subspaces solved from the training samples, for the unguided network as well, with error bars from the
+            held-out ones.
         history: its losses.
         evaluation: scores on held-out samples. Probes are fitted on the training samples.
         nmse: held-out reconstruction error over the variance.
         drift: rotation of the subspaces while training; empty without guidance.
+        intervals: quantities of held-out samples with their intervals; empty where too few are held out.
     """
 
     model: ConvAutoencoder
@@ -56,6 +67,7 @@ class TrainedNetwork:
     evaluation: Evaluation
     nmse: float
     drift: SubspaceMonitor
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         names = shorten(", ".join(self.space.names), 80, placeholder=" …")
@@ -153,14 +165,16 @@ class Job:
     def _evaluated(
         self, model: ConvAutoencoder, sizes: Sizes, previous: Bases, history: History, drift: SubspaceMonitor
     ) -> TrainedNetwork:
-        """Solve the subspaces from the training samples, and evaluate them on the held-out ones."""
+        """Solve the subspaces from the training samples; evaluate and calibrate them on the held-out ones."""
         self.reporter.stage("Evaluating on held-out samples")
         fitted, shapes = self._reference(model), self.targets.shapes(self.train)
         space = solve_from_moments(fitted, sizes.k, shapes=shapes, orthogonal=self.config.orthogonal, previous=previous)
         several = self.targets.several
         held_out = read_out(model, self.test, self.targets, target_covariance=several, shard=Shard.own())
         evaluation = evaluate_moments(space, [(fitted, cast("Moments", held_out.moments))])
-        return TrainedNetwork(model, space, history, evaluation, reconstruction_error(held_out, self.test), drift)
+        space, intervals = calibrated(space, self.test, partial(encode_samples, model), self.targets)
+        error = reconstruction_error(held_out, self.test)
+        return TrainedNetwork(model, space, history, evaluation, error, drift, intervals)
 
     def _reference(self, model: nn.Module) -> Moments:
         """Moments of the training samples and, where training shifted them, of shifted copies."""

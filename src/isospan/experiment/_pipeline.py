@@ -169,6 +169,7 @@ def _summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *
         | {name: network.model.eval()(x.to(z.device))[0].cpu() for name, network in networks.items()},
         decoded={name: (y, decoded[name].cpu()) for name, y in job.targets(shown).items()},
         edits=_example_edits(run, z, job.targets),
+        intervals=guided.intervals,
         seconds=seconds,
     )
 

@@ -14,6 +14,7 @@ import isospan
 from isospan._core.text import duration
 from isospan.evaluation import Evaluation
 from isospan.experiment._edits import Edited
+from isospan.experiment._error_bars import Interval
 from isospan.experiment.training import History
 from isospan.guided import SubspaceMonitor
 from isospan.sizing import ThresholdSweep
@@ -46,6 +47,7 @@ class RunSummary:
         reconstructions: a few held-out samples (n, C, H, W), ``{"input": ..., "guided": ..., "unguided": ...}``.
         decoded: {name: (true, decoded)}, each quantity of a few held-out samples.
         edits: {name: edit of this quantity}.
+        intervals: {name: intervals of this quantity for held-out samples}; empty where too few are held out.
         versions: versions of the software.
         seconds: duration of the run.
         drift: rotation of the subspaces while training.
@@ -67,6 +69,7 @@ class RunSummary:
     versions: Mapping[str, str] = field(default_factory=_versions)
     seconds: float = float("nan")
     drift: SubspaceMonitor | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         title, names = (shorten(text, 80, placeholder=" …") for text in (self.title, ", ".join(self.dims)))

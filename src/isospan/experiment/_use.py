@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from isospan.subspaces import LatentSpace
 FAR = 5.0
 """Distance of a target from the mean of the training data, in standard deviations, from which :func:`edit` warns."""
 Functions = Mapping[str, str | Function]
+Arrays: TypeAlias = dict[str, np.ndarray]
 
 RECORD = {
     "channels": (are_all(is_text), "a list of names"),
@@ -130,12 +131,27 @@ class TrainedRun:
         """Return the latents (N, D) of samples."""
         return encode_samples(self.model, samples)
 
-    def decode(self, samples: Samples) -> dict[str, np.ndarray]:
+    @overload
+    def decode(self, samples: Samples, *, std: Literal[False] = False) -> Arrays: ...
+    @overload
+    def decode(self, samples: Samples, *, std: Literal[True]) -> tuple[Arrays, Arrays]: ...
+    def decode(self, samples: Samples, *, std: bool = False) -> Arrays | tuple[Arrays, Arrays]:
         """Return every quantity {name: (N, ...)}, read from the latents of samples.
 
         They are float64, so that a quantity with a large offset keeps its digits.
+
+        Args:
+            samples: the fields.
+            std: return also the standard deviations of the errors, in a second dict of the same shapes.
+
+        Raises:
+            NotSolvedError: ``std`` of a run of version 0.1.0, whose files have no residuals.
         """
-        return {name: y.cpu().numpy() for name, y in self.space.decode(self.encode(samples).double()).items()}
+        z = self.encode(samples).double()
+        if not std:
+            return _arrays(self.space.decode(z))
+        y, deviations = self.space.decode(z, std=True)
+        return _arrays(y), _arrays(deviations)
 
     def edit(self, z: Tensor, targets: Mapping[str, Tensor], quantities: Targets | None = None) -> Edited:
         """Change latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others do not change.
@@ -215,28 +231,51 @@ class TrainedRun:
         return torch.cat([self.model.decode(batch.tensors()[0]).cpu() for batch in batches])
 
 
+@overload
 def decode(
     directory: PathLike,
     files: PathLike | Sequence[PathLike],
     *,
+    std: Literal[False] = False,
     device: str = "cpu",
     encoder: Encoder | None = None,
     trust: bool = False,
-) -> dict[str, np.ndarray]:
+) -> Arrays: ...
+@overload
+def decode(
+    directory: PathLike,
+    files: PathLike | Sequence[PathLike],
+    *,
+    std: Literal[True],
+    device: str = "cpu",
+    encoder: Encoder | None = None,
+    trust: bool = False,
+) -> tuple[Arrays, Arrays]: ...
+def decode(
+    directory: PathLike,
+    files: PathLike | Sequence[PathLike],
+    *,
+    std: bool = False,
+    device: str = "cpu",
+    encoder: Encoder | None = None,
+    trust: bool = False,
+) -> Arrays | tuple[Arrays, Arrays]:
     """Read every quantity of the fields in files.
 
     Args:
         directory: directory of a finished run.
         files: files of fields with the same variables and size.
+        std: return also the standard deviations of the errors; see :meth:`TrainedRun.decode`.
         device: device to compute on.
         encoder: see :meth:`TrainedRun.load`.
         trust: see :meth:`TrainedRun.load`.
 
     Returns:
-        {name: (N, ...)}, pooled as in the run, in the units of the quantity.
+        {name: (N, ...)}, pooled as in the run, in the units of the quantity; with ``std`` a pair of these.
     """
     run = TrainedRun.load(directory, device=device, encoder=encoder, trust=trust)
-    return run.decode(run.open(files).samples)
+    samples = run.open(files).samples
+    return run.decode(samples, std=True) if std else run.decode(samples)
 
 
 def edit(
@@ -388,8 +427,13 @@ def _check_record(record: Mapping[str, Any], space: LatentSpace, directory: Path
 
 def _restricted(space: LatentSpace, names: Sequence[str]) -> LatentSpace:
     """Return the space with the subspaces of these quantities only."""
-    parts = ("W", "A", "y_mean", "y_scale", "shapes")
-    return replace(space, **{what: {name: getattr(space, what)[name] for name in names} for what in parts})
+    parts = ("W", "A", "y_mean", "y_scale", "shapes", "residual_std", "scores", "n_samples")
+    held = {what: getattr(space, what) for what in parts if getattr(space, what) is not None}
+    return replace(space, **{what: {name: values[name] for name in names} for what, values in held.items()})
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> Arrays:
+    return {name: values.cpu().numpy() for name, values in tensors.items()}
 
 
 def _computed(quantities: Targets, fields: Tensor) -> dict[str, Tensor]:

@@ -75,17 +75,25 @@ def check_suffix(path: PathLike) -> Path:
     return path
 
 
-def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coordinate: Any = None) -> Path:
+def write_decoded(
+    path: PathLike,
+    decoded: Mapping[str, np.ndarray],
+    sample_coordinate: Any = None,
+    *,
+    std: Mapping[str, np.ndarray] | None = None,
+) -> Path:
     """Write quantities as NetCDF or ``.npz``.
 
     A name that NetCDF does not allow, such as ``u/v``, is percent-encoded: ``u%2Fv``. A name that is in use, such as
-    that of the sample dimension, gets an underscore. The attribute ``long_name`` is the original name.
+    that of the sample dimension, gets an underscore. The attribute ``long_name`` is the original name. Standard
+    deviations have the name of the quantity and ``_std``, with an underscore more where a quantity has that name.
 
     Args:
         path: path of the file. Its suffix chooses the format.
         decoded: quantities {name: (N, ...)}.
         sample_coordinate: sample coordinate (N,) of a NetCDF file, an ``xarray.DataArray``; by default the dimension
             ``sample``.
+        std: standard deviations {name: (N, ...)} of the quantities.
 
     Raises:
         OptionError: the path has another suffix.
@@ -94,9 +102,9 @@ def write_decoded(path: PathLike, decoded: Mapping[str, np.ndarray], sample_coor
     path = check_suffix(path)
     with atomic_path(path) as temporary:
         if path.suffix in NETCDF:
-            _write_netcdf(temporary, _dataset(decoded, sample_coordinate))
+            _write_netcdf(temporary, _dataset(decoded, sample_coordinate, std or {}))
         else:
-            _save(temporary, decoded)
+            _save(temporary, {**decoded, **_named(std or {}, decoded)})
     return path
 
 
@@ -174,7 +182,13 @@ def _write_netcdf(path: Path, dataset: Any) -> None:
         raise OSError(str(error)) from error
 
 
-def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any) -> Any:
+def _named(std: Mapping[str, np.ndarray], decoded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Standard deviations under names that no quantity has."""
+    names = apart(std, "{}_std".format, taken=decoded)
+    return {names[name]: values for name, values in std.items()}
+
+
+def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any, std: Mapping[str, np.ndarray]) -> Any:
     import xarray
 
     if coordinate is None:
@@ -188,6 +202,14 @@ def _dataset(decoded: Mapping[str, np.ndarray], coordinate: Any) -> Any:
         others = [*names.values(), *(axis for dims, *_ in variables.values() for axis in dims), sample]
         dims = (sample, *apart(axes, str, taken=others).values())
         variables[names[name]] = (dims, values, {"long_name": name})
+    written = apart(
+        std,
+        lambda name: f"{names[name]}_std",
+        taken=[sample, *names.values(), *(axis for dims, *_ in variables.values() for axis in dims)],
+    )
+    for name, values in std.items():
+        about = {"long_name": f"standard deviation of {name}"}
+        variables[written[name]] = (variables[names[name]][0], values, about)
     return xarray.Dataset(variables, coords={sample: coordinate})
 
 

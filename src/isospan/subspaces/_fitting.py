@@ -9,6 +9,7 @@ from isospan._core.checks import check_flag, check_latents, check_named, working
 from isospan.moments import Moments, check_moments
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
+from isospan.subspaces._error_bars import residual_std
 from isospan.subspaces._latent_space import LatentSpace
 from isospan.subspaces._solve import (
     checked_separation,
@@ -158,14 +159,17 @@ def solve_from_moments(
 def space_of_bases(
     moments: Moments, W: Mapping[str, Tensor], *, shapes: Mapping[str, tuple[int, ...]] | None, ridge: float
 ) -> LatentSpace:
-    """Return the latent space of these bases, with the decoders, means, scales and covariance of the moments."""
+    """Return the latent space of these bases, with all else from the moments."""
     scale, mean = target_scales(moments), moments.y_mean
+    A = decoders_from_moments(moments, W, ridge=ridge)
     return LatentSpace(
         W=W,
-        A=decoders_from_moments(moments, W, ridge=ridge),
+        A=A,
         z_mean=moments.z_mean.clone(),
         y_mean={name: mean[name].clone() for name in W},
         y_scale={name: scale[name] for name in W},
         shapes={name: (P,) if shapes is None else shapes[name] for name, P in moments.target_dims.items()},
         cov_zz=moments.cov_zz,
+        residual_std=residual_std(moments, W, A),
+        n_samples=dict.fromkeys(W, float(moments.count)),
     )

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args, overload
 
 import numpy as np
 import torch
@@ -21,10 +21,14 @@ from isospan._core.checks import (
     check_device,
     check_dtype,
     check_finite,
+    check_flag,
+    check_latents,
     check_named,
     check_not_empty,
     check_not_reserved,
+    check_number,
     check_shape,
+    check_targets,
     working_dtype,
 )
 from isospan._core.tensor_files import load_tensors, save_tensors
@@ -32,14 +36,17 @@ from isospan._core.warnings import warn
 from isospan.errors import NotSolvedError, OptionError, ShapeError
 from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv
 from isospan.subspaces._editor import Editor, Equations, Metric, steps
+from isospan.subspaces._error_bars import Leverage, check_freedom, conformal_quantile, conformal_scores
 from isospan.subspaces._patterns import erased, patterns_of
 
-SCHEMA_VERSION = 2
-"""The first had no covariance of the latents."""
+SCHEMA_VERSION = 3
+"""The first had no covariance of the latents, the second no residuals."""
 ROUNDING = 1e-12
 """Relative rounding of float64 decoders, which are solutions of normal equations. Of lower precision it is 10 eps."""
 BY_QUANTITY = ("W", "A", "y_mean", "y_scale")
 """The attributes that hold a tensor for each quantity."""
+ERROR_BARS = ("residual_std", "scores")
+"""Further ones, which a space may lack."""
 HOLDS = "The space holds"
 
 
@@ -63,6 +70,11 @@ class LatentSpace:
         y_scale: one standard deviation of each quantity {name: ()}, which weighs quantities that are edited together.
         shapes: shape of one target {name: tuple}, product P.
         cov_zz: covariance Σ of the latents (D, D), by which quantities are edited and erased; None in a space without.
+        residual_std: root mean square of y - ŷ {name: (P,)}, over the data of the solve or, in a calibrated space, over
+            held-out data; None in a space without.
+        scores: sorted absolute held-out residuals over their standard deviation {name: (m, P)}, in a calibrated space.
+        n_samples: number of samples n, or their weight, that each decoder was fitted to {name: n}; None in a space
+            without, whose error bars have no term for the leverage of a latent.
         rank: dimension of the union of all subspaces.
 
     Raises:
@@ -97,13 +109,16 @@ class LatentSpace:
     y_scale: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
     cov_zz: Tensor | None = field(default=None, kw_only=True)
+    residual_std: Mapping[str, Tensor] | None = field(default=None, kw_only=True)
+    scores: Mapping[str, Tensor] | None = field(default=None, kw_only=True)
+    n_samples: Mapping[str, float] | None = field(default=None, kw_only=True)
     rank: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Check that names and sizes fit together."""
         check_not_empty(self.W, what="W")
         check_not_reserved(self.W)
-        for what in ("A", "y_mean", "y_scale", "shapes"):
+        for what in ("A", "y_mean", "y_scale", "shapes", *self._error_bars):
             check_named(self.W, getattr(self, what), what=what, against="W")
         self._check_tensors()
         shapes = {
@@ -126,7 +141,13 @@ class LatentSpace:
                     f"The scale of quantity {name!r} must be larger than 0, got {float(scale):.3g}. Leave out constant "
                     "quantities."
                 )
+        self._check_error_bars()
         object.__setattr__(self, "rank", len(orthonormal_rows(torch.cat(list(self.W.values())))))
+
+    @property
+    def _error_bars(self) -> list[str]:
+        """The attributes of ``ERROR_BARS`` that the space has."""
+        return [what for what in ERROR_BARS if getattr(self, what) is not None]
 
     def _check_tensors(self) -> None:
         """Require finite real tensors, and make tensors of NumPy arrays."""
@@ -135,7 +156,7 @@ class LatentSpace:
             raise ShapeError(f"z_mean must have shape (D,), got {tuple(z_mean.shape)}.")
         check_finite(z_mean, what="z_mean")
         object.__setattr__(self, "z_mean", z_mean)
-        for what in BY_QUANTITY:
+        for what in (*BY_QUANTITY, *self._error_bars):
             tensors = {
                 name: as_floating(value, what=f"{what} of quantity {name!r}")
                 for name, value in getattr(self, what).items()
@@ -162,6 +183,29 @@ class LatentSpace:
                 )
             object.__setattr__(self, "cov_zz", cov_zz)
 
+    def _check_error_bars(self) -> None:
+        """Require error bars of the sizes of the quantities, and at least 0."""
+        if self.n_samples is not None:
+            check_named(self.W, self.n_samples, what="n_samples", against="W")
+            n = {
+                name: check_number(n, what=f"n_samples of quantity {name!r}", above=0)
+                for name, n in self.n_samples.items()
+            }
+            object.__setattr__(self, "n_samples", n)
+        for what in self._error_bars:
+            for name, values in getattr(self, what).items():
+                P, dims = len(self.y_mean[name]), 1 if what == "residual_std" else 2
+                if values.dim() != dims or values.shape[-1] != P or not len(values):
+                    expected = f"({'m, ' * (dims - 1)}P)"
+                    raise ShapeError(
+                        f"{what} of quantity {name!r} must have shape {expected}, P = {P}, got {tuple(values.shape)}."
+                    )
+                if values.min() < 0 or (dims == 2 and (values[1:] < values[:-1]).any()):
+                    raise OptionError(
+                        f"{what} of quantity {name!r} must be at least 0{' and sorted' * (dims - 1)}, got a least "
+                        f"value of {float(values.min()):.3g}. Take it from solve_subspaces(z, y) or calibrate(z, y)."
+                    )
+
     def __repr__(self) -> str:
         k = {name: len(W) for name, W in self.W.items()}
         return f"LatentSpace(latent_dim={self.latent_dim}, k={k}, shapes={dict(self.shapes)})"
@@ -182,8 +226,31 @@ class LatentSpace:
         with full_precision(zc):
             return {name: (zc @ W.to(zc).mT).to(dtype) for name, W in self.W.items()}
 
-    def decode(self, z: Tensor) -> dict[str, Tensor]:
-        """Each quantity ``(..., *shape)``, in its own units.
+    @overload
+    def decode(self, z: Tensor, *, std: Literal[False] = False) -> dict[str, Tensor]: ...
+    @overload
+    def decode(self, z: Tensor, *, std: Literal[True]) -> tuple[dict[str, Tensor], dict[str, Tensor]]: ...
+    def decode(
+        self, z: Tensor, *, std: bool = False
+    ) -> dict[str, Tensor] | tuple[dict[str, Tensor], dict[str, Tensor]]:
+        r"""Each quantity ``(..., *shape)`` in its own units, and with ``std=True`` the standard deviation of its error.
+
+        The variance of :math:`y - \hat y` is, for a decoder fitted to n samples,
+
+        .. math:: s^2\, \bigl(1 + \tfrac1n + h(z)\bigr)
+
+        with the variance s² of the residuals of each entry, over their degrees of freedom, and the leverage h of a
+        latent, which is large far from the mean of few samples. Residuals of the data of the solve are too small where
+        the latents were trained on the same data; in a space of :meth:`calibrate` they are those of held-out data.
+
+        Args:
+            z: latents (..., D).
+            std: return also the standard deviations, in a second dict of the same shapes.
+
+        Raises:
+            NotSolvedError: the space does not hold residuals.
+            DegenerateDataError: the residuals have no degrees of freedom, for want of samples.
+            ShapeError, DtypeError, NonFiniteError: z does not fit, is not real, or not finite.
 
         Warns:
             NumericalWarning: the dtype of z does not hold the digits of a quantity far from zero.
@@ -196,7 +263,127 @@ class LatentSpace:
             for name, W in self.W.items():
                 y = self.y_mean[name].to(zc) + zc @ W.to(zc).mT @ self.A[name].to(zc)
                 decoded[name] = y.to(dtype).reshape((*batch, *self.shapes[name]))
-        return decoded
+        if not check_flag(std, what="std"):
+            return decoded
+        return decoded, {
+            name: s.to(dtype).reshape((*batch, *self.shapes[name])) for name, s in self._std(zc.double()).items()
+        }
+
+    def interval(self, z: Tensor, *, level: float = 0.9) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        r"""Return the least and the largest value of each quantity ``(..., *shape)`` at a level, of a calibrated space.
+
+        .. math:: \hat y \pm q\, \sigma(z)
+
+        with the standard deviation σ of :meth:`decode` and, for each entry, the conformal quantile q of
+        :meth:`calibrate`. Each entry of a new sample is inside with a probability of at least ``level``.
+
+        Raises:
+            NotSolvedError: the space is not calibrated.
+            OptionError: ``level`` is not between 0 and 1, or too high for the number of held-out samples.
+            ShapeError, DtypeError, NonFiniteError: z does not fit, is not real, or not finite.
+
+        Warns:
+            NumericalWarning: the dtype of z does not hold the digits of a quantity far from zero.
+        """
+        level = check_number(level, what="level", above=0, below=1)
+        if self.scores is None:
+            raise NotSolvedError(
+                "An interval needs the residuals of held-out data, which the space does not hold. Pass such data to "
+                "space.calibrate(z, y), and use the space that it returns."
+            )
+        z = as_latents(z, self.latent_dim, of="The space")
+        if not torch.compiler.is_compiling():
+            self._warn_if_far_from_zero(z.dtype)
+        y, std = self.decode(z.double(), std=True)
+        low, high = {}, {}
+        for name, q in conformal_quantile(self.scores, level).items():
+            half = q.to(std[name]).reshape(self.shapes[name]) * std[name]
+            low[name], high[name] = (y[name] - half).to(z.dtype), (y[name] + half).to(z.dtype)
+        return low, high
+
+    @torch.no_grad()
+    def calibrate(self, z: Tensor, y: Mapping[str, Tensor]) -> Self:
+        r"""Return the space with error bars from held-out data: split conformal prediction.
+
+        The score of an entry of a sample is :math:`|y - \hat y| / \sqrt{1 + 1/n + h(z)}`. If the held-out samples and
+        a new one are exchangeable, such as independent draws, the score of the new one is at most the
+        :math:`\lceil (m + 1)\, \text{level} \rceil`-th smallest of m with a probability of at least ``level``,
+        whatever the distribution. Here this holds for each entry of each quantity alone.
+
+        Args:
+            z: latents (N, D) of samples to which neither the space nor the encoder was fitted.
+            y: their quantities {name: (N, ...)}, in the units of the space.
+
+        Raises:
+            NameMismatchError: y names other quantities than the space.
+            ShapeError, DtypeError, NonFiniteError, DeviceMismatchError: z or a quantity does not fit, is not real, not
+                finite, or on another device.
+
+        Source: Papadopoulos et al., Inductive confidence machines for regression, 2002; Lei et al., Distribution-free
+        predictive inference for regression, 2018.
+
+        Example:
+            >>> import torch
+            >>> from isospan.subspaces import solve_subspaces
+            >>> z = torch.randn(600, 4, generator=torch.Generator().manual_seed(0)).double()
+            >>> y = {"heat": z[:, 0] + z[:, 1] ** 2}
+            >>> space = solve_subspaces(z[:200], {"heat": y["heat"][:200]}, 1)
+            >>> low, high = space.calibrate(z[200:400], {"heat": y["heat"][200:400]}).interval(z[400:], level=0.9)
+            >>> inside = (low["heat"] <= y["heat"][400:]) & (y["heat"][400:] <= high["heat"])
+            >>> 0.85 < float(inside.double().mean()) < 0.95
+            True
+        """
+        z = check_latents(z, min_samples=1)
+        flat = check_targets(y, batch=len(z), device=z.device)
+        check_named(self.names, flat, what="Targets", against="the space")
+        x = z.double()
+        leverage, decoded = self._leverage, self.decode(x)
+        growth = leverage.growth(x - self.z_mean.to(x)) if leverage else {}
+        std, scores = {}, {}
+        for name, target in flat.items():
+            if target.shape[1:] != (P := len(self.y_mean[name]),):
+                raise ShapeError(
+                    f"Targets of quantity {name!r} must have {P} entries a sample, as in the space, got shape "
+                    f"{tuple(y[name].shape)}. Pool them as for the solve."
+                )
+            residuals = target.double() - decoded[name].reshape(target.shape)
+            if name in growth:
+                residuals = residuals / growth[name].sqrt()[:, None]
+            std[name], scores[name] = (t.to(self.A[name]) for t in conformal_scores(residuals))
+        return replace(self, residual_std=std, scores=scores)
+
+    def _std(self, zc: Tensor) -> dict[str, Tensor]:
+        """Standard deviations {name: (..., P)} of the errors at centred latents (..., D), both in float64."""
+        if self.residual_std is None:
+            raise NotSolvedError(
+                "Error bars need the residuals of the decoders, which the space does not hold: it is of an earlier "
+                "file, or was made without residual_std. Solve it again, with solve_subspaces(z, y) or a new run, or "
+                "pass held-out data to space.calibrate(z, y)."
+            )
+        std = {name: s.to(zc) for name, s in self.residual_std.items()}
+        leverage = self._traced_leverage() if torch.compiler.is_compiling() else self._leverage
+        if leverage is None:
+            return {name: s.expand(*zc.shape[:-1], len(s)) for name, s in std.items()}
+        with full_precision(zc):
+            growth = leverage.growth(zc)
+        if self.scores is None:
+            freedom = leverage.freedom()
+            if not torch.compiler.is_compiling():
+                check_freedom(freedom, leverage.n)
+            growth = {name: variance / freedom[name] for name, variance in growth.items()}
+        return {name: variance.sqrt()[..., None] * std[name] for name, variance in growth.items()}
+
+    @cached_property
+    def _leverage(self) -> Leverage | None:
+        """The leverages of latents, None where the space does not know n or the covariance of the latents."""
+        return self._traced_leverage()
+
+    def _traced_leverage(self) -> Leverage | None:
+        """As :attr:`_leverage`, which a compiler would take for a constant."""
+        if self.n_samples is None or self.cov_zz is None:
+            return None
+        W, dims = {name: W.double() for name, W in self.W.items()}, {name: len(y) for name, y in self.y_mean.items()}
+        return Leverage.of(W, self.cov_zz, dims, self.n_samples)
 
     def _warn_if_far_from_zero(self, dtype: torch.dtype) -> None:
         """Warn of quantities whose mean, in a dtype, is rounded by more than 1 % of their standard deviation.
@@ -391,12 +578,12 @@ class LatentSpace:
             return self
         moved: dict[str, Any] = {
             what: {name: t.to(device=device, dtype=dtype) for name, t in getattr(self, what).items()}
-            for what in BY_QUANTITY
+            for what in (*BY_QUANTITY, *self._error_bars)
         }
         for what in ("z_mean", "cov_zz"):
             tensor = getattr(self, what)
             moved[what] = None if tensor is None else tensor.to(device=device, dtype=dtype)
-        return type(self)(shapes=self.shapes, **moved)
+        return type(self)(shapes=self.shapes, n_samples=self.n_samples, **moved)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the space as safetensors with a JSON header and a checksum; the file appears whole or not at all.
@@ -404,9 +591,8 @@ class LatentSpace:
         Raises:
             FileWriteError: the file cannot be written, such as on a full disk.
         """
-        tensors = {
-            f"{what}.{i}": getattr(self, what)[name] for what in BY_QUANTITY for i, name in enumerate(self.names)
-        }
+        parts = (*BY_QUANTITY, *self._error_bars)
+        tensors = {f"{what}.{i}": getattr(self, what)[name] for what in parts for i, name in enumerate(self.names)}
         shapes = [list(self.shapes[name]) for name in self.names]
         save_tensors(
             path,
@@ -415,6 +601,7 @@ class LatentSpace:
             schema=SCHEMA_VERSION,
             names=self.names,
             shapes=shapes,
+            n_samples=self.n_samples and [self.n_samples[name] for name in self.names],
         )
 
     @classmethod
@@ -422,7 +609,8 @@ class LatentSpace:
         """Read a space written by :meth:`save`; its checksum is verified where the file has one.
 
         A file of the first version has no covariance of the latents, so its space does not erase, and edits only with
-        ``metric="euclidean"``.
+        ``metric="euclidean"``. Files of the first two versions have no residuals, so error bars need
+        :meth:`calibrate`.
 
         Raises:
             FileFormatError: the file is missing, damaged, something else, or of a newer schema, or holds NaN or
@@ -443,11 +631,14 @@ class LatentSpace:
         names = header["names"]
         for name, tensor in tensors.items():
             check_finite(tensor, what=f"The tensor {name!r} of the space")
-        parts = {what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)} for what in BY_QUANTITY}
+        held = (*BY_QUANTITY, *(what for what in ERROR_BARS if f"{what}.0" in tensors))
+        parts = {what: {name: tensors[f"{what}.{i}"] for i, name in enumerate(names)} for what in held}
+        n = header.get("n_samples")
         return cls(
             z_mean=tensors["z_mean"],
             shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)),
             cov_zz=tensors.get("cov_zz"),
+            n_samples=None if n is None else dict(zip(names, n, strict=True)),
             **parts,
         )
 

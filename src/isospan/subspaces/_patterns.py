@@ -36,14 +36,15 @@ def reciprocal(x: Tensor) -> Tensor:
     return torch.where(x > 0, 1 / x, 0.0)
 
 
-def root(G: Tensor) -> tuple[Tensor, Tensor]:
+def root(G: Tensor, *, eps: float = 0.0) -> tuple[Tensor, Tensor]:
     r"""Return a root L of a positive semi-definite matrix, :math:`G = L L^\top`, and its inverse on the range of L.
 
-    Both are those of the correlation matrix times the deviations, so the units of single rows do not matter.
+    Both are those of the correlation matrix times the deviations, so the units of single rows do not matter. ``eps`` is
+    the relative rounding of a G that was stored in a lower precision.
     """
     deviation = G.diagonal().clamp(min=0).sqrt()
     unit = reciprocal(deviation)
     eigenvalues, Q = eigh(unit[:, None] * G * unit)
-    cutoff = ROUNDING * len(G) * torch.finfo(G.dtype).eps * eigenvalues[-1:]
+    cutoff = ROUNDING * len(G) * max(eps, torch.finfo(G.dtype).eps) * eigenvalues[-1:]
     s = torch.where(eigenvalues > cutoff, eigenvalues, 0.0).sqrt()
     return deviation[:, None] * Q * s, reciprocal(s)[:, None] * Q.mT * unit

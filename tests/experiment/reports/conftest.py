@@ -8,6 +8,7 @@ import torch
 
 from isospan.evaluation._evaluation import Evaluation
 from isospan.experiment import Edited
+from isospan.experiment._error_bars import Interval
 from isospan.experiment.reports import RunSummary
 from isospan.experiment.training import History
 from isospan.sizing import ThresholdSweep
@@ -138,6 +139,14 @@ def make_sweep(count: int = 3, *, thresholds: tuple[int, int] = (5, 5)) -> Thres
     )
 
 
+def make_intervals(count: int, n: int = 40) -> dict[str, Interval]:
+    """Return intervals of half-width 1, of which 36 of 40 hold the true value, and both entries of each."""
+    true = torch.randn(n, 2, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    decoded = true + 0.5
+    decoded[: n // 10] += 2
+    return {name: Interval(true, decoded, decoded - 1, decoded + 1) for name in NAMES[:count]}
+
+
 def make_summary(count: int = 3, *, unguided: bool = True, spoilt: bool = False) -> RunSummary:
     """Return a whole run."""
     nmse = {"guided": 0.0352, "unguided": 0.0371} if unguided else {"guided": 0.0352}
@@ -157,6 +166,7 @@ def make_summary(count: int = 3, *, unguided: bool = True, spoilt: bool = False)
         edits={NAMES[0]: make_edit()},
         versions={"isospan": "0.1.0", "torch": torch.__version__},
         seconds=253.4,
+        intervals=make_intervals(count),
     )
 
 

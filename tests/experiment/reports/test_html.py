@@ -88,6 +88,7 @@ def _renamed(run, names):
         unguided=rename(run.unguided),
         dims={new[k]: v for k, v in run.dims.items()},
         decoded={new[k]: v for k, v in run.decoded.items()},
+        intervals={new[k]: v for k, v in run.intervals.items()},
         edits={new[name]: _of_quantity(edit, name, new[name]) for name, edit in run.edits.items()},
         settings={names[0]: names[1]},
         versions={names[1]: names[0]},
@@ -98,7 +99,7 @@ def _renamed(run, names):
 def test_the_page_parses_and_its_tags_nest(written):
     out, _ = written
     page = Page((out / "report.html").read_text())
-    assert page.tags.count("svg") == page.tags.count("figcaption") == len(list((out / "figures").glob("*.png"))) == 10
+    assert page.tags.count("svg") == page.tags.count("figcaption") == len(list((out / "figures").glob("*.png"))) == 11
 
 
 def test_the_page_refers_to_nothing_outside(written):

@@ -20,6 +20,7 @@ from isospan.plotting import plot_cross_decodability, plot_drift, plot_threshold
 TITLES = {
     "r2": "R² of each quantity from its subspace, with the best rank-k probe",
     "decoded": "True and decoded fields side by side",
+    "intervals": "Decoded against true values, with error bars",
     "reconstructions": "Inputs, reconstructions and errors",
     "edit": "One edit of a quantity",
     "cross_decodability": "R² of each quantity from the subspace of each other",
@@ -82,6 +83,8 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         drawn["drift"] = plot_drift(summary.drift)
     if summary.decoded:
         drawn["decoded"] = figures.decoded_fields(summary.decoded)
+    if summary.intervals:
+        drawn["intervals"] = figures.decoded_intervals(summary.intervals)
     if summary.reconstructions:
         drawn["reconstructions"] = figures.reconstructions(summary.reconstructions)
     if summary.sweep is not None:

@@ -31,6 +31,7 @@ def metrics_of(summary: RunSummary) -> dict[str, Any]:
             "guided": summary.guided.to_dict(),
             "unguided": summary.unguided.to_dict() if summary.unguided is not None else None,
             "edit_fidelity": {name: edited.fidelity(name) for name, edited in summary.edits.items()},
+            "coverage_90": {name: interval.coverage for name, interval in summary.intervals.items()},
             "history": _history(summary.history),
             "unguided_history": _history(summary.unguided_history),
             "drift": summary.drift.to_dict() if summary.drift is not None else None,
