@@ -147,7 +147,7 @@ def evaluate_edits(
         >>> y = {name: function(z) for name, function in quantities.items()}
         >>> evaluation = evaluate_edits(solve_subspaces(z, y, k=1), lambda z: z, quantities, z, y)
         >>> {name: round(r2, 2) for name, r2 in evaluation.decoded_r2.items()}
-        {'first': 1.0, 'square': 0.99}
+        {'first': 1.0, 'square': 1.0}
     """
     z = check_latents(z)
     space.check_width(z)

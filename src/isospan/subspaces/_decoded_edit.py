@@ -184,15 +184,16 @@ def decoded_edit(
     penalty = check_number(penalty, what="penalty")
     batch_size = check_count(batch_size, what="batch_size")
     targets = {name: as_target(value, computed.space.shapes[name], z, name=name) for name, value in y.items()}
+    if not z.numel():
+        return z.clone()
     with torch.inference_mode(False), torch.no_grad(), evaluating(computed.decoder):
         # A clone of a tensor of inference mode is a normal one, which autograd can record.
         flat, first = z.reshape(-1, z.shape[-1]).clone(), (start.double() - z.double()).reshape(-1, z.shape[-1])
         flat_targets = {name: t.reshape(len(flat), -1).clone() for name, t in targets.items()}
         L, V = (matrix.to(flat.device).clone() for matrix in whitening[:2])
-        rows = list(torch.arange(len(flat)).split(batch_size)) if len(flat) else []
-        edited, report = [], _Report(computed.space, len(rows) * (steps - 1), progress)
-        for i, some in enumerate(rows):
-            part = slice(int(some[0]), int(some[-1]) + 1)
+        parts = [slice(i, i + batch_size) for i in range(0, len(flat), batch_size)]
+        edited, report = [], _Report(computed.space, len(parts) * (steps - 1), progress)
+        for i, part in enumerate(parts):
             aims = {name: t[part] for name, t in flat_targets.items()}
             objective = _Objective(computed, flat[part], aims, keep, L, penalty)
             u = first[part] @ V.mT
@@ -200,8 +201,6 @@ def decoded_edit(
             report.passed((i + 1) * (steps - 1))
             edited.append(objective.latents(least.x).to(z.dtype))
             report.add(objective, edited[-1], least.x, least.failed)
-    if not edited:
-        return z.clone()
     report.warn(whitening.distances)
     return torch.cat(edited).reshape(z.shape)
 
@@ -246,7 +245,7 @@ class _Report:
                 f"The decoded output of {self.n_failed} of {len(squared_length)} samples was not finite at some step. "
                 "These samples keep the best latent whose output was finite. Ask for a smaller change."
             )
-        distances.warn_of(squared_length)
+        distances.warn_of(squared_length, or_else="raise the penalty")
         low = {
             name: made / asked
             for name, (made, asked) in ((n, pair.tolist()) for n, pair in self.products.items())

@@ -334,11 +334,11 @@ class LatentSpace:
 
     def _warn_of_long(self, squared_length: Tensor, metric: Metric) -> None:
         """Warn of steps that are longer than distances of latents; Σ is decomposed only where it is close."""
-        cov_zz = self._covariance()
+        cov_zz, remedy = self._covariance(), "edit through the decoder"
         if metric == "euclidean":
-            Distances.plain(cov_zz).warn_of(squared_length)
+            Distances.plain(cov_zz).warn_of(squared_length, or_else=remedy)
         elif Distances.least(cov_zz).longer(squared_length):
-            self._whitening.distances.warn_of(squared_length)
+            self._whitening.distances.warn_of(squared_length, or_else=remedy)
 
     @cached_property
     def _whitening(self) -> Whitening:

@@ -14,7 +14,7 @@ SUFFICIENT = 1e-4
 """Least decrease of an accepted step, as a fraction of the one that the slope predicts (Armijo)."""
 SHRINKAGE = (0.1, 0.5)
 """Bounds of the factor by which a refused step is shortened."""
-TOLERANCE = 1e-9
+TOLERANCE = 1e-12
 """Predicted decrease, relative to the value at the start, at which a function counts as minimised."""
 CURVED = 1e-10
 """Least cosine of the angle between a step and the change of the gradient, for a pair to be kept."""

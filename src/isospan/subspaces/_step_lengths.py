@@ -48,14 +48,14 @@ class Distances(NamedTuple):
         """How many steps are longer than the distances, by three standard deviations."""
         return int((squared_length > self.mean + DEVIATIONS * self.deviation).sum())
 
-    def warn_of(self, squared_length: Tensor) -> None:
-        """Warn of steps that are longer."""
+    def warn_of(self, squared_length: Tensor, *, or_else: str) -> None:
+        """Warn of steps that are longer; ``or_else`` is another remedy."""
         if n_long := self.longer(squared_length):
             ratio = float(squared_length.max() / self.mean) ** 0.5
             warn(
                 f"{n_long} of {squared_length.numel()} steps are longer than the typical distance of two latents of "
                 f"the data, by up to {ratio:.2g} times, so they leave the latents that the decoder was trained on. "
-                "Ask for a smaller change, keep fewer of the other quantities, or edit through the decoder."
+                f"Ask for a smaller change, keep fewer of the other quantities, or {or_else}."
             )
 
 
