@@ -292,6 +292,7 @@ def test_an_offset_of_1e8_deviations_changes_nothing(config, fields, tmp_path):
 
 
 @few_samples
+@pytest.mark.filterwarnings("ignore:The decoded output shows:isospan.errors.NumericalWarning")
 def test_fields_in_float32_stay_so(config, fields, tmp_path):
     np.savez(tmp_path / "u.npz", u=fields().numpy()[:, 0])
     result = train(config(files=[tmp_path / "u.npz"], baseline=False))

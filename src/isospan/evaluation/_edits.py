@@ -12,11 +12,14 @@ from isospan._core.checks import check_latents, check_names, check_targets
 from isospan._core.modes import evaluating
 from isospan.errors import NameMismatchError, NumericalWarning, ShapeError
 from isospan.subspaces import LatentSpace
-from isospan.subspaces._decoded_edit import Computed, Decoder, Progress, Quantities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+Decoder = Callable[[Tensor], Any]
+Quantities = Callable[[Any], Mapping[str, Tensor]] | Mapping[str, Callable[[Any], Tensor]]
+Progress = Callable[[int, int], None]
 
 BY_QUANTITY = ("linear_share", "linear_r2", "linear_step", "decoded_share", "decoded_r2", "decoded_step")
 """Attributes with one number a quantity."""
@@ -158,7 +161,7 @@ def evaluate_edits(
     if generator is not None:
         order = torch.randperm(N, generator=generator)
         order = torch.empty_like(order).scatter_(0, order, order.roll(1))  # a cycle: no sample keeps its own value
-    measure = _Measure(space, Computed(space, decoder, quantities), z, batch_size)
+    measure = _Measure(space, decoder, quantities, z, batch_size)
     check_names(names, set(names) & set(measure.before), what="The decoded output", against="y")
     targets = {name: flat[name][order.to(z.device)].reshape(N, *space.shapes[name]) for name in names}
     linear, decoded = dict[str, Tensor](), dict[str, Tensor]()
@@ -215,16 +218,23 @@ def fidelity(asked: Tensor, shown: Tensor) -> tuple[float, float]:
 class _Measure:
     """The quantities of decoded latents, beside those before the edits."""
 
-    def __init__(self, space: LatentSpace, computed: Computed, z: Tensor, batch_size: int) -> None:
-        self.space, self.computed, self.z, self.batch_size = space, computed, z, batch_size
+    def __init__(
+        self, space: LatentSpace, decoder: Decoder, quantities: Quantities, z: Tensor, batch_size: int
+    ) -> None:
+        self.space, self.decoder, self.quantities, self.z, self.batch_size = space, decoder, quantities, z, batch_size
         self.whitening = space._whitening
         self.before = self._decoded(z)
 
     @torch.no_grad()
     def _decoded(self, z: Tensor) -> dict[str, Tensor]:
-        with evaluating(self.computed.decoder):
-            parts = [self.computed(some) for some in z.split(self.batch_size)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        with evaluating(self.decoder):
+            parts = [self._of_output(self.decoder(some)) for some in z.split(self.batch_size)]
+        return {name: torch.cat([part[name] for part in parts]).double().reshape(len(z), -1) for name in parts[0]}
+
+    def _of_output(self, output: Any) -> Mapping[str, Tensor]:
+        if callable(self.quantities):
+            return self.quantities(output)
+        return {name: function(output) for name, function in self.quantities.items()}
 
     def change(self, edited: Tensor) -> dict[str, Tensor]:
         """Changes of the quantities of the decoded output."""
