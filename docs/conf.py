@@ -48,7 +48,7 @@ html_math_renderer = "mathml"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|concurrent|lightning|matplotlib|numpy|os|pandas|pathlib|torch|transformers)\..*"),
-    (r"py:class", r"Axes|DataFrame|Figure|ProcessGroup|Record|Scores|Sweep"),  # unread annotations
+    (r"py:class", r"Axes|DataFrame|Edits|Figure|ProcessGroup|Record|Scores|Sweep"),  # unread annotations
 ]
 
 

@@ -60,6 +60,11 @@ def test_decode_and_edit_use_the_run(run, flow, isospan, tmp_path):
     result = isospan("edit", out, flow, "--set", "local_mean=*1.5", "--set", "years=3", "--out", tmp_path)
     assert "local_mean: edit fidelity " in result.output
     assert "years: the edit fidelity is not measured" in result.output
+    assert "editing: 29 of 29 passes of the decoder" in result.output
+    result = isospan("edit", out, flow, "--set", "local_mean=*1.5", "--linear", "--out", tmp_path / "linear")
+    assert "local_mean: edit fidelity " in result.output
+    assert "years: side effect " in result.output
+    assert "passes of the decoder" not in result.output
     assert np.load(tmp_path / "edited-flow.npz")["fields"].shape == (40, 1, 16, 16)
     assert (tmp_path / "edited-flow-local_mean.png").is_file()
     assert "Wrote" in result.output

@@ -265,6 +265,7 @@ def test_an_array_asked_for_as_a_quantity_is_not_taken_for_the_fields(config, np
 
 
 @few_samples
+@pytest.mark.filterwarnings("ignore:.* steps are longer than:isospan.errors.NumericalWarning")
 def test_an_offset_of_1e8_deviations_changes_nothing(config, fields, tmp_path):
     """The oracle is the run on the same fields without the offset, of which float32 would keep 3 bits."""
     x = fields().double().numpy()[:, 0]
@@ -292,6 +293,7 @@ def test_an_offset_of_1e8_deviations_changes_nothing(config, fields, tmp_path):
 
 
 @few_samples
+@pytest.mark.filterwarnings("ignore:The decoded output shows:isospan.errors.NumericalWarning")
 def test_fields_in_float32_stay_so(config, fields, tmp_path):
     np.savez(tmp_path / "u.npz", u=fields().numpy()[:, 0])
     result = train(config(files=[tmp_path / "u.npz"], baseline=False))

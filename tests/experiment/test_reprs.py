@@ -41,7 +41,7 @@ def shown(tmp_path_factory):
         "TrainedNetwork": result.guided,
         "RunSummary": result.summary,
         "History": result.guided.history,
-        "Edit": edit(folder / "run", [folder / "flow.npz"], {"local_mean": "*1.1"}),
+        "Edit": edit(folder / "run", [folder / "flow.npz"], {"local_mean": "*1.1"}, linear=True),
         "TrainedRun": used,
         "Audit": audited,
         "Source": source,

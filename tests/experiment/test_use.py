@@ -27,9 +27,13 @@ from isospan.experiment._use import parse_change
 from isospan.experiment.outputs import default_path, write_decoded, write_edited
 from isospan.experiment.samples import hold_out
 from isospan.quantities import pool
-from isospan.quantities.fields import local_mean
+from isospan.quantities.fields import gradient_x, local_mean
 from isospan.subspaces import LatentSpace
 
+pytestmark = pytest.mark.filterwarnings(  # the networks here are hardly trained
+    "ignore:The decoded output shows:isospan.errors.NumericalWarning",
+    "ignore:.* steps are longer than:isospan.errors.NumericalWarning",
+)
 READ = torch.arange(8.0).view(2, 1, 2, 2)
 
 
@@ -105,7 +109,7 @@ def test_the_variables_of_the_run_are_found_again(run, flow, tmp_path):
 
 def test_an_edit_reaches_its_target_and_leaves_the_rest(run, flow):
     """The latent is moved so that one quantity doubles; the other is read as before."""
-    edited = edit(run, flow, {"local_mean": "*2"})
+    edited = edit(run, flow, {"local_mean": "*2"}, linear=True)
     wanted, read = edited.targets["local_mean"], edited.read_after["local_mean"]
     assert torch.equal(wanted, 2 * edited.read_before["local_mean"])
     assert edited.after.shape == edited.before.shape == (40, 1, 16, 16)
@@ -292,8 +296,9 @@ def test_edited_fields_are_written_with_an_image_for_each_quantity(run, flow, tm
 
 
 def test_what_an_edit_achieves_is_computed_from_the_fields(run, flow):
-    edited = edit(run, flow, {"local_mean": "*2"})
-    assert set(edited.computed_after) == {"local_mean"}
+    edited = edit(run, flow, {"local_mean": "*2"}, linear=True)
+    assert set(edited.computed_after) == {"local_mean", "gradient_x"}
+    assert not edited.decoded
     computed = pool(local_mean(edited.after), edited.read_after["local_mean"].shape[-1])
     assert torch.allclose(edited.computed_after["local_mean"], computed, atol=1e-6)  # float32, in batches
     asked = (edited.targets["local_mean"] - edited.read_before["local_mean"]).double()
@@ -301,6 +306,34 @@ def test_what_an_edit_achieves_is_computed_from_the_fields(run, flow):
     assert whole.fidelity("local_mean") == pytest.approx(1, abs=1e-5)
     assert replace(edited, computed_after=edited.computed_before).fidelity("local_mean") == 0
     assert np.isnan(edited.fidelity("gradient_x"))
+
+
+def test_an_edit_goes_through_the_decoder_where_the_quantity_is_a_function_of_the_fields(run, flow):
+    passes = []
+    through = edit(run, flow, {"local_mean": "+0.3"}, progress=lambda *done: passes.append(done))
+    plain = edit(run, flow, {"local_mean": "+0.3"}, linear=True)
+    assert through.decoded == ("local_mean",)
+    assert passes[-1] == (29, 29)
+    target, trained = through.targets["local_mean"], TrainedRun.load(run)
+    n = target.shape[-1]
+    latents = trained.space.edit(
+        trained.encode(trained.open(flow).samples).double(),
+        {"local_mean": target},
+        decoder=trained.model.decode,
+        quantities={
+            "local_mean": lambda x: pool(local_mean(x), n),
+            "gradient_x": lambda x: pool(gradient_x(x), trained.space.shapes["gradient_x"][-1]),
+        },
+    )
+    assert torch.allclose(through.latents, latents)
+    errors = [(edited.computed_after["local_mean"] - target).square().sum() for edited in (through, plain)]
+    assert errors[0] < errors[1]
+    asked = (target - through.computed_before["local_mean"]).double()
+    shown = (through.computed_after["local_mean"] - through.computed_before["local_mean"]).double()
+    assert through.fidelity("local_mean") == pytest.approx(float((shown * asked).sum() / asked.square().sum()))
+    scale = float(LatentSpace.load(run / "space.safetensors").y_scale["gradient_x"])
+    change = through.computed_after["gradient_x"] - through.computed_before["gradient_x"]
+    assert through.side_effects == pytest.approx({"gradient_x": float(change.square().mean().sqrt()) / scale})
 
 
 def test_a_target_far_from_the_training_data_is_warned_of(run, flow):

@@ -266,6 +266,9 @@ def edit(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Directory of the results; that of the run by default.")] = None,
+    linear: Annotated[
+        bool, typer.Option("--linear", help="Edit by one matrix product instead of through the decoder.")
+    ] = False,
     overwrite: options.Overwrite = False,
     device: options.Device = "cpu",
     quantities: options.Functions = None,
@@ -273,17 +276,24 @@ def edit(
     trust: options.Trust = False,
     debug: options.Debug = False,
 ) -> None:
-    """Change quantities of the fields in a file, and write the edited fields."""
-    with clean_errors(debug=debug):
+    """Change quantities of the fields in a file, and write the edited fields.
+
+    A quantity that is a function of the fields reaches its value in the decoded fields; any other is changed as it is
+    read from the latents.
+    """
+    with clean_errors(debug=debug), TerminalReporter() as reporter:
         from isospan.experiment import edit as change
         from isospan.experiment.outputs import default_path, edited_paths, write_edited
 
         targets, functions = options.changes_of(changes), options.quantities_of(quantities or [])
         path = default_path(out or run, [file], kind="edited")
         options.check_new(edited_paths(path, targets), overwrite=overwrite)
-        edited = change(run, file, targets, device=device, encoder=encoder, quantities=functions, trust=trust)
+        settings = {"device": device, "encoder": encoder, "quantities": functions, "trust": trust, "linear": linear}
+        edited = change(run, file, targets, **settings, progress=reporter.edited)
         for name in edited.targets:
             _say(_fidelity_text(name, edited.fidelity(name)))
+        for name, effect in edited.side_effects.items():
+            _say(f"{name}: side effect {effect:.2f}, its change in standard deviations")
         for written in write_edited(path, edited):
             drawn = " (the first sample, its first channel)" if written.suffix == ".png" else ""
             _say(f"Wrote {written}{drawn}")

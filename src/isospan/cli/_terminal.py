@@ -90,6 +90,12 @@ class TerminalReporter:
             self.begin("simulating", total, "fields")
         self.advance(done, "simulating")
 
+    def edited(self, done: int, total: int) -> None:
+        """Advance the bar of an edit through the decoder."""
+        if self.bar is None:
+            self.begin("editing", total, "passes of the decoder")
+        self.advance(done, "editing")
+
     def begin(self, description: str, total: int, unit: str) -> None:
         """Start a bar with a total in some unit."""
         if self.bar is not None:
