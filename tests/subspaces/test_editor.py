@@ -12,6 +12,7 @@ from isospan.errors import DtypeError, NameMismatchError, NonFiniteError, Numeri
 from isospan.moments import Moments
 from isospan.subspaces import solve_from_moments
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* steps are longer than:isospan.errors.NumericalWarning")
 N, D = 300, 8
 METRICS = ["covariance", "joint", "euclidean"]
 

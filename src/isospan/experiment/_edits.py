@@ -1,6 +1,7 @@
 """Changes of quantities: their targets, and the fields and quantities before and after."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
@@ -29,9 +30,11 @@ class Edited:
         read_before: every quantity, read from the latents before the edit.
         read_after: every quantity, read from the edited latents.
         latents: the edited latents (N, D).
-        computed_before: edited quantities that are functions of the fields, computed from ``before``.
+        computed_before: quantities that are functions of the fields, computed from ``before``.
         computed_after: the same, computed from ``after``.
         sample_coordinate: sample coordinate of NetCDF, HDF5 and Zarr files, an ``xarray.DataArray``; else None.
+        scales: one standard deviation of each quantity.
+        decoded: names of the quantities that were edited through the decoder.
     """
 
     before: Tensor
@@ -43,6 +46,8 @@ class Edited:
     computed_before: dict[str, Tensor] = field(default_factory=dict)
     computed_after: dict[str, Tensor] = field(default_factory=dict)
     sample_coordinate: Any = None
+    scales: Mapping[str, float] = field(default_factory=dict)
+    decoded: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         edits = shorten(", ".join(f"{name} fidelity {self.fidelity(name):.2g}" for name in self.targets), 120)
@@ -53,14 +58,32 @@ class Edited:
 
         .. math:: \langle y' - y,\, t - \hat y\rangle \,/\, \|t - \hat y\|^2
 
-        Here y and y' are computed from the fields before and after, :math:`\hat y` is read from the latents before, and
-        t is the target. NaN where the quantity is not a function of the fields, or where :math:`t = \hat y`.
+        Here y and y' are computed from the fields before and after, and t is the target. :math:`\hat y` is y where the
+        quantity was edited through the decoder; else it is read from the latents before. NaN where the quantity is not
+        edited or not a function of the fields, or where :math:`t = \hat y`.
         """
-        if name not in self.computed_after:
+        if name not in self.computed_after or name not in self.targets:
             return float("nan")
-        asked = (self.targets[name] - self.read_before[name]).double().cpu()
+        before = self.computed_before if name in self.decoded else self.read_before
+        asked = (self.targets[name].cpu() - before[name].cpu()).double()
         shown = (self.computed_after[name] - self.computed_before[name]).double().cpu()
         return float((shown * asked).sum() / asked.square().sum())
+
+    @property
+    def side_effects(self) -> dict[str, float]:
+        """Root mean square change of each quantity that is not edited, in its standard deviations.
+
+        It is computed from the fields where the quantity is a function of them; else it is read from the latents.
+        """
+        effects = {}
+        for name in [name for name in self.scales if name not in self.targets]:
+            computed = name in self.computed_after
+            before, after = (
+                (self.computed_before, self.computed_after) if computed else (self.read_before, self.read_after)
+            )
+            change = (after[name] - before[name]).double()
+            effects[name] = float(change.square().mean().sqrt()) / self.scales[name]
+        return effects
 
 
 def parse_change(name: str, how: Change, read: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Using a trained run: read the quantities of new fields, edit them, and score the run."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
@@ -18,6 +19,7 @@ from isospan.errors import (
     DegenerateDataError,
     FileFormatError,
     NameMismatchError,
+    NumericalWarning,
     OptionError,
 )
 from isospan.evaluation import Evaluation, evaluate_moments
@@ -137,13 +139,26 @@ class TrainedRun:
         """
         return {name: y.cpu().numpy() for name, y in self.space.decode(self.encode(samples).double()).items()}
 
-    def edit(self, z: Tensor, targets: Mapping[str, Tensor], quantities: Targets | None = None) -> Edited:
+    def edit(
+        self,
+        z: Tensor,
+        targets: Mapping[str, Tensor],
+        quantities: Targets | None = None,
+        *,
+        linear: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Edited:
         """Change latents (N, D) so that quantities reach their targets {name: (N, ...)} and the others do not change.
+
+        If an edited quantity is a function of the fields, the edit goes through the decoder: the quantity of the
+        decoded fields has the target. See :meth:`isospan.subspaces.LatentSpace.edit`.
 
         Args:
             z: the latents.
             targets: values to set the quantities to.
-            quantities: computes the edited quantities that are functions of the fields, before and after.
+            quantities: computes the quantities that are functions of the fields, before and after.
+            linear: edit by one matrix product, so that the quantities that are read from the latents have the targets.
+            progress: called as ``progress(done, total)`` after each pass of the decoder.
 
         Warns:
             NumericalWarning: a target is far from the training data, or cannot be reached; or the run is of version
@@ -155,12 +170,24 @@ class TrainedRun:
                 "This run is of version 0.1.0, whose files have no covariance of the latents. The edit takes the "
                 "shortest step instead of the one along the patterns of the data. Train again to edit along patterns."
             )
-        edited = self.space.edit(z, targets, metric="euclidean" if self.space.cov_zz is None else "covariance")
+        functions = quantities.functions(self.space.names) if quantities else Targets(())
+        decoded = () if linear or self.space.cov_zz is None else tuple(n for n in functions.names if n in targets)
+        if decoded:
+            edited = self.space.edit(
+                z,
+                targets,
+                keep=[name for name in self.space.names if name not in targets],
+                decoder=self.model.decode,
+                quantities=lambda fields: functions(Samples(fields)),
+                progress=progress,
+            )
+        else:
+            edited = self.space.edit(z, targets, metric="euclidean" if self.space.cov_zz is None else "covariance")
         before, after = self.fields(z), self.fields(edited)
-        quantities = quantities.functions(targets) if quantities else None
-        computed = [_computed(quantities, fields) for fields in (before, after)] if quantities else [{}, {}]
+        computed = [_computed(functions, fields) if functions.names else {} for fields in (before, after)]
         readings = self.space.decode(z), self.space.decode(edited)
-        return Edited(before, after, dict(targets), *readings, edited, *computed)
+        scales = {name: float(scale) for name, scale in self.space.y_scale.items()}
+        return Edited(before, after, dict(targets), *readings, edited, *computed, scales=scales, decoded=decoded)
 
     def targets(self, names: Collection[str] | None = None, source: Source | None = None) -> Targets:
         """Return the quantities of the run that can be computed: functions of the fields, and arrays of a source.
@@ -178,6 +205,18 @@ class TrainedRun:
         wanted = self.space.names if names is None else names
         found = tuple(quantity for name in wanted for quantity in self._found(name, source))
         return Targets(found, dx=dx, periodic=settings["periodic"], n=n)
+
+    def _targets_of_edit(self, names: Collection[str]) -> Targets:
+        """Return these quantities and, to measure side effects, the others that can be computed from the fields.
+
+        Warns:
+            NumericalWarning: the function of one of these quantities is left out.
+        """
+        edited = self.targets(names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NumericalWarning)  # what is not edited need not be computed
+            others = self.targets([name for name in self.space.names if name not in names])
+        return replace(edited, quantities=edited.quantities + others.quantities)
 
     def _found(self, name: str, source: Source | None) -> tuple[Quantity, ...]:
         """The quantity, or none where its function or array is not available."""
@@ -248,8 +287,12 @@ def edit(
     encoder: Encoder | None = None,
     quantities: Functions | None = None,
     trust: bool = False,
+    linear: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Edited:
-    """Change quantities of the fields in files, without a change of the other quantities.
+    """Change quantities of the fields in files, with as little change of the other quantities as possible.
+
+    Quantities that are functions of the fields are edited through the decoder; see :meth:`TrainedRun.edit`.
 
     Args:
         directory: directory of a finished run.
@@ -260,10 +303,13 @@ def edit(
         encoder: see :meth:`TrainedRun.load`.
         quantities: {name: function or its name} of quantities with functions of the user.
         trust: see :meth:`TrainedRun.load`.
+        linear: see :meth:`TrainedRun.edit`.
+        progress: see :meth:`TrainedRun.edit`.
 
     Warns:
-        NumericalWarning: the function of a changed quantity is neither passed nor trusted, so that its edit fidelity is
-            not computed; or a target is far from the training data.
+        NumericalWarning: the function of a changed quantity is neither passed nor trusted, so that it is edited by the
+            matrix product and its edit fidelity is not computed; or a target is far from the training data, a step is
+            long, or the decoded fields show less than half of a change.
 
     Raises:
         NameMismatchError: the run does not have such a quantity.
@@ -280,7 +326,8 @@ def edit(
             f"The changes must name some of the quantities {list(read)}, got {list(changes)}. Correct the names."
         )
     targets = {name: parse_change(name, how, read[name]) for name, how in changes.items()}
-    return replace(run.edit(z, targets, run.targets(changes)), sample_coordinate=source.sample_coordinate)
+    edited = run.edit(z, targets, run._targets_of_edit(changes), linear=linear, progress=progress)
+    return replace(edited, sample_coordinate=source.sample_coordinate)
 
 
 def probe(

@@ -37,6 +37,7 @@ class Editor:
         T: coordinates of a target {name: (P, κ)}.
         E: read-outs of these coordinates {name: (κ, D)}.
         S: steps {name: (κ, D)}.
+        X: coordinates {name: (κ, r)} of the steps in which their length in the metric is the norm.
 
     Example:
         >>> import torch
@@ -54,6 +55,7 @@ class Editor:
     T: Mapping[str, Tensor]
     E: Mapping[str, Tensor]
     S: Mapping[str, Tensor]
+    X: Mapping[str, Tensor]
 
     def __repr__(self) -> str:
         return f"Editor(latent_dim={len(self.z_mean)}, names={list(self.T)})"
@@ -71,13 +73,34 @@ class Editor:
                 finite, or on another device.
         """
         z = as_latents(z, len(self.z_mean), of="The space")
+        step = torch.zeros_like(z, dtype=torch.float64)
+        for name, change in self._changes(z, y).items():
+            step = step + change @ self.S[name].to(step)
+        return (z.double() + step).to(z.dtype)
+
+    def squared_length(self, z: Tensor, y: Mapping[str, Tensor | np.ndarray | float]) -> Tensor:
+        """Return the squared lengths (...,) of the steps, in the metric in which they are short.
+
+        Args:
+            z: latents (..., D).
+            y: targets, as in a call.
+
+        Raises:
+            NameMismatchError, ShapeError, DtypeError, NonFiniteError, DeviceMismatchError: as in a call.
+        """
+        z = as_latents(z, len(self.z_mean), of="The space")
+        coordinates = [change @ self.X[name].to(change) for name, change in self._changes(z, y).items()]
+        return torch.stack(coordinates).sum(0).square().sum(-1)
+
+    def _changes(self, z: Tensor, y: Mapping[str, Tensor | np.ndarray | float]) -> dict[str, Tensor]:
+        """The changes asked for (..., κ), in float64, which keeps the digits of a large offset."""
         check_named(self.T, y, what="Targets", against="the editor")
-        x, step = z.double(), torch.zeros_like(z, dtype=torch.float64)  # float64 keeps the digits of a large offset
+        x, changes = z.double(), {}
         zc = x - self.z_mean.to(x)
         for name, T in self.T.items():
             target = as_target(y[name], self.shapes[name], z, name=name) - self.y_mean[name].to(x)
-            step = step + (target @ T.to(x) - zc @ self.E[name].to(x).mT) @ self.S[name].to(x)
-        return (x + step).to(z.dtype)
+            changes[name] = target @ T.to(x) - zc @ self.E[name].to(x).mT
+        return changes
 
 
 def as_target(y: Any, shape: tuple[int, ...], z: Tensor, *, name: str) -> Tensor:
@@ -117,12 +140,13 @@ class Equations(NamedTuple):
         return cls(Q @ U * significant / scale, (s * significant)[:, None] * V)
 
 
-def steps(
+def shortest_steps(
     edited: Tensor, kept: Tensor, cov_zz: Tensor | None, noise: Tensor | None, *, rounding: float, names: list[str]
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     r"""Return the steps S (m, D) that change edited rows E by one each, where possible, and kept rows not at all.
 
-    With the Gram matrix :math:`N \Sigma N^\top = C C^\top` of all rows N (of unit length), a step is
+    The second result are coordinates X (m, r) of the steps, whose norms are the lengths in the metric. With the Gram
+    matrix :math:`N \Sigma N^\top = C C^\top` of all rows N (of unit length), a step is
     :math:`\delta = \epsilon B`, :math:`B = C^{-1} N \Sigma`. Its length in the metric :math:`\Sigma^{-1}` is that of
     :math:`\epsilon`, and it changes the rows by :math:`C \epsilon`. So :math:`\epsilon` is the shortest solution of
     least squares, or with the covariance R of the noise that of a ridge regression, orthogonal to the kept rows of C.
@@ -146,11 +170,12 @@ def steps(
         _warn_of_blocked(N[:m], spanned, int(is_free.sum()), rounding, names)
     F = torch.linalg.vector_norm(edited, dim=1)[:, None] * C[:m] @ free.mT
     inverse = pinv(F).mT if noise is None else pinv(F @ F.mT + noise.diag(), hermitian=True) @ F
-    return inverse @ free @ B
+    X = inverse @ free
+    return X @ B, X
 
 
 def _factor(N: Tensor, cov_zz: Tensor | None, rounding: float) -> tuple[Tensor, Tensor]:
-    """C (m, r) and B (r, D) of :func:`steps`; rows without variance beyond rounding are zero in C."""
+    """C (m, r) and B (r, D) of :func:`shortest_steps`; rows without variance beyond rounding are zero in C."""
     if cov_zz is None:
         Q, R = qr(N.mT)
         return R.mT, Q.mT

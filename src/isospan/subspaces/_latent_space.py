@@ -31,8 +31,10 @@ from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
 from isospan.errors import NotSolvedError, OptionError, ShapeError
 from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv
-from isospan.subspaces._editor import Editor, Equations, Metric, steps
+from isospan.subspaces._decoded_edit import Computed, Decoder, Progress, Quantities, decoded_edit
+from isospan.subspaces._editor import Editor, Equations, Metric, shortest_steps
 from isospan.subspaces._patterns import erased, patterns_of
+from isospan.subspaces._step_lengths import Distances, Whitening, steps_aside
 
 SCHEMA_VERSION = 2
 """The first had no covariance of the latents."""
@@ -226,12 +228,19 @@ class LatentSpace:
         *,
         keep: Collection[str] | Literal["others"] = "others",
         metric: Metric = "covariance",
+        decoder: Decoder | None = None,
+        quantities: Quantities | None = None,
+        steps: int = 30,
+        penalty: float = 1e-3,
+        batch_size: int = 256,
+        progress: Progress | None = None,
     ) -> Tensor:
-        r"""Return latents that decode to the targets y and to the same values of the quantities that are kept.
+        r"""Return latents that have the targets y, and the same values of the quantities that are kept.
 
-        With the read-out :math:`M_q = A_q^\top W_q` of a quantity in units of its scale, the step δ is the shortest
-        among the least squares solutions of :math:`M_q (z + \delta - \bar z) = (y_q - \bar y_q) / \sigma_q` subject to
-        :math:`M_j\, \delta = 0` for the quantities j that are kept. ``metric`` says what is short:
+        **Without a decoder** they are read from the latent. With the read-out :math:`M_q = A_q^\top W_q` of a quantity
+        in units of its scale, the step δ is the shortest among the least squares solutions of :math:`M_q (z + \delta -
+        \bar z) = (y_q - \bar y_q) / \sigma_q` subject to :math:`M_j\, \delta = 0` for the quantities j that are kept.
+        ``metric`` says what is short:
 
         - ``"covariance"``: :math:`\delta^\top \Sigma^{-1} \delta`, with the covariance Σ of the latents. The step is a
           sum of patterns :math:`\Sigma M^\top`, so it stays where latents of data lie.
@@ -247,28 +256,98 @@ class LatentSpace:
         independent; else the nearest decodable value, each quantity in units of its scale. Computed in float64, so that
         weak directions of a decoder count too. For many edits of the same quantities make an :meth:`editor` once.
 
+        **With a decoder** f of the latents, and quantities g of its output, the quantities *of the decoded output* have
+        the targets. From that step, L-BFGS minimises for each latent
+
+        .. math:: \sum_q \frac{\|g_q(f(z + \delta)) - y_q\|^2}{P_q\, \sigma_q^2} + \lambda \Bigl(
+                  \delta^\top \Sigma^{-1} \delta
+                  + \sum_j \frac{\|g_j(f(z + \delta)) - g_j(f(z))\|^2}{P_j\, \sigma_j^2} \Bigr)
+
+        with λ the ``penalty``. An edited or kept quantity that g does not give is read from the latent. The result for
+        a latent does not depend on the others. A latent whose output is not finite keeps the best one whose output was.
+        The decoder is computed in evaluation mode if it is a module or a method of one; put the modules that another
+        function calls into evaluation mode before. Modes, parameters and their gradients are as before afterwards.
+
         Args:
             z: latents (..., D).
             y: {name: target} in the quantity's units, a number, tensor or array that broadcasts to ``(..., *shape)``.
-            keep: names of quantities that do not change, or ``"others"``, all that are not edited.
-            metric: what makes a step short.
+            keep: names of quantities that do not change, or ``"others"``: all that are not edited, or with a decoder
+                all of these that g gives.
+            metric: what makes a step short; with a decoder, ``"joint"`` is ``"covariance"`` after the first step.
+            decoder: f, maps latents (n, D) in the dtype of z to an output, each by itself, by differentiable
+                operations.
+            quantities: g, maps the output to {name: (n, \*shape)}, or {name: function of the output}. One of
+                :func:`isospan.quantities.combine` is called by keyword: ``lambda x: quantities(field=x)``.
+            steps: how often the decoder is computed, at most.
+            penalty: λ.
+            batch_size: latents that are decoded at a time.
+            progress: called as ``progress(done, total)`` after each pass of the decoder.
 
         Returns:
             Latents (..., D), in the dtype of z.
 
         Raises:
-            NameMismatchError: a target is of no quantity of the space, or a quantity is both edited and kept.
-            NotSolvedError: the metric needs the covariance of the latents, which the space does not hold.
-            OptionError: there is no such metric.
-            ShapeError, DtypeError, NonFiniteError, DeviceMismatchError: z or a target does not fit, is not real, not
-                finite, or on another device.
+            NameMismatchError: a target is of no quantity of the space, a quantity is both edited and kept, or g gives
+                none that is edited, or one that the space does not hold.
+            NotSolvedError: the metric or the decoder needs the covariance of the latents, which the space does not
+                hold.
+            OptionError: there is no such metric, or g is not differentiable.
+            ShapeError, DtypeError, NonFiniteError, DeviceMismatchError: z, a target or a quantity of the output does
+                not fit, is not real, not finite, or on another device.
 
         Warns:
             NumericalWarning: some directions of an edited quantity do not vary, or lie within the subspaces of what is
-                kept. The latent does not change along these, so the edit reaches its target only in part.
+                kept. The latent does not change along these, so the edit reaches its target only in part. Or a step is
+                longer than the distance of two latents of the data (by three standard deviations above the mean, 2 rank
+                Σ, of the squared distance of independent normal latents in the metric of :math:`\Sigma^{-1}`). Or the
+                decoded output is not finite, or shows less than half of a change.
+
+        Example:
+            >>> import torch
+            >>> from isospan.subspaces import solve_subspaces
+            >>> z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            >>> energy = lambda x: {"energy": x.square().sum(1)}
+            >>> space = solve_subspaces(z, energy(z.sin()), k=1)
+            >>> edited = space.edit(z[:2], {"energy": 1.0}, decoder=torch.sin, quantities=energy, penalty=1e-6)
+            >>> energy(edited.sin())["energy"].round(decimals=3)
+            tensor([1., 1.], dtype=torch.float64)
         """
         check_not_empty(y, what="Targets")
-        return self.editor(list(y), keep=keep, metric=metric)(z, y)
+        editor = self.editor(list(y), keep=keep, metric=metric)
+        edited = editor(z, y)
+        if decoder is None and quantities is None:
+            if self.cov_zz is not None and not steps_aside(edited):
+                self._warn_of_long(editor.squared_length(z, y), metric)
+            return edited
+        return decoded_edit(
+            Computed(self, decoder, quantities),
+            as_latents(z, self.latent_dim, of="The space"),
+            y,
+            edited,
+            self._plain_axes if metric == "euclidean" else self._whitening,
+            keep=keep,
+            steps=steps,
+            penalty=penalty,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    def _warn_of_long(self, squared_length: Tensor, metric: Metric) -> None:
+        """Warn of steps that are longer than distances of latents; Σ is decomposed only where it is close."""
+        cov_zz = self._covariance()
+        if metric == "euclidean":
+            Distances.plain(cov_zz).warn_of(squared_length)
+        elif Distances.least(cov_zz).longer(squared_length):
+            self._whitening.distances.warn_of(squared_length)
+
+    @cached_property
+    def _whitening(self) -> Whitening:
+        return Whitening.of(self._covariance())
+
+    @property
+    def _plain_axes(self) -> Whitening:
+        """Axes of the plain metric, in units of the latents' root mean square deviation."""
+        return Whitening.plain(self._covariance())
 
     def editor(
         self,
@@ -306,14 +385,16 @@ class LatentSpace:
         noise = None
         if metric == "joint":
             noise = torch.cat([self._noise(name).expand(len(equations[name].E)) for name in names])
-        S = steps(torch.cat(E), torch.cat(fixed), cov_zz, noise, rounding=rounding, names=names)
+        S, X = shortest_steps(torch.cat(E), torch.cat(fixed), cov_zz, noise, rounding=rounding, names=names)
+        sizes = [len(rows) for rows in E]
         return Editor(
             z_mean=self.z_mean,
             y_mean={name: self.y_mean[name] for name in names},
             shapes={name: self.shapes[name] for name in names},
             T={name: equations[name].T for name in names},
             E=dict(zip(names, E, strict=True)),
-            S=dict(zip(names, S.split([len(rows) for rows in E]), strict=True)),
+            S=dict(zip(names, S.split(sizes), strict=True)),
+            X=dict(zip(names, X.split(sizes), strict=True)),
         )
 
     def erase(self, z: Tensor, names: Collection[str]) -> Tensor:

@@ -1,13 +1,13 @@
 """Passes of a network over samples, in evaluation mode: latents, moments, reconstruction error, scores."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import shorten
 
 import torch
 from torch import Tensor, nn
 
+from isospan._core.modes import evaluating
 from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError
 from isospan.evaluation import stored_r2
@@ -153,17 +153,6 @@ def held_out_scores(readout: Readout, scale: Tensor, space: LatentSpace | None) 
     if space is None or readout.moments is None:
         return scores
     return scores | {f"r2 {name}": _r2(space, readout.moments, name) for name in space.names}
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode inside the block, and back into its own mode afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _batches(
