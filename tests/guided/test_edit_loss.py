@@ -28,7 +28,7 @@ def by_hand(space, z, y, decoder, *, first, shift):
     for i in range(len(z)):
         name = names[(i + first) % 2]
         target = y[name][(i - shift) % len(z)]
-        x = decoder(space.edit(z[i : i + 1], {name: target}))
+        x = decoder(space.editor([name])(z[i : i + 1], {name: target}))
         error = (quantities(x)[name][0] - target) / space.y_scale[name]
         total = total + error.square().mean()
     return total / len(z)
