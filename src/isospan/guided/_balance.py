@@ -1,7 +1,8 @@
 """The weight of guidance against the task, from the norms of both gradients at the latents."""
 
 from collections.abc import Callable
-from math import isfinite, log, sqrt
+from math import exp, isfinite, log, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ SETTLED = 100
 """Measured steps after which only some steps are measured."""
 EVERY = 5
 """Of how many steps one is then measured, which stands for all of them: a prime, as batches may alternate."""
+LARGEST_LOG = 700.0
+"""Largest logarithm whose exponential is within float64."""
 UNMEASURED_STEPS = 10
 """Steps without a gradient norm of the task after which something is wrong."""
 UNMEASURED_RATIO = 0.01
@@ -94,6 +97,7 @@ class GradientBalance(KeepsPrecision):
         self.lead: float = 1.0
         self._pending: list[Tensor] = []
         self._warned = False
+        self._last: tuple[Any, ...] = (None,) * 4  # the weight before, as a number and as a tensor
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
         for counter in ("measured", "watched"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
@@ -101,8 +105,11 @@ class GradientBalance(KeepsPrecision):
     def weight(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """Return w, a scalar without gradient."""
         steps = int(self.measured)
-        ratio = self.lead * (1 + self.head_start / steps) * float(self.log_ratio.exp()) if steps else UNMEASURED_RATIO
-        return self.log_ratio.new_tensor(self.strength * ratio, dtype=dtype)
+        ratio = exp(min(float(self.log_ratio), LARGEST_LOG)) * self.lead * (1 + self.head_start / max(steps, 1))
+        w = self.strength * (ratio if steps else UNMEASURED_RATIO)
+        if (w, dtype, self.log_ratio.device) != self._last[:3]:
+            self._last = (w, dtype, self.log_ratio.device, self.log_ratio.new_tensor(w, dtype=dtype))
+        return self._last[3]
 
     def is_due(self, step: int) -> bool:
         """Whether to measure in this step."""

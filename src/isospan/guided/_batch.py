@@ -1,6 +1,7 @@
 """A global batch of several processes: each holds a shard, and all get the moments of the batch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ class Batch(NamedTuple):
         """Targets (B, ΣP) of all quantities."""
         if self.rows is None:
             return torch.cat(list(self.flat.values()), 1)
-        return self.rows[:, -sum(y.shape[1] for y in self.flat.values()) :]
+        return self.rows[:, -sum([y.shape[1] for y in self.flat.values()]) :]
 
     def add_to(self, moments: Moments, z: Tensor, rows: slice = slice(None)) -> None:
         """Add these samples of the batch, of the latents z, to moments."""
@@ -53,19 +54,21 @@ def usual_batch(z: Tensor, y: Mapping[str, Tensor], shapes: Shapes, latent_dim: 
     """
     if not shapes or not isinstance(y, Mapping) or y.keys() != shapes.keys() or peek_interpreter_stack() is not None:
         return None
-    if not _is_plain(z) or z.dim() != 2 or z.shape[1] != latent_dim or not len(z) or z.is_meta:
+    if not _is_plain(z) or z.dim() != 2 or z.is_meta:
         return None
-    flat = {}
+    (n, entries), device, flat = z.shape, z.device, {}
+    if entries != latent_dim or not n:
+        return None
     for name, shape in shapes.items():
         y_q = y[name]
-        if not _is_plain(y_q) or y_q.shape != (len(z), *shape) or y_q.requires_grad or y_q.device != z.device:
+        if not _is_plain(y_q) or y_q.shape != (n, *shape) or y_q.requires_grad or y_q.device != device:
             return None
-        flat[name] = y_q.reshape(len(z), -1)
-    if z.numel() + sum(y_q.numel() for y_q in flat.values()) > SMALL:
+        flat[name] = y_q = y_q if len(shape) == 1 else y_q.reshape(n, -1)
+        entries += y_q.shape[1]
+    if n * entries > SMALL:
         return None
     rows = torch.cat([z.detach(), *flat.values()], 1).double()
-    low, high = rows.aminmax()
-    fits = float(low) >= -LARGEST and float(high) <= LARGEST  # not of NaN
+    fits = float(torch.linalg.vector_norm(rows, inf)) <= LARGEST  # not of NaN
     return Batch(flat, shapes, rows=rows) if fits else None
 
 

@@ -207,8 +207,8 @@ class SpaceObjective(RunningSolution):
         guidance = self._guidance(z, inputs)
         if not inputs:
             return task_loss + guidance
-        inputs["losses"].append(guidance.detach())
-        self.terms = self.terms | {"task": task_loss.detach(), "weight": inputs["weight"]}
+        inputs["losses"].append(self.terms["total"])
+        self.terms.update(task=task_loss.detach(), weight=inputs["weight"])
         return task_loss + inputs["weight"] * guidance
 
     @torch.no_grad()
@@ -231,7 +231,7 @@ class SpaceObjective(RunningSolution):
         self._allocate(batch.shapes)
         self.moments = moments
         self.recent.clear()
-        self.in_block.zero_()
+        self.in_period.zero_()
         self._set_bases(W)
         return space
 
@@ -306,13 +306,20 @@ class SpaceObjective(RunningSolution):
 
         Where the guidance is ``balanced``, its weight comes along, and the backward pass measures both gradients at z.
         """
-        z = as_tensor(z)
-        measured = balanced and self._measures(z)
+        z, plain = as_tensor(z), peek_interpreter_stack() is None  # a gradient of torch.func runs no hooks
+        measured = (
+            balanced
+            and self.training
+            and plain
+            and getattr(z, "requires_grad", False)
+            and self.balance.is_due(int(self.step))
+        )
         branch = z.clone() if measured else z
-        latents = as_tensor(branch if to_latents is None else to_latents(branch))
+        latents = branch if to_latents is None else as_tensor(to_latents(branch))
         batch = self._joint(latents, y, min_samples=1) if self.training else self._checked(latents, y, min_samples=1)
         if self.training:
-            self._observe_untransformed(latents.detach(), batch)
+            with torch.no_grad():
+                self._observe(latents, batch) if plain else self._observe_untransformed(latents, batch)
         if not self.solved:
             return {}
         inputs = inputs_of_terms(latents, batch, self.weights, self.moments, self.solution, self.ranks)
@@ -322,11 +329,6 @@ class SpaceObjective(RunningSolution):
             if measured:
                 self.balance.measure(z, branch, inputs["weight"], loss=lambda: losses[0] / sum(self.weights.values()))
         return inputs
-
-    def _measures(self, z: Tensor) -> bool:
-        """Whether the backward pass of this step measures both gradients at z; one of ``torch.func`` has no hooks."""
-        may = self.training and isinstance(z, Tensor) and z.requires_grad and peek_interpreter_stack() is None
-        return may and self.balance.is_due(int(self.step))
 
     def _guidance(self, z: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """Return the loss, and keep its terms for logging; zero before the first solve."""

@@ -21,8 +21,8 @@ class Recent(KeepsPrecision):
 
     Example:
         >>> recent = Recent(2, {"a": 1})
-        >>> recent.collect(torch.ones(3, 3, dtype=torch.float64)), recent.collect(None)
-        (True, False)
+        >>> recent.collect(torch.ones(3, 3, dtype=torch.float64), start=0)
+        True
         >>> recent.take(torch.zeros(1, 3, dtype=torch.float64)).shape, int(recent.count)
         (torch.Size([4, 3]), 0)
     """
@@ -36,13 +36,13 @@ class Recent(KeepsPrecision):
         self.register_buffer("rows", torch.zeros(min(CAPACITY, SMALL // width), width, dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
-    def collect(self, rows: Tensor | None) -> bool:
-        """Keep these rows, if there are any and they fit; return whether they did."""
-        start = int(self.count)
-        if rows is None or start + len(rows) > len(self.rows):
+    def collect(self, rows: Tensor, *, start: int) -> bool:
+        """Keep these rows after the ``start`` that there are, if they fit; return whether they did."""
+        kept, n = self.rows, rows.shape[0]
+        if start + n > kept.shape[0]:
             return False
-        self.rows[start : start + len(rows)] = rows
-        self.count.add_(len(rows))
+        kept[start : start + n].copy_(rows)
+        self.count.add_(n)
         return True
 
     def take(self, more: Tensor | None = None) -> Tensor:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
 
 from isospan._core.checks import (
     check_choice,
@@ -58,7 +57,9 @@ takes 0.7 s.
 PARTS = ("moments", "solution", "recent")
 """Submodules that are made when the shapes of the targets are known."""
 FILLED = 0.75
-"""Share of the memory from which the running moments change slowly. Then the decoders are refitted once a block."""
+"""Share of the memory from which the running moments change slowly."""
+PERIOD = 2
+"""Blocks of samples after which the decoders are refitted then."""
 
 
 class RunningSolution(KeepsPrecision):
@@ -71,7 +72,7 @@ class RunningSolution(KeepsPrecision):
     k: dict[str, int]
     step: Tensor
     epoch: Tensor
-    in_block: Tensor  # samples since the running moments were last multiplied
+    in_period: Tensor  # samples in the running moments since the start of a period of blocks
     moments: Moments  # None before the shapes are known
     solution: Solution  # None before the shapes are known
     recent: Recent  # None before the shapes are known
@@ -118,7 +119,7 @@ class RunningSolution(KeepsPrecision):
         self.shapes: Shapes = {}
         self.solve_steps: list[int] = []
         self._warned_of_memory = False
-        for counter in ("step", "epoch", "in_block"):
+        for counter in ("step", "epoch", "in_period"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
         self.ranks: Ranks = Ranks(process_group)
         for part in PARTS:
@@ -127,7 +128,7 @@ class RunningSolution(KeepsPrecision):
     @property
     def solved(self) -> bool:
         """Whether there are subspaces yet."""
-        return self.solution is not None and int(self.solution.solves) > 0
+        return bool(self.solve_steps) or (self.solution is not None and int(self.solution.solves) > 0)
 
     @property
     def reading_ridge(self) -> float:
@@ -229,23 +230,23 @@ class RunningSolution(KeepsPrecision):
         """Subspace dimensions, as far as the shapes are known at most the entries of the quantity."""
         return {name: min(k, torch.Size(self.shapes[name]).numel()) if self.shapes else k for name, k in self.k.items()}
 
-    @torch.no_grad()
     def _observe(self, z: Tensor, batch: Batch) -> None:
         """Take the batch into the state.
 
-        Once the memory is nearly full, the running moments change little from batch to batch. The samples of a block
-        are then collected, and the moments, means, scales and decoders of the loss change where the next block starts.
+        Once the memory is nearly full, the running moments change little from batch to batch. The samples of a period
+        are then collected, and the moments, means, scales and decoders of the loss change where the next one starts.
         """
         if batch.shapes is not self.shapes:
             self._allocate(batch.shapes)
-        n, collected = len(z) if batch.joint is None else int(batch.joint.count), int(self.recent.count)
-        in_block, block = (int(self.in_block) + collected) % (self.memory // BLOCKS), self.memory // BLOCKS
+        recent, period = self.recent, PERIOD * (self.memory // BLOCKS)
+        n, collected = z.shape[0] if batch.joint is None else int(batch.joint.count), int(recent.count)
+        position = (int(self.in_period) + collected) % period
+        starts = position == 0 or position + n > period
         filled = collected > 0 or (self.solved and float(self.moments.count) >= FILLED * self.memory)
-        starts = in_block == 0 or in_block + n > block
-        self.step.add_(1)
-        if filled and not starts and batch.joint is None and not self.schedule.due_at_step(int(self.step)):
-            if self.recent.collect(batch.rows):
-                return
+        step = int(self.step.add_(1))
+        collects = filled and not starts and batch.joint is None and not self.schedule.due_at_step(step)
+        if collects and batch.rows is not None and recent.collect(batch.rows, start=collected):
+            return
         self._warn_of_memory(n)
         self._add(z, batch)
         if self._is_due():
@@ -280,7 +281,7 @@ class RunningSolution(KeepsPrecision):
             add_segments_(shard, segments, z, batch, first=sum(counts[: self.ranks.rank]))
             sum_over_ranks_(dict(shard.named_buffers()), self.ranks)
             self.moments.decay_(prod(segment.factor for segment in segments)).merge(shard)
-        self._count_in_block(n)
+        self._count_in_period(n)
 
     def _add_recent(self) -> None:
         """Add the collected samples to the running moments."""
@@ -289,14 +290,14 @@ class RunningSolution(KeepsPrecision):
 
     def _add_rows(self, rows: Tensor) -> None:
         add_segments_(self.moments, self._segments_of(len(rows)), rows, Batch({}, self.shapes, rows=rows))
-        self._count_in_block(len(rows))
+        self._count_in_period(len(rows))
 
     def _segments_of(self, n: int) -> list[Segment]:
         """Cut the next n samples where a block starts."""
-        return segments_of(n, in_block=int(self.in_block), count=float(self.moments.count), memory=self.memory)
+        return segments_of(n, in_block=int(self.in_period), count=float(self.moments.count), memory=self.memory)
 
-    def _count_in_block(self, n: int) -> None:
-        self.in_block.fill_((int(self.in_block) + n) % (self.memory // BLOCKS))
+    def _count_in_period(self, n: int) -> None:
+        self.in_period.fill_((int(self.in_period) + n) % (PERIOD * (self.memory // BLOCKS)))
 
     @torch.no_grad()
     def _present_moments(self) -> Moments:
@@ -309,10 +310,8 @@ class RunningSolution(KeepsPrecision):
 
     def _observe_untransformed(self, z: Tensor, batch: Batch) -> None:
         """Update the state by tensors as they were before ``torch.func`` transformed them."""
-        if peek_interpreter_stack() is None:
-            return self._observe(z, batch)
         observe = lambda z, *y: self._observe(z, batch._replace(flat=dict(zip(batch.flat, y, strict=True))))  # noqa: E731
-        _Untransformed.apply(observe, z, *batch.flat.values())
+        _Untransformed.apply(observe, z.detach(), *batch.flat.values())
 
     def _is_due(self) -> bool:
         """Whether to solve after this step. The first solve waits while a quantity is constant, for a block at most."""

@@ -1,6 +1,7 @@
 """The bases and decoders of an objective, as buffers."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ class Solution(KeepsPrecision):
 
     def __init__(self, k: Mapping[str, int], latent_dim: int, target_dims: Mapping[str, int]) -> None:
         super().__init__()
+        self._copies: tuple[Tensor, Any, list[Tensor]] | None = None
         self.sizes: dict[str, int] = {name: min(k[name], latent_dim, target_dims[name]) for name in k}
         self.dims: dict[str, int] = {name: target_dims[name] for name in k}
         rows, entries = sum(self.sizes.values()), sum(self.dims.values())
@@ -56,7 +58,7 @@ class Solution(KeepsPrecision):
             "own_entries": (row[:, None] == entry).double(),
             "quantity": entry,
             "averages": averages,
-            "root_weights": averages.mean(0).sqrt(),
+            "root_weights": averages.mean(0).mul(entries).sqrt(),
         }
         for name, constant in constants.items():
             self.register_buffer(name, constant, persistent=False)
@@ -105,11 +107,11 @@ class Solution(KeepsPrecision):
         return (self.averages @ moments.target_variance).sqrt_()[self.quantity]
 
     def _set_reader(self, moments: Moments, scales: Tensor) -> None:
-        r"""Set what the loss :math:`\| (z - o) R - (y - p) f \|^2` of a sample reads, for the weights w of entries.
+        r"""Set what the loss of a sample reads, the mean square of :math:`(z - o) R - (y - p) f`.
 
         .. math:: R = W^\top A \sqrt w, \qquad f = \sqrt w / \sigma, \qquad p = \bar y - (\bar z - o) R / f
 
-        The squared error of an entry has the weight 1/(QP), for Q quantities and the P entries of its own. The offset o
+        The weight w of an entry is ΣP/(QP), for Q quantities and the P entries of its own, 1 on average. The offset o
         is the mean of the latents to 24 bits, which float32 has: there z - o is exact, also about a large mean.
         """
         torch.mm(self.bases.mT, self.decoders * self.root_weights, out=self.reader)
@@ -118,6 +120,19 @@ class Solution(KeepsPrecision):
         self.z_offset.copy_(above - (above - moments.z_mean))
         rest = (moments.z_mean - self.z_offset) @ self.reader
         self.target_offset.copy_(moments.target_mean - rest / self.target_factor)
+
+    def in_precision(self, dtype: torch.dtype) -> list[Tensor]:
+        """Return the offset o and R of :meth:`refit`, as copies that no later solve changes."""
+        if self.reader.is_inference():
+            return [t.to(dtype, copy=True) for t in (self.z_offset, self.reader)]
+        state = (dtype, self.reader._version, self.z_offset._version)
+        if self._copies is None or self._copies[0] is not self.reader or self._copies[1] != state:
+            self._copies = (self.reader, state, [t.to(dtype, copy=True) for t in (self.z_offset, self.reader)])
+        return self._copies[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the copies out: in a copy of this module, tensors count their changes from zero."""
+        return self.__dict__ | {"_copies": None}
 
     @property
     def learnt(self) -> list[Tensor]:

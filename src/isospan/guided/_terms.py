@@ -20,10 +20,10 @@ def inputs_of_terms(
 ) -> dict[str, Any]:
     """Return the inputs of the terms with a weight, as copies: a solve before the backward pass changes nothing."""
     others = {term: weight for term, weight in weights.items() if term != "alignment" and weight}
-    count = len(z) if batch.joint is None else float(batch.joint.count)
-    inputs: dict[str, Any] = {"count": count}
+    count = z.shape[0] if batch.joint is None else float(batch.joint.count)
+    inputs: dict[str, Any] = {}
     if weights.get("alignment"):
-        inputs["alignment"] = inputs_of_alignment(z, batch, solution, ranks)
+        inputs["alignment"] = inputs_of_alignment(z, batch, solution, ranks, count)
     if others and count >= 2:
         options = {"weights": others, "return_terms": True}
         inputs["others"] = _inputs_of_others(z, batch, moments, solution, ranks) | options
@@ -56,12 +56,14 @@ def weighted_terms(
     terms: dict[str, Tensor] = {}
     loss = None
     if "alignment" in inputs:
-        value = alignment(**inputs["alignment"], count=inputs["count"])
-        terms["alignment"] = value.detach()
-        loss = value if weights["alignment"] == 1 else weights["alignment"] * value
+        loss = alignment(**inputs["alignment"])
+        terms["total"] = terms["alignment"] = loss.detach()
+        if len(inputs) == 1 and weights["alignment"] == 1:
+            return loss, terms
+        loss = weights["alignment"] * loss
     if "others" in inputs:
         others = combined_loss(**inputs["others"])
         loss = others["total"] if loss is None else loss + others["total"]
         terms |= {term: value.detach() for term, value in others.items() if weights.get(term) and term != "alignment"}
     loss = (z * 0).sum() if loss is None else loss
-    return loss, {"total": loss.detach()} | terms if inputs else {}
+    return loss, terms | {"total": loss.detach()} if inputs else {}
