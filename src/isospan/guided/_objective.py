@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 class SpaceObjective(RunningSolution):
     r"""Guide a latent space: each quantity becomes readable from its own linear subspace.
 
-    At every training step the batch enters the running moments. They decay exponentially with the number of samples, so
-    they do not depend on how a stream of samples is cut into batches. At the steps of the schedule the bases W are
-    solved from the moments. The decoders A are fitted to the moments in closed form at every step (variable projection:
-    the gradient is that of the best decoders). With the running means and the standardised quantities
+    Every training batch enters the running moments. They decay exponentially with the number of samples, so they do not
+    depend on how a stream of samples is cut into batches. At the steps of the schedule the bases W are solved from the
+    moments. The decoders A are fitted to the moments in closed form (variable projection: the gradient is that of the
+    best decoders): at every step until the moments fill three quarters of the memory, then whenever a quarter of it has
+    arrived. With the running means and the standardised quantities
     :math:`\tilde y = (y - \bar y) / \sigma_y` the loss is
 
     .. math:: L = \frac1Q \sum_q \operatorname{mean} \bigl( (z - \bar z) W_q^\top A_q - \tilde y_q \bigr)^2 ,
@@ -58,7 +59,7 @@ class SpaceObjective(RunningSolution):
         method: what the bases maximise; see :func:`isospan.subspaces.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
         separation: weight of the excess leakage that an orthogonal regression avoids; by default 1 there, else 0.
-        decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
+        decoders: ``"refit"`` between solves, or ``"frozen"``.
         weights: weights of the terms "alignment" (L above), "disentanglement", "isotropy" and "stability". The last is
             for logging: bases are solved and not trained, so it adds to the loss but has no gradient.
         strength: of the guidance against the task in :meth:`total_loss`, without a unit: see the formula there. More
@@ -232,6 +233,7 @@ class SpaceObjective(RunningSolution):
         self.moments = moments
         self.recent.clear()
         self.in_period.zero_()
+        self.filled.zero_()
         self._set_bases(W)
         return space
 

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -19,24 +19,20 @@ from isospan._core.checks import (
     check_not_empty,
     check_not_reserved,
     check_ridge,
-    check_shape,
     check_targets,
 )
 from isospan._core.processes import Ranks
-from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes, saved_buffers
-from isospan.errors import DimensionError, FileFormatError, OptionError, ShapeError
+from isospan.errors import DimensionError, OptionError, ShapeError
 from isospan.guided._batch import Batch, Shapes, usual_batch
-from isospan.guided._recent import Recent
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided._segments import BLOCKS, Segment, add_segments_, segments_of
-from isospan.guided._solution import Solution
+from isospan.guided._state import ObjectiveState
 from isospan.moments import Moments, sum_over_ranks_, varies
 from isospan.subspaces import LatentSpace, Method
 from isospan.subspaces._fitting import space_of_bases
 from isospan.subspaces._solve import (
     checked_separation,
     default_separation,
-    needs_target_covariance,
     standardised_bases,
 )
 
@@ -54,28 +50,19 @@ PRODUCTS = 40
 With D = 48, four quantities of k = 9 and batches of 32, they take 0.04 s and leave 0.1 % of the criterion. The optimum
 takes 0.7 s.
 """
-PARTS = ("moments", "solution", "recent")
-"""Submodules that are made when the shapes of the targets are known."""
 FILLED = 0.75
 """Share of the memory from which the running moments change slowly."""
 PERIOD = 2
 """Blocks of samples after which the decoders are refitted then."""
 
 
-class RunningSolution(KeepsPrecision):
+class RunningSolution(ObjectiveState):
     """Running moments of a stream of batches, and the bases and decoders that are solved from them.
 
     The arguments are those of :class:`isospan.guided.SpaceObjective`, which adds the loss and its balance.
     """
 
     memory: int
-    k: dict[str, int]
-    step: Tensor
-    epoch: Tensor
-    in_period: Tensor  # samples in the running moments since the start of a period of blocks
-    moments: Moments  # None before the shapes are known
-    solution: Solution  # None before the shapes are known
-    recent: Recent  # None before the shapes are known
 
     def __init__(
         self,
@@ -97,7 +84,7 @@ class RunningSolution(KeepsPrecision):
         self.k = check_k(k, k)
         check_flag(orthogonal, what="orthogonal")
         check_choice(decoders, get_args(Decoders), what="decoders")
-        self.latent_dim: int = check_count(latent_dim, what="latent_dim", error=DimensionError)
+        self.latent_dim = check_count(latent_dim, what="latent_dim", error=DimensionError)
         self.memory = check_count(25 * max(self.latent_dim, 64) if memory is None else memory, what="memory")
         if self.memory < BLOCKS:
             raise OptionError(
@@ -110,75 +97,20 @@ class RunningSolution(KeepsPrecision):
                 f"k must be at most D = {self.latent_dim}, got {too_large}. Use a smaller k or larger D."
             )
         self.schedule: Schedule = ExponentialSchedule() if schedule is None else check_schedule(schedule)
-        self.method: Method = method
+        self.method = method
         self.orthogonal = orthogonal
         separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
-        self.separation: float = checked_separation(method, orthogonal, separation)
+        self.separation = checked_separation(method, orthogonal, separation)
         self.decoders = decoders
         self.ridge: float = check_ridge(ridge)
-        self.shapes: Shapes = {}
-        self.solve_steps: list[int] = []
         self._warned_of_memory = False
-        for counter in ("step", "epoch", "in_period"):
-            self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
+        self._make_empty()
         self.ranks: Ranks = Ranks(process_group)
-        for part in PARTS:
-            self.register_module(part, None)
-
-    @property
-    def solved(self) -> bool:
-        """Whether there are subspaces yet."""
-        return bool(self.solve_steps) or (self.solution is not None and int(self.solution.solves) > 0)
 
     @property
     def reading_ridge(self) -> float:
         """Ridge of :attr:`space`, relative to the mean variance: 0.001, or ``ridge`` if that is smaller."""
         return min(self.ridge, READING_RIDGE)
-
-    def get_extra_state(self) -> Tensor:
-        """Return shapes and the steps of solves as JSON bytes: a state_dict holds nothing but tensors."""
-        return as_bytes(
-            {
-                "latent_dim": self.latent_dim,
-                "target_covariance": needs_target_covariance(self.method, self.separation),
-                "k": self.k,
-                "shapes": self.shapes,
-                "solve_steps": self.solve_steps,
-            }
-        )
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Make the buffers that the rest of the state_dict fills, in the order of quantities that it has."""
-        record = self._checked_record(state)
-        self.k, self.solve_steps = record["k"], record["solve_steps"]
-        self._allocate(record["shapes"])
-
-    def check_state(self, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
-        """Require a state of the same quantities, dimensions and options.
-
-        Raises:
-            FileFormatError: it is no state of this version.
-            NameMismatchError: the state is of other quantities.
-            DimensionError: it has other dimensions of the latents or subspaces.
-            OptionError: it is of a method or separation that keeps other moments.
-            ShapeError: its targets have other shapes than those seen or given here, or a tensor has another shape.
-            NonFiniteError: a tensor contains NaN or infinity.
-        """
-        if not strict and EXTRA not in state:
-            return super().check_state(state, strict=False)
-        record = self._checked_record(state.get(EXTRA))
-        children = {name: part for name, part in self.named_children() if isinstance(part, KeepsPrecision)}
-        parts = {name: part for name, part in children.items() if name not in PARTS}
-        if record["shapes"]:
-            parts["moments"] = self._make_moments(record["shapes"], device="meta")
-            parts["solution"] = Solution(record["k"], self.latent_dim, parts["moments"].target_dims)
-            parts["recent"] = Recent(self.latent_dim, parts["moments"].target_dims)
-        expected = {name: buffer for name, buffer in self.named_buffers(recurse=False)}
-        for name, part in parts.items():
-            own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
-            part.check_state(own, strict=strict)
-            expected |= {f"{name}.{key}": buffer for key, buffer in saved_buffers(part).items()}
-        check_entries(expected, state, strict=strict)
 
     def _checked(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
         """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
@@ -199,37 +131,6 @@ class RunningSolution(KeepsPrecision):
             )
         return Batch({name: flat[name] for name in self.k}, shapes)
 
-    def _checked_shapes(self, shapes: Mapping[str, Sequence[int]]) -> Shapes:
-        check_named(self.k, shapes, what="shapes", against="k")
-        return {name: check_shape(shapes[name], what=f"The shape of quantity {name!r}") for name in self.k}
-
-    def _make_moments(
-        self, shapes: Mapping[str, tuple[int, ...]], *, device: torch.device | str | None = None
-    ) -> Moments:
-        with torch.inference_mode(False):  # buffers that training changes later
-            return Moments(
-                self.latent_dim,
-                {name: torch.Size(shape).numel() for name, shape in shapes.items()},
-                target_covariance=needs_target_covariance(self.method, self.separation),
-                device=self.step.device if device is None else device,
-            )
-
-    def _allocate(self, shapes: Shapes) -> None:
-        """Make empty buffers for targets of these shapes, where there are none; for no shapes, none."""
-        if shapes == self.shapes and self.moments is not None and list(self.moments.names) == list(self.k):
-            return
-        self.shapes = shapes
-        self.register_module("moments", self._make_moments(shapes) if shapes else None)
-        with torch.inference_mode(False):
-            solution = Solution(self.k, self.latent_dim, self.moments.target_dims) if shapes else None
-            recent = Recent(self.latent_dim, self.moments.target_dims) if shapes else None
-        self.register_module("solution", solution and solution.to(self.step.device))
-        self.register_module("recent", recent and recent.to(self.step.device))
-
-    def _used_k(self) -> dict[str, int]:
-        """Subspace dimensions, as far as the shapes are known at most the entries of the quantity."""
-        return {name: min(k, torch.Size(self.shapes[name]).numel()) if self.shapes else k for name, k in self.k.items()}
-
     def _observe(self, z: Tensor, batch: Batch) -> None:
         """Take the batch into the state.
 
@@ -242,7 +143,7 @@ class RunningSolution(KeepsPrecision):
         n, collected = z.shape[0] if batch.joint is None else int(batch.joint.count), int(recent.count)
         position = (int(self.in_period) + collected) % period
         starts = position == 0 or position + n > period
-        filled = collected > 0 or (self.solved and float(self.moments.count) >= FILLED * self.memory)
+        filled = collected > 0 or self._is_filled()
         step = int(self.step.add_(1))
         collects = filled and not starts and batch.joint is None and not self.schedule.due_at_step(step)
         if collects and batch.rows is not None and recent.collect(batch.rows, start=collected):
@@ -253,6 +154,12 @@ class RunningSolution(KeepsPrecision):
             self._set_bases(self._solved(self.moments, ridge=self.ridge, budget=PRODUCTS))
         elif self.solved and (starts or not filled):
             self.solution.refit(self.moments, ridge=self.ridge, decoders=self.decoders == "refit")
+
+    def _is_filled(self) -> bool:
+        """Whether the running moments change slowly: from when they first fill most of the memory."""
+        if not self.filled and self.solved and float(self.moments.count) >= FILLED * self.memory:
+            self.filled.fill_(1)
+        return bool(self.filled)
 
     def _warn_of_memory(self, n: int) -> None:
         """Log once that a batch is larger than the memory."""
@@ -345,31 +252,6 @@ class RunningSolution(KeepsPrecision):
         ridge = self.reading_ridge
         W = self._solved(moments, ridge=ridge) if W is None else W
         return space_of_bases(moments, W, shapes=shapes, ridge=ridge)
-
-    def _checked_record(self, state: Tensor | None) -> dict[str, Any]:
-        """What a state says of itself, with shapes as tuples; raises what :meth:`check_state` does."""
-        record = from_bytes(
-            state, ("latent_dim", "target_covariance", "k", "shapes", "solve_steps"), what="a guidance objective"
-        )
-        check_named(self.k, record["k"], what="The state to load", against="this objective")
-        if (record["latent_dim"], record["k"]) != (self.latent_dim, self.k):
-            raise DimensionError(
-                f"The state to load must have latent_dim = {self.latent_dim} and the subspace dimensions k = {self.k}, "
-                f"got {record['latent_dim']} and {record['k']}. Make the objective with those of the state."
-            )
-        if record["target_covariance"] != (needed := needs_target_covariance(self.method, self.separation)):
-            raise OptionError(
-                f"The state to load must be of a method and separation that {'need' if needed else 'do not need'} the "
-                f"covariance of the targets, as method={self.method!r} and separation={self.separation:g} here. Make "
-                "the objective with the options of the state."
-            )
-        shapes, steps = record["shapes"], record["solve_steps"]
-        if not isinstance(steps, list) or not all(isinstance(step, int) for step in steps):
-            raise FileFormatError(f"The state to load must have a list of solve_steps, got {steps!r:.80}.")
-        shapes = {} if shapes == {} else self._checked_shapes(shapes)
-        if shapes and self.shapes and shapes != self.shapes:
-            raise ShapeError(f"The state to load must have targets of the shapes {self.shapes}, got {shapes}.")
-        return record | {"shapes": {name: shapes[name] for name in record["k"] if shapes}}
 
 
 class _Untransformed(torch.autograd.Function):

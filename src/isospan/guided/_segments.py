@@ -45,7 +45,7 @@ def segments_of(n: int, *, in_block: int, count: float, memory: int) -> list[Seg
     return segments
 
 
-def add_segments_(moments: Moments, segments: Sequence[Segment], z: Tensor, batch: Batch, *, first: int = 0) -> None:
+def add_segments_(moments: Moments, segments: Sequence[Segment], z: Tensor, batch: Batch, *, first: int = 0) -> Moments:
     """Add the samples of a shard to moments by segments; its first sample has the number ``first`` in the batch."""
     for factor, start, stop in segments:
         if factor < 1:

@@ -60,7 +60,8 @@ def add_rows_(state: Mapping[str, Tensor], rows: Tensor) -> None:
         x = torch.cat([x.sub_(step), step.mul((before * n / (before + n)) ** 0.5).unsqueeze(0)])
         step.mul_(n / (before + n))
     else:
-        state["z_mean"].zero_(), state["target_mean"].zero_()
+        state["z_mean"].zero_()
+        state["target_mean"].zero_()
         step = rows.mean(0)
         x = rows - step
         rounding = x.mean(0)
