@@ -59,8 +59,9 @@ class GradientBalance(KeepsPrecision):
     a squared error with a constant weight does.
 
     Both gradients arrive during ``backward`` anyway: that of the guidance at its own branch of z, the sum of both at z.
-    So a measurement costs two norms and no further pass. The first step only measures: the gradient of the guidance
-    stops at its branch, since its weight would have to have the unit of the task.
+    So a measurement costs two norms and no further pass. After a hundred, one of five steps is measured. The first step
+    only measures: the gradient of the guidance stops at its branch, since its weight would have to have the unit of the
+    task.
 
     Processes that share a batch each see the gradients of their shard. The squared norms have to be summed, and a
     backward pass may not wait for other processes. So a measurement is pending until :meth:`pending` hands it over, and
@@ -113,7 +114,7 @@ class GradientBalance(KeepsPrecision):
 
     def is_due(self, step: int) -> bool:
         """Whether to measure in this step."""
-        return int(self.measured) < SETTLED or step % EVERY == 0
+        return step % EVERY == 0 or int(self.measured) < SETTLED
 
     def measure(self, z: Tensor, branch: Tensor, weight: Tensor, *, loss: Callable[[], Tensor]) -> None:
         """Measure the gradient norms of task and guidance in the next backward pass.
