@@ -126,6 +126,11 @@ def ddp_orthogonal_with_separation(rank, world):
     return train(rank, world, objective(orthogonal=True), split=UNEVEN)
 
 
+def ddp_with_a_full_memory(rank, world):
+    """Where one process collects the samples of a period and several add each batch at once."""
+    return train(rank, world, objective(memory=200), split=UNEVEN, steps=16)
+
+
 def ddp_plain(rank, world):
     return train(rank, world, plain(), split=UNEVEN)
 
@@ -424,6 +429,7 @@ CASES = {
         ddp_default,
         ddp_uneven,
         ddp_orthogonal_with_separation,
+        ddp_with_a_full_memory,
         ddp_plain,
         ddp_plain_guidance_alone,
         ddp_one_sample_on_a_rank,

@@ -7,7 +7,7 @@ import torch
 
 from isospan.errors import NumericalWarning, OptionError
 from isospan.guided import EverySteps, SpaceObjective
-from isospan.guided._balance import MEMORY, UNMEASURED_RATIO, UNMEASURED_STEPS, GradientBalance
+from isospan.guided._balance import EVERY, MEMORY, SETTLED, UNMEASURED_RATIO, UNMEASURED_STEPS, GradientBalance
 
 
 def backward(balance, task_slope, guidance_slope, *, scale=1.0, loss=1.0):
@@ -32,6 +32,19 @@ def test_running_mean_of_the_log():
         backward(balance, ratio, 1.0)
         expected += max(1 / n, 1 - MEMORY) * (math.log(ratio) - expected)
     assert float(balance.weight()) == pytest.approx(math.exp(expected))
+
+
+def test_later_measurements_stand_for_several_steps():
+    balance = GradientBalance(1.0, head_start=0)
+    for _ in range(SETTLED):
+        backward(balance, 2.0, 1.0)
+    assert balance.is_due(EVERY)
+    assert not any(balance.is_due(EVERY + n) for n in range(1, EVERY))
+    backward(balance, 8.0, 1.0)
+    assert int(balance.measured) == SETTLED + EVERY
+    # as after five steps of a ratio of 8
+    expected = math.log(8) + MEMORY**EVERY * (math.log(2) - math.log(8))
+    assert float(balance.log_ratio) == pytest.approx(expected)
 
 
 def test_guidance_leads_in_the_first_steps():

@@ -1,7 +1,8 @@
 """The weight of guidance against the task, from the norms of both gradients at the latents."""
 
 from collections.abc import Callable
-from math import isfinite, log, sqrt
+from math import exp, isfinite, log, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,12 @@ HEAD_START = 100
 On seven sets of fields and vectors 100 gave the same as a constant weight of 0.05 to 0.1 at initialisation, which would
 have the unit of the task. Without it, three-body trajectories are read with an R² of 0.72 instead of 0.84.
 """
+SETTLED = 100
+"""Measured steps after which only some steps are measured."""
+EVERY = 5
+"""Of how many steps one is then measured, which stands for all of them: a prime, as batches may alternate."""
+LARGEST_LOG = 700.0
+"""Largest logarithm whose exponential is within float64."""
 UNMEASURED_STEPS = 10
 """Steps without a gradient norm of the task after which something is wrong."""
 UNMEASURED_RATIO = 0.01
@@ -52,8 +59,9 @@ class GradientBalance(KeepsPrecision):
     a squared error with a constant weight does.
 
     Both gradients arrive during ``backward`` anyway: that of the guidance at its own branch of z, the sum of both at z.
-    So a measurement costs two norms and no further pass. The first step only measures: the gradient of the guidance
-    stops at its branch, since its weight would have to have the unit of the task.
+    So a measurement costs two norms and no further pass. After a hundred, one of five steps is measured. The first step
+    only measures: the gradient of the guidance stops at its branch, since its weight would have to have the unit of the
+    task.
 
     Processes that share a batch each see the gradients of their shard. The squared norms have to be summed, and a
     backward pass may not wait for other processes. So a measurement is pending until :meth:`pending` hands it over, and
@@ -90,16 +98,23 @@ class GradientBalance(KeepsPrecision):
         self.lead: float = 1.0
         self._pending: list[Tensor] = []
         self._warned = False
+        self._last: tuple[Any, ...] = (None,) * 4  # the weight before, as a number and as a tensor
         self.register_buffer("log_ratio", torch.zeros((), dtype=torch.float64))
         for counter in ("measured", "watched"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
 
-    def weight(self) -> Tensor:
+    def weight(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """Return w, a scalar without gradient."""
         steps = int(self.measured)
-        if not steps:
-            return self.log_ratio.new_tensor(self.strength * UNMEASURED_RATIO)
-        return self.log_ratio.exp() * (self.strength * self.lead * (1 + self.head_start / steps))
+        ratio = exp(min(float(self.log_ratio), LARGEST_LOG)) * self.lead * (1 + self.head_start / max(steps, 1))
+        w = self.strength * (ratio if steps else UNMEASURED_RATIO)
+        if (w, dtype, self.log_ratio.device) != self._last[:3]:
+            self._last = (w, dtype, self.log_ratio.device, self.log_ratio.new_tensor(w, dtype=dtype))
+        return self._last[3]
+
+    def is_due(self, step: int) -> bool:
+        """Whether to measure in this step."""
+        return step % EVERY == 0 or int(self.measured) < SETTLED
 
     def measure(self, z: Tensor, branch: Tensor, weight: Tensor, *, loss: Callable[[], Tensor]) -> None:
         """Measure the gradient norms of task and guidance in the next backward pass.
@@ -164,8 +179,9 @@ class GradientBalance(KeepsPrecision):
         if isfinite(task) and isfinite(guidance) and guidance > 0:
             self.watched.add_(1)
             if task > 0:
-                self.measured.add_(1)
-                share = max(1 / int(self.measured), 1 - MEMORY)
+                steps = 1 if int(self.measured) < SETTLED else EVERY
+                self.measured.add_(steps)
+                share = max(1 / int(self.measured), 1 - MEMORY**steps)
                 self.log_ratio.add_(share * ((log(task) - log(guidance)) / 2 - float(self.log_ratio)))
 
 

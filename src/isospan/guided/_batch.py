@@ -1,11 +1,14 @@
 """A global batch of several processes: each holds a shard, and all get the moments of the batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 
+from isospan._core.checks import LARGEST
 from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError, IsospanError
 from isospan.moments import Moments, sum_over_ranks_
@@ -13,12 +16,64 @@ from isospan.moments import Moments, sum_over_ranks_
 Shapes = dict[str, tuple[int, ...]]
 
 
+SMALL = 2**16
+"""Entries of a batch whose values are copied side by side; of a larger one the copy costs more than it saves."""
+
+
 class Batch(NamedTuple):
-    """Flattened targets of this process, their shapes, and the moments of the global batch of several processes."""
+    """Flattened targets of this process, their shapes, and the moments of the global batch of several processes.
+
+    ``rows`` (B, D + ΣP) has latents and targets side by side in float64, if the batch is small and nothing is unusual.
+    """
 
     flat: dict[str, Tensor]
     shapes: Shapes
     joint: Moments | None = None
+    rows: Tensor | None = None
+
+    @property
+    def targets(self) -> Tensor:
+        """Targets (B, ΣP) of all quantities."""
+        if self.rows is None:
+            return torch.cat(list(self.flat.values()), 1)
+        return self.rows[:, -sum([y.shape[1] for y in self.flat.values()]) :]
+
+    def add_to(self, moments: Moments, z: Tensor, rows: slice = slice(None)) -> None:
+        """Add these samples of the batch, of the latents z, to moments."""
+        if self.rows is not None:
+            moments.add_rows_(self.rows[rows])
+        else:
+            moments.add_(z[rows], {name: y[rows] for name, y in self.flat.items()})
+
+
+def usual_batch(z: Tensor, y: Mapping[str, Tensor], shapes: Shapes, latent_dim: int) -> Batch | None:
+    """Return a small batch that is as the batches before it, or None: then a check one by one says what is wrong.
+
+    Here the values of all tensors are checked together. Targets with a gradient, and tensors that ``torch.func``
+    transforms, are unusual, too.
+    """
+    if not shapes or not isinstance(y, Mapping) or y.keys() != shapes.keys() or peek_interpreter_stack() is not None:
+        return None
+    if not _is_plain(z) or z.dim() != 2 or z.is_meta:
+        return None
+    (n, entries), device, flat = z.shape, z.device, {}
+    if entries != latent_dim or not n:
+        return None
+    for name, shape in shapes.items():
+        y_q = y[name]
+        if not _is_plain(y_q) or y_q.shape != (n, *shape) or y_q.requires_grad or y_q.device != device:
+            return None
+        flat[name] = y_q = y_q if len(shape) == 1 else y_q.reshape(n, -1)
+        entries += y_q.shape[1]
+    if n * entries > SMALL:
+        return None
+    rows = torch.cat([z.detach(), *flat.values()], 1).double()
+    fits = float(torch.linalg.vector_norm(rows, inf)) <= LARGEST  # not of NaN
+    return Batch(flat, shapes, rows=rows) if fits else None
+
+
+def _is_plain(x: Tensor) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point() and x.layout is torch.strided
 
 
 @torch.no_grad()
@@ -55,7 +110,7 @@ def joint_batch(
         ranks.check_equal(list(batch.shapes.items()), what="The shapes of targets")
     joint = empty(batch.shapes)
     if error is None and len(z):
-        joint.update(z, batch.flat)
+        batch.add_to(joint, z)
     refused = torch.full_like(joint.count, error is not None)
     sum_over_ranks_(dict(joint.named_buffers()), ranks, also=(refused, *also))
     if refused:

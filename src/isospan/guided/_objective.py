@@ -1,76 +1,35 @@
-"""The guidance loss of a training loop: running moments, subspaces, decoders fitted at every step, balance."""
+"""The guidance loss of a training loop: running moments, subspaces, closed-form decoders, balance."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from math import ceil, prod
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
-from isospan._core.checks import (
-    as_floating,
-    as_tensor,
-    check_choice,
-    check_count,
-    check_flag,
-    check_k,
-    check_latents,
-    check_named,
-    check_not_empty,
-    check_not_reserved,
-    check_partition,
-    check_ridge,
-    check_shape,
-    check_targets,
-    working_dtype,
-)
-from isospan._core.processes import Ranks
-from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes, saved_buffers
-from isospan.errors import DimensionError, FileFormatError, NotSolvedError, OptionError, ShapeError
-from isospan.guided._alignment import alignment, error_of_moments
+from isospan._core.checks import as_floating, as_tensor, check_partition, working_dtype
+from isospan.errors import NotSolvedError, OptionError, ShapeError
 from isospan.guided._balance import GradientBalance, lead_of
 from isospan.guided._batch import Batch, Shapes, joint_batch
-from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
-from isospan.guided._segments import BLOCKS, add_segments_, segments_of
-from isospan.guided._solution import Solution
-from isospan.guided.losses._combined import checked_weights, combined_loss
-from isospan.moments import Moments, sum_over_ranks_, varies
+from isospan.guided._running import PRODUCTS, READING_RIDGE, Decoders, RunningSolution
+from isospan.guided._schedules import Schedule
+from isospan.guided._terms import inputs_of_terms, weighted_terms
+from isospan.guided.losses._combined import checked_weights
 from isospan.subspaces import LatentSpace, Method
-from isospan.subspaces._fitting import space_of_bases
-from isospan.subspaces._solve import (
-    checked_separation,
-    default_separation,
-    needs_target_covariance,
-    standardised_bases,
-    target_scales,
-)
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-logger = logging.getLogger("isospan")
 
-Decoders = Literal["refit", "frozen"]
-READING_RIDGE = 1e-3
-"""Ridge of the space that an objective returns, as of the solvers."""
-PRODUCTS = 40
-"""Products with the Hessian in a solve of orthogonal subspaces while training, which improves on the bases before it.
-
-With D = 48, four quantities of k = 9 and batches of 32, they take 0.04 s and leave 0.1 % of the criterion. The optimum
-takes 0.7 s.
-"""
-
-
-class SpaceObjective(KeepsPrecision):
+class SpaceObjective(RunningSolution):
     r"""Guide a latent space: each quantity becomes readable from its own linear subspace.
 
-    At every training step the batch enters the running moments. They decay exponentially with the number of samples, so
-    they do not depend on how a stream of samples is cut into batches. At the steps of the schedule the bases W are
-    solved from the moments. The decoders A are fitted to the moments in closed form at every step (variable projection:
-    the gradient is that of the best decoders). With the running means and the standardised quantities
+    Every training batch enters the running moments. They decay exponentially with the number of samples, so they do not
+    depend on how a stream of samples is cut into batches. At the steps of the schedule the bases W are solved from the
+    moments. The decoders A are fitted to the moments in closed form (variable projection: the gradient is that of the
+    best decoders): at every step until the moments fill three quarters of the memory, then whenever a quarter of it has
+    arrived. With the running means and the standardised quantities
     :math:`\tilde y = (y - \bar y) / \sigma_y` the loss is
 
     .. math:: L = \frac1Q \sum_q \operatorname{mean} \bigl( (z - \bar z) W_q^\top A_q - \tilde y_q \bigr)^2 ,
@@ -100,7 +59,7 @@ class SpaceObjective(KeepsPrecision):
         method: what the bases maximise; see :func:`isospan.subspaces.solve_subspaces`.
         orthogonal: keep the subspaces of different quantities mutually orthogonal.
         separation: weight of the excess leakage that an orthogonal regression avoids; by default 1 there, else 0.
-        decoders: ``"refit"`` at every step, or ``"frozen"`` between solves.
+        decoders: ``"refit"`` between solves, or ``"frozen"``.
         weights: weights of the terms "alignment" (L above), "disentanglement", "isotropy" and "stability". The last is
             for logging: bases are solved and not trained, so it adds to the loss but has no gradient.
         strength: of the guidance against the task in :meth:`total_loss`, without a unit: see the formula there. More
@@ -129,14 +88,6 @@ class SpaceObjective(KeepsPrecision):
         torch.Size([1, 3])
     """
 
-    memory: int
-    k: dict[str, int]
-    step: Tensor
-    epoch: Tensor
-    in_block: Tensor  # samples since the running moments were last multiplied
-    moments: Moments  # None before the shapes are known
-    solution: Solution  # None before the shapes are known
-
     def __init__(
         self,
         k: Mapping[str, int],
@@ -154,43 +105,22 @@ class SpaceObjective(KeepsPrecision):
         ridge: float = 0.02,
         process_group: "ProcessGroup | None" = None,
     ) -> None:
-        super().__init__()
-        check_not_empty(k, what="k")
-        check_not_reserved(k)
-        self.k = check_k(k, k)
-        check_flag(orthogonal, what="orthogonal")
-        check_choice(decoders, get_args(Decoders), what="decoders")
-        self.latent_dim: int = check_count(latent_dim, what="latent_dim", error=DimensionError)
-        self.memory = check_count(25 * max(self.latent_dim, 64) if memory is None else memory, what="memory")
-        if self.memory < BLOCKS:
-            raise OptionError(
-                f"memory must be at least {BLOCKS} samples, got {memory}. By default it is 25 max(D, 64)."
-            )
-        self.memory -= self.memory % BLOCKS
-        too_large = {name: k_q for name, k_q in self.k.items() if k_q > self.latent_dim}
-        if too_large:
-            raise DimensionError(
-                f"k must be at most D = {self.latent_dim}, got {too_large}. Use a smaller k or larger D."
-            )
-        self.schedule: Schedule = ExponentialSchedule() if schedule is None else check_schedule(schedule)
-        self.method: Method = method
-        self.orthogonal = orthogonal
-        separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
-        self.separation: float = checked_separation(method, orthogonal, separation)
-        self.decoders = decoders
+        super().__init__(
+            k,
+            latent_dim,
+            schedule=schedule,
+            method=method,
+            orthogonal=orthogonal,
+            separation=separation,
+            decoders=decoders,
+            memory=memory,
+            ridge=ridge,
+            process_group=process_group,
+        )
         checked_weights(weights)
         self.weights: dict[str, float] = {"alignment": 1.0} if weights is None else dict(weights)
-        self.ridge: float = check_ridge(ridge)
-        self.shapes: Shapes = {}
-        self.solve_steps: list[int] = []
-        self._warned_of_memory = False
         self.terms: dict[str, Tensor] = {}
-        for counter in ("step", "epoch", "in_block"):
-            self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
-        self.ranks: Ranks = Ranks(process_group)
         self.balance: GradientBalance = GradientBalance(strength, self.ranks)
-        self.register_module("moments", None)
-        self.register_module("solution", None)
         if shapes is not None:
             self._allocate(self._checked_shapes(shapes))
         if self.orthogonal:
@@ -220,7 +150,8 @@ class SpaceObjective(KeepsPrecision):
             DegenerateDataError: no sample, or a quantity that is constant when the bases are solved. The first solve
                 waits until all quantities vary, for at most an eighth of the memory.
         """
-        return self._guidance(z, self._observed(z, y))
+        observed = self._observed if torch.compiler.is_compiling() else self._observe_and_read
+        return self._guidance(z, observed(z, y))
 
     def total_loss(
         self,
@@ -272,12 +203,13 @@ class SpaceObjective(KeepsPrecision):
             )
         if to_latents is not None and not callable(to_latents):
             raise OptionError(f"to_latents must be a function from z to latents (B, D), got {to_latents!r:.80}.")
-        inputs = self._observed(z, y, balanced=True, to_latents=to_latents)
+        observed = self._observed if torch.compiler.is_compiling() else self._observe_and_read
+        inputs = observed(z, y, balanced=True, to_latents=to_latents)
         guidance = self._guidance(z, inputs)
         if not inputs:
             return task_loss + guidance
-        inputs["losses"].append(guidance.detach())
-        self.terms = self.terms | {"task": task_loss.detach(), "weight": inputs["weight"]}
+        inputs["losses"].append(self.terms["total"])
+        self.terms.update(task=task_loss.detach(), weight=inputs["weight"])
         return task_loss + inputs["weight"] * guidance
 
     @torch.no_grad()
@@ -290,13 +222,18 @@ class SpaceObjective(KeepsPrecision):
         Returns:
             The latent space of the reference set, as :attr:`space`.
         """
+        z = as_tensor(z)
         batch = self._joint(z, y)
-        moments = self._make_moments(batch.shapes).update(z, batch.flat) if batch.joint is None else batch.joint
+        moments = batch.joint or self._make_moments(batch.shapes)
+        if batch.joint is None:
+            batch.add_to(moments, z)
         W = self._solved(moments, ridge=self.ridge)
         space = self._space_of(moments, batch.shapes, W if self.ridge == self.reading_ridge else None)
         self._allocate(batch.shapes)
         self.moments = moments
-        self.in_block.zero_()
+        self.recent.clear()
+        self.in_period.zero_()
+        self.filled.zero_()
         self._set_bases(W)
         return space
 
@@ -305,6 +242,7 @@ class SpaceObjective(KeepsPrecision):
         """Count an epoch, and solve where the schedule says so."""
         self.synchronize()
         self.epoch += 1
+        self._add_recent()
         if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None and float(self.moments.count) > 0:
             self._set_bases(self._solved(self.moments, ridge=self.ridge, budget=PRODUCTS))
 
@@ -319,11 +257,6 @@ class SpaceObjective(KeepsPrecision):
             self.balance.update_(squares)
 
     @property
-    def solved(self) -> bool:
-        """Whether there are subspaces yet."""
-        return self.solution is not None and int(self.solution.solves) > 0
-
-    @property
     def space(self) -> LatentSpace:
         """The latent space of the running moments: subspaces, decoders, means and scales.
 
@@ -335,91 +268,12 @@ class SpaceObjective(KeepsPrecision):
                 f"There are no subspaces yet, after {int(self.step)} steps. Train until the first step of the schedule "
                 f"({self.schedule}), or call solve(z, y)."
             )
-        return self._space_of(self.moments, self.shapes)
+        return self._space_of(self._present_moments(), self.shapes)
 
-    def get_extra_state(self) -> Tensor:
-        """Return shapes and the steps of solves as JSON bytes: a state_dict holds nothing but tensors."""
-        return as_bytes(
-            {
-                "latent_dim": self.latent_dim,
-                "target_covariance": needs_target_covariance(self.method, self.separation),
-                "k": self.k,
-                "shapes": self.shapes,
-                "solve_steps": self.solve_steps,
-            }
-        )
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Make the buffers that the rest of the state_dict fills, in the order of quantities that it has."""
-        record = self._checked_record(state)
-        self.k, self.solve_steps = record["k"], record["solve_steps"]
-        self._allocate(record["shapes"])
-
-    def check_state(self, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
-        """Require a state of the same quantities, dimensions and options.
-
-        Raises:
-            FileFormatError: it is no state of this version.
-            NameMismatchError: the state is of other quantities.
-            DimensionError: it has other dimensions of the latents or subspaces.
-            OptionError: it is of a method or separation that keeps other moments.
-            ShapeError: its targets have other shapes than those seen or given here, or a tensor has another shape.
-            NonFiniteError: a tensor contains NaN or infinity.
-        """
-        if not strict and EXTRA not in state:
-            return super().check_state(state, strict=False)
-        record = self._checked_record(state.get(EXTRA))
-        parts: dict[str, KeepsPrecision] = {"balance": self.balance}
-        if record["shapes"]:
-            parts["moments"] = self._make_moments(record["shapes"], device="meta")
-            parts["solution"] = Solution(record["k"], self.latent_dim, parts["moments"].target_dims)
-        expected = {name: buffer for name, buffer in self.named_buffers(recurse=False)}
-        for name, part in parts.items():
-            own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
-            part.check_state(own, strict=strict)
-            expected |= {f"{name}.{key}": buffer for key, buffer in saved_buffers(part).items()}
-        check_entries(expected, state, strict=strict)
-
-    def _checked_record(self, state: Tensor | None) -> dict[str, Any]:
-        """What a state says of itself, with shapes as tuples; raises what :meth:`check_state` does."""
-        record = from_bytes(
-            state, ("latent_dim", "target_covariance", "k", "shapes", "solve_steps"), what="a guidance objective"
-        )
-        check_named(self.k, record["k"], what="The state to load", against="this objective")
-        if (record["latent_dim"], record["k"]) != (self.latent_dim, self.k):
-            raise DimensionError(
-                f"The state to load must have latent_dim = {self.latent_dim} and the subspace dimensions k = {self.k}, "
-                f"got {record['latent_dim']} and {record['k']}. Make the objective with those of the state."
-            )
-        if record["target_covariance"] != (needed := needs_target_covariance(self.method, self.separation)):
-            raise OptionError(
-                f"The state to load must be of a method and separation that {'need' if needed else 'do not need'} the "
-                f"covariance of the targets, as method={self.method!r} and separation={self.separation:g} here. Make "
-                "the objective with the options of the state."
-            )
-        shapes, steps = record["shapes"], record["solve_steps"]
-        if not isinstance(steps, list) or not all(isinstance(step, int) for step in steps):
-            raise FileFormatError(f"The state to load must have a list of solve_steps, got {steps!r:.80}.")
-        shapes = {} if shapes == {} else self._checked_shapes(shapes)
-        if shapes and self.shapes and shapes != self.shapes:
-            raise ShapeError(f"The state to load must have targets of the shapes {self.shapes}, got {shapes}.")
-        return record | {"shapes": {name: shapes[name] for name in record["k"] if shapes}}
-
-    def _checked(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
-        """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
-        z = check_latents(z, min_samples=min_samples)
-        if z.shape[1] != self.latent_dim:
-            raise ShapeError(
-                f"The objective has latent_dim = {self.latent_dim}, got latents of shape {tuple(z.shape)}."
-            )
-        check_named(self.k, y, what="Targets", against="k")
-        flat = check_targets(y, batch=len(z), device=z.device)
-        shapes = {name: tuple(y[name].shape[1:]) for name in self.k}
-        if self.shapes and shapes != self.shapes:
-            raise ShapeError(
-                f"Targets must keep their shapes {self.shapes}, got {shapes}. Pool every batch to the same size."
-            )
-        return Batch({name: flat[name] for name in self.k}, shapes)
+    def _allocate(self, shapes: Shapes) -> None:
+        super()._allocate(shapes)
+        if shapes:
+            self.balance.lead = lead_of(sum(self.solution.sizes.values()), self.latent_dim)
 
     def _joint(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
         """Return the checked batch, with the moments of the global batch of several processes."""
@@ -437,107 +291,12 @@ class SpaceObjective(KeepsPrecision):
         finally:  # a batch that is refused has carried the measurement of the step before
             self.balance.update_(squares)
 
-    def _checked_shapes(self, shapes: Mapping[str, Sequence[int]]) -> Shapes:
-        check_named(self.k, shapes, what="shapes", against="k")
-        return {name: check_shape(shapes[name], what=f"The shape of quantity {name!r}") for name in self.k}
-
-    def _make_moments(
-        self, shapes: Mapping[str, tuple[int, ...]], *, device: torch.device | str | None = None
-    ) -> Moments:
-        with torch.inference_mode(False):  # buffers that training changes later
-            return Moments(
-                self.latent_dim,
-                {name: torch.Size(shape).numel() for name, shape in shapes.items()},
-                target_covariance=needs_target_covariance(self.method, self.separation),
-                device=self.step.device if device is None else device,
-            )
-
-    def _allocate(self, shapes: Shapes) -> None:
-        """Make empty buffers for targets of these shapes, where there are none; for no shapes, none."""
-        if shapes == self.shapes and self.moments is not None and list(self.moments.names) == list(self.k):
-            return
-        self.shapes = shapes
-        self.register_module("moments", self._make_moments(shapes) if shapes else None)
-        with torch.inference_mode(False):
-            solution = Solution(self.k, self.latent_dim, self.moments.target_dims) if shapes else None
-            self.register_module("solution", solution and solution.to(self.step.device))
-        if shapes:
-            self.balance.lead = lead_of(sum(self.solution.sizes.values()), self.latent_dim)
-
-    def _used_k(self) -> dict[str, int]:
-        """Subspace dimensions, as far as the shapes are known at most the entries of the quantity."""
-        return {name: min(k, torch.Size(self.shapes[name]).numel()) if self.shapes else k for name, k in self.k.items()}
-
-    @torch.no_grad()
-    def _observe(self, z: Tensor, batch: Batch) -> None:
-        """Add the batch to the running moments, which lose weight at the start of every block of samples."""
-        self._allocate(batch.shapes)
-        n = len(z) if batch.joint is None else int(batch.joint.count)
-        if n > self.memory and not self._warned_of_memory:
-            self._warned_of_memory = True
-            logger.warning(
-                "A batch of %d samples is larger than memory = %d, so its first samples weigh next to nothing in the "
-                "running moments. Pass memory=%d or more to SpaceObjective.",
-                *(n, self.memory, BLOCKS * ceil(n / BLOCKS)),
-            )
-        segments = segments_of(n, in_block=int(self.in_block), count=float(self.moments.count), memory=self.memory)
-        if batch.joint is None:
-            add_segments_(self.moments, segments, z, batch.flat)
-        elif len(segments) == 1:
-            self.moments.decay_(segments[0].factor).merge(batch.joint)
-        else:  # of the samples of this process, those before the start of a block weigh less
-            counts = self.ranks.gather(len(z))
-            shard = self._make_moments(batch.shapes)
-            add_segments_(shard, segments, z, batch.flat, first=sum(counts[: self.ranks.rank]))
-            sum_over_ranks_(dict(shard.named_buffers()), self.ranks)
-            self.moments.decay_(prod(segment.factor for segment in segments)).merge(shard)
-        self.in_block.copy_((self.in_block + n) % (self.memory // BLOCKS))
-        self.step.add_(1)
-        if self._is_due():
-            self._set_bases(self._solved(self.moments, ridge=self.ridge, budget=PRODUCTS))
-        elif self.solved and self.decoders == "refit":
-            self.solution.refit(self.moments, ridge=self.ridge)
-
-    def _is_due(self) -> bool:
-        """Whether to solve after this step. The first solve waits while a quantity is constant, for a block at most."""
-        step, moments = int(self.step), self.moments
-        if self.solved or float(moments.count) > self.memory // BLOCKS:
-            return self.schedule.due_at_step(step)
-        due = any(self.schedule.due_at_step(n) for n in range(1, step + 1))
-        return due and all(varies(variance, moments.y_mean[name]) for name, variance in moments.var_y.items())
-
-    def _set_bases(self, W: Mapping[str, Tensor]) -> None:
-        """Use these bases, with decoders from the running moments."""
-        self.solution.replace_bases(W)
-        self.solution.refit(self.moments, ridge=self.ridge)
-        if self.ranks.size > 1:  # unlike machines round differently
-            self.ranks.broadcast_([self.solution.bases, *self.solution.A.values()])
-        self.solve_steps.append(int(self.step))
-
-    def _solved(self, moments: Moments, *, ridge: float, budget: int | None = None) -> dict[str, Tensor]:
-        return standardised_bases(
-            moments,
-            self.k,
-            method=self.method,
-            orthogonal=self.orthogonal,
-            separation=self.separation,
-            previous=self.solution.W if self.solved else None,
-            ridge=ridge,
-            budget=budget,
-        )
-
-    @property
-    def reading_ridge(self) -> float:
-        """Ridge of :attr:`space`, relative to the mean variance: 0.001, or ``ridge`` if that is smaller."""
-        return min(self.ridge, READING_RIDGE)
-
-    def _space_of(self, moments: Moments, shapes: Shapes, W: Mapping[str, Tensor] | None = None) -> LatentSpace:
-        ridge = self.reading_ridge
-        W = self._solved(moments, ridge=ridge) if W is None else W
-        return space_of_bases(moments, W, shapes=shapes, ridge=ridge)
-
     @torch._disable_dynamo  # torch.compiler.disable, which would load the compiler already with isospan
-    def _observed(
+    def _observed(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """All that looks at values or sends messages, where a compiler breaks its graph; it does so nowhere else."""
+        return self._observe_and_read(*args, **options)
+
+    def _observe_and_read(
         self,
         z: Tensor,
         y: Mapping[str, Tensor],
@@ -547,98 +306,33 @@ class SpaceObjective(KeepsPrecision):
     ) -> dict[str, Any]:
         """Update the state in training mode; return the inputs of the loss, or nothing before the first solve.
 
-        All that looks at values or sends messages is here, so a compiler breaks its graph here and nowhere else. Where
-        the guidance is ``balanced``, its weight comes along, and the backward pass measures both gradients at z.
+        Where the guidance is ``balanced``, its weight comes along, and the backward pass measures both gradients at z.
         """
-        z = as_tensor(z)
-        branch = z.clone() if balanced and isinstance(z, Tensor) else z
-        latents = as_tensor(branch if to_latents is None else to_latents(branch))
+        z, plain = as_tensor(z), peek_interpreter_stack() is None  # a gradient of torch.func runs no hooks
+        measured = (
+            balanced
+            and self.training
+            and plain
+            and getattr(z, "requires_grad", False)
+            and self.balance.is_due(int(self.step))
+        )
+        branch = z.clone() if measured else z
+        latents = branch if to_latents is None else as_tensor(to_latents(branch))
         batch = self._joint(latents, y, min_samples=1) if self.training else self._checked(latents, y, min_samples=1)
         if self.training:
-            self._observe_untransformed(latents.detach(), batch)
+            with torch.no_grad():
+                self._observe(latents, batch) if plain else self._observe_untransformed(latents, batch)
         if not self.solved:
             return {}
-        inputs = self._inputs(latents, batch)
+        inputs = inputs_of_terms(latents, batch, self.weights, self.moments, self.solution, self.ranks)
         if balanced:
-            inputs["weight"] = self.balance.weight().to(working_dtype(latents))
+            inputs["weight"] = self.balance.weight(working_dtype(latents))
             inputs["losses"] = losses = []
-            if self.training and z.requires_grad and peek_interpreter_stack() is None:
+            if measured:
                 self.balance.measure(z, branch, inputs["weight"], loss=lambda: losses[0] / sum(self.weights.values()))
         return inputs
 
-    def _observe_untransformed(self, z: Tensor, batch: Batch) -> None:
-        """Update the state by tensors as they were before ``torch.func`` transformed them."""
-        if peek_interpreter_stack() is None:
-            return self._observe(z, batch)
-        observe = lambda z, *y: self._observe(z, batch._replace(flat=dict(zip(batch.flat, y, strict=True))))  # noqa: E731
-        _Untransformed.apply(observe, z, *batch.flat.values())
-
-    def _inputs(self, z: Tensor, batch: Batch) -> dict[str, Any]:
-        """Return the inputs of the terms with a weight, as copies: a solve before the backward pass changes nothing."""
-        others = {term: weight for term, weight in self.weights.items() if term != "alignment" and weight}
-        count = len(z) if batch.joint is None else float(batch.joint.count)
-        inputs: dict[str, Any] = {"count": count}
-        if self.weights.get("alignment"):
-            inputs["alignment"] = self._inputs_of_alignment(z, batch)
-        if others and count >= 2:
-            inputs["others"] = self._inputs_of_others(z, batch) | {"weights": others, "return_terms": True}
-        return inputs
-
-    def _inputs_of_alignment(self, z: Tensor, batch: Batch) -> dict[str, Any]:
-        """Return the inputs of :func:`alignment`, standardised, each entry times the root of its weight in the loss."""
-        dtype, moments, value = working_dtype(z), self.moments, None
-        reader, factor = self.solution.reader(moments)
-        if batch.joint is not None:
-            z, value = self.ranks.for_average(z), error_of_moments(batch.joint, moments, reader, factor)
-        targets = torch.cat(list(batch.flat.values()), 1)
-        return {
-            "z": z,
-            "z_mean": moments.z_mean.clone(),
-            "reader": reader.to(dtype),
-            "targets": ((targets - moments.target_mean) * factor).to(dtype),
-            "value": value,
-        }
-
-    def _inputs_of_others(self, z: Tensor, batch: Batch) -> dict[str, Any]:
-        """Return the inputs of :func:`combined_loss`, in its precision and without units."""
-        dtype, W_prev = working_dtype(z), self.solution.W_prev
-        scale, mean = target_scales(self.moments), self.moments.y_mean
-        cast = lambda tensors: {name: t.to(dtype, copy=True) for name, t in tensors.items()}  # noqa: E731
-        inputs = {
-            "z": z.to(dtype),
-            "W": cast(self.solution.W),
-            "A": cast(self.solution.A),
-            "y": {name: ((y - mean[name].to(y.dtype)) / scale[name]).to(dtype) for name, y in batch.flat.items()},
-            "W_prev": None if W_prev is None else cast(W_prev),
-        }
-        if batch.joint is None:
-            return inputs
-        shift = {name: mean[name].to(y.dtype).double() for name, y in batch.flat.items()}
-        standard = batch.joint.scaled({name: 1 / s for name, s in scale.items()}, shift=shift)
-        return inputs | {"z": self.ranks.for_average(inputs["z"]), "global_moments": standard}
-
     def _guidance(self, z: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """Return the loss, and keep its terms for logging; zero before the first solve."""
-        terms: dict[str, Tensor] = {}
-        loss = (as_tensor(z) * 0).sum()
-        if "alignment" in inputs:
-            terms["alignment"] = alignment(**inputs["alignment"], count=inputs["count"])
-            loss = self.weights["alignment"] * terms["alignment"]
-        if "others" in inputs:
-            others = combined_loss(**inputs["others"])
-            loss = loss + others["total"]
-            terms |= {term: value for term, value in others.items() if self.weights.get(term) and term != "alignment"}
-        self.terms = {name: value.detach() for name, value in ({"total": loss} | terms).items()} if inputs else {}
+        loss, self.terms = weighted_terms(as_tensor(z), inputs, self.weights)
         return loss
-
-
-class _Untransformed(torch.autograd.Function):
-    """Calls a function with the tensors that ``torch.func`` transforms, as they were before: it may change buffers."""
-
-    @staticmethod
-    def forward(function: Callable[..., None], *tensors: Tensor) -> None:
-        function(*tensors)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: None) -> None:
-        """Nothing has a gradient."""

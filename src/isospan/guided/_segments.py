@@ -1,10 +1,11 @@
 """How running moments weigh a stream of samples, whatever its batches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
+from isospan.guided._batch import Batch
 from isospan.moments import Moments
 
 BLOCKS = 8
@@ -44,12 +45,12 @@ def segments_of(n: int, *, in_block: int, count: float, memory: int) -> list[Seg
     return segments
 
 
-def add_segments_(
-    moments: Moments, segments: Sequence[Segment], z: Tensor, y: Mapping[str, Tensor], *, first: int = 0
-) -> None:
+def add_segments_(moments: Moments, segments: Sequence[Segment], z: Tensor, batch: Batch, *, first: int = 0) -> Moments:
     """Add the samples of a shard to moments by segments; its first sample has the number ``first`` in the batch."""
     for factor, start, stop in segments:
-        moments.decay_(factor)
+        if factor < 1:
+            moments.decay_(factor)
         rows = slice(max(start - first, 0), max(stop - first, 0))
-        if len(z[rows]):
-            moments.add_(z[rows], {name: y_q[rows] for name, y_q in y.items()})
+        if rows.start < min(rows.stop, len(z)):
+            batch.add_to(moments, z, rows)
+    return moments

@@ -27,7 +27,7 @@ def add_batch_(
     of the quantities cancels: :math:`Z_c^\top (Y_c + 1 r^\top) = Z_c^\top Y_c`.
     """
     if precision == torch.float64 and z.numel() + sum(q.numel() for q in y.values()) <= CACHED:
-        return _add_small_batch_(state, z, list(y.values()))
+        return add_rows_(state, torch.cat([z, *y.values()], 1).double())
     rows = _rows(z)
     parts, unit = z.split(rows), _unit(z, precision)
     z_mean = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0) / len(z)
@@ -44,20 +44,42 @@ def add_batch_(
     add_means_(state, z_mean, torch.cat(means), float(len(z)))
 
 
-def _add_small_batch_(state: Mapping[str, Tensor], z: Tensor, y: Sequence[Tensor]) -> None:
-    """Add a batch that fits in the cache by few operations, whose calls take longer than their arithmetic."""
-    x = torch.cat([z, *y], 1).double()
-    mean = x.mean(0)
-    x -= mean
-    rounding = x.mean(0)
-    x -= rounding
-    mean += rounding
-    widths = [z.shape[1], len(mean) - z.shape[1]]
-    (zc, yc), (z_mean, y_mean), squares = x.split(widths, 1), mean.split(widths), state["scatter_yy"]
-    state["scatter_zz"].addmm_(zc.mT, zc)
-    state["scatter_zy"].addmm_(zc.mT, yc)
-    squares.addmm_(yc.mT, yc) if squares.dim() == 2 else squares.add_(yc.square().sum(0))
-    add_means_(state, z_mean, y_mean, float(len(z)))
+def add_rows_(state: Mapping[str, Tensor], rows: Tensor) -> None:
+    r"""Add samples (B, D + ΣP), latents beside all quantities in float64, to the buffers of :class:`Moments`, in place.
+
+    Of a small batch the calls take longer than their arithmetic, so they are few. The samples are centred about the
+    running mean and then about their own. Chan's term of the difference of both means (:func:`add_means_`) is the
+    product of one more row,
+
+    .. math:: \sqrt{\frac{n_a n_b}{n_a + n_b}}\, (m_b - m_a) .
+    """
+    zz, yy, D, n = state["scatter_zz"], state["scatter_yy"], len(state["z_mean"]), len(rows)
+    if before := float(state["count"]):
+        x = rows - torch.cat([state["z_mean"], state["target_mean"]])
+        step = x.mean(0)
+        x = torch.cat([x.sub_(step), step.mul((before * n / (before + n)) ** 0.5).unsqueeze(0)])
+        step.mul_(n / (before + n))
+    else:
+        state["z_mean"].zero_()
+        state["target_mean"].zero_()
+        step = rows.mean(0)
+        x = rows - step
+        rounding = x.mean(0)
+        step += rounding
+        x -= rounding
+    zc, yc = x[:, :D], x[:, D:]
+    zcT = zc.mT
+    _add_square_(zz, zcT @ zc)
+    state["scatter_zy"].addmm_(zcT, yc)
+    _add_square_(yy, yc.mT @ yc) if yy.dim() == 2 else yy.add_(yc.square().sum(0))
+    state["z_mean"].add_(step[:D])
+    state["target_mean"].add_(step[D:])
+    state["count"].add_(n)
+
+
+def _add_square_(S: Tensor, G: Tensor) -> None:
+    """Add G (P, P), symmetric up to rounding, such that S stays symmetric to the last bit."""
+    S.add_(G + G.mT, alpha=0.5)
 
 
 def _add_quantities_(cross: Tensor, squares: Tensor, zc: Tensor, unit_z: float, y: Sequence[Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ from isospan._core.checks import (
 from isospan._core.processes import Ranks
 from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, from_bytes
 from isospan.errors import DegenerateDataError, DtypeError, FileFormatError, OptionError, ShapeError
-from isospan.moments._batch import add_batch_, add_means_, sum_over_ranks_
+from isospan.moments._batch import add_batch_, add_means_, add_rows_, sum_over_ranks_
 from isospan.moments._chunks import aligned_chunks, reduce_chunks
 
 if TYPE_CHECKING:
@@ -215,6 +215,12 @@ class Moments(KeepsPrecision):
     def add_(self, z: Tensor, flat: Mapping[str, Tensor]) -> Self:
         """Add a batch as :meth:`update` does, of targets {name: (B, P)} in their order, without any check."""
         add_batch_(cast("dict[str, Tensor]", self._buffers), z.detach(), flat)
+        return self
+
+    @torch.no_grad()
+    def add_rows_(self, rows: Tensor) -> Self:
+        """Add a small batch (B, D + ΣP) in float64, latents beside the targets in their order, without any check."""
+        add_rows_(cast("dict[str, Tensor]", self._buffers), rows)
         return self
 
     @torch.no_grad()
