@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from isospan._core.files import PathLike
 from isospan._core.randomness import generator_of
-from isospan.evaluation import Evaluation, evaluate_moments
+from isospan.evaluation import EditEvaluation, Evaluation, UseEvaluation, evaluate_moments
 from isospan.experiment._config import TrainConfig, options_of
+from isospan.experiment._edit_scores import control_of
 from isospan.experiment._error_bars import Interval, calibrated
 from isospan.experiment._reporter import Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
@@ -59,6 +60,9 @@ class TrainedNetwork:
         nmse: held-out reconstruction error over the variance.
         drift: rotation of the subspaces while training; empty without guidance.
         intervals: quantities of held-out samples with their intervals; empty where too few are held out.
+        edits: scores of edits of held-out samples; None without a quantity that is a differentiable function of the
+            fields, and where fewer than two samples are held out.
+        use: the reconstruction error without the latent, and without each subspace; None as ``edits``.
     """
 
     model: ConvAutoencoder
@@ -68,6 +72,8 @@ class TrainedNetwork:
     nmse: float
     drift: SubspaceMonitor
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    edits: EditEvaluation | None = None
+    use: UseEvaluation | None = None
 
     def __repr__(self) -> str:
         names = shorten(", ".join(self.space.names), 80, placeholder=" …")
@@ -174,7 +180,9 @@ class Job:
         evaluation = evaluate_moments(space, [(fitted, cast("Moments", held_out.moments))])
         space, intervals = calibrated(space, self.test, partial(encode_samples, model), self.targets)
         error = reconstruction_error(held_out, self.test)
-        return TrainedNetwork(model, space, history, evaluation, error, drift, intervals)
+        self.reporter.stage("Editing held-out samples")
+        edits, use = control_of(model, space, self.test, self.targets)
+        return TrainedNetwork(model, space, history, evaluation, error, drift, intervals, edits, use)
 
     def _reference(self, model: nn.Module) -> Moments:
         """Moments of the training samples and, where training shifted them, of shifted copies."""

@@ -170,6 +170,8 @@ def _summarise(job: Job, sizes: Sizes, networks: Mapping[str, TrainedNetwork], *
         decoded={name: (y, decoded[name].cpu()) for name, y in job.targets(shown).items()},
         edits=_example_edits(run, z, job.targets),
         intervals=guided.intervals,
+        edit_scores={name: network.edits for name, network in networks.items() if network.edits is not None},
+        use=guided.use,
         seconds=seconds,
     )
 

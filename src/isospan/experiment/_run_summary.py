@@ -12,7 +12,7 @@ from torch import Tensor
 
 import isospan
 from isospan._core.text import duration
-from isospan.evaluation import Evaluation
+from isospan.evaluation import EditEvaluation, Evaluation, UseEvaluation
 from isospan.experiment._edits import Edited
 from isospan.experiment._error_bars import Interval
 from isospan.experiment.training import History
@@ -48,6 +48,9 @@ class RunSummary:
         decoded: {name: (true, decoded)}, each quantity of a few held-out samples.
         edits: {name: edit of this quantity}.
         intervals: {name: intervals of this quantity for held-out samples}; empty where too few are held out.
+        edit_scores: scores of edits of held-out samples, ``{"guided": ..., "unguided": ...}``; empty without a quantity
+            that is a differentiable function of the fields.
+        use: the error of the guided network with the mean latent, and without each subspace.
         versions: versions of the software.
         seconds: duration of the run.
         drift: rotation of the subspaces while training.
@@ -70,6 +73,8 @@ class RunSummary:
     seconds: float = float("nan")
     drift: SubspaceMonitor | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    edit_scores: Mapping[str, EditEvaluation] = field(default_factory=dict)
+    use: UseEvaluation | None = None
 
     def __repr__(self) -> str:
         title, names = (shorten(text, 80, placeholder=" …") for text in (self.title, ", ".join(self.dims)))

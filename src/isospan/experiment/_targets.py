@@ -8,6 +8,7 @@ from functools import partial
 from textwrap import shorten
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from isospan._core.checks import check_floating, check_not_empty
@@ -146,6 +147,28 @@ class Targets:
     def functions(self, names: Collection[str]) -> "Targets":
         """Return the quantities of these names that are functions of the fields."""
         return replace(self, quantities=tuple(q for q in self.quantities if q.function and q.name in names))
+
+    def differentiable(self, fields: Tensor) -> "Targets":
+        """Return the quantities that have a gradient by the fields (B, C, H, W).
+
+        Functions of the user may compute with NumPy, or under ``torch.no_grad()``. Each is called with two fields.
+
+        Example:
+            >>> import torch
+            >>> parsed = parse_quantities({"square": torch.square, "numpy": lambda x: torch.from_numpy(x.numpy() ** 2)})
+            >>> Targets(parsed).differentiable(torch.ones(2, 1, 4, 4)).names
+            ['square']
+        """
+        return replace(self, quantities=tuple(q for q in self.quantities if self._has_gradient(q, fields[:2])))
+
+    def _has_gradient(self, quantity: Quantity, fields: Tensor) -> bool:
+        if quantity.function is None:
+            return False
+        with torch.enable_grad():
+            try:
+                return self._compute(quantity, Samples(fields.detach().clone().requires_grad_())).requires_grad
+            except IsospanError:  # such as from x.numpy() of a tensor that requires a gradient
+                return False
 
     def __call__(self, batch: Samples) -> dict[str, Tensor]:
         """Return the pooled quantities: {name: (B, C, n, n)} for fields, {name: (B, n)} for series."""

@@ -186,24 +186,36 @@ class TrainedRun:
                 "This run is of version 0.1.0, whose files have no covariance of the latents. The edit takes the "
                 "shortest step instead of the one along the patterns of the data. Train again to edit along patterns."
             )
+        before = self.fields(z)
         functions = quantities.functions(self.space.names) if quantities else Targets(())
-        decoded = () if linear or self.space.cov_zz is None else tuple(n for n in functions.names if n in targets)
+        differentiable = Targets(()) if linear or self.space.cov_zz is None else self._differentiable(functions, before)
+        decoded = tuple(name for name in differentiable.names if name in targets)
         if decoded:
             edited = self.space.edit(
                 z,
                 targets,
                 keep=[name for name in self.space.names if name not in targets],
                 decoder=self.model.decode,
-                quantities=lambda fields: functions(Samples(fields)),
+                quantities=lambda fields: differentiable(Samples(fields)),
                 progress=progress,
             )
         else:
             edited = self.space.edit(z, targets, metric="euclidean" if self.space.cov_zz is None else "covariance")
-        before, after = self.fields(z), self.fields(edited)
+        after = self.fields(edited)
         computed = [_computed(functions, fields) if functions.names else {} for fields in (before, after)]
         readings = self.space.decode(z), self.space.decode(edited)
         scales = {name: float(scale) for name, scale in self.space.y_scale.items()}
         return Edited(before, after, dict(targets), *readings, edited, *computed, scales=scales, decoded=decoded)
+
+    def _differentiable(self, functions: Targets, fields: Tensor) -> Targets:
+        """The functions with a gradient by the fields; a warning names the others."""
+        found = functions.differentiable(fields.to(next(self.model.parameters()).device))
+        if others := [name for name in functions.names if name not in found.names]:
+            warn(
+                f"The functions of {others} have no gradient by the fields, so these quantities are edited and kept as "
+                "they are read from the latents. Compute them with torch, without NumPy and torch.no_grad()."
+            )
+        return found
 
     def targets(self, names: Collection[str] | None = None, source: Source | None = None) -> Targets:
         """Return the quantities of the run that can be computed: functions of the fields, and arrays of a source.

@@ -1,4 +1,4 @@
-"""The report cards: the three main numbers of a run; and what failed, in words."""
+"""The report cards: the main numbers of a run; and what failed, in words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,12 +24,14 @@ class Card:
 
 
 def report_cards(summary: RunSummary) -> list[Card]:
-    """Return the cards of the mean R², the reconstruction error (not for an audit) and the largest excess leakage."""
-    return [_reading(summary), *([_task(summary)] if summary.nmse else []), _leakage(summary)]
+    """Return the cards of reading, editing and reconstruction, as far as they were measured, and of leakage."""
+    editing = [_editing(summary)] if "guided" in summary.edit_scores else []
+    task = [_task(summary)] if summary.nmse else []
+    return [_reading(summary), *editing, *task, _leakage(summary)]
 
 
 def failures(summary: RunSummary) -> list[str]:
-    """Return a sentence on quantities that are not readable, and one on a failed reconstruction."""
+    """Return sentences on quantities that are not readable, a failed reconstruction, and a latent that is not used."""
     sentences, unread, nmse = [], _unread(summary), summary.nmse.get("guided", np.nan)
     if unread:
         r2 = _range(summary.guided.subspace_r2[name] for name in unread)
@@ -40,6 +42,8 @@ def failures(summary: RunSummary) -> list[str]:
         sentences.append(
             f"The reconstruction failed: its error is {_nmse(nmse)} of the variance, no better than the mean field."
         )
+    if summary.use is not None and summary.use.note:
+        sentences.append(summary.use.note)
     return sentences
 
 
@@ -56,6 +60,14 @@ def _reading(summary: RunSummary) -> Card:
     if summary.unguided is not None:
         detail += f", without guidance {number(_mean(summary.unguided.rank_k_probe_r2.values()))}"
     return Card("Read from the subspaces, mean R²", number(_mean(summary.guided.subspace_r2.values())), detail)
+
+
+def _editing(summary: RunSummary) -> Card:
+    edits = summary.edit_scores["guided"]
+    detail = f"through the decoder; by one matrix product {number(_mean(edits.linear_r2.values()))}"
+    if "unguided" in summary.edit_scores:
+        detail += f", without guidance {number(_mean(summary.edit_scores['unguided'].decoded_r2.values()))}"
+    return Card("Edits shown by the decoded fields, mean R²", number(_mean(edits.decoded_r2.values())), detail)
 
 
 def _task(summary: RunSummary) -> Card:

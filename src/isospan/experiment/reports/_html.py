@@ -15,13 +15,14 @@ from isospan.experiment.reports import figures
 from isospan.experiment.reports._cards import failures, report_cards
 from isospan.experiment.reports._export import remove_earlier, to_svg, write_png
 from isospan.experiment.reports._metrics import metrics_of, plain, to_json
-from isospan.plotting import plot_cross_decodability, plot_drift, plot_threshold_sweep
+from isospan.plotting import plot_cross_decodability, plot_drift, plot_edits, plot_threshold_sweep
 
 TITLES = {
     "r2": "R² of each quantity from its subspace, with the best rank-k probe",
     "decoded": "True and decoded fields side by side",
     "intervals": "Decoded against true values, with error bars",
     "reconstructions": "Inputs, reconstructions and errors",
+    "edits": "Fidelity, side effects and specificity of edits",
     "edit": "One edit of a quantity",
     "cross_decodability": "R² of each quantity from the subspace of each other",
     "angles": "Principal angles between the subspaces",
@@ -83,6 +84,8 @@ def draw_figures(summary: RunSummary) -> dict[str, Figure]:
         drawn["drift"] = plot_drift(summary.drift)
     if summary.decoded:
         drawn["decoded"] = figures.decoded_fields(summary.decoded)
+    if "guided" in summary.edit_scores:
+        drawn["edits"] = plot_edits(summary.edit_scores["guided"])
     if summary.intervals:
         drawn["intervals"] = figures.decoded_intervals(summary.intervals)
     if summary.reconstructions:

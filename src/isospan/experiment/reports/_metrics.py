@@ -31,6 +31,8 @@ def metrics_of(summary: RunSummary) -> dict[str, Any]:
             "guided": summary.guided.to_dict(),
             "unguided": summary.unguided.to_dict() if summary.unguided is not None else None,
             "edit_fidelity": {name: edited.fidelity(name) for name, edited in summary.edits.items()},
+            "edits": {name: scores.to_dict() for name, scores in summary.edit_scores.items()},
+            "use": summary.use.to_dict() if summary.use is not None else None,
             "coverage_90": {name: interval.coverage for name, interval in summary.intervals.items()},
             "history": _history(summary.history),
             "unguided_history": _history(summary.unguided_history),
