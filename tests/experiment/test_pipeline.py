@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from isospan.errors import DimensionError, OptionError
+from isospan.errors import DimensionError, NumericalWarning, OptionError
 from isospan.experiment import NetworkDescription, TrainedRun, decode, edit, load_network, size, train
 from isospan.experiment.samples import Samples
 from isospan.subspaces._latent_space import LatentSpace
@@ -299,3 +299,42 @@ def test_fields_in_float32_stay_so(config, fields, tmp_path):
     result = train(config(files=[tmp_path / "u.npz"], baseline=False))
     assert {tensor.dtype for tensor in result.model.state_dict().values()} == {torch.float32}
     assert edit(tmp_path / "run", tmp_path / "u.npz", {"local_mean": "*1.1"}).after.dtype == torch.float32
+
+
+@pytest.mark.usefixtures("figures")
+@few_samples
+def test_edits_of_held_out_samples_are_scored(config, fields):
+    result = train(config(quantities={"local_variance": "", "smooth": "local_mean"}), samples=fields())
+    scores = result.summary.edit_scores
+    assert list(scores) == ["guided", "unguided"]
+    assert scores["guided"].names == ("local_variance", "smooth")
+    assert scores["guided"].n_samples == result.guided.evaluation.n_samples
+    for name in scores["guided"].names:
+        assert scores["guided"].decoded_r2[name] > scores["guided"].linear_r2[name] - 1e-6
+    metrics = json.loads(result.report.with_name("metrics.json").read_text())
+    assert metrics["edits"]["guided"]["decoded_r2"]["smooth"] == pytest.approx(scores["guided"].decoded_r2["smooth"])
+    assert metrics["use"]["mean_error"] > metrics["use"]["error"]
+    assert "R² of the change" in result.report.read_text()
+
+
+def _square_by_numpy(fields):
+    return torch.from_numpy(np.square(fields.numpy()))
+
+
+@few_samples
+def test_a_function_without_gradient_is_trained_on_and_edited_as_it_is_read(config, fields, tmp_path):
+    """NumPy computes no gradient, so such an edit cannot go through the decoder."""
+    quantities = {"square": _square_by_numpy, "smooth": "local_mean"}
+    result = train(config(quantities=quantities, out=tmp_path / "run"), samples=fields())
+    assert result.summary.edit_scores["guided"].names == ("smooth",)
+    assert {name: edited.decoded for name, edited in result.summary.edits.items()} == {
+        "square": (),
+        "smooth": ("smooth",),
+    }
+    np.savez(tmp_path / "fields.npz", fields=fields().numpy())
+    changes, functions = {"square": "*1.01"}, {"square": _square_by_numpy}
+    with pytest.warns(NumericalWarning) as caught:
+        edited = edit(tmp_path / "run", tmp_path / "fields.npz", changes, quantities=functions)
+    assert any("['square'] have no gradient" in str(warning.message) for warning in caught)
+    linear = edit(tmp_path / "run", tmp_path / "fields.npz", changes, quantities=functions, linear=True)
+    torch.testing.assert_close(edited.latents, linear.latents)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isospan.evaluation._evaluation import Evaluation
+from isospan.evaluation import EditEvaluation, Evaluation
 from isospan.experiment import Edited
 from isospan.experiment._error_bars import Interval
 from isospan.experiment.reports import RunSummary
@@ -147,6 +147,24 @@ def make_intervals(count: int, n: int = 40) -> dict[str, Interval]:
     return {name: Interval(true, decoded, decoded - 1, decoded + 1) for name in NAMES[:count]}
 
 
+def make_edit_scores(count: int, *, linear: float = 0.1, decoded: float = 0.9, n: int = 64) -> EditEvaluation:
+    """Return scores that grow by 0.02 from one quantity to the next."""
+    names = NAMES[:count]
+    scores = {key: {name: value + 0.02 * i for i, name in enumerate(names)} for key, value in {
+        "linear_share": linear, "linear_r2": linear, "linear_step": 1.0,
+        "decoded_share": decoded, "decoded_r2": decoded, "decoded_step": 0.5,
+    }.items()}  # fmt: skip
+    pairs = torch.full((count, count), 0.7, dtype=torch.float64).fill_diagonal_(float("nan"))
+    return EditEvaluation(
+        names=names,
+        **scores,
+        linear_side_effects=pairs,
+        decoded_side_effects=pairs / 2,
+        specificity=4 * pairs,
+        n_samples=n,
+    )
+
+
 def make_summary(count: int = 3, *, unguided: bool = True, spoilt: bool = False) -> RunSummary:
     """Return a whole run."""
     nmse = {"guided": 0.0352, "unguided": 0.0371} if unguided else {"guided": 0.0352}
@@ -193,6 +211,11 @@ def edit() -> Callable[..., Edited]:
 @pytest.fixture(scope="session")
 def images() -> Callable[..., dict[str, torch.Tensor]]:
     return make_images
+
+
+@pytest.fixture(scope="session")
+def edit_scores() -> Callable[..., EditEvaluation]:
+    return make_edit_scores
 
 
 @pytest.fixture(scope="session")

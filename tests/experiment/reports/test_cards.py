@@ -1,10 +1,11 @@
-"""The three numbers and the sentences."""
+"""The numbers of the first screen, and the sentences."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from isospan.evaluation import UseEvaluation
 from isospan.experiment.reports._cards import failures, report_cards
 
 
@@ -24,6 +25,23 @@ def test_the_three_numbers(summary):
     assert (reading.value, reading.detail) == ("0.85", "best rank-k probe 0.88, without guidance 0.55")
     assert (task.value, task.detail) == ("0.0450", "without guidance 0.0500, lowered by 10 %")
     assert (leakage.value, leakage.detail) == ("0.10", f"{first}, read from the subspace of {second}")
+
+
+def test_edits_stand_beside_reading(summary, edit_scores):
+    scores = {"guided": edit_scores(2), "unguided": edit_scores(2, decoded=0.6)}
+    reading, editing, *_ = report_cards(replace(summary(2), edit_scores=scores))
+    assert reading.name.startswith("Read")
+    assert editing.value == "0.91"
+    assert editing.detail == "through the decoder; by one matrix product 0.11, without guidance 0.61"
+    alone = report_cards(replace(summary(2), edit_scores={"guided": edit_scores(2)}))[1]
+    assert alone.detail == "through the decoder; by one matrix product 0.11"
+
+
+def test_a_latent_that_is_not_used_is_said(summary):
+    used = UseEvaluation(error=0.1, mean_error=1.0, replaced_error={}, erased_error={}, n_samples=64)
+    idle = replace(used, mean_error=0.1)
+    assert failures(replace(summary(1), use=used)) == []
+    assert "hardly uses its latent" in failures(replace(summary(1), use=idle))[0]
 
 
 @pytest.mark.parametrize(
