@@ -49,7 +49,7 @@ class Freezable(Layer):
     def dense(self) -> tuple[Tensor, Tensor | None]:
         """The dense weight and bias: the cached ones, or expanded from the parameters with their gradient."""
         cached = self.cached()
-        return (self._synthesized(), self._spread_bias()) if cached is None else cached[:2]
+        return (self._synthesized(), self._spread_bias()) if cached is None else (cached.weight, cached.bias)
 
     @property
     def weight(self) -> Tensor:
