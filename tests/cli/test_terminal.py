@@ -10,7 +10,7 @@ from rich.console import Console
 
 from isospan.cli import _terminal
 from isospan.cli._messages import in_options
-from isospan.cli._tables import evaluation_table, notes, probe_note
+from isospan.cli._tables import edits_table, evaluation_table, notes, probe_note
 from isospan.cli._terminal import TerminalReporter, drift_line, format_losses
 
 LOSSES = {"task": 0.123456, "guidance": 0.25, "alignment": 0.25, "weight": 0.01}
@@ -105,6 +105,22 @@ def test_the_stored_decoder_comes_first_and_probes_that_were_left_out_have_no_co
         "stored decoder",
     ]
     assert len(evaluation_table(evaluation(0.8, 0.7)).columns) == 5
+
+
+def test_edits_have_a_table_of_their_own():
+    from isospan.evaluation import EditEvaluation
+
+    scores = ({"a": 0.1}, {"a": 0.2}, {"a": 0.3}, {"a": 0.4}, {"a": 0.95}, {"a": 0.6})
+    matrix = torch.full((1, 1), float("nan"))
+    table = edits_table(EditEvaluation(("a",), *scores, matrix, matrix, matrix, 64))
+    assert [column.header for column in table.columns] == [
+        "R² of 64 edits",
+        "linear",
+        "through the decoder",
+        "step",
+        "side effect",
+    ]
+    assert [next(column.cells) for column in table.columns[1:]] == ["0.200", "0.950", "0.600", "–"]
 
 
 @pytest.mark.parametrize(

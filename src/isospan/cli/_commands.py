@@ -7,7 +7,7 @@ import typer
 
 from isospan.cli import _options as options
 from isospan.cli._messages import clean_errors, console, replace_unencodable
-from isospan.cli._tables import evaluation_table, notes, results_table
+from isospan.cli._tables import edits_table, evaluation_table, notes, results_table
 from isospan.cli._terminal import TerminalReporter
 
 
@@ -317,6 +317,8 @@ def _print_evaluation(evaluation: Any) -> None:
 
 def _show(result: Any) -> None:
     console.print(results_table(result))
+    if result.guided.edits is not None:
+        console.print(edits_table(result.guided.edits))
     for note in notes(result.guided.evaluation):
         _say(note)
     _print_report(result)

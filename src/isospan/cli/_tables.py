@@ -24,19 +24,28 @@ def sizes_table(sizes: Any) -> Table:
 
 
 def results_table(result: Any) -> Table:
-    """R² of each quantity from its subspace, of the best rank-k probe and of edits, and the reconstruction error."""
+    """R² of each quantity from its subspace and of the best rank-k probe, and the reconstruction error."""
     guided, unguided = result.guided, result.unguided
     columns = {"subspace": guided.evaluation.subspace_r2, "best rank-k probe": guided.evaluation.rank_k_probe_r2}
     if unguided:
         columns["without guidance"] = unguided.evaluation.rank_k_probe_r2
-    if guided.edits is not None:
-        columns |= {"edit, linear": guided.edits.linear_r2, "edit, through the decoder": guided.edits.decoded_r2}
     table = _scores("held-out R²", guided.evaluation.names, columns)
     table.add_section()
     table.add_row(
         "reconstruction error (NMSE)", _error(guided.nmse), "", *([_error(unguided.nmse)] if unguided else [])
     )
     return table
+
+
+def edits_table(edits: Any) -> Table:
+    """R² of the change that decoded fields show, by edits of both kinds, with lengths of steps and side effects."""
+    columns = {
+        "linear": edits.linear_r2,
+        "through the decoder": edits.decoded_r2,
+        "step": edits.decoded_step,
+        "side effect": edits.largest_side_effect,
+    }
+    return _scores(f"R² of {edits.n_samples} edits", edits.names, columns)
 
 
 def evaluation_table(evaluation: Any) -> Table:
@@ -68,7 +77,7 @@ def probe_note(evaluation: Any) -> str:
 def _scores(first: str, names: Iterable[str], columns: Mapping[str, Mapping[str, float]]) -> Table:
     table = _table(first, *columns)
     for name in names:
-        table.add_row(Text(name), *(_score(r2.get(name, float("nan"))) for r2 in columns.values()))
+        table.add_row(Text(name), *(_score(r2[name]) for r2 in columns.values()))
     return table
 
 

@@ -65,6 +65,12 @@ class EditEvaluation:
     specificity: Tensor
     n_samples: int
 
+    @property
+    def largest_side_effect(self) -> dict[str, float]:
+        """The largest side effect of each edit through the decoder; NaN for a single quantity."""
+        rows = self.decoded_side_effects.tolist()
+        return {name: _extreme(row, max) for name, row in zip(self.names, rows, strict=True)}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, lists and dicts, ready for JSON."""
         return {
@@ -91,11 +97,10 @@ class EditEvaluation:
 
     def _columns(self) -> dict[str, dict[str, float]]:
         """Numbers by quantity; of the matrices the largest side effect and the least specificity."""
-        side = [_extreme(row, max) for row in self.decoded_side_effects.tolist()]
         specificity = [_extreme(row, min) for row in self.specificity.tolist()]
         return {
             **{key: getattr(self, key) for key in BY_QUANTITY},
-            "side_effect": dict(zip(self.names, side, strict=True)),
+            "side_effect": self.largest_side_effect,
             "specificity": dict(zip(self.names, specificity, strict=True)),
         }
 
