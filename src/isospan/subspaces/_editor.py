@@ -1,15 +1,24 @@
 """Edits of quantities: affine maps that move latents to where their read-outs reach targets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._core.checks import LARGEST, as_floating, as_latents, check_device, check_finite, check_named
+from isospan._core.checks import (
+    LARGEST,
+    as_floating,
+    as_latents,
+    as_tensor,
+    check_device,
+    check_finite,
+    check_named,
+)
+from isospan._core.labels import indicators
 from isospan._core.warnings import warn
 from isospan.errors import ShapeError
 from isospan.linalg import pinv, qr, svd, svdvals
@@ -37,6 +46,7 @@ class Editor:
         T: coordinates of a target {name: (P, κ)}.
         E: read-outs of these coordinates {name: (κ, D)}.
         S: steps {name: (κ, D)}.
+        classes: number of classes {name: C} of the quantities that are class labels.
 
     Example:
         >>> import torch
@@ -54,6 +64,7 @@ class Editor:
     T: Mapping[str, Tensor]
     E: Mapping[str, Tensor]
     S: Mapping[str, Tensor]
+    classes: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
         return f"Editor(latent_dim={len(self.z_mean)}, names={list(self.T)})"
@@ -63,7 +74,8 @@ class Editor:
 
         Args:
             z: latents (..., D).
-            y: a target for each quantity, in its unit, that broadcasts to ``(..., *shape)``.
+            y: a target for each quantity, in its unit, that broadcasts to ``(..., *shape)``; of class labels also
+                classes, integers (...,).
 
         Raises:
             NameMismatchError: the targets are of other quantities.
@@ -75,9 +87,22 @@ class Editor:
         x, step = z.double(), torch.zeros_like(z, dtype=torch.float64)  # float64 keeps the digits of a large offset
         zc = x - self.z_mean.to(x)
         for name, T in self.T.items():
-            target = as_target(y[name], self.shapes[name], z, name=name) - self.y_mean[name].to(x)
+            value = as_scores(y[name], self.classes.get(name), name=name)
+            target = as_target(value, self.shapes[name], z, name=name) - self.y_mean[name].to(x)
             step = step + (target @ T.to(x) - zc @ self.E[name].to(x).mT) @ self.S[name].to(x)
         return (x + step).to(z.dtype)
+
+
+def as_scores(y: Any, C: int | None, *, name: str) -> Any:
+    """Return classes, integers (...,) of a quantity of C classes, as their indicators (..., C); else the target."""
+    if C is None:
+        return y
+    y = as_tensor(y)
+    if isinstance(y, Integral) and (C == 2 or not isinstance(y, bool)):
+        y = torch.tensor(int(y))
+    if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex():
+        return y
+    return indicators(y, C, name=name)
 
 
 def as_target(y: Any, shape: tuple[int, ...], z: Tensor, *, name: str) -> Tensor:

@@ -27,6 +27,7 @@ from isospan._core.checks import (
     check_shape,
     working_dtype,
 )
+from isospan._core.labels import check_classes
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
 from isospan.errors import NotSolvedError, OptionError, ShapeError
@@ -63,6 +64,8 @@ class LatentSpace:
         y_scale: one standard deviation of each quantity {name: ()}, which weighs quantities that are edited together.
         shapes: shape of one target {name: tuple}, product P.
         cov_zz: covariance Σ of the latents (D, D), by which quantities are edited and erased; None in a space without.
+        classes: number of classes {name: C} of the quantities that are class labels, of shape (C,). Their targets may
+            be classes, integers 0 to C - 1.
         rank: dimension of the union of all subspaces.
 
     Raises:
@@ -97,6 +100,7 @@ class LatentSpace:
     y_scale: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
     cov_zz: Tensor | None = field(default=None, kw_only=True)
+    classes: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     rank: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +114,7 @@ class LatentSpace:
             name: check_shape(shape, what=f"The shape of quantity {name!r}") for name, shape in self.shapes.items()
         }
         object.__setattr__(self, "shapes", shapes)
+        object.__setattr__(self, "classes", self._checked_classes())
         for name, W in self.W.items():
             P = torch.Size(self.shapes[name]).numel()
             if W.dim() != 2:
@@ -127,6 +132,13 @@ class LatentSpace:
                     "quantities."
                 )
         object.__setattr__(self, "rank", len(orthonormal_rows(torch.cat(list(self.W.values())))))
+
+    def _checked_classes(self) -> dict[str, int]:
+        """Require as many classes as the quantity has entries."""
+        classes = check_classes(self.classes, self.W, of="the quantities")
+        if wrong := {name: self.shapes[name] for name, C in classes.items() if self.shapes[name] != (C,)}:
+            raise ShapeError(f"A quantity of C classes must have the shape (C,), got classes={classes} and {wrong}.")
+        return classes
 
     def _check_tensors(self) -> None:
         """Require finite real tensors, and make tensors of NumPy arrays."""
@@ -250,6 +262,7 @@ class LatentSpace:
         Args:
             z: latents (..., D).
             y: {name: target} in the quantity's units, a number, tensor or array that broadcasts to ``(..., *shape)``.
+                Of class labels also a class: an integer, or a tensor of integers (...,).
             keep: names of quantities that do not change, or ``"others"``, all that are not edited.
             metric: what makes a step short.
 
@@ -311,6 +324,7 @@ class LatentSpace:
             z_mean=self.z_mean,
             y_mean={name: self.y_mean[name] for name in names},
             shapes={name: self.shapes[name] for name in names},
+            classes={name: C for name, C in self.classes.items() if name in names},
             T={name: equations[name].T for name in names},
             E=dict(zip(names, E, strict=True)),
             S=dict(zip(names, S.split([len(rows) for rows in E]), strict=True)),
@@ -374,7 +388,7 @@ class LatentSpace:
         for what in ("z_mean", "cov_zz"):
             tensor = getattr(self, what)
             moved[what] = None if tensor is None else tensor.to(device=device, dtype=dtype)
-        return type(self)(shapes=self.shapes, **moved)
+        return type(self)(shapes=self.shapes, classes=self.classes, **moved)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the space as safetensors with a JSON header and a checksum; the file appears whole or not at all.
@@ -393,6 +407,7 @@ class LatentSpace:
             schema=SCHEMA_VERSION,
             names=self.names,
             shapes=shapes,
+            classes=self.classes,
         )
 
     @classmethod
@@ -426,6 +441,7 @@ class LatentSpace:
             z_mean=tensors["z_mean"],
             shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)),
             cov_zz=tensors.get("cov_zz"),
+            classes=header.get("classes", {}),
             **parts,
         )
 
