@@ -98,7 +98,7 @@ def _indicators(name: str, y: Any, classes: Mapping[str, int], missing: Missing)
     y = as_tensor(y)
     if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex():
         return y
-    C = classes.get(name, 2 if y.dtype == torch.bool else 0)
+    C = classes.get(name, 0)
     if y.dim() != 1 or C < 2:
         raise DtypeError(
             f"Targets of quantity {name!r} must be floating point, got {y.dtype} of shape {tuple(y.shape)}. Convert "

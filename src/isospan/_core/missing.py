@@ -1,7 +1,7 @@
 """Samples without some quantities, and weights of samples."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -47,6 +47,19 @@ def without_zero_weights(
         return z, y, weights
     rows = weights > 0
     return z[rows], {name: values[rows] for name, values in y.items()}, weights[rows]
+
+
+def weighted_samples(
+    z: Tensor, y: Mapping[str, Any], weights: Tensor | None
+) -> tuple[Tensor, Mapping[str, Any], Tensor | None]:
+    """Return the samples of weights above zero, before z and y are checked."""
+    z = as_tensor(z)
+    if weights is None or not isinstance(z, Tensor) or not z.dim() or not isinstance(y, Mapping):
+        return z, y, weights
+    checked = check_weights(weights, batch=len(z), device=z.device)
+    values = {name: as_tensor(value) for name, value in y.items()}
+    fits = all(isinstance(value, Tensor) and value.dim() and len(value) == len(z) for value in values.values())
+    return without_zero_weights(z, values, checked) if fits else (z, y, checked)
 
 
 def check_present(y: Mapping[str, Tensor]) -> None:

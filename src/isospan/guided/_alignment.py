@@ -12,7 +12,13 @@ from isospan.moments import Moments
 
 
 def alignment(
-    z: Tensor, z_mean: Tensor, reader: Tensor, targets: Tensor, count: float, value: Tensor | None = None
+    z: Tensor,
+    z_mean: Tensor,
+    reader: Tensor,
+    targets: Tensor,
+    count: float,
+    value: Tensor | None = None,
+    roots: Tensor | None = None,
 ) -> Tensor:
     r"""Return the mean over the samples of :math:`\| (z - \bar z) R - t \|^2`.
 
@@ -23,23 +29,28 @@ def alignment(
         targets: t (B, ΣP).
         count: samples of the global batch, over which the mean is taken.
         value: the loss of the global batch, of which this process has the gradient of its shard.
+        roots: of weights of the squared errors (B, ΣP); by default 1.
     """
     zc = (z - z_mean).to(reader.dtype)
     if torch.is_autocast_enabled(z.device.type):  # a backward pass within autocast would lower its products, too
         with full_precision(z):
-            loss = with_precomputed_gradient(partial(_squared_error, reader, count), zc, targets, traceable=True)
+            loss = with_precomputed_gradient(partial(_squared_error, reader, count, roots), zc, targets, traceable=True)
     else:
-        loss = torch.addmm(targets, zc, reader, beta=-1).square().sum() / count
+        loss = _weighted(torch.addmm(targets, zc, reader, beta=-1), roots).square().sum() / count
     return loss if value is None else value.to(loss.dtype) + (loss - loss.detach())  # the same bits on all processes
 
 
 def _squared_error(
-    reader: Tensor, count: float, needed: Sequence[bool], zc: Tensor, targets: Tensor
+    reader: Tensor, count: float, roots: Tensor | None, needed: Sequence[bool], zc: Tensor, targets: Tensor
 ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
     """Return the loss and its gradients in centred latents and targets."""
-    error = torch.addmm(targets, zc, reader, beta=-1)
-    slope = error * (2 / count)
+    error = _weighted(torch.addmm(targets, zc, reader, beta=-1), roots)
+    slope = _weighted(error * (2 / count), roots)
     return error.square().sum() / count, (slope @ reader.mT if needed[0] else None, -slope if needed[1] else None)
+
+
+def _weighted(error: Tensor, roots: Tensor | None) -> Tensor:
+    return error if roots is None else error * roots
 
 
 def error_of_moments(batch: Moments, running: Moments, reader: Tensor, factor: Tensor) -> Tensor:

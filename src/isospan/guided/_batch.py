@@ -8,17 +8,21 @@ from torch import Tensor
 
 from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError, IsospanError
-from isospan.moments import Moments, sum_over_ranks_
+from isospan.moments import Moments
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 class Batch(NamedTuple):
-    """Flattened targets of this process, their shapes, and the moments of the global batch of several processes."""
+    """Flattened targets of this process, their shapes, the moments of the global batch of several processes, weights.
+
+    Targets of samples that lack a quantity have NaN; the weights (B,) of the samples are None where all are 1.
+    """
 
     flat: dict[str, Tensor]
     shapes: Shapes
     joint: Moments | None = None
+    weights: Tensor | None = None
 
 
 @torch.no_grad()
@@ -55,12 +59,12 @@ def joint_batch(
         ranks.check_equal(list(batch.shapes.items()), what="The shapes of targets")
     joint = empty(batch.shapes)
     if error is None and len(z):
-        joint.update(z, batch.flat)
+        joint.add_(z, batch.flat, batch.weights)
     refused = torch.full_like(joint.count, error is not None)
-    sum_over_ranks_(dict(joint.named_buffers()), ranks, also=(refused, *also))
+    joint.sum_(ranks, also=(refused, *also))
     if refused:
         ranks.raise_first(error)
-    if float(joint.count) < min_samples:
+    if (n := float(joint.count)) < min_samples and not (n > 0 and any(ranks.gather(batch.weights is not None))):
         raise DegenerateDataError(
             f"At least {min_samples} samples are needed, got {float(joint.count):g} on all processes together. Pass a "
             "larger batch."

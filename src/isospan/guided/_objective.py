@@ -24,20 +24,31 @@ from isospan._core.checks import (
     check_partition,
     check_ridge,
     check_shape,
-    check_targets,
     working_dtype,
 )
+from isospan._core.labels import check_classes, encoded
+from isospan._core.missing import Missing, check_missing, weighted_samples
 from isospan._core.processes import Ranks
+from isospan._core.samples import checked_samples
 from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes, saved_buffers
 from isospan.errors import DimensionError, FileFormatError, NotSolvedError, OptionError, ShapeError
 from isospan.guided._alignment import alignment, error_of_moments
 from isospan.guided._balance import GradientBalance, lead_of
 from isospan.guided._batch import Batch, Shapes, joint_batch
+from isospan.guided._partial import (
+    error_of_labelled,
+    is_plain,
+    labels_vary,
+    observe_,
+    offset_of_targets,
+    refit_,
+    roots_of_weights,
+)
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided._segments import BLOCKS, add_segments_, segments_of
 from isospan.guided._solution import Solution
 from isospan.guided.losses._combined import checked_weights, combined_loss
-from isospan.moments import Moments, sum_over_ranks_, varies
+from isospan.moments import Moments, filled, present, sum_over_ranks_, varies
 from isospan.subspaces import LatentSpace, Method
 from isospan.subspaces._fitting import space_of_bases
 from isospan.subspaces._solve import (
@@ -108,8 +119,13 @@ class SpaceObjective(KeepsPrecision):
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
             before by 7/8. That holds within a batch too: of a global batch that is larger than the memory, the first
-            samples weigh less than the last, and the log says so once.
+            samples weigh less than the last, and the log says so once. With weights of samples, their sum counts.
         ridge: variance of the noise in the loss, relative to the mean variance of the latents.
+        missing: ``"raise"`` an error where a quantity has NaN; or ``"skip"`` these samples, quantity by quantity, and
+            those with a negative label. Loss, moments and memory of a quantity are then of the samples that have it. A
+            batch without a label of a quantity has no term for it. The first solve waits until all quantities vary.
+        classes: number of classes {name: C} of the quantities that are class labels (B,), integers or booleans.
+            They are guided as the indicators (B, C) of their classes. At most C - 1 dimensions are used.
         process_group: the processes that share a batch; by default all, where ``torch.distributed`` is initialised. A
             group of this process alone keeps the objective to itself.
 
@@ -133,7 +149,7 @@ class SpaceObjective(KeepsPrecision):
     k: dict[str, int]
     step: Tensor
     epoch: Tensor
-    in_block: Tensor  # samples since the running moments were last multiplied
+    in_block: Tensor  # samples, or weight, since the running moments were last multiplied; (S,) with missing="skip"
     moments: Moments  # None before the shapes are known
     solution: Solution  # None before the shapes are known
 
@@ -152,12 +168,17 @@ class SpaceObjective(KeepsPrecision):
         strength: float = 0.5,
         memory: int | None = None,
         ridge: float = 0.02,
+        missing: Missing = "raise",
+        classes: Mapping[str, int] | None = None,
         process_group: "ProcessGroup | None" = None,
     ) -> None:
         super().__init__()
         check_not_empty(k, what="k")
         check_not_reserved(k)
-        self.k = check_k(k, k)
+        check_missing(missing)
+        self.missing: Missing = missing
+        self.classes: dict[str, int] = check_classes(classes, k, of="the quantities")
+        self.k = {name: min(k_q, self.classes.get(name, k_q + 1) - 1) for name, k_q in check_k(k, k).items()}
         check_flag(orthogonal, what="orthogonal")
         check_choice(decoders, get_args(Decoders), what="decoders")
         self.latent_dim: int = check_count(latent_dim, what="latent_dim", error=DimensionError)
@@ -185,8 +206,11 @@ class SpaceObjective(KeepsPrecision):
         self.solve_steps: list[int] = []
         self._warned_of_memory = False
         self.terms: dict[str, Tensor] = {}
-        for counter in ("step", "epoch", "in_block"):
+        for counter in ("step", "epoch"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
+        pairs = len(self.k) * (len(self.k) - 1) // 2 * needs_target_covariance(self.method, self.separation)
+        clocks = () if missing == "raise" else (1 + len(self.k) + pairs,)
+        self.register_buffer("in_block", torch.zeros(clocks, dtype=torch.float64))
         self.ranks: Ranks = Ranks(process_group)
         self.balance: GradientBalance = GradientBalance(strength, self.ranks)
         self.register_module("moments", None)
@@ -206,12 +230,13 @@ class SpaceObjective(KeepsPrecision):
             **{"method": "covariance", "decoders": "frozen", "ridge": READING_RIDGE, "weights": terms} | options,
         )
 
-    def forward(self, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None) -> Tensor:
         """Return the guidance loss of a batch, with gradient to z; in training mode the state takes in the batch.
 
         Args:
             z: latents (B, D).
-            y: quantities {name: (B, ...)}, in their units.
+            y: quantities {name: (B, ...)}, in their units; of ``classes``, labels (B,).
+            weights: of the samples (B,), at least 0; by default 1 each.
 
         Raises:
             NameMismatchError: y names other quantities than k.
@@ -220,7 +245,7 @@ class SpaceObjective(KeepsPrecision):
             DegenerateDataError: no sample, or a quantity that is constant when the bases are solved. The first solve
                 waits until all quantities vary, for at most an eighth of the memory.
         """
-        return self._guidance(z, self._observed(z, y))
+        return self._guidance(z, self._observed(z, y, weights=weights))
 
     def total_loss(
         self,
@@ -229,6 +254,7 @@ class SpaceObjective(KeepsPrecision):
         y: Mapping[str, Tensor],
         *,
         to_latents: Callable[[Tensor], Tensor] | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         r"""Return task loss plus guidance, balanced by the gradient norm of each at the latents.
 
@@ -257,7 +283,8 @@ class SpaceObjective(KeepsPrecision):
         Args:
             task_loss: a scalar that depends on z.
             z: the very tensor that the task reads: latents (B, D), or what ``to_latents`` makes latents of.
-            y: quantities {name: (B, ...)}, in their units.
+            y: quantities {name: (B, ...)}, in their units; of ``classes``, labels (B,).
+            weights: of the samples in the guidance (B,), at least 0; by default 1 each.
             to_latents: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
                 ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no gradient.
 
@@ -272,7 +299,7 @@ class SpaceObjective(KeepsPrecision):
             )
         if to_latents is not None and not callable(to_latents):
             raise OptionError(f"to_latents must be a function from z to latents (B, D), got {to_latents!r:.80}.")
-        inputs = self._observed(z, y, balanced=True, to_latents=to_latents)
+        inputs = self._observed(z, y, balanced=True, to_latents=to_latents, weights=weights)
         guidance = self._guidance(z, inputs)
         if not inputs:
             return task_loss + guidance
@@ -281,7 +308,7 @@ class SpaceObjective(KeepsPrecision):
         return task_loss + inputs["weight"] * guidance
 
     @torch.no_grad()
-    def solve(self, z: Tensor, y: Mapping[str, Tensor]) -> LatentSpace:
+    def solve(self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None) -> LatentSpace:
         """Solve bases and decoders from a reference set, which also replaces the running moments.
 
         The bases are rotated within their subspaces onto the previous ones, so coordinates keep their meaning. A
@@ -290,8 +317,11 @@ class SpaceObjective(KeepsPrecision):
         Returns:
             The latent space of the reference set, as :attr:`space`.
         """
-        batch = self._joint(z, y)
-        moments = self._make_moments(batch.shapes).update(z, batch.flat) if batch.joint is None else batch.joint
+        z, y, weights = weighted_samples(z, y, weights)
+        batch = self._joint(z, y, weights=weights)
+        moments = batch.joint
+        if moments is None:
+            moments = self._make_moments(batch.shapes).update(z, batch.flat, weights=batch.weights)
         W = self._solved(moments, ridge=self.ridge)
         space = self._space_of(moments, batch.shapes, W if self.ridge == self.reading_ridge else None)
         self._allocate(batch.shapes)
@@ -405,7 +435,9 @@ class SpaceObjective(KeepsPrecision):
             raise ShapeError(f"The state to load must have targets of the shapes {self.shapes}, got {shapes}.")
         return record | {"shapes": {name: shapes[name] for name in record["k"] if shapes}}
 
-    def _checked(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
+    def _checked(
+        self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None, min_samples: int = 2
+    ) -> Batch:
         """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
         z = check_latents(z, min_samples=min_samples)
         if z.shape[1] != self.latent_dim:
@@ -413,20 +445,29 @@ class SpaceObjective(KeepsPrecision):
                 f"The objective has latent_dim = {self.latent_dim}, got latents of shape {tuple(z.shape)}."
             )
         check_named(self.k, y, what="Targets", against="k")
-        flat = check_targets(y, batch=len(z), device=z.device)
+        if weights is not None and any(weight for term, weight in self.weights.items() if term != "alignment"):
+            raise OptionError(
+                f"Weights of samples concern the alignment alone, got the terms {self.weights}. Train by the alignment "
+                "alone, or without weights of samples."
+            )
+        y = encoded(y, self.classes, missing=self.missing)
+        known: Any = {"classes": self.classes, "missing": self.missing, "weights": weights}
+        _, flat, weights = checked_samples(z, y, **known, min_samples=min_samples)
         shapes = {name: tuple(y[name].shape[1:]) for name in self.k}
         if self.shapes and shapes != self.shapes:
             raise ShapeError(
                 f"Targets must keep their shapes {self.shapes}, got {shapes}. Pool every batch to the same size."
             )
-        return Batch({name: flat[name] for name in self.k}, shapes)
+        return Batch({name: flat[name] for name in self.k}, shapes, weights=weights)
 
-    def _joint(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
+    def _joint(
+        self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None, min_samples: int = 2
+    ) -> Batch:
         """Return the checked batch, with the moments of the global batch of several processes."""
         if self.ranks.size == 1:
-            return self._checked(z, y, min_samples=min_samples)
+            return self._checked(z, y, weights=weights, min_samples=min_samples)
         squares = self.balance.pending()
-        check = partial(self._checked, z, y, min_samples=0)
+        check = partial(self._checked, z, y, weights=weights, min_samples=0)
         try:
             return joint_batch(
                 *(check, self._make_moments, z.detach(), self.ranks),
@@ -449,6 +490,7 @@ class SpaceObjective(KeepsPrecision):
                 self.latent_dim,
                 {name: torch.Size(shape).numel() for name, shape in shapes.items()},
                 target_covariance=needs_target_covariance(self.method, self.separation),
+                missing=self.missing,
                 device=self.step.device if device is None else device,
             )
 
@@ -480,7 +522,21 @@ class SpaceObjective(KeepsPrecision):
                 "running moments. Pass memory=%d or more to SpaceObjective.",
                 *(n, self.memory, BLOCKS * ceil(n / BLOCKS)),
             )
-        segments = segments_of(n, in_block=int(self.in_block), count=float(self.moments.count), memory=self.memory)
+        in_block = float(self.in_block) if self.missing == "raise" else 0.0
+        if is_plain(batch, self.moments, in_block):
+            self._add_plain_(z, batch, n, int(in_block))
+        else:
+            empty = partial(self._make_moments, batch.shapes)
+            observe_(self.moments, self.in_block, z, batch, memory=self.memory, ranks=self.ranks, empty=empty)
+        self.step.add_(1)
+        if self._is_due():
+            self._set_bases(self._solved(self.moments, ridge=self.ridge, budget=PRODUCTS))
+        elif self.solved and self.decoders == "refit":
+            self._refit()
+
+    def _add_plain_(self, z: Tensor, batch: Batch, n: int, in_block: int) -> None:
+        """Add a batch of n samples, all of weight 1 and with all quantities, to the running moments."""
+        segments = segments_of(n, in_block=in_block, count=float(self.moments.count), memory=self.memory)
         if batch.joint is None:
             add_segments_(self.moments, segments, z, batch.flat)
         elif len(segments) == 1:
@@ -492,24 +548,29 @@ class SpaceObjective(KeepsPrecision):
             sum_over_ranks_(dict(shard.named_buffers()), self.ranks)
             self.moments.decay_(prod(segment.factor for segment in segments)).merge(shard)
         self.in_block.copy_((self.in_block + n) % (self.memory // BLOCKS))
-        self.step.add_(1)
-        if self._is_due():
-            self._set_bases(self._solved(self.moments, ridge=self.ridge, budget=PRODUCTS))
-        elif self.solved and self.decoders == "refit":
+
+    def _refit(self) -> None:
+        """Fit the decoders to the running moments."""
+        if self.missing == "skip":
+            refit_(self.solution, self.moments, ridge=self.ridge)
+        else:
             self.solution.refit(self.moments, ridge=self.ridge)
 
     def _is_due(self) -> bool:
         """Whether to solve after this step. The first solve waits while a quantity is constant, for a block at most."""
         step, moments = int(self.step), self.moments
-        if self.solved or float(moments.count) > self.memory // BLOCKS:
+        block = self.memory // BLOCKS
+        if self.solved or (self.missing == "raise" and float(moments.count) > block):
             return self.schedule.due_at_step(step)
-        due = any(self.schedule.due_at_step(n) for n in range(1, step + 1))
-        return due and all(varies(variance, moments.y_mean[name]) for name, variance in moments.var_y.items())
+        if not any(self.schedule.due_at_step(n) for n in range(1, step + 1)):
+            return False
+        vary = {name: varies(variance, moments.y_mean[name]) for name, variance in moments.var_y.items()}
+        return all(vary.values()) or (self.missing == "skip" and labels_vary(moments, block, vary))
 
     def _set_bases(self, W: Mapping[str, Tensor]) -> None:
         """Use these bases, with decoders from the running moments."""
         self.solution.replace_bases(W)
-        self.solution.refit(self.moments, ridge=self.ridge)
+        self._refit()
         if self.ranks.size > 1:  # unlike machines round differently
             self.ranks.broadcast_([self.solution.bases, *self.solution.A.values()])
         self.solve_steps.append(int(self.step))
@@ -524,6 +585,7 @@ class SpaceObjective(KeepsPrecision):
             previous=self.solution.W if self.solved else None,
             ridge=ridge,
             budget=budget,
+            classes=self.classes,
         )
 
     @property
@@ -534,7 +596,7 @@ class SpaceObjective(KeepsPrecision):
     def _space_of(self, moments: Moments, shapes: Shapes, W: Mapping[str, Tensor] | None = None) -> LatentSpace:
         ridge = self.reading_ridge
         W = self._solved(moments, ridge=ridge) if W is None else W
-        return space_of_bases(moments, W, shapes=shapes, ridge=ridge)
+        return space_of_bases(moments, W, shapes=shapes, ridge=ridge, classes=self.classes)
 
     @torch._disable_dynamo  # torch.compiler.disable, which would load the compiler already with isospan
     def _observed(
@@ -544,6 +606,7 @@ class SpaceObjective(KeepsPrecision):
         *,
         balanced: bool = False,
         to_latents: Callable[[Tensor], Tensor] | None = None,
+        weights: Tensor | None = None,
     ) -> dict[str, Any]:
         """Update the state in training mode; return the inputs of the loss, or nothing before the first solve.
 
@@ -553,7 +616,9 @@ class SpaceObjective(KeepsPrecision):
         z = as_tensor(z)
         branch = z.clone() if balanced and isinstance(z, Tensor) else z
         latents = as_tensor(branch if to_latents is None else to_latents(branch))
-        batch = self._joint(latents, y, min_samples=1) if self.training else self._checked(latents, y, min_samples=1)
+        latents, y, weights = weighted_samples(latents, y, weights)
+        check = self._joint if self.training else self._checked
+        batch = check(latents, y, weights=weights, min_samples=1)
         if self.training:
             self._observe_untransformed(latents.detach(), batch)
         if not self.solved:
@@ -588,6 +653,8 @@ class SpaceObjective(KeepsPrecision):
         """Return the inputs of :func:`alignment`, standardised, each entry times the root of its weight in the loss."""
         dtype, moments, value = working_dtype(z), self.moments, None
         reader, factor = self.solution.reader(moments)
+        if self.missing == "skip" or batch.weights is not None:
+            return self._inputs_of_weighted_alignment(z, batch, reader, factor)
         if batch.joint is not None:
             z, value = self.ranks.for_average(z), error_of_moments(batch.joint, moments, reader, factor)
         targets = torch.cat(list(batch.flat.values()), 1)
@@ -599,9 +666,27 @@ class SpaceObjective(KeepsPrecision):
             "value": value,
         }
 
+    def _inputs_of_weighted_alignment(self, z: Tensor, batch: Batch, reader: Tensor, factor: Tensor) -> dict[str, Any]:
+        """Return the inputs of :func:`alignment` where samples have weights, or lack quantities."""
+        dtype, moments, value = working_dtype(z), self.moments, None
+        if batch.joint is not None:
+            z, value = self.ranks.for_average(z), error_of_labelled(batch.joint, moments, reader, factor)
+        flat, roots = roots_of_weights(moments, batch)
+        targets = (torch.cat(list(flat.values()), 1) - moments.target_mean) * factor
+        return {
+            "z": z,
+            "z_mean": moments.z_mean.clone(),
+            "reader": reader.to(dtype),
+            "targets": (targets - offset_of_targets(moments, reader)).to(dtype),
+            "value": value,
+            "roots": roots.to(dtype),
+        }
+
     def _inputs_of_others(self, z: Tensor, batch: Batch) -> dict[str, Any]:
         """Return the inputs of :func:`combined_loss`, in its precision and without units."""
         dtype, W_prev = working_dtype(z), self.solution.W_prev
+        if self.missing == "skip":  # the other terms do not read the quantities
+            batch = batch._replace(flat=filled(batch.flat, present(batch.flat)))
         scale, mean = target_scales(self.moments), self.moments.y_mean
         cast = lambda tensors: {name: t.to(dtype, copy=True) for name, t in tensors.items()}  # noqa: E731
         inputs = {
@@ -622,7 +707,8 @@ class SpaceObjective(KeepsPrecision):
         terms: dict[str, Tensor] = {}
         loss = (as_tensor(z) * 0).sum()
         if "alignment" in inputs:
-            terms["alignment"] = alignment(**inputs["alignment"], count=inputs["count"])
+            count = 1 if "roots" in inputs["alignment"] else inputs["count"]
+            terms["alignment"] = alignment(**inputs["alignment"], count=count)
             loss = self.weights["alignment"] * terms["alignment"]
         if "others" in inputs:
             others = combined_loss(**inputs["others"])

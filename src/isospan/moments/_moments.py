@@ -305,7 +305,7 @@ class Moments(KeepsPrecision):
             add_batch_(cast("dict[str, Tensor]", self._buffers), z.detach(), flat)
             return self
         for state, rows in zip(self.states(), self.rows(z, flat, weights), strict=True):
-            add_rows_(state, rows)
+            add_rows_(state, *rows)
         return self
 
     def states(self) -> list[State]:

@@ -38,9 +38,8 @@ def filled(flat: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str,
     return {name: y.masked_fill(~masks[name][:, None], 0.0) for name, y in flat.items()}
 
 
-def add_rows_(state: State, rows: Rows) -> None:
-    """Add weighted samples to a state, in place. Nothing waits for values on a device."""
-    z, y, weights = rows
+def add_rows_(state: State, z: Tensor, y: Tensor, weights: Tensor) -> None:
+    """Add samples of :class:`Rows` to a state, in place. Nothing waits for values on a device."""
     step = max(1, ENTRIES // (z.shape[1] + y.shape[1]))
     for start in range(0, len(z), step):
         part = slice(start, start + step)
