@@ -1,6 +1,6 @@
 """Scores of a latent space on held-out data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
@@ -262,21 +262,52 @@ def evaluate(
     folds = [(fitted, scored)] if fit is not None else [(scored, fitted), (fitted, scored)]
     evaluation = evaluate_moments(space, folds, ridge=ridge)
     labels = [name for name in space.names if name in space.classes or is_label(y[name])]
-    found = {name: _accuracies(space, score, name) for name in labels}
-    accuracies = [{name: pair[i] for name, pair in found.items()} for i in range(2)]
-    return replace(evaluation, accuracy=accuracies[0], balanced_accuracy=accuracies[1])
+    return _with_accuracy(evaluation, space, [score], labels)
 
 
-def _accuracies(space: LatentSpace, data: Checked, name: str) -> tuple[float, float]:
-    """Accuracy and balanced accuracy of the largest score of the stored decoder, over the samples that have a label."""
-    truth = data.flat[name]
-    rows = ~truth.isnan().any(1)
-    classes, hot = space.to(dtype=torch.float64).decode(data.z[rows])[name].argmax(1), truth[rows]
-    weights = hot.new_ones(len(hot)) if data.weights is None else data.weights[rows]
-    in_class = weights @ hot
-    right = (weights * (hot.argmax(1) == classes)) @ hot
-    occurs = in_class > 0
-    return float(right.sum() / in_class.sum()), float((right[occurs] / in_class[occurs]).mean())
+@torch.no_grad()
+def with_accuracy(
+    evaluation: Evaluation, space: LatentSpace, batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]]
+) -> Evaluation:
+    """Return an evaluation with the accuracies of the class labels of a space, over batches (z, y).
+
+    Samples with a negative label are left out.
+
+    Example:
+        >>> import torch
+        >>> from isospan.subspaces import solve_subspaces
+        >>> z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+        >>> y = {"sign": (z[:, 0] > 0).long()}
+        >>> space = solve_subspaces(z, y, k=1)
+        >>> fold = Moments.of(z, y)
+        >>> with_accuracy(evaluate_moments(space, [(fold, fold)]), space, [(z, y)]).accuracy["sign"] > 0.9
+        True
+    """
+    if not space.classes:
+        return evaluation
+    checked = (_checked(space, z, y, "skip") for z, y in batches)
+    return _with_accuracy(evaluation, space, checked, list(space.classes))
+
+
+def _with_accuracy(
+    evaluation: Evaluation, space: LatentSpace, batches: Iterable[Checked], labels: Sequence[str]
+) -> Evaluation:
+    """Of the largest score of the stored decoder, over the samples that have a label."""
+    space, counts = space.to(dtype=torch.float64), dict[str, Tensor]()
+    for z, flat, given in batches if labels else ():
+        decoded = space.to(device=z.device).decode(z)
+        for name in labels:
+            rows = ~flat[name].isnan().any(1)
+            hot, found = flat[name][rows], decoded[name][rows].argmax(1)
+            weights = hot.new_ones(len(hot)) if given is None else given[rows]
+            part = torch.stack([(weights * (hot.argmax(1) == found)) @ hot, weights @ hot])
+            counts[name] = counts.get(name, 0) + part
+    shares = {name: right[of > 0] / of[of > 0] for name, (right, of) in counts.items()}
+    return replace(
+        evaluation,
+        accuracy={name: float(right.sum() / of.sum()) for name, (right, of) in counts.items()},
+        balanced_accuracy={name: float(share.mean()) for name, share in shares.items()},
+    )
 
 
 @torch.no_grad()
@@ -335,8 +366,7 @@ def evaluate_moments(
         n_samples=round(float(whole.count)),
         k={name: len(W) for name, W in space.W.items()},
     )
-    fewest = min(int(n) for fit, _ in folds for n in ([fit.count] if fit.missing == "raise" else fit.label_count))
-    _warn_of_unknown(evaluation, space, fitted=fewest)
+    _warn_of_unknown(evaluation, space, fitted=min(int(state["count"]) for fit, _ in folds for state in fit.states()))
     return evaluation
 
 
