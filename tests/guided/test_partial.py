@@ -239,7 +239,7 @@ def test_what_is_refused_changes_nothing():
     with pytest.raises(DtypeError, match=r"classes=\{'label': C\}"):
         SpaceObjective({"label": 2}, D, **OPTIONS)(z, {"label": y["label"]})
     labels = SpaceObjective({"label": 2}, D, classes={"label": C}, **OPTIONS)
-    with pytest.raises(OptionError, match="must be 0 to 2, for 3 classes, got 0 to 3"):
+    with pytest.raises(OptionError, match="must be 0 to 2, for 3 classes, got 1 to 3"):
         labels(z, {"label": y["label"] + 1})
     with pytest.raises(OptionError, match="weights must be at least 0"):
         usual(z, {"a": y["a"]}, weights=-torch.ones(B))

@@ -59,7 +59,7 @@ def joint_batch(
         ranks.check_equal(list(batch.shapes.items()), what="The shapes of targets")
     joint = empty(batch.shapes)
     if error is None and len(z):
-        joint.add_(z, batch.flat, batch.weights)
+        joint.add_(z, batch.flat, weights=batch.weights)
     refused = torch.full_like(joint.count, error is not None)
     joint.sum_(ranks, also=(refused, *also))
     if refused:

@@ -45,7 +45,7 @@ def observe_(
         ranks: the processes.
         empty: makes moments of the same quantities.
     """
-    rows, states = moments.rows(z, batch.flat, batch.weights), moments.states()
+    rows, states = moments.rows(z, batch.flat, weights=batch.weights), moments.states()
     own = torch.stack([part.weights.sum() for part in rows]).tolist()
     shards = ranks.gather(own) if batch.joint is not None else [own]
     arrived = [sum(counts) for counts in zip(*shards, strict=True)]

@@ -192,7 +192,7 @@ class Moments(KeepsPrecision):
         dims = {name: t.shape[1] for name, t in flat.items()}
         moments = cls(z.shape[1], dims, target_covariance=target_covariance, missing=missing, device=z.device)
         if missing == "skip" or given is not None:
-            return moments.add_(z, flat, given)
+            return moments.add_(z, flat, weights=given)
         state = dict(moments.named_buffers())
         add_batch_(state, z.detach(), flat, precision=torch.float64 if target_covariance else precision)
         squares = moments.scatter_zz.diagonal().sum() + moments.scatter_yy.sum()
@@ -296,15 +296,15 @@ class Moments(KeepsPrecision):
         classes = self.target_dims
         z, flat, given = checked_samples(z, y, classes=classes, missing=self.missing, weights=weights, min_samples=1)
         self._check_dims(z, flat)
-        return self.add_(z, {name: flat[name] for name in self.target_dims}, given)
+        return self.add_(z, {name: flat[name] for name in self.target_dims}, weights=given)
 
     @torch.no_grad()
-    def add_(self, z: Tensor, flat: Mapping[str, Tensor], weights: Tensor | None = None) -> Self:
+    def add_(self, z: Tensor, flat: Mapping[str, Tensor], *, weights: Tensor | None = None) -> Self:
         """Add a batch as :meth:`update` does, of targets {name: (B, P)} in their order, without any check."""
         if self.missing == "raise" and weights is None:
             add_batch_(cast("dict[str, Tensor]", self._buffers), z.detach(), flat)
             return self
-        for state, rows in zip(self.states(), self.rows(z, flat, weights), strict=True):
+        for state, rows in zip(self.states(), self.rows(z, flat, weights=weights), strict=True):
             add_rows_(state, *rows)
         return self
 
@@ -320,7 +320,7 @@ class Moments(KeepsPrecision):
         own = [self._state_of(name) for name in self.target_dims]
         return [latent_state(whole), *own, *(dict(pair.named_buffers()) for pair in self._overlaps())]
 
-    def rows(self, z: Tensor, flat: Mapping[str, Tensor], weights: Tensor | None = None) -> list[Rows]:
+    def rows(self, z: Tensor, flat: Mapping[str, Tensor], *, weights: Tensor | None = None) -> list[Rows]:
         """Return what a batch adds to each of :meth:`states`, of targets {name: (B, P)} in their order."""
         z, y = z.detach(), {name: values.detach() for name, values in flat.items()}
         weights = z.new_ones(len(z), dtype=torch.float64) if weights is None else weights

@@ -29,7 +29,13 @@ class Rows(NamedTuple):
 
 
 def present(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return which samples have each quantity (B,): those without NaN in any entry."""
+    """Return which samples have each quantity (B,): those without NaN in any entry.
+
+    Example:
+        >>> y = {"a": torch.tensor([[1.0, 2.0], [torch.nan, 3.0]])}
+        >>> present(y)["a"], filled(y, present(y))["a"][1]
+        (tensor([ True, False]), tensor([0., 0.]))
+    """
     return {name: ~y.detach().isnan().any(1) for name, y in flat.items()}
 
 
@@ -39,7 +45,16 @@ def filled(flat: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str,
 
 
 def add_rows_(state: State, z: Tensor, y: Tensor, weights: Tensor) -> None:
-    """Add samples of :class:`Rows` to a state, in place. Nothing waits for values on a device."""
+    """Add the samples of :class:`Rows` to a state, in place. Nothing waits for values on a device.
+
+    Example:
+        >>> from isospan.moments import Moments
+        >>> z, weights = torch.tensor([[1.0], [4.0]]), torch.tensor([1.0, 2.0]).double()
+        >>> moments = Moments(1, {"a": 1})
+        >>> add_rows_(moments.states()[0], z, 2 * z, weights)
+        >>> float(moments.count), float(moments.z_mean), float(moments.y_mean["a"])
+        (3.0, 3.0, 6.0)
+    """
     step = max(1, ENTRIES // (z.shape[1] + y.shape[1]))
     for start in range(0, len(z), step):
         part = slice(start, start + step)
@@ -76,6 +91,13 @@ def merge_(state: State, other: State) -> None:
     r"""Add the state of other samples by Chan's formula, in place.
 
     .. math:: S = S_a + S_b + \frac{n_a n_b}{n_a + n_b} (m_b - m_a)(m_b - m_a)^\top
+
+    Example:
+        >>> from isospan.moments import Moments
+        >>> one, other = (Moments.of(z, {"a": z}) for z in torch.arange(8.0).view(2, 4, 1))
+        >>> merge_(one.states()[0], other.states()[0])
+        >>> float(one.z_mean), float(one.cov_zz)
+        (3.5, 5.25)
     """
     share = other["count"] / (state["count"] + other["count"]).clamp(min=torch.finfo(torch.float64).tiny)
     dz, dy = other["z_mean"] - state["z_mean"], other["target_mean"] - state["target_mean"]
@@ -95,7 +117,15 @@ def _add_between_(state: State, weight: Tensor, dz: Tensor, dy: Tensor) -> None:
 
 
 def decay_(state: State, factor: float) -> None:
-    """Multiply the weight of all samples so far."""
+    """Multiply the weight of all samples so far.
+
+    Example:
+        >>> from isospan.moments import Moments
+        >>> moments = Moments.of(torch.arange(4.0).view(4, 1), {"a": torch.ones(4)})
+        >>> decay_(moments.states()[0], 0.5)
+        >>> float(moments.count), float(moments.cov_zz)
+        (2.0, 1.25)
+    """
     for name in ("count", "scatter_zz", "scatter_zy", "scatter_yy"):
         state[name].mul_(factor)
 
