@@ -439,7 +439,7 @@ class SpaceObjective(KeepsPrecision):
         self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None, min_samples: int = 2
     ) -> Batch:
         """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
-        z = check_latents(z, min_samples=min_samples)
+        z = check_latents(z, min_samples=min_samples, finite=False)
         if z.shape[1] != self.latent_dim:
             raise ShapeError(
                 f"The objective has latent_dim = {self.latent_dim}, got latents of shape {tuple(z.shape)}."
