@@ -12,7 +12,7 @@ from isospan.guided._batch import Batch
 from isospan.guided._segments import BLOCKS, Segment, segments_of
 from isospan.guided._solution import Solution
 from isospan.linalg import solve_gram
-from isospan.moments import Moments, State, add_rows_, decay_, filled, merge_, present, sum_states_
+from isospan.moments import Moments, add_rows_, decay_, filled, merge_, present, sum_states_
 
 
 def is_plain(batch: Batch, moments: Moments, in_block: float) -> bool:
@@ -70,7 +70,9 @@ def observe_(
             merge_(state, joint)
 
 
-def _add_(state: State, z: Tensor, y: Tensor, weights: Tensor, segments: list[Segment], *, first: float) -> None:
+def _add_(
+    state: Mapping[str, Tensor], z: Tensor, y: Tensor, weights: Tensor, segments: list[Segment], *, first: float
+) -> None:
     """Add the samples of a shard to a state by segments; the weight of the samples before the shard is ``first``."""
     end = first + weights.cumsum(0)
     for factor, start, stop in segments:

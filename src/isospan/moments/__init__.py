@@ -3,12 +3,11 @@
 from isospan.moments._batch import sum_over_ranks_
 from isospan.moments._chunks import merged
 from isospan.moments._moments import Moments, check_moments, varies
-from isospan.moments._partial import Rows, State, add_rows_, decay_, filled, merge_, present, sum_states_
+from isospan.moments._partial import Rows, add_rows_, decay_, filled, merge_, present, sum_states_
 
 __all__ = [
     "Moments",
     "Rows",
-    "State",
     "add_rows_",
     "check_moments",
     "decay_",
