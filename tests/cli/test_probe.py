@@ -76,3 +76,22 @@ def test_an_error_is_one_message_and_code_2(latents, isospan, arguments, message
 def test_an_option_without_effect_is_refused(latents, isospan, arguments, message):
     paths = {"Z": latents / "z.npy", "Y": latents / "y.npz"}
     assert message in " ".join(isospan("probe", *(paths.get(a, a) for a in arguments), code=2).stderr.split())
+
+
+def test_class_labels_and_rows_without_a_quantity(isospan, tmp_path):
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((400, 6))
+    label, heat = z[:, :3].argmax(1).astype(float), z[:, 0] + rng.standard_normal(400)
+    label[rng.random(400) < 0.5] = np.nan
+    heat[rng.random(400) < 0.5] = np.nan
+    np.save(tmp_path / "z.npy", z)
+    np.savez(tmp_path / "y.npz", label=label, heat=heat)
+    where = ("probe", tmp_path / "z.npy", tmp_path / "y.npz", "--out", tmp_path / "out", "--missing", "skip")
+    text = isospan(*where, "--classes", "label=3").output
+    assert "label: the largest score is that of the class in 0.9" in text
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["guided"]
+    assert metrics["balanced_accuracy"]["label"] > 0.9
+    assert metrics["k"] == {"label": 2, "heat": 1}
+    assert (tmp_path / "out" / "report.html").is_file()
+    refused = isospan(*where, "--classes", "label", "--overwrite", code=2)
+    assert "--classes must be NAME=C" in refused.output

@@ -281,6 +281,65 @@ def moments_with_an_offset_and_an_empty_rank(rank, world):
     return {"whole": solved | symmetric | {"count": m.count}, "bits": dict(m.named_buffers())}
 
 
+def lacking(y, seed):
+    """Quantities of which a half of the samples has each; of the second half of the samples, none has a."""
+    g, y = torch.Generator().manual_seed(seed), {name: t.clone() for name, t in y.items()}
+    for t in y.values():
+        t[torch.rand(len(t), generator=g) < 0.5] = torch.nan
+    y["a"][len(y["a"]) // 2 :] = torch.nan
+    return y
+
+
+def moments_of_partly_labelled_samples(rank, world):
+    x, y = data(0)
+    weights = torch.arange(24) % 3
+    x, y = part(rank, EMPTY[world], x, lacking(y, 0) | {"weights": weights})
+    m = Moments(N_INPUTS, {"b": 3, "a": 1}, target_covariance=True, missing="skip")
+    if len(x):
+        m.update(x, {name: y[name] for name in "ba"}, weights=y["weights"])
+    m.all_reduce_()
+    return {"whole": dict(m.named_buffers()), "bits": dict(m.named_buffers())}
+
+
+def partly_labelled(rank, world, obj, *, weighted, skips, sizes=UNEVEN):
+    """Losses and gradients of a stream, whose blocks of the memory end within batches."""
+    results, rows = {}, {}
+    for step in range(9):
+        x, y = data(step)
+        y = lacking(y, step) if skips else y
+        x, y = part(rank, sizes[world], x, y | {"weights": (torch.arange(24) + step) % 3 + 0.25})
+        z = x[:, :D].clone().requires_grad_()
+        loss = obj(z, {name: y[name] for name in "ba"}, weights=y["weights"] if weighted else None)
+        loss.backward()
+        results[f"loss {step}"] = loss.detach()
+        rows[f"gradient {step}"] = (torch.zeros_like(z) if z.grad is None else z.grad) / world
+    space = obj.space
+    read = {f"{kind}{n}": t for kind, held in (("A", space.A), ("y", space.y_mean)) for n, t in held.items()}
+    return {"whole": results | dict(obj.moments.named_buffers()) | read, "rows": rows, "bits": obj.state_dict()}
+
+
+def guidance_by_partly_labelled_samples(rank, world):
+    return partly_labelled(rank, world, objective(missing="skip"), weighted=False, skips=True)
+
+
+def guidance_by_partly_labelled_weighted_samples(rank, world):
+    obj = objective(missing="skip", orthogonal=True, memory=160)
+    return partly_labelled(rank, world, obj, weighted=True, skips=True, sizes=EMPTY)
+
+
+def guidance_by_weighted_samples(rank, world):
+    return partly_labelled(rank, world, objective(memory=160), weighted=True, skips=False)
+
+
+def guidance_by_class_labels(rank, world):
+    obj, results = SpaceObjective({"label": 2}, D, classes={"label": 3}, memory=240, missing="skip"), {}
+    for step in range(4):
+        x, y = part(rank, UNEVEN[world], *data(step))
+        label = (y["a"] > 0).long() + (x[:, 0] > 1).long() - 1
+        results[f"loss {step}"] = obj(x[:, :D], {"label": label})
+    return {"whole": results, "bits": obj.state_dict()}
+
+
 def moments_of_nothing(rank, world):
     return {"whole": {"count": Moments(3, {"a": 2}).all_reduce_().count}}
 
@@ -447,6 +506,11 @@ CASES = {
         solve_and_epochs,
         resumed_from_the_first_rank,
         moments_with_an_offset_and_an_empty_rank,
+        moments_of_partly_labelled_samples,
+        guidance_by_partly_labelled_samples,
+        guidance_by_partly_labelled_weighted_samples,
+        guidance_by_weighted_samples,
+        guidance_by_class_labels,
         moments_of_nothing,
         means_of_parts,
         combined_losses,

@@ -128,3 +128,12 @@ def test_what_cannot_be_evaluated():
     parts = {what: getattr(SPACE, what) for what in ("W", "A", "z_mean", "y_mean", "y_scale", "shapes")}
     with pytest.raises(NotSolvedError, match="covariance"):
         evaluate_edits(LatentSpace(**parts), decoder, QUANTITIES, Z, Y)
+
+
+def test_class_labels_are_edited_to_the_classes_of_others():
+    label = Z[:, :3].argmax(1)
+    space = solve_subspaces(Z, {"label": label}, k=2)
+    scores = {"label": lambda x: space.decode(x)["label"]}
+    got, expected = (evaluate_edits(space, lambda z: z, scores, Z, {"label": y}) for y in (label, torch.eye(3)[label]))
+    assert str(got.to_dict()) == str(expected.to_dict())
+    assert got.linear_r2["label"] > 0.99

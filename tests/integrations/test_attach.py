@@ -535,3 +535,12 @@ def test_a_diffusion_unet_denoises_with_edits_at_every_step():
             close(got, expected)
             assert [value.shape for value in seen["a"]] == [(2,) if edits else (2, 16)] * 3
             assert not torch.allclose(got, denoised(x))
+
+
+@pytest.mark.parametrize("target", [2, torch.tensor(2), lambda scores: torch.full(scores.shape[:-1], 2)])
+def test_a_class_is_a_target(target):
+    z, _ = data()
+    space = solve_subspaces(z, {"label": z[:, :3].argmax(1)}, 2)
+    with attach(module := nn.Identity(), space, edit={"label": target}):
+        edited = module(z)
+    close(edited, space.edit(z, {"label": torch.tensor([0.0, 0.0, 1.0])}))

@@ -185,6 +185,13 @@ def probe(
     variable: Annotated[str | None, typer.Option(help="Name of the latents, if their file has several arrays.")] = None,
     sample_dim: options.SampleDim = None,
     fill: options.Fill = None,
+    missing: Annotated[
+        str, typer.Option(help="Rows whose quantity has NaN: raise an error, or skip them, quantity by quantity.")
+    ] = "raise",
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=C of a quantity of integers that are class labels of C classes; repeat for several."),
+    ] = None,
     bin_threshold: options.BinThreshold = 0.95,
     k_threshold: options.KThreshold = 0.90,
     max_bins: options.MaxBins = 8,

@@ -130,6 +130,14 @@ def subspace_dims_of(texts: list[str]) -> int | dict[str, int]:
     return {name: int(k) for name, k in _once(pairs, option="-k").items()}
 
 
+def classes_of(texts: list[str]) -> dict[str, int]:
+    """Parse NAME=C into {name: C}."""
+    pairs = [(name, C) for name, _, C in (text.rpartition("=") for text in texts)]
+    if not all(name and C.isdigit() for name, C in pairs):
+        raise OptionError(f"--classes must be NAME=C, C an integer, got {', '.join(map(repr, texts))}.")
+    return {name: int(C) for name, C in _once(pairs, option="--classes").items()}
+
+
 def quantities_of(texts: list[str]) -> dict[str, str]:
     """Parse NAME or NAME=how into {name: how}."""
     pairs = [(name.strip(), how.strip()) for name, _, how in (text.partition("=") for text in texts)]
@@ -178,5 +186,6 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "latent": integer_or_text,
     "sample_dim": integer_or_text,
     "dx": spacing_of,
+    "classes": classes_of,
 }
 """How the text of an option becomes a setting."""

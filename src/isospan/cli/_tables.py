@@ -61,9 +61,9 @@ def evaluation_table(evaluation: Any) -> Table:
 
 
 def notes(evaluation: Any) -> list[str]:
-    """Notes on subspaces with too small k, and on probes that overfit."""
+    """Notes on subspaces with too small k, on the accuracy of class labels, and on probes that overfit."""
     too_small = [f"Warning: {in_options(note)}" for note in evaluation.left_out_notes]
-    return [*too_small, *filter(None, [probe_note(evaluation)])]
+    return [*too_small, *evaluation.accuracy_notes, *filter(None, [probe_note(evaluation)])]
 
 
 def probe_note(evaluation: Any) -> str:

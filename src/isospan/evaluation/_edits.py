@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import check_latents, check_names, check_targets
+from isospan._core.labels import encoded
 from isospan._core.modes import evaluating
 from isospan.errors import NameMismatchError, NumericalWarning, ShapeError
 from isospan.subspaces import LatentSpace
@@ -134,7 +135,7 @@ def evaluate_edits(
         decoder: maps latents (n, D) to an output.
         quantities: maps the output to {name: (n, ...)}, or the function of each quantity by name.
         z: held-out latents (N, D).
-        y: true quantities {name: (N, ...)}, in their units; these are edited.
+        y: true quantities {name: (N, ...)}, in their units; these are edited. Of class labels also classes (N,).
         steps: how often an edit through the decoder computes it, at most.
         penalty: of the length of a step, and of the change of the other quantities.
         batch_size: latents that are decoded at a time.
@@ -159,7 +160,8 @@ def evaluate_edits(
     """
     z = check_latents(z)
     space.check_width(z)
-    flat = {name: values.double() for name, values in check_targets(y, batch=len(z), device=z.device).items()}
+    flat = check_targets(encoded(y, space.classes), batch=len(z), device=z.device)
+    flat = {name: values.double() for name, values in flat.items()}
     check_known(space, flat)
     N, names = len(z), [name for name in space.names if name in flat]
     order = torch.arange(N).roll(-(N // 2))

@@ -1,8 +1,8 @@
 """Scores of a latent space on held-out data."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from isospan._core.checks import check_latents, check_names, check_ridge, check_targets
+from isospan._core.checks import check_names, check_ridge
+from isospan._core.labels import is_label
+from isospan._core.missing import Missing
+from isospan._core.samples import Checked, checked_samples
 from isospan._core.warnings import warn
 from isospan.errors import DegenerateDataError, ShapeError
 from isospan.evaluation._probes import SAMPLES_PER_INPUT, Pair, Probe, determined
@@ -23,10 +26,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-Data = tuple[Tensor, dict[str, Tensor]]
-
 SCORES = ("subspace_r2", "rank_k_probe_r2", "linear_probe_r2", "decoder_r2")
 """Attributes with one R² a quantity."""
+
+ACCURACIES = ("accuracy", "balanced_accuracy")
+"""Attributes with one fraction for each quantity of class labels."""
 
 LONGEST_NAME = 18
 """Letters of a name in a printed evaluation, so that a line fits into 120 columns."""
@@ -55,8 +59,11 @@ class Evaluation:
         angles: principal angles of each pair (i, j), degrees, ascending.
         variance_share: fraction of the latent variance inside each subspace, and outside all of them ("free").
         spectrum: standard deviations of the free part along its principal axes, descending.
-        n_samples: how many samples were scored.
+        n_samples: how many samples were scored, or the sum of their weights.
         k: dimension of each subspace, the rank of ``rank_k_probe_r2``.
+        accuracy: fraction of the samples whose class has the largest score of the stored decoder {name: fraction}, of
+            quantities that are class labels. Not from moments alone.
+        balanced_accuracy: mean over the classes that occur of this fraction, so that guessing has 1/C.
     """
 
     names: tuple[str, ...]
@@ -71,6 +78,8 @@ class Evaluation:
     spectrum: Tensor
     n_samples: int
     k: dict[str, int] = field(default_factory=dict)
+    accuracy: dict[str, float] = field(default_factory=dict)
+    balanced_accuracy: dict[str, float] = field(default_factory=dict)
 
     @property
     def left_out(self) -> dict[str, float]:
@@ -124,6 +133,7 @@ class Evaluation:
             "names": list(self.names),
             "n_samples": self.n_samples,
             **{key: dict(getattr(self, key)) for key in ("k", *SCORES, "left_out", "variance_share")},
+            **{key: dict(getattr(self, key)) for key in ACCURACIES if self.accuracy},
             **{key: getattr(self, key).tolist() for key in ("cross_r2", "target_r2", "excess_leakage", "spectrum")},
             "angles_deg": {f"{i} | {j}": angles.tolist() for (i, j), angles in self.angles.items()},
         }
@@ -158,7 +168,16 @@ class Evaluation:
             "  ".join([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])])
             for name, *values in zip(*cells, strict=True)
         ]
-        return "\n".join([f"Evaluation of {self.n_samples} samples", *lines])
+        return "\n".join([f"Evaluation of {self.n_samples} samples", *lines, *self.accuracy_notes])
+
+    @property
+    def accuracy_notes(self) -> list[str]:
+        """A sentence for each quantity of class labels."""
+        return [
+            f"{_cut(name)}: the largest score is that of the class in {self.accuracy[name]:.3f} of the samples, and in "
+            f"{self.balanced_accuracy[name]:.3f} as a mean over the classes"
+            for name in self.accuracy
+        ]
 
     def _columns(self) -> dict[str, dict[str, float]]:
         """Scores, fraction of the latent variance and largest excess leakage, by quantity."""
@@ -184,6 +203,8 @@ def evaluate(
     *,
     fit: tuple[Tensor, Mapping[str, Tensor]] | None = None,
     ridge: float = 1e-6,
+    missing: Missing = "raise",
+    weights: Tensor | None = None,
 ) -> Evaluation:
     r"""Score a latent space on held-out latents and targets.
 
@@ -197,13 +218,18 @@ def evaluate(
     Args:
         space: the latent space.
         z: latents (B, D).
-        y: true quantities {name: (B, ...)}, in their units.
+        y: true quantities {name: (B, ...)}, in their units; integers or booleans (B,) are class labels.
         fit: (z, y) of the data to which the probes are fitted.
         ridge: relative to the mean variance of the inputs of a probe.
+        missing: ``"raise"`` an error where a quantity has NaN; or ``"skip"`` these samples, quantity by quantity, and
+            those with a negative label. A score of one quantity from another is of the samples that have both.
+        weights: of the samples (B,) to score, at least 0; by default 1 each. Those of ``fit`` weigh the same.
 
     Raises:
         ShapeError: the sizes of z, y or ``fit`` differ from those of the space.
-        DegenerateDataError: fewer than two samples to fit or score, or a quantity that is constant where it is scored.
+        DegenerateDataError: fewer than two samples to fit or score, or a quantity that is constant where it is scored,
+            or that no sample has.
+        OptionError: a label outside its classes, or a negative weight.
 
     Warns:
         NumericalWarning: there are too few samples to fit some probes, so their scores are NaN.
@@ -219,13 +245,69 @@ def evaluate(
         >>> round(evaluate(objective.space, z, y).subspace_r2["sum"], 3)
         1.0
 
+        A tenth of the samples has labels:
+
+        >>> from isospan.subspaces import solve_subspaces
+        >>> label = (z[:, 0] > 0).long().where(torch.arange(400) % 10 == 0, -1)
+        >>> space = solve_subspaces(z, {"sign": label}, k=1, missing="skip")
+        >>> evaluate(space, z, {"sign": label}, missing="skip").accuracy["sign"] > 0.8
+        True
+
     Source: Izenman, Reduced-rank regression for the multivariate linear model, 1975.
     """
-    score = _checked(space, z, y)
-    parts = [_checked(space, *fit), score] if fit is not None else _halves(score)
-    fitted, scored = (Moments.of(*part, target_covariance=len(space.names) > 1) for part in parts)
+    score = _checked(space, z, y, missing, weights)
+    parts = [_checked(space, *fit, missing), score] if fit is not None else _halves(score)
+    options: Any = {"target_covariance": len(space.names) > 1, "missing": missing}
+    fitted, scored = (Moments.of(*part[:2], weights=part.weights, **options) for part in parts)
     folds = [(fitted, scored)] if fit is not None else [(scored, fitted), (fitted, scored)]
-    return evaluate_moments(space, folds, ridge=ridge)
+    evaluation = evaluate_moments(space, folds, ridge=ridge)
+    labels = [name for name in space.names if name in space.classes or is_label(y[name])]
+    return _with_accuracy(evaluation, space, [score], labels)
+
+
+@torch.no_grad()
+def with_accuracy(
+    evaluation: Evaluation, space: LatentSpace, batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]]
+) -> Evaluation:
+    """Return an evaluation with the accuracies of the class labels of a space, over batches (z, y).
+
+    Samples with a negative label are left out.
+
+    Example:
+        >>> import torch
+        >>> from isospan.subspaces import solve_subspaces
+        >>> z = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+        >>> y = {"sign": (z[:, 0] > 0).long()}
+        >>> space = solve_subspaces(z, y, k=1)
+        >>> fold = Moments.of(z, y)
+        >>> with_accuracy(evaluate_moments(space, [(fold, fold)]), space, [(z, y)]).accuracy["sign"] > 0.9
+        True
+    """
+    if not space.classes:
+        return evaluation
+    checked = (_checked(space, z, y, "skip") for z, y in batches)
+    return _with_accuracy(evaluation, space, checked, list(space.classes))
+
+
+def _with_accuracy(
+    evaluation: Evaluation, space: LatentSpace, batches: Iterable[Checked], labels: Sequence[str]
+) -> Evaluation:
+    """Of the largest score of the stored decoder, over the samples that have a label."""
+    space, counts = space.to(dtype=torch.float64), dict[str, Tensor]()
+    for z, flat, given in batches if labels else ():
+        decoded = space.to(device=z.device).decode(z)
+        for name in labels:
+            rows = ~flat[name].isnan().any(1)
+            hot, found = flat[name][rows], decoded[name][rows].argmax(1)
+            weights = hot.new_ones(len(hot)) if given is None else given[rows]
+            part = torch.stack([(weights * (hot.argmax(1) == found)) @ hot, weights @ hot])
+            counts[name] = counts.get(name, 0) + part
+    shares = {name: right[of > 0] / of[of > 0] for name, (right, of) in counts.items()}
+    return replace(
+        evaluation,
+        accuracy={name: float(right.sum() / of.sum()) for name, (right, of) in counts.items()},
+        balanced_accuracy={name: float(share.mean()) for name, share in shares.items()},
+    )
 
 
 @torch.no_grad()
@@ -263,7 +345,7 @@ def evaluate_moments(
     whole = merged([score for _, score in folds])
     space = space.to(device=whole.z_mean.device, dtype=torch.float64)
     check_ridge(ridge)
-    source = partial(_Source, folds, {name: squared_deviation(name, whole) for name in names}, ridge=ridge)
+    source = partial(_Source, folds, {name: squared_deviation(name, whole) for name in names}, whole, ridge=ridge)
     latents = source(Pair.of_latents)
     subspace = {name: source(partial(Pair.of_latents, W=W)) for name, W in space.W.items()}
     quantity = {name: source(partial(Pair.of_targets, source=name)) for name in names}
@@ -284,7 +366,7 @@ def evaluate_moments(
         n_samples=round(float(whole.count)),
         k={name: len(W) for name, W in space.W.items()},
     )
-    _warn_of_unknown(evaluation, space, fitted=min(int(fit.count) for fit, _ in folds))
+    _warn_of_unknown(evaluation, space, fitted=min(int(state["count"]) for fit, _ in folds for state in fit.states()))
     return evaluation
 
 
@@ -295,31 +377,50 @@ class _Source:
         self,
         folds: Sequence[tuple[Moments, Moments]],
         total: Mapping[str, float],
+        whole: Moments,
         pair_of: Callable[[Moments, str], Pair],
         *,
         ridge: float,
     ) -> None:
-        self.folds, self.total, self.pair_of, self.ridge = folds, total, pair_of, ridge
+        self.folds, self.total, self.whole, self.pair_of, self.ridge = folds, total, whole, pair_of, ridge
+        self._determined: dict[str, bool] = {}
 
-    @cached_property
-    def determined(self) -> bool:
-        """Whether every fold has enough samples; this does not depend on the quantity."""
-        pairs = [self.pair_of(fit, next(iter(self.total))) for fit, _ in self.folds]
-        return all(determined(pair.count, pair.cov_xx, ridge=self.ridge) for pair in pairs)
+    def determined(self, target: str) -> bool:
+        """Whether every fold has enough samples; this depends on the quantity only where samples lack some."""
+        target = target if self.whole.missing == "skip" else next(iter(self.total))
+        if target not in self._determined:
+            self._determined[target] = all(self._is_enough(fit, target) for fit, _ in self.folds)
+        return self._determined[target]
+
+    def _is_enough(self, fit: Moments, target: str) -> bool:
+        if fit.missing == "skip" and not float(fit.labelled(target).count) > 0:
+            return False
+        pair = self.pair_of(fit, target)
+        return determined(pair.count, pair.cov_xx, ridge=self.ridge)
 
     def r2(self, target: str, rank: int | None = None) -> float:
         """Return R² of a quantity over all folds together, by probes of a rank; NaN if there are too few samples."""
-        if not self.determined:
+        if not self.determined(target):
             return float("nan")
-        pairs = [(self.pair_of(fit, target), self.pair_of(score, target)) for fit, score in self.folds]
+        scored = [fold for fold in self.folds if fold[1].missing == "raise" or self._has(fold[1], target)]
+        pairs = [(self.pair_of(fit, target), self.pair_of(score, target)) for fit, score in scored]
         errors = (Probe.fitted(fit, ridge=self.ridge, rank=rank).squared_error(score) for fit, score in pairs)
-        return 1 - sum(errors) / self.total[target]
+        if self.whole.missing == "raise":
+            return 1 - sum(errors) / self.total[target]
+        pair = self.pair_of(self.whole, target)  # of fewer samples than have the target, where the source lacks
+        total = pair.count * float(pair.var_y.sum())
+        return 1 - sum(errors) / total if total > 0 else float("nan")
+
+    def _has(self, score: Moments, target: str) -> bool:
+        return float(score.labelled(target).count) > 0 and self.pair_of(score, target).count > 0
 
 
-def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
-    z = check_latents(z)
+def _checked(
+    space: LatentSpace, z: Tensor, y: Mapping[str, Tensor], missing: Missing, weights: Tensor | None = None
+) -> Checked:
+    classes = {name: len(mean) for name, mean in space.y_mean.items()}
+    z, flat, weights = checked_samples(z, y, classes=classes, missing=missing, weights=weights)
     space.check_width(z)
-    flat = check_targets(y, batch=len(z), device=z.device)
     check_names(space.names, flat, what="Targets", against="the space")
     for name in space.names:
         if flat[name].shape[1] != (P := len(space.y_mean[name])):
@@ -327,7 +428,7 @@ def _checked(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> Data:
                 f"Targets of quantity {name!r} must have P = {P} entries, as in the space, got shape "
                 f"{tuple(y[name].shape)}. Pool them as in training."
             )
-    return z.double(), {name: flat[name].double() for name in space.names}
+    return Checked(z.double(), {name: flat[name].double() for name in space.names}, weights)
 
 
 def _check_moments(space: LatentSpace, moments: Moments) -> None:
@@ -377,14 +478,15 @@ def _largest_known(values: Tensor) -> float:
     return max((value for value in values.tolist() if value == value), default=float("nan"))
 
 
-def _halves(data: Data) -> list[Data]:
-    z, y = data
+def _halves(data: Checked) -> list[Checked]:
+    z, y, weights = data
     if len(z) < 4:
         raise DegenerateDataError(
             f"Cross-fitting needs at least 4 samples, got {len(z)}. Pass fit=(z, y) of other data."
         )
     halves = (slice(0, len(z) // 2), slice(len(z) // 2, None))
-    return [(z[rows], {name: t[rows] for name, t in y.items()}) for rows in halves]
+    own = (None, None) if weights is None else [weights[rows] for rows in halves]
+    return [Checked(z[r], {name: t[r] for name, t in y.items()}, w) for r, w in zip(halves, own, strict=True)]
 
 
 def _angles(W: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:

@@ -35,7 +35,11 @@ class Pair:
 
     @classmethod
     def of_latents(cls, moments: Moments, target: str, W: Tensor | None = None) -> "Pair":
-        """Return the pair of latents, or of their coordinates in the rows of W (k, D), and a quantity."""
+        """Return the pair of latents, or of their coordinates in the rows of W (k, D), and a quantity.
+
+        It is of the samples that have the quantity.
+        """
+        moments = moments.labelled(target) if moments.missing == "skip" else moments
         z_mean, C_zz, C_zy = moments.z_mean, moments.cov_zz, moments.cov_zy[target]
         if W is not None:
             z_mean, C_zz, C_zy = W @ z_mean, W @ C_zz @ W.mT, W @ C_zy
@@ -43,7 +47,16 @@ class Pair:
 
     @classmethod
     def of_targets(cls, moments: Moments, target: str, source: str) -> "Pair":
-        """Return the pair of two quantities; the moments must have the covariance of the targets."""
+        """Return the pair of two quantities; the moments must have the covariance of the targets.
+
+        It is of the samples that have both.
+        """
+        if moments.missing == "skip" and source != target:
+            both, P = moments.overlap(source, target), moments.target_dims[source]
+            C = both.scatter_zz / both.count.clamp(min=torch.finfo(torch.float64).tiny)
+            x_mean, y_mean = both.z_mean.split([P, len(both.z_mean) - P])
+            return cls(float(both.count), x_mean, y_mean, C[:P, :P], C[:P, P:], C.diagonal()[P:])
+        moments = moments.labelled(target) if moments.missing == "skip" else moments
         C, mean = moments.cov_yy, moments.y_mean
         return cls(
             float(moments.count),

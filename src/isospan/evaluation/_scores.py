@@ -18,7 +18,7 @@ def stored_r2(space: LatentSpace, moments: Moments, name: str) -> float:
     over all entries together, in float64.
 
     Raises:
-        DegenerateDataError: the quantity is constant up to rounding.
+        DegenerateDataError: the quantity is constant up to rounding, or no sample has it.
 
     Example:
         >>> from isospan.subspaces import solve_from_moments
@@ -38,6 +38,12 @@ def squared_deviation(name: str, moments: Moments) -> float:
     Raises:
         DegenerateDataError: the quantity is constant up to rounding.
     """
+    skips = moments.missing == "skip"
+    moments = moments.labelled(name) if skips else moments
+    if skips and not float(moments.count) > 0:
+        raise DegenerateDataError(
+            f"No sample that is scored has the quantity {name!r}, so R2 is undefined. Score it on labelled data."
+        )
     variance = moments.var_y[name]
     if not varies(variance, moments.y_mean[name]):
         raise DegenerateDataError(

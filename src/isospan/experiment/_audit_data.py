@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from isospan._core.missing import Missing
 from isospan.errors import DegenerateDataError, NameMismatchError, ShapeError
 from isospan.experiment._names import check_quantity_names
 from isospan.experiment._targets import ARRAY, Quantity
@@ -63,6 +64,7 @@ def open_targets(
     *,
     sample_dim: str | int | None = None,
     fill: float | None = None,
+    missing: Missing = "raise",
 ) -> tuple[tuple[Quantity, ...], dict[str, FieldArray]]:
     """Open the quantities that have a row for each latent, and their arrays.
 
@@ -73,6 +75,7 @@ def open_targets(
             quantity. By default every array with N rows.
         sample_dim: the dimension of the samples.
         fill: replaces NaN and infinity.
+        missing: ``"skip"`` lets NaN through.
 
     Raises:
         NameMismatchError: a wanted array does not exist, or the name of a quantity is not valid.
@@ -91,9 +94,9 @@ def open_targets(
     matching = {name: array for name, array in arrays.items() if len(array) == n}
     wanted = dict.fromkeys(matching, "") if wanted is None else wanted
     wanted = {name: how.removeprefix(ARRAY) or name for name, how in wanted.items()}
-    missing = [array for array in wanted.values() if array not in arrays]
-    if missing:
-        raise NameMismatchError(f"The arrays must be some of {_listed(arrays)}, got {missing}. Correct the names.")
+    unknown = [array for array in wanted.values() if array not in arrays]
+    if unknown:
+        raise NameMismatchError(f"The arrays must be some of {_listed(arrays)}, got {unknown}. Correct the names.")
     short = [array for array in wanted.values() if array not in matching]
     if short or not wanted:
         error = ShapeError if short else DegenerateDataError
@@ -103,7 +106,7 @@ def open_targets(
         )
     check_quantity_names(wanted)
     quantities = tuple(Quantity(name, ARRAY + array, variable=array) for name, array in wanted.items())
-    return quantities, {array: matching[array] for array in wanted.values()}
+    return quantities, {array: replace(matching[array], missing=missing) for array in wanted.values()}
 
 
 def _arrays(targets: Any, sample_dim: str | int | None, fill: float | None) -> dict[str, FieldArray]:

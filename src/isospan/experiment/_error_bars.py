@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from isospan._core.labels import encoded
+from isospan._core.missing import Missing
 from isospan.errors import OptionError
 from isospan.experiment.samples import Samples, read_batches, spread
 from isospan.experiment.samples._samples import within
@@ -50,10 +52,13 @@ def calibrated(
     held_out: Samples,
     encode: Callable[[Samples], Tensor],
     quantities: Callable[[Samples], Mapping[str, Tensor]],
+    *,
+    missing: Missing = "raise",
 ) -> tuple[LatentSpace, dict[str, Interval]]:
     """Return the space with error bars from at most 2048 held-out samples, and intervals at a level of 0.9.
 
-    There are no intervals where half of the samples are too few for the level.
+    There are no intervals where half of the samples are too few for the level, and with ``missing="skip"`` no error
+    bars from held-out samples where none has some quantity.
     """
     used = spread(held_out, within(BYTES, held_out, most=SAMPLES))
     latents, targets = [], []
@@ -62,23 +67,32 @@ def calibrated(
         targets.append(quantities(batch))
     z = torch.cat(latents)
     y = {name: torch.cat([part[name] for part in targets]).to(z.device) for name in space.names}
-    return space.calibrate(z, y), _cross_fitted(space, z, y)
+    y = encoded(y, space.classes, missing=missing)
+    if missing == "skip" and not all(_labelled(values).any() for values in y.values()):
+        return space, {}
+    return space.calibrate(z, y, missing=missing), _cross_fitted(space, z, y, missing)
 
 
-def _cross_fitted(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor]) -> dict[str, Interval]:
+def _labelled(values: Tensor) -> Tensor:
+    """Whether each sample (N,) has a quantity."""
+    return ~values.reshape(len(values), -1).isnan().any(1)
+
+
+def _cross_fitted(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor], missing: Missing) -> dict[str, Interval]:
     """Intervals of every second sample from the others, and of the others from these."""
     halves = [slice(0, None, 2), slice(1, None, 2)]
     parts: dict[str, list[list[Tensor]]] = {name: [] for name in space.names}
     for scored, fitted in (halves, halves[::-1]):
-        if len(z[fitted]) == 0:
+        if not all(_labelled(values[fitted]).any() for values in y.values()):
             return {}
-        calibrated = space.calibrate(z[fitted], {name: values[fitted] for name, values in y.items()})
+        calibrated = space.calibrate(z[fitted], {name: values[fitted] for name, values in y.items()}, missing=missing)
         try:
             low, high = calibrated.interval(z[scored], level=LEVEL)
         except OptionError:  # too few samples for the level
             return {}
         decoded = calibrated.decode(z[scored])
         for name, values in y.items():
-            found = (values[scored], decoded[name], low[name], high[name])
+            rows = _labelled(values[scored])
+            found = [t[rows] for t in (values[scored], decoded[name], low[name], high[name])]
             parts[name].append([part.double().reshape(len(part), -1).cpu() for part in found])
     return {name: Interval(*map(torch.cat, zip(*pair, strict=True))) for name, pair in parts.items()}

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from textwrap import shorten
 
 import torch
+from torch import Tensor
 
+from isospan._core.missing import Missing
 from isospan.errors import DimensionError
 from isospan.experiment._targets import Targets
 from isospan.experiment.samples import Samples
@@ -63,6 +65,7 @@ def solve_sizes(
     longest: int | None = None,
     augment: bool = False,
     seed: int = 0,
+    missing: Missing = "raise",
 ) -> Sizes:
     """Choose n and k of every quantity, and D, from at most 2048 of the samples to train on.
 
@@ -80,6 +83,7 @@ def solve_sizes(
         longest: series of more values are pooled; by default ``max_bins``.
         augment: shift and flip the fields at random.
         seed: seed of the shifts and flips.
+        missing: ``"skip"`` leaves out the samples whose quantity has NaN, quantity by quantity.
 
     Raises:
         DimensionError: a k is above the given latent dimension.
@@ -91,6 +95,8 @@ def solve_sizes(
         {'local_mean': (3, 4)}
     """
     y = targets.unpooled(_sizing_samples(samples, targets, augment=augment, seed=seed))
+    if missing == "skip":
+        y = {name: _without_missing(values) for name, values in y.items()}
     longest = max_bins if longest is None else longest
     fields = {name: values for name, values in y.items() if values.dim() > 2 or values.shape[1] > longest}
     rest = {name: values for name, values in y.items() if name not in fields}
@@ -113,6 +119,13 @@ def solve_sizes(
     sizes = Sizes(dims, latent_dim or least, least, sweep)
     _check_latent_dim(sizes)
     return sizes
+
+
+def _without_missing(values: Tensor) -> Tensor:
+    """Return the mean for the samples with NaN: the fractions of the variance are those of the other samples."""
+    rows = ~values.flatten(1).isnan().any(1)
+    mean = values[rows].mean(0) if rows.any() else torch.zeros_like(values[0])
+    return torch.where(rows.reshape(-1, *[1] * (values.dim() - 1)), values, mean)
 
 
 def _check_latent_dim(sizes: Sizes) -> None:

@@ -11,7 +11,7 @@ from torch._C._functorch import peek_interpreter_stack
 from isospan._core.checks import LARGEST
 from isospan._core.processes import Ranks
 from isospan.errors import DegenerateDataError, IsospanError
-from isospan.moments import Moments, sum_over_ranks_
+from isospan.moments import Moments
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -24,12 +24,14 @@ class Batch(NamedTuple):
     """Flattened targets of this process, their shapes, and the moments of the global batch of several processes.
 
     ``rows`` (B, D + ΣP) has latents and targets side by side in float64, if the batch is small and nothing is unusual.
+    Targets of samples that lack a quantity have NaN; the ``weights`` (B,) of the samples are None where all are 1.
     """
 
     flat: dict[str, Tensor]
     shapes: Shapes
     joint: Moments | None = None
     rows: Tensor | None = None
+    weights: Tensor | None = None
 
     @property
     def targets(self) -> Tensor:
@@ -43,14 +45,15 @@ class Batch(NamedTuple):
         if self.rows is not None:
             moments.add_rows_(self.rows[rows])
         else:
-            moments.add_(z[rows], {name: y[rows] for name, y in self.flat.items()})
+            weights = None if self.weights is None else self.weights[rows]
+            moments.add_(z[rows], {name: y[rows] for name, y in self.flat.items()}, weights=weights)
 
 
 def usual_batch(z: Tensor, y: Mapping[str, Tensor], shapes: Shapes, latent_dim: int) -> Batch | None:
     """Return a small batch that is as the batches before it, or None: then a check one by one says what is wrong.
 
-    Here the values of all tensors are checked together. Targets with a gradient, and tensors that ``torch.func``
-    transforms, are unusual, too.
+    Here the values of all tensors are checked together. Class labels, targets with a gradient, and tensors that
+    ``torch.func`` transforms, are unusual, too.
     """
     if not shapes or not isinstance(y, Mapping) or y.keys() != shapes.keys() or peek_interpreter_stack() is not None:
         return None
@@ -111,13 +114,15 @@ def joint_batch(
     joint = empty(batch.shapes)
     if error is None and len(z):
         batch.add_to(joint, z)
-    refused = torch.full_like(joint.count, error is not None)
-    sum_over_ranks_(dict(joint.named_buffers()), ranks, also=(refused, *also))
+    flags = joint.count.new_tensor([error is not None, batch.weights is not None])
+    joint.sum_(ranks, also=(flags, *also))
+    refused, weighted = flags.tolist()
     if refused:
         ranks.raise_first(error)
-    if float(joint.count) < min_samples:
+    if weighted and batch.weights is None:
+        batch = batch._replace(weights=flags.new_ones(len(z)))
+    if (n := float(joint.count)) < min_samples and not (weighted and n > 0):
         raise DegenerateDataError(
-            f"At least {min_samples} samples are needed, got {float(joint.count):g} on all processes together. Pass a "
-            "larger batch."
+            f"At least {min_samples} samples are needed, got {n:g} on all processes together. Pass a larger batch."
         )
     return batch._replace(joint=joint)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import as_names, check_latents, check_not_empty, check_targets
+from isospan._core.labels import encoded
 from isospan.errors import NameMismatchError
 from isospan.subspaces import LatentSpace
 
@@ -52,6 +53,7 @@ class EditLoss:
         names = space.names if names is None else as_names(names, space.names, of="The space holds")
         self.editors = {name: space.editor([name]) for name in names}
         self.scales = {name: space.y_scale[name] for name in names}
+        self.classes: Mapping[str, int] = space.classes
 
     def __repr__(self) -> str:
         return f"EditLoss({list(self.editors)})"
@@ -69,7 +71,8 @@ class EditLoss:
 
         Args:
             z: latents (B, D), at least two.
-            y: {name: (B, ...)} true values of the quantities of these samples; others are ignored.
+            y: {name: (B, ...)} true values of the quantities of these samples, of class labels also classes (B,);
+                others are ignored.
             decoder: maps latents (B, D) to the output of the network, in the order of the batch, so that it may use
                 skip connections of the same samples.
             quantities: maps outputs to {name: (B, ...)}.
@@ -81,7 +84,7 @@ class EditLoss:
             ShapeError, DtypeError, DeviceMismatchError: z, y or a quantity does not fit.
         """
         z, names = check_latents(z, finite=False), list(self.editors)
-        y = _selected(y, names, z, what="y")
+        y = _selected(y, names, z, what="y", classes=self.classes)
         first, shift = (int(torch.randint(n, (), generator=generator)) for n in (len(names), len(z) - 1))
         other = torch.arange(len(z), device=z.device).roll(shift + 1)
         rows = {name: slice((i - first) % len(names), None, len(names)) for i, name in enumerate(names)}
@@ -97,7 +100,9 @@ class EditLoss:
         return torch.stack(errors).sum() / len(z)
 
 
-def _selected(y: Mapping[str, Tensor], names: list[str], z: Tensor, *, what: str) -> dict[str, Tensor]:
+def _selected(
+    y: Mapping[str, Tensor], names: list[str], z: Tensor, *, what: str, classes: Mapping[str, int] | None = None
+) -> dict[str, Tensor]:
     """The targets (B, P) of some quantities."""
     check_not_empty(y, what=what)
     if missing := [name for name in names if name not in y]:
@@ -105,4 +110,5 @@ def _selected(y: Mapping[str, Tensor], names: list[str], z: Tensor, *, what: str
             f"{what} must name all of {names}, got {sorted(y)} without {missing}. Pass them, or make the loss of fewer "
             "quantities: EditLoss(space, names)."
         )
-    return check_targets({name: y[name] for name in names}, batch=len(z), device=z.device, finite=False, what=what)
+    known = encoded({name: y[name] for name in names}, classes or {})
+    return check_targets(known, batch=len(z), device=z.device, finite=False, what=what)

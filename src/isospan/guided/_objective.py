@@ -9,6 +9,7 @@ from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
 from isospan._core.checks import as_floating, as_tensor, check_partition, working_dtype
+from isospan._core.missing import Missing, weighted_samples
 from isospan.errors import NotSolvedError, OptionError, ShapeError
 from isospan.guided._balance import GradientBalance, lead_of
 from isospan.guided._batch import Batch, Shapes, joint_batch
@@ -67,8 +68,13 @@ class SpaceObjective(RunningSolution):
         memory: number of samples that the running moments weigh in the long run, at least 8 and rounded down to a
             multiple of it; by default 25 max(D, 64). Each eighth of it that has arrived multiplies the weight of all
             before by 7/8. That holds within a batch too: of a global batch that is larger than the memory, the first
-            samples weigh less than the last, and the log says so once.
+            samples weigh less than the last, and the log says so once. With weights of samples, their sum counts.
         ridge: variance of the noise in the loss, relative to the mean variance of the latents.
+        missing: ``"raise"`` an error where a quantity has NaN; or ``"skip"`` these samples, quantity by quantity, and
+            those with a negative label. Loss, moments and memory of a quantity are then of the samples that have it. A
+            batch without a label of a quantity has no term for it. The first solve waits until all quantities vary.
+        classes: number of classes {name: C} of the quantities that are class labels (B,), integers or booleans.
+            They are guided as the indicators (B, C) of their classes. At most C - 1 dimensions are used.
         process_group: the processes that share a batch; by default all, where ``torch.distributed`` is initialised. A
             group of this process alone keeps the objective to itself.
 
@@ -103,6 +109,8 @@ class SpaceObjective(RunningSolution):
         strength: float = 0.5,
         memory: int | None = None,
         ridge: float = 0.02,
+        missing: Missing = "raise",
+        classes: Mapping[str, int] | None = None,
         process_group: "ProcessGroup | None" = None,
     ) -> None:
         super().__init__(
@@ -115,6 +123,8 @@ class SpaceObjective(RunningSolution):
             decoders=decoders,
             memory=memory,
             ridge=ridge,
+            missing=missing,
+            classes=classes,
             process_group=process_group,
         )
         checked_weights(weights)
@@ -136,12 +146,13 @@ class SpaceObjective(RunningSolution):
             **{"method": "covariance", "decoders": "frozen", "ridge": READING_RIDGE, "weights": terms} | options,
         )
 
-    def forward(self, z: Tensor, y: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None) -> Tensor:
         """Return the guidance loss of a batch, with gradient to z; in training mode the state takes in the batch.
 
         Args:
             z: latents (B, D).
-            y: quantities {name: (B, ...)}, in their units.
+            y: quantities {name: (B, ...)}, in their units; of ``classes``, labels (B,).
+            weights: of the samples (B,), at least 0; by default 1 each.
 
         Raises:
             NameMismatchError: y names other quantities than k.
@@ -151,7 +162,7 @@ class SpaceObjective(RunningSolution):
                 waits until all quantities vary, for at most an eighth of the memory.
         """
         observed = self._observed if torch.compiler.is_compiling() else self._observe_and_read
-        return self._guidance(z, observed(z, y))
+        return self._guidance(z, observed(z, y, weights=weights))
 
     def total_loss(
         self,
@@ -160,6 +171,7 @@ class SpaceObjective(RunningSolution):
         y: Mapping[str, Tensor],
         *,
         to_latents: Callable[[Tensor], Tensor] | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         r"""Return task loss plus guidance, balanced by the gradient norm of each at the latents.
 
@@ -188,7 +200,8 @@ class SpaceObjective(RunningSolution):
         Args:
             task_loss: a scalar that depends on z.
             z: the very tensor that the task reads: latents (B, D), or what ``to_latents`` makes latents of.
-            y: quantities {name: (B, ...)}, in their units.
+            y: quantities {name: (B, ...)}, in their units; of ``classes``, labels (B,).
+            weights: of the samples in the guidance (B,), at least 0; by default 1 each.
             to_latents: from z to latents (B, D), where the task reads more than these, such as all tokens (B, T, D):
                 ``lambda z: z.mean(1)``. A mean that was taken before is not what the task reads, and has no gradient.
 
@@ -204,7 +217,7 @@ class SpaceObjective(RunningSolution):
         if to_latents is not None and not callable(to_latents):
             raise OptionError(f"to_latents must be a function from z to latents (B, D), got {to_latents!r:.80}.")
         observed = self._observed if torch.compiler.is_compiling() else self._observe_and_read
-        inputs = observed(z, y, balanced=True, to_latents=to_latents)
+        inputs = observed(z, y, balanced=True, to_latents=to_latents, weights=weights)
         guidance = self._guidance(z, inputs)
         if not inputs:
             return task_loss + guidance
@@ -213,7 +226,7 @@ class SpaceObjective(RunningSolution):
         return task_loss + inputs["weight"] * guidance
 
     @torch.no_grad()
-    def solve(self, z: Tensor, y: Mapping[str, Tensor]) -> LatentSpace:
+    def solve(self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None) -> LatentSpace:
         """Solve bases and decoders from a reference set, which also replaces the running moments.
 
         The bases are rotated within their subspaces onto the previous ones, so coordinates keep their meaning. A
@@ -222,8 +235,8 @@ class SpaceObjective(RunningSolution):
         Returns:
             The latent space of the reference set, as :attr:`space`.
         """
-        z = as_tensor(z)
-        batch = self._joint(z, y)
+        z, y, weights = weighted_samples(z, y, weights)
+        batch = self._joint(z, y, weights=weights)
         moments = batch.joint or self._make_moments(batch.shapes)
         if batch.joint is None:
             batch.add_to(moments, z)
@@ -243,7 +256,8 @@ class SpaceObjective(RunningSolution):
         self.synchronize()
         self.epoch += 1
         self._add_recent()
-        if self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None and float(self.moments.count) > 0:
+        is_due = self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None
+        if is_due and float(self.moments.count) > 0 and (self.solved or self.missing == "raise" or self._vary()):
             self._set_bases(self._solved(self.moments, ridge=self.ridge, budget=PRODUCTS))
 
     def synchronize(self) -> None:
@@ -275,12 +289,24 @@ class SpaceObjective(RunningSolution):
         if shapes:
             self.balance.lead = lead_of(sum(self.solution.sizes.values()), self.latent_dim)
 
-    def _joint(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
+    def _checked(
+        self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None, min_samples: int = 2
+    ) -> Batch:
+        if weights is not None and any(weight for term, weight in self.weights.items() if term != "alignment"):
+            raise OptionError(
+                f"Weights of samples concern the alignment alone, got the terms {self.weights}. Train by the alignment "
+                "alone, or without weights of samples."
+            )
+        return super()._checked(z, y, weights=weights, min_samples=min_samples)
+
+    def _joint(
+        self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None, min_samples: int = 2
+    ) -> Batch:
         """Return the checked batch, with the moments of the global batch of several processes."""
         if self.ranks.size == 1:
-            return self._checked(z, y, min_samples=min_samples)
+            return self._checked(z, y, weights=weights, min_samples=min_samples)
         squares = self.balance.pending()
-        check = partial(self._checked, z, y, min_samples=0)
+        check = partial(self._checked, z, y, weights=weights, min_samples=0)
         try:
             return joint_batch(
                 *(check, self._make_moments, z.detach(), self.ranks),
@@ -303,6 +329,7 @@ class SpaceObjective(RunningSolution):
         *,
         balanced: bool = False,
         to_latents: Callable[[Tensor], Tensor] | None = None,
+        weights: Tensor | None = None,
     ) -> dict[str, Any]:
         """Update the state in training mode; return the inputs of the loss, or nothing before the first solve.
 
@@ -318,7 +345,9 @@ class SpaceObjective(RunningSolution):
         )
         branch = z.clone() if measured else z
         latents = branch if to_latents is None else as_tensor(to_latents(branch))
-        batch = self._joint(latents, y, min_samples=1) if self.training else self._checked(latents, y, min_samples=1)
+        latents, y, weights = weighted_samples(latents, y, weights)
+        check = self._joint if self.training else self._checked
+        batch = check(latents, y, weights=weights, min_samples=1)
         if self.training:
             with torch.no_grad():
                 self._observe(latents, batch) if plain else self._observe_untransformed(latents, batch)

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -19,15 +20,18 @@ from isospan._core.checks import (
     check_not_empty,
     check_not_reserved,
     check_ridge,
-    check_targets,
 )
+from isospan._core.labels import check_classes, encoded
+from isospan._core.missing import Missing, check_missing
 from isospan._core.processes import Ranks
+from isospan._core.samples import checked_samples
 from isospan.errors import DimensionError, OptionError, ShapeError
 from isospan.guided._batch import Batch, Shapes, usual_batch
+from isospan.guided._partial import observe_
 from isospan.guided._schedules import ExponentialSchedule, Schedule, check_schedule
 from isospan.guided._segments import BLOCKS, Segment, add_segments_, segments_of
 from isospan.guided._state import ObjectiveState
-from isospan.moments import Moments, sum_over_ranks_, varies
+from isospan.moments import Moments, varies
 from isospan.subspaces import LatentSpace, Method
 from isospan.subspaces._fitting import space_of_bases
 from isospan.subspaces._solve import (
@@ -76,12 +80,17 @@ class RunningSolution(ObjectiveState):
         decoders: Decoders,
         memory: int | None,
         ridge: float,
+        missing: Missing,
+        classes: Mapping[str, int] | None,
         process_group: "ProcessGroup | None",
     ) -> None:
         super().__init__()
         check_not_empty(k, what="k")
         check_not_reserved(k)
-        self.k = check_k(k, k)
+        check_missing(missing)
+        self.missing = missing
+        self.classes: dict[str, int] = check_classes(classes, k, of="the quantities")
+        self.k = {name: min(k_q, self.classes.get(name, k_q + 1) - 1) for name, k_q in check_k(k, k).items()}
         check_flag(orthogonal, what="orthogonal")
         check_choice(decoders, get_args(Decoders), what="decoders")
         self.latent_dim = check_count(latent_dim, what="latent_dim", error=DimensionError)
@@ -112,36 +121,45 @@ class RunningSolution(ObjectiveState):
         """Ridge of :attr:`space`, relative to the mean variance: 0.001, or ``ridge`` if that is smaller."""
         return min(self.ridge, READING_RIDGE)
 
-    def _checked(self, z: Tensor, y: Mapping[str, Tensor], *, min_samples: int = 2) -> Batch:
+    def _checked(
+        self, z: Tensor, y: Mapping[str, Tensor], *, weights: Tensor | None = None, min_samples: int = 2
+    ) -> Batch:
         """Flattened targets and their shapes, which the objective does not know before it has taken in a batch."""
-        usual = usual_batch(z, y, self.shapes, self.latent_dim)
-        if usual is not None and len(z) >= min_samples:
-            return usual
-        z = check_latents(z, min_samples=min_samples)
+        if weights is None and self.missing == "raise":
+            usual = usual_batch(z, y, self.shapes, self.latent_dim)
+            if usual is not None and len(z) >= min_samples:
+                return usual
+        z = check_latents(z, min_samples=min_samples, finite=False)
         if z.shape[1] != self.latent_dim:
             raise ShapeError(
                 f"The objective has latent_dim = {self.latent_dim}, got latents of shape {tuple(z.shape)}."
             )
         check_named(self.k, y, what="Targets", against="k")
-        flat = check_targets(y, batch=len(z), device=z.device)
+        y = encoded(y, self.classes, missing=self.missing)
+        known: Any = {"classes": self.classes, "missing": self.missing, "weights": weights}
+        _, flat, weights = checked_samples(z, y, **known, min_samples=min_samples)
         shapes = {name: tuple(y[name].shape[1:]) for name in self.k}
         if self.shapes and shapes != self.shapes:
             raise ShapeError(
                 f"Targets must keep their shapes {self.shapes}, got {shapes}. Pool every batch to the same size."
             )
-        return Batch({name: flat[name] for name in self.k}, shapes)
+        return Batch({name: flat[name] for name in self.k}, shapes, weights=weights)
 
     def _observe(self, z: Tensor, batch: Batch) -> None:
         """Take the batch into the state.
 
         Once the memory is nearly full, the running moments change little from batch to batch. The samples of a period
         are then collected, and the moments, means, scales and decoders of the loss change where the next one starts.
+        Where samples have weights or lack quantities, all of this changes at every step.
         """
         if batch.shapes is not self.shapes:
             self._allocate(batch.shapes)
+        at = float(self.in_period) if self.missing == "raise" and batch.weights is None else None
+        if at is None or not at.is_integer():  # also without weights, while a block ends within a sample
+            return self._observe_weighted(z, batch)
         recent, period = self.recent, PERIOD * (self.memory // BLOCKS)
         n, collected = z.shape[0] if batch.joint is None else int(batch.joint.count), int(recent.count)
-        position = (int(self.in_period) + collected) % period
+        position = (int(at) + collected) % period
         starts = position == 0 or position + n > period
         filled = collected > 0 or self._is_filled()
         step = int(self.step.add_(1))
@@ -150,9 +168,24 @@ class RunningSolution(ObjectiveState):
             return
         self._warn_of_memory(n)
         self._add(z, batch)
+        self._solve_or_refit(refits=starts or not filled)
+
+    def _observe_weighted(self, z: Tensor, batch: Batch) -> None:
+        """Take a batch whose samples have weights or may lack quantities into the state."""
+        self.step.add_(1)
+        weight = len(z) if batch.weights is None else batch.weights.sum()
+        self._warn_of_memory(int(weight if batch.joint is None else batch.joint.count))
+        self._add_recent()
+        options: Any = {"memory": self.memory, "period": PERIOD * (self.memory // BLOCKS), "ranks": self.ranks}
+        empty = partial(self._make_moments, batch.shapes)
+        observe_(self.moments, self.in_period, z, batch, **options, empty=empty)
+        self._solve_or_refit(refits=True)
+
+    def _solve_or_refit(self, *, refits: bool) -> None:
+        """Solve the bases where that is due, or else refit the decoders."""
         if self._is_due():
             self._set_bases(self._solved(self.moments, ridge=self.ridge, budget=PRODUCTS))
-        elif self.solved and (starts or not filled):
+        elif self.solved and refits:
             self.solution.refit(self.moments, ridge=self.ridge, decoders=self.decoders == "refit")
 
     def _is_filled(self) -> bool:
@@ -186,7 +219,7 @@ class RunningSolution(ObjectiveState):
             counts = self.ranks.gather(len(z))
             shard = self._make_moments(batch.shapes)
             add_segments_(shard, segments, z, batch, first=sum(counts[: self.ranks.rank]))
-            sum_over_ranks_(dict(shard.named_buffers()), self.ranks)
+            shard.sum_(self.ranks)
             self.moments.decay_(prod(segment.factor for segment in segments)).merge(shard)
         self._count_in_period(n)
 
@@ -217,16 +250,29 @@ class RunningSolution(ObjectiveState):
 
     def _observe_untransformed(self, z: Tensor, batch: Batch) -> None:
         """Update the state by tensors as they were before ``torch.func`` transformed them."""
-        observe = lambda z, *y: self._observe(z, batch._replace(flat=dict(zip(batch.flat, y, strict=True))))  # noqa: E731
-        _Untransformed.apply(observe, z.detach(), *batch.flat.values())
+
+        def observe(z: Tensor, *tensors: Tensor) -> None:
+            flat = dict(zip(batch.flat, tensors, strict=False))
+            self._observe(z, batch._replace(flat=flat, weights=None if batch.weights is None else tensors[-1]))
+
+        weights = [] if batch.weights is None else [batch.weights]
+        _Untransformed.apply(observe, z.detach(), *batch.flat.values(), *weights)
 
     def _is_due(self) -> bool:
         """Whether to solve after this step. The first solve waits while a quantity is constant, for a block at most."""
-        step, moments = int(self.step), self.moments
-        if self.solved or float(moments.count) > self.memory // BLOCKS:
+        step = int(self.step)
+        if self.solved or (self.missing == "raise" and float(self.moments.count) > self.memory // BLOCKS):
             return self.schedule.due_at_step(step)
-        due = any(self.schedule.due_at_step(n) for n in range(1, step + 1))
-        return due and all(varies(variance, moments.y_mean[name]) for name, variance in moments.var_y.items())
+        return any(self.schedule.due_at_step(n) for n in range(1, step + 1)) and self._vary()
+
+    def _vary(self) -> bool:
+        """Whether each quantity varies; with ``missing="skip"`` also if over a block of its labels it has not."""
+        moments = self.moments
+        vary = {name: varies(variance, moments.y_mean[name]) for name, variance in moments.var_y.items()}
+        if self.missing == "raise":
+            return all(vary.values())
+        block = self.memory // BLOCKS
+        return all(vary[name] or float(moments.labelled(name).count) > block for name in vary)
 
     def _set_bases(self, W: Mapping[str, Tensor]) -> None:
         """Use these bases, with decoders from the running moments."""
@@ -246,12 +292,13 @@ class RunningSolution(ObjectiveState):
             previous=self.solution.W if self.solved else None,
             ridge=ridge,
             budget=budget,
+            classes=self.classes,
         )
 
     def _space_of(self, moments: Moments, shapes: Shapes, W: Mapping[str, Tensor] | None = None) -> LatentSpace:
         ridge = self.reading_ridge
         W = self._solved(moments, ridge=ridge) if W is None else W
-        return space_of_bases(moments, W, shapes=shapes, ridge=ridge)
+        return space_of_bases(moments, W, shapes=shapes, ridge=ridge, classes=self.classes)
 
 
 class _Untransformed(torch.autograd.Function):

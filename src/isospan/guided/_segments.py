@@ -1,7 +1,7 @@
 """How running moments weigh a stream of samples, whatever its batches."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -16,17 +16,17 @@ class Segment(NamedTuple):
     """Samples start to stop of a batch, which are in one block, and the factor of all samples before them."""
 
     factor: float
-    start: int
-    stop: int
+    start: Any
+    stop: Any
 
 
-def segments_of(n: int, *, in_block: int, count: float, memory: int) -> list[Segment]:
+def segments_of(n: Any, *, in_block: Any, count: float, memory: int) -> list[Segment]:
     """Cut the next n samples where a block starts. There all earlier samples are multiplied by 7/8, or to the memory.
 
     So the weight of a sample depends on its number in the stream alone.
 
     Args:
-        n: samples of a batch.
+        n: samples of a batch, or the sum of their weights; the numbers of a segment are of the same kind.
         in_block: samples of the present block that came before.
         count: weight of all samples that came before.
         memory: number of samples, a multiple of 8.

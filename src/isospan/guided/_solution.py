@@ -91,16 +91,28 @@ class Solution(KeepsPrecision):
         .. math:: A_q = (W_q C_{zz} W_q^\top + \lambda I)^{+}\, W_q C_{zy} / \sigma_q, \qquad
                   \lambda = \text{ridge} \cdot \operatorname{tr}(C_{zz}) / D
 
-        The means and scales of the loss are those of the moments, too; without ``decoders`` these alone change.
+        The means and scales of the loss are those of the moments, too; without ``decoders`` these alone change. Where
+        samples lack some quantities, all that concerns a quantity is of the samples that have it.
         """
         scales = self.scales(moments)
-        if decoders:
+        if decoders and moments.missing == "skip":
+            self._refit_to_labelled(moments, scales, ridge=ridge)
+        elif decoders:
             S, W = moments.scatter_zz, self.bases
             gram = (W @ S @ W.mT).mul_(self.same_rows)
             gram.diagonal().add_(S.diagonal().mean(), alpha=ridge)
             cross = (W @ moments.scatter_zy).mul_(self.own_entries)
             torch.div(solve_gram(gram, cross), scales, out=self.decoders)
         self._set_reader(moments, scales)
+
+    def _refit_to_labelled(self, moments: Moments, scales: Tensor, *, ridge: float) -> None:
+        start = 0
+        for name, W in self.W.items():
+            own, columns = moments.labelled(name), slice(start, start + self.dims[name])
+            gram = W @ own.scatter_zz @ W.mT
+            gram.diagonal().add_(own.scatter_zz.diagonal().mean(), alpha=ridge)
+            self.A[name].copy_(solve_gram(gram, W @ own.scatter_zy) / scales[columns])
+            start = columns.stop
 
     def scales(self, moments: Moments) -> Tensor:
         """Return a standard deviation for each entry (ΣP,), that of its quantity: the root of the mean variance."""
@@ -112,13 +124,17 @@ class Solution(KeepsPrecision):
         .. math:: R = W^\top A \sqrt w, \qquad f = \sqrt w / \sigma, \qquad p = \bar y - (\bar z - o) R / f
 
         The weight w of an entry is ΣP/(QP), for Q quantities and the P entries of its own, 1 on average. The offset o
-        is the mean of the latents to 24 bits, which float32 has: there z - o is exact, also about a large mean.
+        is the mean of the latents to 24 bits, which float32 has: there z - o is exact, also about a large mean. In p
+        each entry has the mean of the latents of the samples that have its quantity.
         """
         torch.mm(self.bases.mT, self.decoders * self.root_weights, out=self.reader)
         torch.div(self.root_weights, scales, out=self.target_factor)
         above = moments.z_mean * (2**29 + 1)  # Veltkamp's splitting
         self.z_offset.copy_(above - (above - moments.z_mean))
-        rest = (moments.z_mean - self.z_offset) @ self.reader
+        if moments.missing == "raise":
+            rest = (moments.z_mean - self.z_offset) @ self.reader
+        else:
+            rest = ((moments.label_mean - self.z_offset)[self.quantity].mT * self.reader).sum(0)
         self.target_offset.copy_(moments.target_mean - rest / self.target_factor)
 
     def in_precision(self, dtype: torch.dtype) -> list[Tensor]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import check_named, check_shape
+from isospan._core.missing import Missing
 from isospan._core.states import EXTRA, KeepsPrecision, as_bytes, check_entries, from_bytes, saved_buffers
 from isospan.errors import DimensionError, FileFormatError, OptionError, ShapeError
 from isospan.guided._batch import Shapes
@@ -27,11 +28,12 @@ class ObjectiveState(KeepsPrecision):
     latent_dim: int
     method: Method
     separation: float
+    missing: Missing
     shapes: Shapes
     solve_steps: list[int]
     step: Tensor
     epoch: Tensor
-    in_period: Tensor  # samples in the running moments since the start of a period of blocks
+    in_period: Tensor  # samples, or weight, since the start of a period of blocks; (S,) with missing="skip"
     filled: Tensor  # 1 from when the running moments fill most of the memory
     moments: Moments  # None before the shapes are known
     solution: Solution  # None before the shapes are known
@@ -41,8 +43,11 @@ class ObjectiveState(KeepsPrecision):
         """Make the counters, and no parts yet."""
         self.shapes = {}
         self.solve_steps = []
-        for counter in ("step", "epoch", "in_period", "filled"):
+        for counter in ("step", "epoch", "filled"):
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
+        pairs = len(self.k) * (len(self.k) - 1) // 2 * needs_target_covariance(self.method, self.separation)
+        clocks = () if self.missing == "raise" else (1 + len(self.k) + pairs,)
+        self.register_buffer("in_period", torch.zeros(clocks, dtype=torch.float64))
         for part in PARTS:
             self.register_module(part, None)
 
@@ -133,6 +138,7 @@ class ObjectiveState(KeepsPrecision):
                 self.latent_dim,
                 {name: torch.Size(shape).numel() for name, shape in shapes.items()},
                 target_covariance=needs_target_covariance(self.method, self.separation),
+                missing=self.missing,
                 device=self.step.device if device is None else device,
             )
 

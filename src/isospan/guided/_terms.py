@@ -11,7 +11,7 @@ from isospan.guided._alignment import alignment, inputs_of_alignment
 from isospan.guided._batch import Batch
 from isospan.guided._solution import Solution
 from isospan.guided.losses._combined import combined_loss
-from isospan.moments import Moments
+from isospan.moments import Moments, filled, present
 from isospan.subspaces._solve import target_scales
 
 
@@ -23,7 +23,8 @@ def inputs_of_terms(
     count = z.shape[0] if batch.joint is None else float(batch.joint.count)
     inputs: dict[str, Any] = {}
     if weights.get("alignment"):
-        inputs["alignment"] = inputs_of_alignment(z, batch, solution, ranks, count)
+        weighted = batch.weights is not None or moments.missing == "skip"
+        inputs["alignment"] = inputs_of_alignment(z, batch, solution, ranks, count, weighted=weighted)
     if others and count >= 2:
         options = {"weights": others, "return_terms": True}
         inputs["others"] = _inputs_of_others(z, batch, moments, solution, ranks) | options
@@ -33,6 +34,8 @@ def inputs_of_terms(
 def _inputs_of_others(z: Tensor, batch: Batch, moments: Moments, solution: Solution, ranks: Ranks) -> dict[str, Any]:
     """Return the inputs of :func:`combined_loss`, in its precision and without units."""
     dtype, W_prev = working_dtype(z), solution.W_prev
+    if moments.missing == "skip":  # the other terms do not read the quantities
+        batch = batch._replace(flat=filled(batch.flat, present(batch.flat)))
     scale, mean = target_scales(moments), moments.y_mean
     cast = lambda tensors: {name: t.to(dtype, copy=True) for name, t in tensors.items()}  # noqa: E731
     inputs = {

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from isospan._core.checks import LARGEST, as_floating, check_finite
+from isospan._core.labels import as_scores
 from isospan.errors import ShapeError
 from isospan.subspaces import Eraser, LatentSpace
 
@@ -143,7 +144,7 @@ class Step:
             editor = space.editor(list(edit))
             for name, E in editor.E.items():
                 current = ReadOut.solved(space, name, erasure)
-                target = as_target(edit[name], current.shape, name=name)
+                target = as_target(_in_scores(edit[name], space.classes.get(name), name), current.shape, name=name)
                 coordinates = TargetCoordinates(target, current, name, editor.y_mean[name], editor.T[name])
                 coordinates = coordinates.to(E.device, torch.float64)
                 rows, n = erasure.before(E)
@@ -173,6 +174,13 @@ class Step:
         parts = [self.c.new_zeros(*x.shape[:-1], n) if target is None else target.at(x) for n, target in self.targets]
         erased = self.c.new_zeros(*x.shape[:-1], len(self.c) - sum(n for n, _ in self.targets))
         return self.c + torch.cat([erased, *parts], -1)
+
+
+def _in_scores(y: Target, C: int | None, name: str) -> Any:
+    """Return the target of a quantity of C classes with classes as their indicators, also those of a function."""
+    if C is None:
+        return y
+    return (lambda now: as_scores(y(now), C, name=name)) if callable(y) else as_scores(y, C, name=name)
 
 
 def as_target(y: Any, shape: tuple[int, ...], *, name: str) -> Tensor | Callable[[Tensor], Any]:

@@ -14,10 +14,12 @@ from isospan.subspaces._criteria import Criterion, whitener
 
 def leading_bases(criterion: Criterion, sizes: Mapping[str, int], *, warns: bool = True) -> dict[str, Tensor]:
     """Maximise each criterion separately: W spans Fᵀ U with F G Fᵀ = I and U the leading singular vectors of F T."""
-    F = None if criterion.metric is None else whitener(criterion.metric)
+    F = whitener(criterion.metric) if isinstance(criterion.metric, Tensor) else None
     W = {}
     for name, T in criterion.cross.items():
         k = sizes[name]
+        if isinstance(criterion.metric, Mapping):
+            F = whitener(criterion.metric[name])
         U, s = top_left_singular(T if F is None else F @ T, min(k, len(T if F is None else F)))
         values, cutoff = s.tolist(), max(T.shape) * torch.finfo(s.dtype).eps
         rank = sum(value > cutoff * values[0] for value in values)

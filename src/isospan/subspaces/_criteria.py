@@ -11,6 +11,8 @@ from isospan.linalg import eigh
 from isospan.moments import Moments
 
 Method = Literal["covariance", "regression", "correlation"]
+Metric = Tensor | Mapping[str, Tensor] | None
+"""G of all quantities, of each, or the identity."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,18 @@ class Criterion:
     all n samples; with G = C_zz the variance of y that the best decoder of W z explains (reduced-rank regression); with
     whitened targets the sum of squared canonical correlations.
 
+    Where samples lack some quantities, C_zz is that of the samples that have y. So the optimum is that of these samples
+    alone. With the C_zz of all samples it would not be: C_zz⁻¹ C_zy is then no regression, and is wrong without noise,
+    too.
+
     Attributes:
-        metric: G (D, D), or None for the identity.
+        metric: G (D, D), of each quantity where these differ, or None for the identity.
         cross: T of every quantity, (D, P).
         scale: total target variance of every quantity in the units of T, and for G = I in those of the latents too, so
             that f / scale has no unit.
     """
 
-    metric: Tensor | None
+    metric: Metric
     cross: dict[str, Tensor]
     scale: Mapping[str, Tensor | float]
 
@@ -46,12 +52,16 @@ class Criterion:
     def of(cls, moments: Moments, method: Method, ridge: float) -> "Criterion":
         """Return the criterion of a method; the ridge is relative to the mean variance."""
         variance = {name: var.sum() for name, var in moments.var_y.items()}
+        partial = moments.missing == "skip"
         if method == "covariance":
-            in_latents = moments.count * moments.scatter_zz.trace()
-            scale = {name: in_latents * var for name, var in variance.items()}
+            of = {name: moments.labelled(name) if partial else moments for name in variance}
+            scale = {name: of[name].count * of[name].scatter_zz.trace() * var for name, var in variance.items()}
             return cls(None, moments.split(moments.scatter_zy), scale)
-        cross = moments.cov_zy
-        metric = ridged(moments.cov_zz, ridge)
+        cross, metric = moments.cov_zy, None
+        if not partial:
+            metric = ridged(moments.cov_zz, ridge)
+        else:
+            metric = {name: ridged(moments.labelled(name).cov_zz, ridge) for name in moments.names}
         if method == "regression":
             return cls(metric, cross, variance)
         C_yy = moments.cov_yy

@@ -183,7 +183,11 @@ def decoded_edit(
     steps = check_count(steps, what="steps", least=2)
     penalty = check_number(penalty, what="penalty")
     batch_size = check_count(batch_size, what="batch_size")
-    targets = {name: as_target(value, computed.space.shapes[name], z, name=name) for name, value in y.items()}
+    space = computed.space
+    targets = {
+        name: as_target(value, space.shapes[name], z, name=name, classes=space.classes.get(name))
+        for name, value in y.items()
+    }
     if not z.numel():
         return z.clone()
     with torch.inference_mode(False), torch.no_grad(), evaluating(computed.decoder):
@@ -192,7 +196,7 @@ def decoded_edit(
         flat_targets = {name: t.reshape(len(flat), -1).clone() for name, t in targets.items()}
         L, V = (matrix.to(flat.device).clone() for matrix in whitening[:2])
         parts = [slice(i, i + batch_size) for i in range(0, len(flat), batch_size)]
-        edited, report = [], _Report(computed.space, len(parts) * (steps - 1), progress)
+        edited, report = [], _Report(space, len(parts) * (steps - 1), progress)
         for i, part in enumerate(parts):
             aims = {name: t[part] for name, t in flat_targets.items()}
             objective = _Objective(computed, flat[part], aims, keep, L, penalty)

@@ -81,6 +81,8 @@ def decoders_from_moments(moments: Moments, W: Mapping[str, Tensor], *, ridge: f
     .. math:: A_q = (G + \lambda I)^{+} W_q C_{zy}, \qquad G = W_q C_{zz} W_q^\top, \qquad
               \lambda = \text{ridge} \cdot \operatorname{tr}(G)/k
 
+    Where samples lack some quantities, G is of the samples that have the quantity.
+
     Args:
         moments: of latents and quantities.
         W: bases {name: (k, D)}.
@@ -106,7 +108,8 @@ def decoders_from_moments(moments: Moments, W: Mapping[str, Tensor], *, ridge: f
     scatter_zy, decoders = moments.split(moments.scatter_zy), {}
     for name, W_q in W.items():  # from scatters: the count cancels, as the ridge is relative
         W_q = W_q.double()
-        decoders[name] = solve_gram(W_q @ moments.scatter_zz @ W_q.mT, W_q @ scatter_zy[name], ridge=ridge)
+        scatter_zz = moments.scatter_zz if moments.missing == "raise" else moments.labelled(name).scatter_zz
+        decoders[name] = solve_gram(W_q @ scatter_zz @ W_q.mT, W_q @ scatter_zy[name], ridge=ridge)
     return decoders
 
 

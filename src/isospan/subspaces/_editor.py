@@ -1,7 +1,7 @@
 """Edits of quantities: affine maps that move latents to where their read-outs reach targets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isospan._core.checks import LARGEST, as_floating, as_latents, check_device, check_finite, check_named
+from isospan._core.checks import (
+    LARGEST,
+    as_floating,
+    as_latents,
+    check_device,
+    check_finite,
+    check_named,
+)
+from isospan._core.labels import as_scores
 from isospan._core.warnings import warn
 from isospan.errors import ShapeError
 from isospan.linalg import pinv, qr, svd, svdvals
@@ -38,6 +46,7 @@ class Editor:
         E: read-outs of these coordinates {name: (κ, D)}.
         S: steps {name: (κ, D)}.
         X: coordinates {name: (κ, r)} of the steps in which their length in the metric is the norm.
+        classes: number of classes {name: C} of the quantities that are class labels.
 
     Example:
         >>> import torch
@@ -56,6 +65,7 @@ class Editor:
     E: Mapping[str, Tensor]
     S: Mapping[str, Tensor]
     X: Mapping[str, Tensor]
+    classes: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
         return f"Editor(latent_dim={len(self.z_mean)}, names={list(self.T)})"
@@ -65,7 +75,8 @@ class Editor:
 
         Args:
             z: latents (..., D).
-            y: a target for each quantity, in its unit, that broadcasts to ``(..., *shape)``.
+            y: a target for each quantity, in its unit, that broadcasts to ``(..., *shape)``; of class labels also
+                classes, integers (...,).
 
         Raises:
             NameMismatchError: the targets are of other quantities.
@@ -98,17 +109,18 @@ class Editor:
         x, changes = z.double(), {}
         zc = x - self.z_mean.to(x)
         for name, T in self.T.items():
-            target = as_target(y[name], self.shapes[name], z, name=name) - self.y_mean[name].to(x)
-            changes[name] = target @ T.to(x) - zc @ self.E[name].to(x).mT
+            target = as_target(y[name], self.shapes[name], z, name=name, classes=self.classes.get(name))
+            changes[name] = (target - self.y_mean[name].to(x)) @ T.to(x) - zc @ self.E[name].to(x).mT
         return changes
 
 
-def as_target(y: Any, shape: tuple[int, ...], z: Tensor, *, name: str) -> Tensor:
+def as_target(y: Any, shape: tuple[int, ...], z: Tensor, *, name: str, classes: int | None = None) -> Tensor:
     """Return the target of a quantity (..., P) in float64, broadcast to the latents (..., D)."""
     what = f"The target of {name!r}"
+    moves = not isinstance(y, Tensor) or (y.dim() == 0 and y.device.type == "cpu")
+    y = y if classes is None else as_scores(y, classes, name=name)
     if isinstance(y, Real) and not isinstance(y, bool):
         y = torch.full((), float(y), dtype=torch.float64)
-    moves = not isinstance(y, Tensor) or (y.dim() == 0 and y.device.type == "cpu")
     y = as_floating(y, what=what)
     y = y.to(z.device) if moves else y
     check_device(y, z.device, what=what)

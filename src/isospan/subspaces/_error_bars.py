@@ -16,16 +16,16 @@ MOST_SCORES = 999
 
 
 def residual_std(moments: Moments, W: Mapping[str, Tensor], A: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    r"""Return the root mean square {name: (P,)} of :math:`y - \hat y` over the data of the moments.
+    r"""Return the root mean square {name: (P,)} of :math:`y - \hat y` over the samples that have y.
 
     With :math:`M = W^\top A`, the mean square of entry p is
     :math:`(C_{yy} - 2\, C_{yz} M + M^\top C_{zz} M)_{pp}`; rounding below zero is zero.
     """
-    cov_zz, cov_zy, var_y = moments.cov_zz, moments.cov_zy, moments.var_y
     std = {}
     for name, rows in W.items():
         M = rows.double().mT @ A[name].double()
-        mean_square = var_y[name] + ((cov_zz @ M - 2 * cov_zy[name]) * M).sum(0)
+        own = moments.labelled(name)
+        mean_square = own.var_y[name] + ((own.cov_zz @ M - 2 * own.cov_zy[name]) * M).sum(0)
         std[name] = mean_square.clamp(min=0).sqrt()
     return std
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import check_flag, check_latents, check_named, working_dtype
+from isospan._core.labels import check_classes, infer_classes, is_label
+from isospan._core.missing import Missing
 from isospan.moments import Moments, check_moments
 from isospan.subspaces._criteria import Method
 from isospan.subspaces._decoders import decoders_from_moments
@@ -30,6 +32,9 @@ def solve_subspaces(
     separation: float | None = None,
     previous: LatentSpace | Mapping[str, Tensor] | None = None,
     ridge: float = 1e-3,
+    missing: Missing = "raise",
+    classes: Mapping[str, int] | None = None,
+    weights: Tensor | None = None,
 ) -> LatentSpace:
     r"""Solve a subspace and a linear decoder for every quantity.
 
@@ -44,11 +49,15 @@ def solve_subspaces(
 
     Quantities are standardised before the solve, so the result does not depend on their units.
 
+    Class labels, integers or booleans (B,), are quantities, too: the indicators (B, C) of their classes. ``decode``
+    gives a score for each class, and its argmax is the class.
+
     Args:
         z: latents (B, D), B ≥ 2.
         y: quantities {name: (B, ...)}; flattened to (B, P).
         k: subspace dimension, one for all or {name: k}; by default 32. At most min(D, P), for P entries of the
-            quantity: a larger k is reduced, with a :class:`~isospan.errors.NumericalWarning`; the default silently.
+            quantity, and C - 1 for C classes: a larger k is reduced, with a
+            :class:`~isospan.errors.NumericalWarning`; the default silently.
         method: what the subspace maximises.
         orthogonal: make the subspaces of different quantities mutually orthogonal (a partition). They are solved
             jointly: the sum of their explained variances is maximised, whatever the order of names.
@@ -59,6 +68,10 @@ def solve_subspaces(
             the previous one (Procrustes), so coordinates keep their meaning between solves.
         ridge: relative to the mean variance. ``"regression"`` adds it to the latent covariance, ``"correlation"`` to
             both covariances, and the decoders to the covariance of the coordinates.
+        missing: ``"raise"`` an error where a quantity has NaN; or ``"skip"`` these samples, quantity by quantity, and
+            those with a negative label. Subspace and decoder of a quantity are then those of the samples that have it.
+        classes: number of classes {name: C} of quantities of labels, as in :meth:`isospan.moments.Moments.of`.
+        weights: of the samples (B,), at least 0; by default 1 each.
 
     Returns:
         The latent space, in the dtype of z (float32 for half precision), without gradient. All is solved in float64
@@ -71,9 +84,10 @@ def solve_subspaces(
         NameMismatchError: k or previous name other quantities than y.
         ShapeError: z is no matrix (B, D), or a quantity has another number of samples.
         NonFiniteError: z or a quantity contains NaN or infinity, or is so large that its square would be.
-        DtypeError: z or a quantity is not floating point.
+        DtypeError: z or a quantity is not floating point, or integers may be numbers or class labels.
         DeviceMismatchError: a quantity is on another device than z.
-        OptionError: an unknown method, a ridge below 0, or a separation without an orthogonal regression.
+        OptionError: an unknown method, a ridge below 0, a separation without an orthogonal regression, a label outside
+            its classes, or a negative weight.
 
     Warns:
         NumericalWarning: k was reduced, or C has lower rank than k; the basis is then completed to k rows.
@@ -85,18 +99,33 @@ def solve_subspaces(
         >>> z = torch.randn(200, 6)
         >>> solve_subspaces(z, {"a": z[:, :2] ** 3, "b": z[:, 2:5].sum(1)}, k={"a": 2, "b": 1})
         LatentSpace(latent_dim=6, k={'a': 2, 'b': 1}, shapes={'a': (2,), 'b': ()})
+
+        Every tenth sample has a class label, the others -1:
+
+        >>> label = z[:, :3].argmax(1).where(torch.arange(200) % 10 == 0, -1)
+        >>> space = solve_subspaces(z, {"class": label}, k=2, missing="skip")
+        >>> space.decode(z)["class"].argmax(1).shape
+        torch.Size([200])
     """
     z = check_latents(z, finite=False)
     if separation is None:
         separation = default_separation(method, orthogonal, len(y) if isinstance(y, Mapping) else 0)
     separation = checked_separation(method, orthogonal, separation)
+    classes = infer_classes(y, classes)
     moments = Moments.of(
-        z, y, target_covariance=needs_target_covariance(method, separation), precision=working_dtype(z)
+        z,
+        y,
+        target_covariance=needs_target_covariance(method, separation),
+        precision=working_dtype(z),
+        missing=missing,
+        classes=classes,
+        weights=weights,
     )
     space = solve_from_moments(
         moments,
         k,
-        shapes={name: tuple(y[name].shape[1:]) for name in moments.names},
+        shapes={name: (classes[name],) if is_label(y[name]) else tuple(y[name].shape[1:]) for name in moments.names},
+        classes=classes,
         method=method,
         orthogonal=orthogonal,
         separation=separation,
@@ -117,6 +146,7 @@ def solve_from_moments(
     separation: float | None = None,
     previous: LatentSpace | Mapping[str, Tensor] | None = None,
     ridge: float = 1e-3,
+    classes: Mapping[str, int] | None = None,
 ) -> LatentSpace:
     """Return the :func:`solve_subspaces` of the data of the moments, in float64.
 
@@ -133,6 +163,7 @@ def solve_from_moments(
         separation: as in :func:`solve_subspaces`.
         previous: as in :func:`solve_subspaces`.
         ridge: as in :func:`solve_subspaces`.
+        classes: number of classes {name: C} of the quantities that are class labels; the moments do not say which.
 
     Raises:
         DegenerateDataError, DimensionError, NameMismatchError, OptionError: as in :func:`solve_subspaces`.
@@ -150,18 +181,39 @@ def solve_from_moments(
     check_flag(orthogonal, what="orthogonal")
     if shapes is not None:
         check_named(moments.names, shapes, what="shapes", against="the moments")
+    classes = check_classes(classes, moments.names, of="the moments")
     W = standardised_bases(
-        moments, k, method=method, orthogonal=orthogonal, separation=separation, previous=previous, ridge=ridge
+        moments,
+        k,
+        method=method,
+        orthogonal=orthogonal,
+        separation=separation,
+        previous=previous,
+        ridge=ridge,
+        classes=classes,
     )
-    return space_of_bases(moments, W, shapes=shapes, ridge=ridge)
+    return space_of_bases(moments, W, shapes=shapes, ridge=ridge, classes=classes)
 
 
 def space_of_bases(
-    moments: Moments, W: Mapping[str, Tensor], *, shapes: Mapping[str, tuple[int, ...]] | None, ridge: float
+    moments: Moments,
+    W: Mapping[str, Tensor],
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    ridge: float,
+    classes: Mapping[str, int] | None = None,
 ) -> LatentSpace:
-    """Return the latent space of these bases, with all else from the moments."""
+    r"""Return the latent space of these bases, with the decoders, means, scales and covariance of the moments.
+
+    Where samples lack some quantities, a decoder is about the means of those that have y. The means of the space are of
+    all latents, and of what is decoded there, :math:`\bar y_q + (\bar z - \bar z_q) W_q^\top A_q`.
+    """
     scale, mean = target_scales(moments), moments.y_mean
     A = decoders_from_moments(moments, W, ridge=ridge)
+    labelled = {name: moments.labelled(name) for name in W}
+    if moments.missing == "skip":
+        shift = {name: moments.z_mean - own.z_mean for name, own in labelled.items()}
+        mean = {name: mean[name] + shift[name] @ W[name].double().mT @ A[name] for name in W}
     return LatentSpace(
         W=W,
         A=A,
@@ -171,5 +223,6 @@ def space_of_bases(
         shapes={name: (P,) if shapes is None else shapes[name] for name, P in moments.target_dims.items()},
         cov_zz=moments.cov_zz,
         residual_std=residual_std(moments, W, A),
-        n_samples=dict.fromkeys(W, float(moments.count)),
+        n_samples={name: float(own.count) for name, own in labelled.items()},
+        classes=classes or {},
     )

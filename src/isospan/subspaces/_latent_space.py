@@ -22,18 +22,19 @@ from isospan._core.checks import (
     check_dtype,
     check_finite,
     check_flag,
-    check_latents,
     check_named,
     check_not_empty,
     check_not_reserved,
     check_number,
     check_shape,
-    check_targets,
     working_dtype,
 )
+from isospan._core.labels import check_classes
+from isospan._core.missing import Missing
+from isospan._core.samples import checked_samples
 from isospan._core.tensor_files import load_tensors, save_tensors
 from isospan._core.warnings import warn
-from isospan.errors import NotSolvedError, OptionError, ShapeError
+from isospan.errors import DegenerateDataError, NotSolvedError, OptionError, ShapeError
 from isospan.linalg import orthogonal_complement, orthonormal_rows, pinv
 from isospan.subspaces._decoded_edit import Computed, Decoder, Progress, Quantities, decoded_edit
 from isospan.subspaces._editor import Editor, Equations, Metric, shortest_steps
@@ -77,6 +78,8 @@ class LatentSpace:
         scores: sorted absolute held-out residuals over their standard deviation {name: (m, P)}, in a calibrated space.
         n_samples: number of samples n, or their weight, that each decoder was fitted to {name: n}; None in a space
             without, whose error bars have no term for the leverage of a latent.
+        classes: number of classes {name: C} of the quantities that are class labels, of shape (C,). Their targets may
+            be classes, integers 0 to C - 1.
         rank: dimension of the union of all subspaces.
 
     Raises:
@@ -114,6 +117,7 @@ class LatentSpace:
     residual_std: Mapping[str, Tensor] | None = field(default=None, kw_only=True)
     scores: Mapping[str, Tensor] | None = field(default=None, kw_only=True)
     n_samples: Mapping[str, float] | None = field(default=None, kw_only=True)
+    classes: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     rank: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +131,7 @@ class LatentSpace:
             name: check_shape(shape, what=f"The shape of quantity {name!r}") for name, shape in self.shapes.items()
         }
         object.__setattr__(self, "shapes", shapes)
+        object.__setattr__(self, "classes", self._checked_classes())
         for name, W in self.W.items():
             P = torch.Size(self.shapes[name]).numel()
             if W.dim() != 2:
@@ -150,6 +155,13 @@ class LatentSpace:
     def _error_bars(self) -> list[str]:
         """The attributes of ``ERROR_BARS`` that the space has."""
         return [what for what in ERROR_BARS if getattr(self, what) is not None]
+
+    def _checked_classes(self) -> dict[str, int]:
+        """Require as many classes as the quantity has entries."""
+        classes = check_classes(self.classes, self.W, of="the quantities")
+        if wrong := {name: self.shapes[name] for name, C in classes.items() if self.shapes[name] != (C,)}:
+            raise ShapeError(f"A quantity of C classes must have the shape (C,), got classes={classes} and {wrong}.")
+        return classes
 
     def _check_tensors(self) -> None:
         """Require finite real tensors, and make tensors of NumPy arrays."""
@@ -304,7 +316,7 @@ class LatentSpace:
         return low, high
 
     @torch.no_grad()
-    def calibrate(self, z: Tensor, y: Mapping[str, Tensor]) -> Self:
+    def calibrate(self, z: Tensor, y: Mapping[str, Tensor], *, missing: Missing = "raise") -> Self:
         r"""Return the space with error bars from held-out data: split conformal prediction.
 
         The score of an entry of a sample is :math:`|y - \hat y| / \sqrt{1 + 1/n + h(z)}`. If the held-out samples and
@@ -314,9 +326,12 @@ class LatentSpace:
 
         Args:
             z: latents (N, D) of samples to which neither the space nor the encoder was fitted.
-            y: their quantities {name: (N, ...)}, in the units of the space.
+            y: their quantities {name: (N, ...)}, in the units of the space; of class labels also classes (N,).
+            missing: ``"raise"`` an error where a quantity has NaN; or ``"skip"`` these samples, quantity by quantity,
+                and those with a negative label.
 
         Raises:
+            DegenerateDataError: no sample has a quantity.
             NameMismatchError: y names other quantities than the space.
             ShapeError, DtypeError, NonFiniteError, DeviceMismatchError: z or a quantity does not fit, is not real, not
                 finite, or on another device.
@@ -335,8 +350,7 @@ class LatentSpace:
             >>> 0.85 < float(inside.double().mean()) < 0.95
             True
         """
-        z = check_latents(z, min_samples=1)
-        flat = check_targets(y, batch=len(z), device=z.device)
+        z, flat, _ = checked_samples(z, y, classes=self.classes, missing=missing, min_samples=1)
         check_named(self.names, flat, what="Targets", against="the space")
         x = z.double()
         leverage, decoded = self._leverage, self.decode(x)
@@ -351,6 +365,10 @@ class LatentSpace:
             residuals = target.double() - decoded[name].reshape(target.shape)
             if name in growth:
                 residuals = residuals / growth[name].sqrt()[:, None]
+            if missing == "skip" and not len(residuals := residuals[~residuals.isnan().any(1)]):
+                raise DegenerateDataError(
+                    f"No sample has the quantity {name!r}, so it cannot be calibrated. Pass held-out data with labels."
+                )
             std[name], scores[name] = (t.to(self.A[name]) for t in conformal_scores(residuals))
         return replace(self, residual_std=std, scores=scores)
 
@@ -458,6 +476,7 @@ class LatentSpace:
         Args:
             z: latents (..., D).
             y: {name: target} in the quantity's units, a number, tensor or array that broadcasts to ``(..., *shape)``.
+                Of class labels also a class: an integer, or a tensor of integers (...,).
             keep: names of quantities that do not change, or ``"others"``: all that are not edited, or with a decoder
                 all of these that g gives.
             metric: what makes a step short; with a decoder, ``"joint"`` is ``"covariance"`` after the first step.
@@ -578,6 +597,7 @@ class LatentSpace:
             z_mean=self.z_mean,
             y_mean={name: self.y_mean[name] for name in names},
             shapes={name: self.shapes[name] for name in names},
+            classes={name: C for name, C in self.classes.items() if name in names},
             T={name: equations[name].T for name in names},
             E=dict(zip(names, E, strict=True)),
             S=dict(zip(names, S.split(sizes), strict=True)),
@@ -664,7 +684,7 @@ class LatentSpace:
         for what in ("z_mean", "cov_zz"):
             tensor = getattr(self, what)
             moved[what] = None if tensor is None else tensor.to(device=device, dtype=dtype)
-        return type(self)(shapes=self.shapes, n_samples=self.n_samples, **moved)
+        return type(self)(shapes=self.shapes, n_samples=self.n_samples, classes=self.classes, **moved)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the space as safetensors with a JSON header and a checksum; the file appears whole or not at all.
@@ -683,6 +703,7 @@ class LatentSpace:
             names=self.names,
             shapes=shapes,
             n_samples=self.n_samples and [self.n_samples[name] for name in self.names],
+            classes=self.classes,
         )
 
     @classmethod
@@ -720,6 +741,7 @@ class LatentSpace:
             shapes=dict(zip(names, map(tuple, header["shapes"]), strict=True)),
             cov_zz=tensors.get("cov_zz"),
             n_samples=None if n is None else dict(zip(names, n, strict=True)),
+            classes=header.get("classes", {}),
             **parts,
         )
 

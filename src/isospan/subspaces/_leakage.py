@@ -19,6 +19,9 @@ def leakage_forms(moments: Moments, *, ridge: float) -> dict[str, Tensor]:
     in units of the variance of :math:`y_i`. This is the sum over i of R² of :math:`y_i` from the subspace and
     :math:`y_q` together, minus R² from :math:`y_q` alone.
 
+    Where samples lack some quantities, a term is of the samples that have both. It is 0 where none have: what one
+    quantity tells of the other is then not known.
+
     Args:
         moments: with ``target_covariance=True``.
         ridge: of the predictions T, relative to the mean variance of y_q.
@@ -38,7 +41,19 @@ def leakage_forms(moments: Moments, *, ridge: float) -> dict[str, Tensor]:
     for q in moments.names:
         forms[q] = torch.zeros_like(moments.scatter_zz)
         for i in moments.names:
-            if i != q:
-                N = C_zy[i] - C_zy[q] @ solve_gram(C_yy[q, q], C_yy[q, i], ridge=ridge)
-                forms[q] += N @ N.mT / C_yy[i, i].trace()
+            if i == q:
+                continue
+            if moments.missing == "skip":
+                forms[q] += _form_of_overlap(moments.overlap(q, i), moments.target_dims[q], ridge)
+                continue
+            N = C_zy[i] - C_zy[q] @ solve_gram(C_yy[q, q], C_yy[q, i], ridge=ridge)
+            forms[q] += N @ N.mT / C_yy[i, i].trace()
     return forms
+
+
+def _form_of_overlap(both: Moments, P: int, ridge: float) -> Tensor:
+    """Return a term of L_q over the samples that have both quantities, the first of P entries; 0 where none have."""
+    scatter, cross = both.scatter_zz, both.scatter_zy.mT
+    N = cross[:, P:] - cross[:, :P] @ solve_gram(scatter[:P, :P], scatter[:P, P:], ridge=ridge)
+    total = both.count * scatter[P:, P:].trace()
+    return N @ N.mT / total if float(total) > 0 else torch.zeros_like(N @ N.mT)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isospan.linalg import eigh, nearest_frame, orthogonal_complement, pinv, procrustes_rotation
+from isospan.subspaces._criteria import Metric
 from isospan.subspaces._trust_region import BUDGET, ascend
 
 LEAST_EXPLAINED, LEAST_COST = 0.02, 1e-4
@@ -14,7 +15,7 @@ LEAST_EXPLAINED, LEAST_COST = 0.02, 1e-4
 
 
 def joint_frame(
-    forms: Mapping[str, Tensor], metric: Tensor | None, start: Mapping[str, Tensor], *, budget: int = BUDGET
+    forms: Mapping[str, Tensor], metric: Metric, start: Mapping[str, Tensor], *, budget: int = BUDGET
 ) -> dict[str, Tensor]:
     r"""Maximise the sum of the relative explained variances over one orthonormal frame of all bases.
 
@@ -27,7 +28,7 @@ def joint_frame(
 
     Args:
         forms: H (D, D) of every quantity, symmetric; indefinite if leakage is subtracted.
-        metric: G (D, D), or None for the identity.
+        metric: G (D, D), of each quantity where these differ, or None for the identity.
         start: bases {name: (k, D)} to start from, orthonormal rows each; the sum of k is at most D.
         budget: products with the Hessian after which the ascent ends.
 
@@ -36,7 +37,8 @@ def joint_frame(
         its start, so that the path of the ascent does not decide the rotation.
     """
     sizes = [len(W) for W in start.values()]
-    at = partial(ExplainedVariance, [forms[name] for name in start], metric, sizes)
+    own = [metric[name] for name in start] if isinstance(metric, Mapping) else metric
+    at = partial(ExplainedVariance, [forms[name] for name in start], own, sizes)
     W = ascend(at, nearest_frame(torch.cat(list(start.values()))), budget=budget)
     return {name: procrustes_rotation(W_q, start[name]) for name, W_q in zip(start, W.split(sizes), strict=True)}
 
@@ -56,11 +58,12 @@ class ExplainedVariance:
     .. math:: \lambda_w \, \frac{v^\top (G - G W^\top S W G) v}{w^\top G w}, \qquad
               \lambda_w = \frac{w^\top H w}{w^\top G w},
 
-    with the variance of v that its basis does not explain. For two rows of different bases both costs are added.
+    with the variance of v that its basis does not explain. For two rows of different bases both costs are added. Where
+    quantities differ in G, the axes are those of the mean.
 
     Args:
         forms: H (D, D) of every quantity.
-        metric: G (D, D), or None for the identity.
+        metric: G (D, D), of each quantity where these differ, or None for the identity.
         sizes: k of every quantity.
         frame: W (K, D), the stacked bases of all quantities.
     """
@@ -68,11 +71,12 @@ class ExplainedVariance:
     def __init__(
         self,
         forms: Sequence[Tensor],
-        metric: Tensor | None,
+        metric: Tensor | Sequence[Tensor] | None,
         sizes: Sequence[int],
         frame: Tensor,
     ) -> None:
         self.frame, self.metric, self.sizes = frame, metric, list(sizes)
+        self.mean_metric = torch.stack(list(metric)).mean(0) if isinstance(metric, Sequence) else metric
         self.forms, self.bases, self.WG = forms, frame.split(self.sizes), self._times_metric(frame)
         self.same = torch.block_diag(*(torch.ones(k, k, device=frame.device) for k in self.sizes)).bool()
         self.A = [WG @ W.mT for WG, W in zip(self.WG.split(self.sizes), self.bases, strict=True)]
@@ -111,9 +115,9 @@ class ExplainedVariance:
         """Axes (D, D), of which the first K span the bases, and the cost (K, D) of their moves along each, about 1."""
         principal = [eigh(A)[1].mT @ W for A, W in zip(self.A, self.bases, strict=True)]
         rest = orthogonal_complement(self.frame)
-        rest = eigh(self._times_metric(rest) @ rest.mT)[1].mT @ rest
+        rest = eigh(self._times_mean(rest) @ rest.mT)[1].mT @ rest
         axes, K = torch.cat([*principal, rest]), len(self.frame)
-        covariance = self._times_metric(axes) @ axes.mT
+        covariance = self._times_mean(axes) @ axes.mT
         variance = covariance.diagonal()
         own = variance[:K].clamp(min=torch.finfo(variance.dtype).eps * float(variance.max())).unsqueeze(1)
         quadratic = torch.cat([(W @ H * W).sum(1) for W, H in zip(principal, self.forms, strict=True)])
@@ -132,7 +136,13 @@ class ExplainedVariance:
         return X - torch.where(self.same, XW, _plus_transpose(XW) / 2) @ self.frame
 
     def _times_metric(self, X: Tensor) -> Tensor:
-        return X if self.metric is None else X @ self.metric
+        """Return the rows of each quantity times its metric."""
+        if isinstance(self.metric, Sequence):
+            return torch.cat([rows @ G for rows, G in zip(X.split(self.sizes), self.metric, strict=True)])
+        return self._times_mean(X)
+
+    def _times_mean(self, X: Tensor) -> Tensor:
+        return X if self.mean_metric is None else X @ self.mean_metric
 
     def _rows(self, left: Sequence[Tensor], X: Tensor) -> Tensor:
         """Return the rows of each quantity, multiplied by its matrix (k, k)."""

@@ -40,11 +40,13 @@ def standardised_bases(
     previous: LatentSpace | Mapping[str, Tensor] | None,
     ridge: float,
     budget: int | None = None,
+    classes: Mapping[str, int] | None = None,
 ) -> dict[str, Tensor]:
     """Return the bases W {name: (k, D)} of :func:`isospan.subspaces.solve_subspaces`, of standardised quantities.
 
     With a ``budget``, as while training, orthogonal subspaces improve on the previous ones by this number of products
-    with the Hessian, and no warning says that few samples have a low rank.
+    with the Hessian, and no warning says that few samples have a low rank. ``classes`` says which quantities are the
+    indicators of how many classes, of rank C - 1.
     """
     check_moments(moments)
     if separation is None:
@@ -52,7 +54,7 @@ def standardised_bases(
     separation, ridge = checked_separation(method, orthogonal, separation), check_ridge(ridge)
     moments = moments.scaled({name: 1 / scale for name, scale in target_scales(moments).items()})
     check_latents_vary(moments)
-    sizes = _subspace_sizes(k, moments)
+    sizes = _subspace_sizes(k, moments, classes or {})
     if orthogonal:
         check_partition(sizes, moments.latent_dim)
     criterion = Criterion.of(moments, method, ridge)
@@ -78,11 +80,21 @@ def target_scales(moments: Moments, names: Collection[str] | None = None) -> dic
     variance = {name: var for name, var in moments.var_y.items() if names is None or name in names}
     constant = [name for name, var in variance.items() if not varies(var, mean[name])]
     if constant:
+        _check_labelled(moments, constant)
         raise DegenerateDataError(
             f"The quantities {constant} have been constant over {float(moments.count):g} samples, so "
             f"they have no subspace. Leave them out, or check how they are computed. {KEEP_FLOAT64}"
         )
     return {name: var.mean().sqrt() for name, var in variance.items()}
+
+
+def _check_labelled(moments: Moments, constant: Collection[str]) -> None:
+    """Require that quantities without variance are not so for want of samples that have them."""
+    if moments.missing == "skip" and (few := {n: float(moments.labelled(n).count) for n in constant}):
+        raise DegenerateDataError(
+            f"Every quantity must vary over the samples that have it, got constant or no values in these sums of "
+            f"weights of {float(moments.count):g} samples: {few}. Leave these quantities out, or label more samples."
+        )
 
 
 def default_separation(method: Method, orthogonal: bool, n_quantities: int) -> float:
@@ -113,14 +125,15 @@ def checked_separation(method: Method, orthogonal: bool, separation: float) -> f
     return number
 
 
-def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments) -> dict[str, int]:
-    limits = {name: min(moments.latent_dim, P) for name, P in moments.target_dims.items()}
+def _subspace_sizes(k: int | Mapping[str, int] | None, moments: Moments, classes: Mapping[str, int]) -> dict[str, int]:
+    ranks = {name: classes[name] - 1 if name in classes else P for name, P in moments.target_dims.items()}
+    limits = {name: min(moments.latent_dim, rank) for name, rank in ranks.items()}
     asked = check_k(DEFAULT_K if k is None else k, limits)
     reduced = {name: (asked[name], limit) for name, limit in limits.items() if asked[name] > limit}
     if reduced and k is not None:
         warn(
-            f"k is at most min(D, P), with D = {moments.latent_dim} latent dimensions and P entries of a quantity, so "
-            f"it was reduced (name: (asked, used)): {reduced}."
+            f"k is at most min(D, P), with D = {moments.latent_dim} latent dimensions and P entries of a quantity, or "
+            f"one less than the classes of labels, so it was reduced (name: (asked, used)): {reduced}."
         )
     return {name: min(asked[name], limit) for name, limit in limits.items()}
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospan._core.missing import Missing
 from isospan.errors import NonFiniteError, OptionError
 from isospan.experiment.readers._xarray_files import LazyVariable, join_coordinates
 from isospan.experiment.samples._samples import consecutive
@@ -45,6 +46,7 @@ class FieldArray:
         parts: its array in each file, of shapes (n_i, ...) that differ only in n_i.
         dtype: type of the tensors; by default float32 where that is exact, else float64.
         fill: replaces NaN and infinity; with None they are an error.
+        missing: ``"skip"`` lets NaN through, by which samples lack the variable.
 
     Raises:
         OptionError: ``fill`` is not a finite number of this type.
@@ -60,6 +62,7 @@ class FieldArray:
     parts: Sequence[LazyArray]
     dtype: torch.dtype = None  # type: ignore[assignment]  # chosen in __post_init__
     fill: float | None = None
+    missing: Missing = "raise"
 
     def __post_init__(self) -> None:
         """Choose the type, and check that ``fill`` is finite."""
@@ -100,7 +103,7 @@ class FieldArray:
                 values[low - first : high - first] = part[low - start : high - start]
 
     def _finite(self, values: Tensor, first: int) -> Tensor:
-        bad = ~torch.isfinite(values)
+        bad = torch.isinf(values) if self.missing == "skip" else ~torch.isfinite(values)
         if not bad.any():
             return values
         if self.fill is None:
