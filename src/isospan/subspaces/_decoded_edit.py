@@ -8,19 +8,13 @@ import torch
 from torch import Tensor
 
 from isospan._core.checks import as_floating, as_kept, as_names, check_count, check_number
+from isospan._core.decoding import Decoder, Progress, Quantities, quantities_of
 from isospan._core.modes import evaluating
 from isospan._core.warnings import warn
 from isospan.errors import NameMismatchError, OptionError, ShapeError
 from isospan.subspaces._editor import as_target
 from isospan.subspaces._lbfgs import minimise
 from isospan.subspaces._step_lengths import Distances, Whitening
-
-Decoder = Callable[[Tensor], Any]
-"""Maps latents (n, D) to an output."""
-Quantities = Callable[[Any], Mapping[str, Tensor]] | Mapping[str, Callable[[Any], Tensor]]
-"""Maps an output to {name: (n, ...)}, or the function of each quantity by name."""
-Progress = Callable[[int, int], None]
-"""Called with the passes of the decoder that are done, and with their total."""
 
 LOW = 0.5
 """Fidelity below which an edit is warned of."""
@@ -69,10 +63,7 @@ class Computed:
             finite = output.isfinite().flatten(1).all(1)
             output = torch.where(finite.reshape(-1, *[1] * (output.dim() - 1)), output, 0.0)
             broken = ~finite[:, None]
-        if callable(self.quantities):
-            given = self.quantities(output)
-        else:
-            given = {name: function(output) for name, function in self.quantities.items()}
+        given = quantities_of(output, self.quantities)
         names = as_names(given, self.space.names, of="The space holds")
         y = {name: self._flat(name, given[name], len(z)) for name in names}
         return y if broken is None else {name: values.masked_fill(broken, torch.nan) for name, values in y.items()}
