@@ -186,7 +186,8 @@ class _Attachment:
             asked = f"output={self.path!r} is not among" if self.is_chosen else "only one may be the latents, got"
             raise OptionError(
                 f"Of the output of {self.module_name}, {asked} the tensors whose last dimension is D = "
-                f"{self.latent_dim}: {_listed(choices)}. Choose one by output=, or attach to a module inside that outputs it alone."
+                f"{self.latent_dim}: {_listed(choices)}. Choose one by output=, or attach to a "
+                "module inside that outputs it alone."
             )
         self.path = next(iter(choices))
         return choices[self.path]
@@ -231,8 +232,8 @@ class _Attachment:
         if not self.has_dropped:
             self.has_dropped = True
             warn(
-                f"More than {MOST_READ} numbers were read from {self.module_name}, so the oldest calls are dropped. Read "
-                "fewer quantities, or pass read= a function that keeps what you need."
+                f"More than {MOST_READ} numbers were read from {self.module_name}, so the oldest calls are dropped. "
+                "Read fewer quantities, or pass read= a function that keeps what you need."
             )
 
 
