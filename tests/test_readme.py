@@ -27,6 +27,7 @@ def names_of_the_reader():
         "x_new": x[:1],
         "x_test": x,
         "y_test": y,
+        "quantities": quantities,
     }
 
 
@@ -36,8 +37,11 @@ def test_guidance_in_a_training_loop():
     exec(BLOCKS[0], names)
     assert int(names["objective"].epoch) == 20
     assert names["energy"].shape == (1, 16)
-    edited = names["space"].decode(names["z_edited"])["energy"]
-    torch.testing.assert_close(edited, 0.5 * names["energy"], rtol=0, atol=1e-4)  # float32
+    space, z, wanted = names["space"], names["encoder"](names["x_new"]), 0.5 * names["energy"]
+    torch.testing.assert_close(space.decode(space.edit(z, {"energy": wanted}))["energy"], wanted, rtol=0, atol=1e-4)
+    edited = quantities(names["decoder"](names["z_edited"]))["energy"]
+    asked = wanted - quantities(names["decoder"](z))["energy"]
+    assert (edited - wanted).norm() < 0.2 * asked.norm()
 
 
 @pytest.mark.filterwarnings("ignore:Probes are fitted:isospan.errors.NumericalWarning")

@@ -133,7 +133,7 @@ def evaluate_edits(
         quantities: maps the output to {name: (n, ...)}, or the function of each quantity by name.
         z: held-out latents (N, D).
         y: true quantities {name: (N, ...)}, in their units; these are edited.
-        steps: how often an edit through the decoder computes the decoder, at most.
+        steps: how often an edit through the decoder computes it, at most.
         penalty: of the length of a step, and of the change of the other quantities.
         batch_size: latents that are decoded at a time.
         generator: draws which samples give the targets; by default sample i takes the value of sample i + N/2.
