@@ -27,6 +27,7 @@ TOKENS, NEW, LAYER, REPEATS, BAR = 16, 24, 6, 15, 0.03
 
 
 def model() -> GPT2LMHeadModel:
+    """Return the model with random weights."""
     torch.manual_seed(0)
     config = GPT2Config(n_layer=12, n_embd=768, n_head=12, bos_token_id=0, eos_token_id=None, pad_token_id=0)
     return GPT2LMHeadModel(config).eval()
@@ -34,12 +35,13 @@ def model() -> GPT2LMHeadModel:
 
 def hidden_states(gpt2: GPT2LMHeadModel) -> Tensor:
     """Outputs of the layer, (N, 768)."""
-    ids = torch.randint(config_size(gpt2), (16, 128), generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(vocabulary_size(gpt2), (16, 128), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         return gpt2(ids, output_hidden_states=True).hidden_states[LAYER + 1].flatten(0, 1)
 
 
-def config_size(gpt2: GPT2LMHeadModel) -> int:
+def vocabulary_size(gpt2: GPT2LMHeadModel) -> int:
+    """Return the number of tokens to draw from."""
     return gpt2.config.vocab_size
 
 
@@ -49,6 +51,7 @@ def per_call(space: LatentSpace) -> Callable[..., Tensor]:
 
 
 def main() -> None:
+    """Print and store the seconds of each way, and what it adds."""
     one_thread()
     gpt2 = model()
     z = hidden_states(gpt2)
@@ -63,7 +66,7 @@ def main() -> None:
         "eraser and edit": {"erase": eraser(Moments.of(z, y), ["second"]), "edit": {"first": 2.0}},
     }
     layer = gpt2.transformer.h[LAYER]
-    ids = torch.randint(config_size(gpt2), (1, TOKENS), generator=torch.Generator().manual_seed(3))
+    ids = torch.randint(vocabulary_size(gpt2), (1, TOKENS), generator=torch.Generator().manual_seed(3))
     generate = lambda: gpt2.generate(ids, max_new_tokens=NEW, min_new_tokens=NEW, do_sample=False)  # noqa: E731
 
     def attached(options: Mapping[str, Any]) -> None:

@@ -110,3 +110,22 @@ def test_refuses_what_does_not_fit(data):
         loss(z, y, lambda z: z[1:], quantities)
     with pytest.raises(NameMismatchError):
         EditLoss(space, ["else"])
+
+
+def test_quantities_of_other_shapes_are_refused_instead_of_broadcast(data):
+    z, y, space = data
+    loss = EditLoss(space)
+    with pytest.raises(ShapeError, match=r"'pair' must have shape \(60, 1, 2\), as in the space, got \(60, 1\)"):
+        loss(z, y, lambda z: z, lambda x: quantities(x) | {"pair": x[:, :1]})
+    with pytest.raises(ShapeError, match=r"y: 'sum' must have shape \(60,\)"):
+        loss(z, y | {"sum": z}, lambda z: z, quantities)
+
+
+def test_takes_the_function_of_each_quantity_by_name(data):
+    z, y, space = data
+    functions = {name: lambda x, name=name: quantities(x)[name] for name in y}
+    by_name, together = (
+        EditLoss(space)(z, y, lambda z: 2 * z, given, generator=torch.Generator().manual_seed(0))
+        for given in (functions, quantities)
+    )
+    torch.testing.assert_close(by_name, together)

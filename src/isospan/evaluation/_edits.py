@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from isospan._core.checks import check_latents, check_names, check_targets
+from isospan._core.decoding import Decoder, Progress, Quantities, quantities_of
 from isospan._core.labels import encoded
 from isospan._core.modes import evaluating
 from isospan.errors import NameMismatchError, NumericalWarning, ShapeError
@@ -17,10 +19,6 @@ from isospan.subspaces import LatentSpace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-
-Decoder = Callable[[Tensor], Any]
-Quantities = Callable[[Any], Mapping[str, Tensor]] | Mapping[str, Callable[[Any], Tensor]]
-Progress = Callable[[int, int], None]
 
 BY_QUANTITY = ("linear_share", "linear_r2", "linear_step", "decoded_share", "decoded_r2", "decoded_step")
 """Attributes with one number a quantity."""
@@ -49,8 +47,8 @@ class EditEvaluation:
         linear_side_effects: (Q, Q), [i, j]: root mean square change of quantity j by the linear edit of i, in standard
             deviations of j. The diagonal is NaN.
         decoded_side_effects: the same by the edit through the decoder.
-        specificity: (Q, Q), [i, j]: change of quantity i by its own linear steps, over that by the linear steps of j
-            with the same lengths. The diagonal is NaN.
+        specificity: (Q, Q), [i, j]: change of quantity i by its own linear steps, over its change by the linear steps
+            of j, which are scaled to the same lengths. The diagonal is NaN.
         n_samples: how many samples were edited.
     """
 
@@ -216,8 +214,8 @@ def fidelity(asked: Tensor, shown: Tensor) -> tuple[float, float]:
         >>> fidelity(torch.tensor([[1.0], [2.0]]), torch.tensor([[0.5], [1.0]]))
         (0.5, 0.75)
     """
-    known = (asked.isfinite() & shown.isfinite()).all(1)
-    asked, shown = asked[known].double(), shown[known].double()
+    finite = (asked.isfinite() & shown.isfinite()).all(1)
+    asked, shown = asked[finite].double(), shown[finite].double()
     total = asked.square().sum()
     return float((asked * shown).sum() / total), float(1 - (shown - asked).square().sum() / total)
 
@@ -235,13 +233,8 @@ class _Measure:
     @torch.no_grad()
     def _decoded(self, z: Tensor) -> dict[str, Tensor]:
         with evaluating(self.decoder):
-            parts = [self._of_output(self.decoder(some)) for some in z.split(self.batch_size)]
+            parts = [quantities_of(self.decoder(some), self.quantities) for some in z.split(self.batch_size)]
         return {name: torch.cat([part[name] for part in parts]).double().reshape(len(z), -1) for name in parts[0]}
-
-    def _of_output(self, output: Any) -> Mapping[str, Tensor]:
-        if callable(self.quantities):
-            return self.quantities(output)
-        return {name: function(output) for name, function in self.quantities.items()}
 
     def change(self, edited: Tensor) -> dict[str, Tensor]:
         """Changes of the quantities of the decoded output."""
@@ -257,7 +250,7 @@ class _Measure:
         return torch.linalg.vector_norm(u, dim=1) / self.whitening.distances.mean**0.5
 
     def specificity(self, name: str, own: Tensor, other: Tensor) -> float:
-        """Effect of a quantity's own steps over that of other steps, which get the same lengths."""
+        """Effect of the steps of a quantity over that of other steps, scaled to the same lengths."""
         length, from_other = self.length(own), self.length(other)
         ratio = torch.where(from_other > 0, length / from_other, 0.0)[:, None]
         same = self.z.double() + ratio * (other.double() - self.z.double())
@@ -282,4 +275,4 @@ def _part(progress: Progress | None, i: int, n: int) -> Progress | None:
 
 
 def _extreme(row: list[float], of: Callable[..., float]) -> float:
-    return of((value for value in row if value == value), default=float("nan"))
+    return of((value for value in row if not isnan(value)), default=float("nan"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -114,8 +115,8 @@ def evaluate_use(space: LatentSpace, task: Callable[[Tensor], Tensor | float], z
 
     def error(latents: Tensor) -> float:
         errors = task(latents)
-        if as_number(errors) == as_number(errors):
-            return as_number(errors)
+        if not isnan(number := as_number(errors)):
+            return number
         errors = as_floating(errors, what="The errors of the task")  # type: ignore[arg-type]
         if errors.shape not in ((), (len(z),)):
             raise ShapeError(

@@ -18,12 +18,14 @@ SAMPLES, BYTES = 64, 2**28
 """Most held-out samples that are edited, and most bytes of them."""
 
 
-def control_of(
+def evaluate_edits_and_use(
     model: ConvAutoencoder, space: LatentSpace, held_out: Samples, targets: Targets
 ) -> tuple[EditEvaluation | None, UseEvaluation | None]:
-    """Edit at most 64 held-out samples, each to the value of another one, and replace their latents by the mean.
+    """Return how edits of at most 64 held-out samples show in the decoded fields, and the use of the latent.
 
-    Edited are the quantities that are differentiable functions of the fields. The error is that of the reconstruction.
+    The quantities that are differentiable functions of the fields are edited, to their values in other samples. The
+    error by which the use is measured is that of the reconstruction. Both are None for fewer than two samples; the
+    first also without such a quantity.
     """
     used = spread(held_out, within(BYTES, held_out, most=SAMPLES))
     if len(used) < 2:

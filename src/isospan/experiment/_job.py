@@ -13,7 +13,7 @@ from isospan._core.files import PathLike
 from isospan._core.randomness import generator_of
 from isospan.evaluation import EditEvaluation, Evaluation, UseEvaluation, evaluate_moments
 from isospan.experiment._config import TrainConfig, options_of
-from isospan.experiment._edit_scores import control_of
+from isospan.experiment._edit_scores import evaluate_edits_and_use
 from isospan.experiment._error_bars import Interval, calibrated
 from isospan.experiment._reporter import Reporter
 from isospan.experiment._sizes import Sizes, solve_sizes
@@ -181,7 +181,7 @@ class Job:
         space, intervals = calibrated(space, self.test, partial(encode_samples, model), self.targets)
         error = reconstruction_error(held_out, self.test)
         self.reporter.stage("Editing held-out samples")
-        edits, use = control_of(model, space, self.test, self.targets)
+        edits, use = evaluate_edits_and_use(model, space, self.test, self.targets)
         return TrainedNetwork(model, space, history, evaluation, error, drift, intervals, edits, use)
 
     def _reference(self, model: nn.Module) -> Moments:

@@ -1,19 +1,15 @@
 """A loss term that trains a decoder to follow edits of its latents."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from isospan._core.checks import as_names, check_latents, check_not_empty, check_targets
+from isospan._core.decoding import Decoder, Quantities, quantities_of
 from isospan._core.labels import encoded
-from isospan.errors import NameMismatchError
+from isospan.errors import NameMismatchError, ShapeError
 from isospan.subspaces import LatentSpace
-
-Decoder = Callable[[Tensor], Tensor]
-"""Maps latents (B, D) to the output of the network."""
-Quantities = Callable[[Tensor], Mapping[str, Tensor]]
-"""Maps outputs to the quantities {name: (B, ...)} that are functions of them."""
 
 
 class EditLoss:
@@ -75,7 +71,7 @@ class EditLoss:
                 others are ignored.
             decoder: maps latents (B, D) to the output of the network, in the order of the batch, so that it may use
                 skip connections of the same samples.
-            quantities: maps outputs to {name: (B, ...)}.
+            quantities: maps outputs to {name: (B, ...)}, or the function of each quantity by name.
             generator: of the shift and of the division among the quantities; by default that of torch.
 
         Raises:
@@ -84,7 +80,7 @@ class EditLoss:
             ShapeError, DtypeError, DeviceMismatchError: z, y or a quantity does not fit.
         """
         z, names = check_latents(z, finite=False), list(self.editors)
-        y = _selected(y, names, z, what="y", classes=self.classes)
+        y = self._selected(y, z, what="y")
         first, shift = (int(torch.randint(n, (), generator=generator)) for n in (len(names), len(z) - 1))
         other = torch.arange(len(z), device=z.device).roll(shift + 1)
         rows = {name: slice((i - first) % len(names), None, len(names)) for i, name in enumerate(names)}
@@ -92,23 +88,27 @@ class EditLoss:
         for name, some in rows.items():
             target = y[name][other[some]].reshape(-1, *self.editors[name].shapes[name])
             edited[some] = self.editors[name](z[some], {name: target})
-        shown = _selected(quantities(decoder(edited)), names, z, what="The quantities of the output")
+        shown = self._selected(quantities_of(decoder(edited), quantities), z, what="The quantities of the output")
         errors = [
             ((shown[name] - y[name][other])[some] / self.scales[name].to(z)).square().mean(1).sum()
             for name, some in rows.items()
         ]
         return torch.stack(errors).sum() / len(z)
 
-
-def _selected(
-    y: Mapping[str, Tensor], names: list[str], z: Tensor, *, what: str, classes: Mapping[str, int] | None = None
-) -> dict[str, Tensor]:
-    """The targets (B, P) of some quantities."""
-    check_not_empty(y, what=what)
-    if missing := [name for name in names if name not in y]:
-        raise NameMismatchError(
-            f"{what} must name all of {names}, got {sorted(y)} without {missing}. Pass them, or make the loss of fewer "
-            "quantities: EditLoss(space, names)."
-        )
-    known = encoded({name: y[name] for name in names}, classes or {})
-    return check_targets(known, batch=len(z), device=z.device, finite=False, what=what)
+    def _selected(self, y: Mapping[str, Tensor], z: Tensor, *, what: str) -> dict[str, Tensor]:
+        """The targets (B, P) of the edited quantities."""
+        check_not_empty(y, what=what)
+        if missing := [name for name in self.editors if name not in y]:
+            raise NameMismatchError(
+                f"{what} must name all of {list(self.editors)}, got {sorted(y)} without {missing}. Pass them, or make "
+                "the loss of fewer quantities: EditLoss(space, names)."
+            )
+        known = encoded({name: y[name] for name in self.editors}, self.classes)
+        flat = check_targets(known, batch=len(z), device=z.device, finite=False, what=what)
+        for name, editor in self.editors.items():
+            if flat[name].shape[1] != editor.y_mean[name].numel():
+                raise ShapeError(
+                    f"{what}: {name!r} must have shape {(len(z), *editor.shapes[name])}, as in the space, got "
+                    f"{tuple(known[name].shape)}. Compute it as for the space, pooled to the same resolution."
+                )
+        return flat

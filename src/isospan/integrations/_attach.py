@@ -12,12 +12,12 @@ from isospan._core.autocast import full_precision
 from isospan._core.checks import as_names, check_not_empty, working_dtype
 from isospan._core.warnings import warn
 from isospan.errors import NameMismatchError, OptionError, ShapeError
-from isospan.integrations._places import are_latents, replaced, tensors_in
+from isospan.integrations._key_paths import are_latents, replaced, tensors_in
 from isospan.integrations._steps import Erasure, ReadOut, Step, Target
 from isospan.subspaces import Eraser, LatentSpace
 
 MOST_READ = 2**24
-"""Numbers that are collected, 64 MiB in float32; beyond that the oldest calls are dropped."""
+"""Most numbers that are collected, 64 MiB in float32; beyond that the oldest calls are dropped."""
 
 Read = Collection[str] | Callable[[dict[str, Tensor]], object]
 """Names of quantities to collect, or a function of all values."""
@@ -59,8 +59,8 @@ def attach(
             ``lambda y: 1.2 * y``.
         erase: quantities whose coordinates are erased, as by :meth:`LatentSpace.erase
             <isospan.subspaces.LatentSpace.erase>`; or an :class:`~isospan.subspaces.Eraser`, which removes more.
-        output: place of the latents where the output holds several tensors with D last: an index, a key or the name of
-            a field, or several joined by dots, such as ``"hidden_states.3"``. The error lists the choices.
+        output: key path of the latents where the output holds several tensors with D last: an index, a key or the name
+            of a field, or several joined by dots, such as ``"hidden_states.3"``. The error lists the choices.
 
     Yields:
         The values of the quantities in ``read`` as {name: deque}, an entry a call, without gradients, on the device of
@@ -71,7 +71,7 @@ def attach(
         NameMismatchError: the space has no such quantity, or one is both edited and erased by name.
         NotSolvedError: the space does not hold the covariance of the latents, by which quantities are edited and
             erased.
-        OptionError: module, space or eraser is something else; or, at a call, the place of the latents is not clear.
+        OptionError: module, space or eraser is of another type; or, at a call, several tensors may be the latents.
         ShapeError: the eraser is of other latents; or, at a call, no tensor has D last, or a target does not fit.
         DtypeError, NonFiniteError: a target is not real, or not finite.
 
@@ -133,16 +133,16 @@ class _Attachment:
         output: str | int | None,
     ) -> None:
         _check_types(module, space)
-        self.of, self.latent_dim = type(module).__name__, space.latent_dim
-        self.place = None if output is None else str(output)
+        self.module_name, self.latent_dim = type(module).__name__, space.latent_dim
+        self.path = None if output is None else str(output)
         self.is_chosen = output is not None
         self.callback = read if callable(read) else None
         names = space.names if callable(read) else _names(read, space)
         self.values: dict[str, deque[Tensor]] = {} if callable(read) else {name: deque() for name in names}
         self.readouts = {name: ReadOut.solved(space, name, Erasure.of(space, ())) for name in names}
         self.step = _step(space, edit, erase)
-        self.is_active, self.was_called, self.has_dropped, self.held = True, False, False, 0
-        self.moved: dict[tuple[torch.device, torch.dtype], tuple[dict[str, ReadOut], Step | None]] = {}
+        self.is_active, self.was_called, self.has_dropped, self.n_collected = True, False, False, 0
+        self.solved_on: dict[tuple[torch.device, torch.dtype], tuple[dict[str, ReadOut], Step | None]] = {}
         for parameter in module.parameters():
             if parameter.is_floating_point() and not parameter.is_meta:
                 self.constants(parameter)
@@ -172,38 +172,39 @@ class _Attachment:
         """Return the tensor that holds the latents."""
         if isinstance(output, Tensor) and not self.is_chosen and are_latents(output, self.latent_dim):
             return output
-        tensors = {".".join(map(str, place)): tensor for place, tensor in tensors_in(output)}
-        choices = {place: tensor for place, tensor in tensors.items() if are_latents(tensor, self.latent_dim)}
-        if self.place in choices:  # also one found before, where another tensor now has D last by chance
-            return choices[self.place]
+        tensors = {".".join(map(str, path)): tensor for path, tensor in tensors_in(output)}
+        choices = {path: tensor for path, tensor in tensors.items() if are_latents(tensor, self.latent_dim)}
+        if self.path in choices:  # also one found before, where another tensor now has D last by chance
+            return choices[self.path]
         if not choices:
             raise ShapeError(
-                f"The output of {self.of} must hold a floating-point tensor whose last dimension is D = "
+                f"The output of {self.module_name} must hold a floating-point tensor whose last dimension is D = "
                 f"{self.latent_dim} of the space, got {_listed(tensors) or type(output).__name__}. Attach to a module "
                 "that outputs these latents, with their axis last, or solve a space from the outputs of this one."
             )
         if self.is_chosen or len({id(tensor) for tensor in choices.values()}) > 1:
-            asked = f"output={self.place!r} is not among" if self.is_chosen else "only one may be the latents, got"
+            asked = f"output={self.path!r} is not among" if self.is_chosen else "only one may be the latents, got"
             raise OptionError(
-                f"Of the output of {self.of}, {asked} the tensors whose last dimension is D = {self.latent_dim}: "
-                f"{_listed(choices)}. Choose one by output=, or attach to a module inside that outputs it alone."
+                f"Of the output of {self.module_name}, {asked} the tensors whose last dimension is D = "
+                f"{self.latent_dim}: {_listed(choices)}. Choose one by output=, or attach to a "
+                "module inside that outputs it alone."
             )
-        self.place = next(iter(choices))
-        return choices[self.place]
+        self.path = next(iter(choices))
+        return choices[self.path]
 
     def constants(self, z: Tensor) -> tuple[dict[str, ReadOut], Step | None]:
-        """Return what is solved on the device of the latents, in the precision of the computation."""
+        """Return the solved matrices on the device of the latents, in the precision of the computation."""
         key = (z.device, _precision(z))
-        if key in self.moved:
-            return self.moved[key]
+        if key in self.solved_on:
+            return self.solved_on[key]
         if torch.compiler.is_compiling():
             return self.constants_for(*key)
         with torch.inference_mode(False):  # else they cannot be used with gradients later
-            self.moved[key] = self.constants_for(*key)
-        return self.moved[key]
+            self.solved_on[key] = self.constants_for(*key)
+        return self.solved_on[key]
 
     def constants_for(self, device: torch.device, dtype: torch.dtype) -> tuple[dict[str, ReadOut], Step | None]:
-        """Move what is solved."""
+        """Return the solved matrices on a device, in a dtype."""
         readouts = {name: readout.to(device, dtype) for name, readout in self.readouts.items()}
         return readouts, None if self.step is None else self.step.to(device, dtype)
 
@@ -221,18 +222,18 @@ class _Attachment:
         """Append the values of a call."""
         for name, value in values.items():
             self.values[name].append(value.detach())
-            self.held += value.numel()
-        while self.held > MOST_READ and len(next(iter(self.values.values()))) > 1:
+            self.n_collected += value.numel()
+        while self.n_collected > MOST_READ and len(next(iter(self.values.values()))) > 1:
             self.drop_oldest()
 
     def drop_oldest(self) -> None:
         """Drop the values of the oldest call."""
-        self.held -= sum(collected.popleft().numel() for collected in self.values.values())
+        self.n_collected -= sum(collected.popleft().numel() for collected in self.values.values())
         if not self.has_dropped:
             self.has_dropped = True
             warn(
-                f"More than {MOST_READ} numbers were read from {self.of}, so the oldest calls are dropped. Read fewer "
-                "quantities, or pass read= a function that keeps what you need."
+                f"More than {MOST_READ} numbers were read from {self.module_name}, so the oldest calls are dropped. "
+                "Read fewer quantities, or pass read= a function that keeps what you need."
             )
 
 
@@ -277,7 +278,7 @@ def _precision(z: Tensor) -> torch.dtype:
 
 
 def _listed(tensors: Mapping[str, Tensor]) -> str:
-    """Places and shapes, as text."""
+    """Key paths and shapes, as text."""
     return ", ".join(
-        f"{place!r} {tuple(tensor.shape)}" if place else f"{tuple(tensor.shape)}" for place, tensor in tensors.items()
+        f"{path!r} {tuple(tensor.shape)}" if path else f"{tuple(tensor.shape)}" for path, tensor in tensors.items()
     )

@@ -117,7 +117,7 @@ class TargetCoordinates(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    r"""What is added to latents (..., D) first by an eraser, then by an editor: one map of rank r.
+    r"""The affine map of latents (..., D) that an eraser and then an editor are together, of rank r.
 
     .. math:: z' = z + (c - z\, G^\top)\, H
 
@@ -193,13 +193,14 @@ def as_target(y: Any, shape: tuple[int, ...], *, name: str) -> Tensor | Callable
 
 
 def flat_target(y: Any, shape: tuple[int, ...], *, name: str) -> Tensor:
-    """Return a target (P,) for all latents or (..., P) for each, also from a number or an array."""
+    """Return a target (P,) for all latents or (..., P) for each, also of a number or an array."""
     if isinstance(y, Real) and not isinstance(y, bool):
         y = torch.tensor(float(y), dtype=torch.float64)
     y = as_floating(y, what=f"The target of {name!r}")
     lead = y.shape[: max(y.dim() - len(shape), 0)]
     if any(n not in (1, m) for n, m in zip(y.shape[len(lead) :][::-1], shape[::-1], strict=False)):
         raise ShapeError(
-            f"The target of {name!r} must have shape {shape}, one for all latents, or end in it, got {tuple(y.shape)}."
+            f"The target of {name!r} must have shape {shape}, one for all latents, or end in it, got {tuple(y.shape)}. "
+            "Reshape it, or pass a number for all entries."
         )
     return y.broadcast_to((*lead, *shape)).reshape(*lead, torch.Size(shape).numel())

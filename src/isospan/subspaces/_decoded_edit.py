@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from isospan._core.checks import as_floating, as_kept, as_names, check_count, check_number
+from isospan._core.decoding import Decoder, Progress, Quantities, quantities_of
 from isospan._core.modes import evaluating
 from isospan._core.warnings import warn
 from isospan.errors import NameMismatchError, OptionError, ShapeError
@@ -15,18 +16,29 @@ from isospan.subspaces._editor import as_target
 from isospan.subspaces._lbfgs import minimise
 from isospan.subspaces._step_lengths import Distances, Whitening
 
-if TYPE_CHECKING:
-    from isospan.subspaces._latent_space import LatentSpace
-
-Decoder = Callable[[Tensor], Any]
-"""Maps latents (n, D) to an output."""
-Quantities = Callable[[Any], Mapping[str, Tensor]] | Mapping[str, Callable[[Any], Tensor]]
-"""Maps an output to {name: (n, ...)}, or the function of each quantity by name."""
-Progress = Callable[[int, int], None]
-"""Called with the passes of the decoder that are done, and with their total."""
-
 LOW = 0.5
 """Fidelity below which an edit is warned of."""
+
+
+class Space(Protocol):
+    """The attributes of a :class:`LatentSpace` that an edit uses, as described there."""
+
+    @property
+    def names(self) -> list[str]: ...
+    @property
+    def W(self) -> Mapping[str, Tensor]: ...
+    @property
+    def A(self) -> Mapping[str, Tensor]: ...
+    @property
+    def z_mean(self) -> Tensor: ...
+    @property
+    def y_mean(self) -> Mapping[str, Tensor]: ...
+    @property
+    def y_scale(self) -> Mapping[str, Tensor]: ...
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+    @property
+    def classes(self) -> Mapping[str, int]: ...
 
 
 class Computed:
@@ -38,7 +50,7 @@ class Computed:
         quantities: maps the output to quantities.
     """
 
-    def __init__(self, space: "LatentSpace", decoder: Decoder | None, quantities: Quantities | None) -> None:
+    def __init__(self, space: Space, decoder: Decoder | None, quantities: Quantities | None) -> None:
         if not callable(decoder) or not (callable(quantities) or isinstance(quantities, Mapping)):
             raise OptionError(
                 "decoder must be a function of latents, and quantities a function of its output or a dict of functions,"
@@ -53,10 +65,7 @@ class Computed:
             finite = output.isfinite().flatten(1).all(1)
             output = torch.where(finite.reshape(-1, *[1] * (output.dim() - 1)), output, 0.0)
             broken = ~finite[:, None]
-        if callable(self.quantities):
-            given = self.quantities(output)
-        else:
-            given = {name: function(output) for name, function in self.quantities.items()}
+        given = quantities_of(output, self.quantities)
         names = as_names(given, self.space.names, of="The space holds")
         y = {name: self._flat(name, given[name], len(z)) for name in names}
         return y if broken is None else {name: values.masked_fill(broken, torch.nan) for name, values in y.items()}
@@ -101,6 +110,7 @@ class _Objective:
         self.targets, self.keep = targets, keep
         self.before: dict[str, Tensor] = {}
         self.given: list[str] = []
+        self.kept: list[str] = []
 
     def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values (n,) and the gradients (n, r)."""
@@ -117,7 +127,7 @@ class _Objective:
         return self.x + u @ self.L.mT
 
     def quantities(self, x: Tensor) -> dict[str, Tensor]:
-        """Quantities of latents that are edited or kept; the first call finds which they are, and their values."""
+        """Quantities of latents that are edited or kept. The first call decides which these are."""
         y = self.computed(x.to(self.z.dtype))
         if not self.before:
             self._check(y, x)
@@ -137,16 +147,13 @@ class _Objective:
         for name in self.given:
             if x.requires_grad and not y[name].requires_grad:
                 raise OptionError(
-                    f"Quantity {name!r} of the decoded output must be differentiable by the latents, but has no "
-                    "gradient. Compute it with torch, without torch.no_grad() and .detach()."
+                    f"Quantity {name!r} of the decoded output must be differentiable by the latents, got a tensor "
+                    "without a gradient. Compute it with torch, without torch.no_grad() and .detach()."
                 )
-        others = isinstance(self.keep, str) and self.keep == "others"
-        known = self.computed.space.names
-        self.kept = (
-            [name for name in y if name not in names]
-            if others
-            else as_kept(self.keep, known, names, of="The space holds")
-        )
+        if isinstance(self.keep, str) and self.keep == "others":
+            self.kept = [name for name in y if name not in names]
+        else:
+            self.kept = as_kept(self.keep, self.computed.space.names, names, of="The space holds")
 
     def _error(self, y: Mapping[str, Tensor], aims: Mapping[str, Tensor], names: Collection[str]) -> Tensor | float:
         scale = self.computed.space.y_scale
@@ -212,7 +219,7 @@ def decoded_edit(
 class _Report:
     """Counts passes, and collects what an edit is warned of."""
 
-    def __init__(self, space: "LatentSpace", total: int, progress: Progress | None) -> None:
+    def __init__(self, space: Space, total: int, progress: Progress | None) -> None:
         self.space, self.total, self.progress, self.done = space, total, progress, 0
         self.products: dict[str, Tensor] = {}
         self.squared_length: list[Tensor] = []
@@ -234,9 +241,9 @@ class _Report:
         """Compare what a batch was asked with what its decoded output has."""
         after = objective.quantities(edited.double())
         for name in objective.given:
-            asked, made = (values - objective.before[name] for values in (objective.targets[name], after[name]))
-            known = (made.isfinite() & asked.isfinite()).all(1)
-            products = torch.stack([(made * asked)[known].sum(), asked[known].square().sum()])
+            asked, shown = (values - objective.before[name] for values in (objective.targets[name], after[name]))
+            finite = (shown.isfinite() & asked.isfinite()).all(1)
+            products = torch.stack([(shown * asked)[finite].sum(), asked[finite].square().sum()])
             self.products[name] = self.products.get(name, 0.0) + products / asked.shape[1]
         self.squared_length.append(u.square().sum(1))
         self.n_failed += int(failed.sum())
@@ -251,13 +258,13 @@ class _Report:
             )
         distances.warn_of(squared_length, or_else="raise the penalty")
         low = {
-            name: made / asked
-            for name, (made, asked) in ((n, pair.tolist()) for n, pair in self.products.items())
-            if asked > 1e-12 * float(self.space.y_scale[name]) ** 2 and made < LOW * asked
+            name: shown / asked
+            for name, (shown, asked) in ((n, pair.tolist()) for n, pair in self.products.items())
+            if asked > 1e-12 * float(self.space.y_scale[name]) ** 2 and shown < LOW * asked
         }
         if low:
             fidelity = ", ".join(f"{value:.2f} of the change of {name!r}" for name, value in low.items())
             warn(
-                f"The decoded output shows {fidelity}, of 1 that was asked (fidelity). Ask for a smaller change, keep "
-                "fewer of the other quantities, take more steps, or train a decoder and a latent that hold more of it."
+                f"The decoded output shows {fidelity} that was asked (edit fidelity). Ask for a smaller change, "
+                "keep fewer of the other quantities, take more steps, or train a decoder for edits (EditLoss)."
             )

@@ -35,8 +35,8 @@ class Leverage:
     r"""By how much the error of a decoded quantity exceeds the noise, as its decoder was fitted to n samples.
 
     With the rank r of the covariance Σ of the latents, a regression of rank k onto P entries has
-    :math:`k (r + P - k)` parameters. A share k/P of an entry is read from the complete latent, and the
-    rest by the coordinates :math:`s = W (z - \bar z)`, so
+    :math:`k (r + P - k)` parameters. Of the :math:`\tfrac kP r + (1 - \tfrac kP) k` for one entry, the first
+    part belongs to the complete latent, the second to the coordinates :math:`s = W (z - \bar z)`, so
 
     .. math::
 
@@ -47,14 +47,14 @@ class Leverage:
     with the mean :math:`\bar h` over the n samples. For k = P it is the leverage of ordinary least squares.
 
     Attributes:
-        whole: root of the inverse of Σ (D, D).
-        own: {name: (k, D)}, that of the covariance of the coordinates, times W.
+        whitening: V (D, D) with :math:`V^\top V = \Sigma^+`; rows beyond the rank are zero.
+        coordinate_whitening: {name: (k, D)}, with :math:`V^\top V = W^\top (W \Sigma W^\top)^+ W`.
         share: {name: ()}, k/P.
         n: {name: n}.
     """
 
-    whole: Tensor
-    own: dict[str, Tensor]
+    whitening: Tensor
+    coordinate_whitening: dict[str, Tensor]
     share: dict[str, Tensor]
     n: Mapping[str, float]
 
@@ -62,24 +62,24 @@ class Leverage:
     def of(cls, W: Mapping[str, Tensor], cov_zz: Tensor, dims: Mapping[str, int], n: Mapping[str, float]) -> "Leverage":
         """From the bases, the covariance Σ, the entries P and the samples n of each quantity."""
         eps, cov_zz = torch.finfo(cov_zz.dtype).eps, cov_zz.double()
-        own = {name: root(rows @ cov_zz @ rows.mT, eps=eps)[1] @ rows for name, rows in W.items()}
-        share = {name: (_rank(rows) / dims[name]).clamp(max=1) for name, rows in own.items()}
-        return cls(root(cov_zz, eps=eps)[1], own, share, n)
+        coordinate_whitening = {name: root(rows @ cov_zz @ rows.mT, eps=eps)[1] @ rows for name, rows in W.items()}
+        share = {name: (_rank(rows) / dims[name]).clamp(max=1) for name, rows in coordinate_whitening.items()}
+        return cls(root(cov_zz, eps=eps)[1], coordinate_whitening, share, n)
 
     def growth(self, zc: Tensor) -> dict[str, Tensor]:
         """Return the variance of an error at centred latents (..., D) over that of the noise, {name: (...)}."""
-        whole = (zc @ self.whole.mT).square().sum(-1)
+        of_latent = (zc @ self.whitening.mT).square().sum(-1)
         growth = {}
         for name, share in self.share.items():
-            own = (zc @ self.own[name].mT).square().sum(-1)
-            growth[name] = 1 + (1 + share * whole + (1 - share) * own) / self.n[name]
+            of_coordinates = (zc @ self.coordinate_whitening[name].mT).square().sum(-1)
+            growth[name] = 1 + (1 + share * of_latent + (1 - share) * of_coordinates) / self.n[name]
         return growth
 
     def freedom(self) -> dict[str, Tensor]:
         r"""Return the degrees of freedom of the residuals over n, {name: ()}: :math:`1 - 1/n - \bar h`."""
-        r = _rank(self.whole)
+        r = _rank(self.whitening)
         return {
-            name: 1 - (1 + share * r + (1 - share) * _rank(self.own[name])) / self.n[name]
+            name: 1 - (1 + share * r + (1 - share) * _rank(self.coordinate_whitening[name])) / self.n[name]
             for name, share in self.share.items()
         }
 
@@ -94,8 +94,8 @@ def check_freedom(freedom: Mapping[str, Tensor], n: Mapping[str, float]) -> None
     if lacking:
         raise DegenerateDataError(
             f"Error bars need more samples than a decoder has parameters for an entry, got decoders fitted to "
-            f"(quantity: samples) {lacking}, whose residuals say nothing. Call space.calibrate(z, y) with held-out "
-            "data, or solve from more samples."
+            f"(quantity: samples) {lacking}, whose residuals have no degrees of freedom. Call space.calibrate(z, y) "
+            "with held-out data, or solve from more samples."
         )
 
 

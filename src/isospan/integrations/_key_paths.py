@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Place = tuple[Any, ...]
+KeyPath = tuple[Any, ...]
 """Keys, indices and names of fields from the output of a module down to a tensor."""
 
 
-def tensors_in(output: Any, place: Place = ()) -> list[tuple[Place, Tensor]]:
-    """Return each tensor with its place.
+def tensors_in(output: Any, path: KeyPath = ()) -> list[tuple[KeyPath, Tensor]]:
+    """Return each tensor with its key path.
 
     Example:
-        >>> [place for place, _ in tensors_in({"hidden": torch.ones(2, 3, 8), "weights": [torch.ones(2, 3, 3), None]})]
+        >>> [path for path, _ in tensors_in({"hidden": torch.ones(2, 3, 8), "weights": [torch.ones(2, 3, 3), None]})]
         [('hidden',), ('weights', 0)]
     """
     if isinstance(output, Tensor):
-        return [(place, output)]
-    return [found for key, child in _children(output) for found in tensors_in(child, (*place, key))]
+        return [(path, output)]
+    return [found for key, child in _children(output) for found in tensors_in(child, (*path, key))]
 
 
 def are_latents(tensor: Tensor, latent_dim: int) -> bool:
