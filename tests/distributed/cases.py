@@ -476,8 +476,9 @@ def only_messages_of_a_step(rank, world):
         for name, function in real.items():
             setattr(dist, name, function)
     P = 3 + 1
-    expected = [("all_reduce", 8 * (D + P + 4)), ("all_reduce", 8 * (D * D + D * P + P))]
-    bases = ("broadcast", 8 * (2 * D + 2 * 3 + 1 * D + 1 * 1))
+    expected = [("all_reduce", 8 * (D + P + 5)), ("all_reduce", 8 * (D * D + D * P + P))]
+    K = 2 + 1
+    bases = ("broadcast", 8 * (K * D + K * P + D * P + D + 2 * P))
     cut = [*expected, ("all_gather_object", 0), ("all_reduce", 8 * (D + P + 1)), expected[1]]
     return {"true": step == expected and solve == [*cut, bases], "sent": str((step, solve, expected, bases))}
 
