@@ -135,7 +135,13 @@ space = lambda: subspaces.solve_from_moments(seen(), k=1)  # noqa: E731
 objective = lambda: SpaceObjective({"a": 1}, D, schedule=EverySteps(1))  # noqa: E731
 KEEP = without(NO_DICT, "empty") | {"edited": ["a"], "other": ["b"]}
 FIELDS = ("W", "A", "z_mean", "y_mean", "y_scale", "shapes", "cov_zz", "residual_std", "scores", "n_samples", "classes")
-fields = lambda: (lambda held: {name: getattr(held, name) for name in FIELDS})(space())  # noqa: E731
+
+
+def fields():
+    held = space()
+    return {name: getattr(held, name) for name in FIELDS}
+
+
 solved = lambda: spacelearn.solve_from_moments(seen(), 2)  # noqa: E731
 LOSS = {"z": LATENTS, "W": BASES, "A": named(NO_MATRIX | {"tall": torch.ones(D, P)}), "y": TARGETS}
 DECODERS = named(NO_MATRIX | {"tall": torch.ones(D, P), "NaN": filled(NAN, 1, P)})
