@@ -39,10 +39,10 @@ HOP_SECONDS, BYTES_PER_SECOND = 10e-6, 40e9
 def formula(case: str) -> dict[str, int]:
     """Bytes of a step and of a solve by docs/scale.rst."""
     D, k, P = CASES[case]
-    total = sum(P.values())
+    K, total = sum(k.values()), sum(P.values())
     return {
-        "step": 8 * (D + total + 4) + 8 * (D**2 + D * total + total),
-        "solve": 8 * (sum(k.values()) * D + sum(k[name] * P[name] for name in k)),
+        "step": 8 * (D + total + 5) + 8 * (D**2 + D * total + total),
+        "solve": 8 * (K * D + K * total + D * total + D + 2 * total),
     }
 
 

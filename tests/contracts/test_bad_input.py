@@ -100,6 +100,15 @@ SHAPES = NO_DICT | {
     "P": {"a": (9,)},
 }
 PREVIOUS = without(FINITE_BASES, "none") | {"rows": {"a": torch.eye(D)}}
+CLASSES = without(named(without(COUNT, "none") | {"one": 1}), "none")
+CLASSES = without(CLASSES, "empty")
+WEIGHTS = {
+    "text": "x",
+    "negative": filled(-1.0, N),
+    "NaN": filled(NAN, N),
+    "long": torch.ones(N + 1),
+    "complex": torch.ones(N) * 1j,
+}
 SOLVER = {
     "k": K,
     "method": CHOICE,
@@ -108,6 +117,8 @@ SOLVER = {
     "previous": PREVIOUS,
     "ridge": NUMBER,
 }
+PARTIAL = {"missing": "raise", "classes": None, "weights": None}
+NO_PARTIAL = {"missing": CHOICE, "classes": CLASSES, "weights": WEIGHTS}
 SOLVE = {
     "k": 2,
     "method": "regression",
@@ -123,8 +134,14 @@ seen = lambda: Moments.of(Z, Y)  # noqa: E731
 space = lambda: subspaces.solve_from_moments(seen(), k=1)  # noqa: E731
 objective = lambda: SpaceObjective({"a": 1}, D, schedule=EverySteps(1))  # noqa: E731
 KEEP = without(NO_DICT, "empty") | {"edited": ["a"], "other": ["b"]}
-FIELDS = ("W", "A", "z_mean", "y_mean", "y_scale", "shapes", "cov_zz")
-fields = lambda: {name: getattr(space(), name) for name in FIELDS}  # noqa: E731
+FIELDS = ("W", "A", "z_mean", "y_mean", "y_scale", "shapes", "cov_zz", "residual_std", "scores", "n_samples", "classes")
+
+
+def fields():
+    held = space()
+    return {name: getattr(held, name) for name in FIELDS}
+
+
 solved = lambda: spacelearn.solve_from_moments(seen(), 2)  # noqa: E731
 LOSS = {"z": LATENTS, "W": BASES, "A": named(NO_MATRIX | {"tall": torch.ones(D, P)}), "y": TARGETS}
 DECODERS = named(NO_MATRIX | {"tall": torch.ones(D, P), "NaN": filled(NAN, 1, P)})
@@ -198,18 +215,25 @@ CASES = {
     ),
     "moments.Moments": (
         Moments,
-        lambda: {"latent_dim": D, "target_dims": {"a": P}, "target_covariance": False, "device": "cpu"},
+        lambda: {
+            "latent_dim": D,
+            "target_dims": {"a": P},
+            "target_covariance": False,
+            "missing": "raise",
+            "device": "cpu",
+        },
         {
             "latent_dim": COUNT,
             "target_dims": without(named(COUNT), "other"),
             "target_covariance": FLAG,
+            "missing": CHOICE,
             "device": DEVICE,
         },
     ),
     "moments.Moments.of": (
         Moments.of,
-        lambda: {"z": Z, "y": Y, "target_covariance": False, "precision": torch.float64},
-        {"z": FINITE_LATENTS, "y": FINITE_TARGETS, "target_covariance": FLAG, "precision": DTYPE},
+        lambda: {"z": Z, "y": Y, "target_covariance": False, "precision": torch.float64} | PARTIAL,
+        {"z": FINITE_LATENTS, "y": FINITE_TARGETS, "target_covariance": FLAG, "precision": DTYPE} | NO_PARTIAL,
     ),
     "moments.Moments.of_batches": (
         Moments.of_batches,
@@ -378,6 +402,10 @@ CASES = {
             "y_scale": named(NO_TENSOR | {"long": torch.ones(9), "NaN": filled(NAN)}),
             "shapes": SHAPES,
             "cov_zz": without(NO_MATRIX, "none") | {"large": torch.eye(9), "NaN": filled(NAN, D, D)},
+            "residual_std": without(named(NO_TENSOR | {"long": torch.ones(9), "NaN": filled(NAN, P)}), "none"),
+            "scores": without(named(NO_TENSOR | {"vector": torch.ones(9), "NaN": filled(NAN, 1, P)}), "none"),
+            "n_samples": without(named({"none": None, "text": "x", "zero": 0, "nan": NAN}), "none"),
+            "classes": CLASSES,
         },
     ),
     "subspaces.LatentSpace.encode": (lambda z: space().encode(z), lambda: {"z": Z}, {"z": LATENT}),
@@ -455,9 +483,10 @@ CASES = {
     ),
     "subspaces.solve_subspaces": (
         subspaces.solve_subspaces,
-        lambda: {"z": Z, "y": Y} | SOLVE,
+        lambda: {"z": Z, "y": Y} | SOLVE | PARTIAL,
         {"z": FINITE_LATENTS, "y": FINITE_TARGETS}
         | SOLVER
+        | NO_PARTIAL
         | {"k": without(K, "none"), "separation": without(NUMBER, "none")},
     ),
     "spacelearn.solve_subspaces": (
@@ -481,8 +510,9 @@ CASES = {
             "separation": 0.0,
             "previous": None,
             "ridge": 0.1,
+            "classes": None,
         },
-        {"moments": MOMENTS, "shapes": without(SHAPES, "none")}
+        {"moments": MOMENTS, "shapes": without(SHAPES, "none"), "classes": CLASSES}
         | SOLVER
         | {"k": without(K, "none"), "separation": without(NUMBER, "none")},
     ),
@@ -565,6 +595,8 @@ CASES = {
             "strength": 0.3,
             "memory": 80,
             "ridge": 0.1,
+            "missing": "raise",
+            "classes": None,
             "process_group": None,
         },
         {
@@ -593,6 +625,8 @@ CASES = {
             "strength": without(NUMBER, "none"),
             "memory": without(COUNT, "none") | {"small": 7},
             "ridge": NUMBER,
+            "missing": CHOICE,
+            "classes": CLASSES,
             "process_group": {"text": "x", "whole": 3},
         },
     ),
@@ -709,7 +743,9 @@ CASES = {
 ELSEWHERE = {  # types, or of tensors that moments hold
     *("guided.Schedule", "guided.SubspaceMonitor", "sizing.ThresholdSweep", "subspaces.Method", "subspaces.Metric"),
     *("subspaces.Editor", "subspaces.Eraser"),
-    *("moments.check_moments", "moments.sum_over_ranks_", "moments.varies"),
+    *("moments.check_moments", "moments.sum_over_ranks_", "moments.varies", "moments.Rows", "moments.add_weighted_"),
+    *("moments.decay_", "moments.filled", "moments.merge_", "moments.present", "moments.sum_states_"),
+    "guided.EditLoss",
 }
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from isospan.compat.spacelearn._solve import solve_from_moments, solve_subspaces
-from isospan.errors import DegenerateDataError, NonFiniteError, ShapeError
+from isospan.errors import DegenerateDataError, NonFiniteError, OptionError, ShapeError
 from isospan.guided import EverySteps, SpaceObjective
 from isospan.guided.losses import combined_loss
 from isospan.integrations import Means
@@ -404,9 +404,12 @@ def only_refusals_are_shared(rank, world):
     for call in (obj, obj.solve):
         with refused(NonFiniteError, f"On rank {world - 1}: Targets of quantity 'a'"):
             call(z, y | {"a": y["a"] / 0} if last else y)
+    with refused(OptionError, f"On rank {world - 1}: weights must be at least 0"):
+        obj(z, y, weights=torch.full((len(z),), -1.0) if last else None)
     with refused(ShapeError, "keep their shapes"):
         obj(z, y | {"b": y["b"][:, :2]} if last else y)
     same = all(torch.equal(t, before[name]) for name, t in obj.state_dict().items())
+    obj(z, y, weights=torch.ones(len(z)) if last else None)
     loss = obj(z, y)
     return {"bits": obj.state_dict() | {"loss": loss, "same": torch.tensor(same)}, "true": same}
 
@@ -476,8 +479,9 @@ def only_messages_of_a_step(rank, world):
         for name, function in real.items():
             setattr(dist, name, function)
     P = 3 + 1
-    expected = [("all_reduce", 8 * (D + P + 4)), ("all_reduce", 8 * (D * D + D * P + P))]
-    bases = ("broadcast", 8 * (2 * D + 2 * 3 + 1 * D + 1 * 1))
+    expected = [("all_reduce", 8 * (D + P + 5)), ("all_reduce", 8 * (D * D + D * P + P))]
+    K = 2 + 1
+    bases = ("broadcast", 8 * (K * D + K * P + D * P + D + 2 * P))
     cut = [*expected, ("all_gather_object", 0), ("all_reduce", 8 * (D + P + 1)), expected[1]]
     return {"true": step == expected and solve == [*cut, bases], "sent": str((step, solve, expected, bases))}
 

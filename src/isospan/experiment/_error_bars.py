@@ -75,7 +75,7 @@ def calibrated(
 
 def _labelled(values: Tensor) -> Tensor:
     """Whether each sample (N,) has a quantity."""
-    return ~values.reshape(len(values), -1).isnan().any(1)
+    return ~values.unsqueeze(-1).isnan().flatten(1).any(1)
 
 
 def _cross_fitted(space: LatentSpace, z: Tensor, y: Mapping[str, Tensor], missing: Missing) -> dict[str, Interval]:
