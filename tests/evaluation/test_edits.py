@@ -118,6 +118,25 @@ def test_samples_that_are_not_finite_are_left_out():
     assert fidelity(asked, torch.tensor([[0.5], [torch.nan], [1.5]])) == (0.5, 0.75)
 
 
+def test_steps_without_an_effect():
+    axes = LatentSpace(
+        W={name: torch.eye(3)[i : i + 1].double() for i, name in enumerate("ab")},
+        A={name: torch.ones(1, 1).double() for name in "ab"},
+        z_mean=torch.zeros(3).double(),
+        y_mean={name: torch.zeros(1).double() for name in "ab"},
+        y_scale={name: torch.tensor(1.0).double() for name in "ab"},
+        shapes={name: () for name in "ab"},
+        cov_zz=torch.eye(3).double(),
+    )
+    z, quantities = Z[:, :3], {"a": lambda x: x[:, 0], "b": lambda x: x[:, 1]}
+    y = {name: function(z) for name, function in quantities.items()}
+    specificity = evaluate_edits(axes, lambda z: z, quantities, z, y).specificity
+    assert specificity[0, 1] == specificity[1, 0] == float("inf")
+    ignored = evaluate_edits(axes, lambda z: 0 * z, quantities, z, y)
+    assert ignored.specificity.isnan().all()
+    assert set(ignored.linear_share.values()) == {0.0}
+
+
 def test_what_cannot_be_evaluated():
     with pytest.raises(NameMismatchError, match=r"\['d'\] too"):
         evaluate_edits(SPACE, decoder, QUANTITIES, Z, Y | {"d": Y["a"]})

@@ -759,6 +759,27 @@ def test_a_reference_set_of_inference_starts_a_training():
     assert int(obj.balance.measured) == 1
 
 
+def test_training_goes_on_after_a_validation_in_inference_mode():
+    def loss(obj, i):
+        z, y = batch(i)
+        return obj.total_loss(z.requires_grad_().square().mean(), z, y)
+
+    obj, validated = objective(memory=8 * B), objective(memory=8 * B)
+    for i in range(13):  # the memory is filled and a period begun, so nothing is fitted to the next batch
+        loss(obj, i).backward()
+    validated.load_state_dict(obj.state_dict())
+    validated.eval()
+    with torch.inference_mode():
+        loss(validated, 20)
+    validated.train()
+    for i in range(13, 16):
+        losses = [loss(obj, i), loss(validated, i)]
+        assert torch.equal(*losses)
+        assert int(validated.recent.count) == (0 if i == 14 else B)
+        for each in losses:
+            each.backward()
+
+
 def test_latents_that_are_parameters_collect_no_hooks():
     obj, (z, y) = objective(schedule=EverySteps(1)), batch(0)
     z = torch.nn.Parameter(z)

@@ -1,5 +1,6 @@
 """Reading, erasing and editing at a module of any model, against a hook written by hand around the space's methods."""
 
+import contextlib
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -177,6 +178,15 @@ def test_gradients_after_a_call_in_inference_mode():
             module(z)
         module(z).sum().backward()
     assert z.grad is not None
+
+
+def test_gradients_in_a_block_that_was_entered_in_inference_mode():
+    module, space, z = Returns(lambda x: 2 * x), solved(), torch.randn(3, D, dtype=torch.float64, requires_grad=True)
+    with contextlib.ExitStack() as stack:
+        with torch.inference_mode():
+            stack.enter_context(attach(module, space, edit={"a": 1.0}, erase="b"))
+        module(z).sum().backward()
+    assert z.grad.any()
 
 
 # rounding of the output: half an ulp of values of size 10

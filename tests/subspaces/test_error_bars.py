@@ -274,6 +274,19 @@ def test_error_bars_compile_export_and_map(calibrated):
     torch.testing.assert_close(torch.vmap(module)(z), module(z))
 
 
+def test_a_first_call_in_inference_mode_or_a_transform_leaves_nothing_behind():
+    for first in (lambda f, z: torch.inference_mode()(f)(z), lambda f, z: torch.func.grad(f)(z)):
+        space, _, z, _ = solved()
+        space = replace(space)  # which has kept nothing yet
+        first(lambda z, space=space: space.decode(z, std=True)[1]["sum"].sum(), z[0])
+        x = z[:3].clone().requires_grad_()
+        copy.deepcopy(space).decode(x, std=True)[1]["sum"].sum().backward()
+        own = z[:3].clone().requires_grad_()
+        space.decode(own, std=True)[1]["sum"].sum().backward()
+        assert torch.equal(own.grad, x.grad)
+        assert x.grad.any()
+
+
 def test_a_compiled_function_uses_the_space_that_it_is_given():
     torch.compiler.reset()
     compiled = torch.compile(lambda space, z: space.decode(z, std=True), fullgraph=True, backend="eager")
@@ -307,6 +320,21 @@ def test_residuals_without_degrees_of_freedom_are_refused():
         space.decode(z, std=True)
     held_out, target = data(30, seed=1)
     assert space.calibrate(held_out, {"sum": target["sum"]}).decode(z, std=True)[1]["sum"].isfinite().all()
+
+
+def test_freedom_that_is_rounding_is_none():
+    z = torch.randn(4, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    space = solve_subspaces(z, {"v": z[:, :10] ** 2}, 3)
+    assert abs(float(space._leverage.freedom()["v"])) < 1e-15  # 1 - 1/4 - 3 (3 + 10 - 3) / (10 · 4) = 0
+    with pytest.raises(DegenerateDataError, match=r"\{'v': '4'\}"):
+        space.decode(z, std=True)
+
+
+def test_a_level_close_to_zero_takes_the_smallest_score():
+    _, calibrated, z, _ = solved()
+    low, high = calibrated.interval(z[:5], level=1e-12)
+    narrow = calibrated.interval(z[:5], level=1 / 41)  # of 40 scores the first
+    torch.testing.assert_close((low, high), narrow, rtol=0, atol=0)
 
 
 def test_digits_that_a_dtype_does_not_hold_are_told_of_intervals_too():

@@ -254,7 +254,8 @@ class _Measure:
         length, from_other = self.length(own), self.length(other)
         ratio = torch.where(from_other > 0, length / from_other, 0.0)[:, None]
         same = self.z.double() + ratio * (other.double() - self.z.double())
-        return self.effect(self.change(own), name) / self.effect(self.change(same.to(self.z.dtype)), name)
+        by_own, by_other = (self.effect(self.change(z), name) for z in (own, same.to(self.z.dtype)))
+        return float(torch.tensor(by_own, dtype=torch.float64) / by_other)  # infinity, or NaN, where by_other is 0
 
 
 def check_known(space: LatentSpace, y: Mapping[str, Tensor]) -> None:

@@ -109,7 +109,8 @@ class GradientBalance(KeepsPrecision):
         ratio = exp(min(float(self.log_ratio), LARGEST_LOG)) * self.lead * (1 + self.head_start / max(steps, 1))
         w = self.strength * (ratio if steps else UNMEASURED_RATIO)
         if (w, dtype, self.log_ratio.device) != self._last[:3]:
-            self._last = (w, dtype, self.log_ratio.device, self.log_ratio.new_tensor(w, dtype=dtype))
+            with torch.inference_mode(False):  # else it cannot be used with gradients later
+                self._last = (w, dtype, self.log_ratio.device, self.log_ratio.new_tensor(w, dtype=dtype))
         return self._last[3]
 
     def is_due(self, step: int) -> bool:

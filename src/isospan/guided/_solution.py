@@ -123,7 +123,7 @@ class Solution(KeepsPrecision):
 
     def in_precision(self, dtype: torch.dtype) -> list[Tensor]:
         """Return the offset o and R of :meth:`refit`, as copies that no later solve changes."""
-        if self.reader.is_inference():
+        if self.reader.is_inference() or torch.is_inference_mode_enabled():
             return [t.to(dtype, copy=True) for t in (self.z_offset, self.reader)]
         state = (dtype, self.reader._version, self.z_offset._version)
         if self._copies is None or self._copies[0] is not self.reader or self._copies[1] != state:

@@ -101,7 +101,8 @@ def attach(
         >>> seen["sum"][0][:3]
         tensor([2.0000, 2.0000, 2.0000])
     """
-    attachment = _Attachment(module, space, read=read, edit=edit, erase=erase, output=output)
+    with torch.inference_mode(False):  # else what is solved cannot be used with gradients later
+        attachment = _Attachment(module, space, read=read, edit=edit, erase=erase, output=output)
     if attachment.does_nothing:
         yield attachment.values
         return

@@ -13,6 +13,8 @@ from isospan.subspaces._patterns import reciprocal, root
 
 MOST_SCORES = 999
 """Order statistics of each entry that a calibrated space holds; more samples are thinned to steps of a thousandth."""
+ROUNDING = 1e-12
+"""Share of degrees of freedom that counts as none."""
 
 
 def residual_std(moments: Moments, W: Mapping[str, Tensor], A: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -90,7 +92,7 @@ def check_freedom(freedom: Mapping[str, Tensor], n: Mapping[str, float]) -> None
     Raises:
         DegenerateDataError: the decoder of a quantity has as many parameters for an entry as there were samples.
     """
-    lacking = {name: f"{n[name]:.4g}" for name, share in freedom.items() if not share > 0}
+    lacking = {name: f"{n[name]:.4g}" for name, share in freedom.items() if not share > ROUNDING}
     if lacking:
         raise DegenerateDataError(
             f"Error bars need more samples than a decoder has parameters for an entry, got decoders fitted to "
@@ -122,7 +124,7 @@ def conformal_quantile(scores: Mapping[str, Tensor], level: float) -> dict[str, 
     quantile = {}
     for name, values in scores.items():
         m = len(values)
-        rank = math.ceil((m + 1) * level - 1e-9)  # 10 * 0.9 is not 9 in every rounding
+        rank = max(math.ceil((m + 1) * level - 1e-9), 1)  # 10 * 0.9 is not 9 in every rounding
         if rank > m:
             least = f"at most {m / (m + 1):.4g}"
             more = "" if m == MOST_SCORES else f", or calibrate on at least {math.ceil(1 / (1 - level) - 1e-9) - 1}"

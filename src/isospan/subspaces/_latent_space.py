@@ -363,7 +363,7 @@ class LatentSpace:
                 "pass held-out data to space.calibrate(z, y)."
             )
         std = {name: s.to(zc) for name, s in self.residual_std.items()}
-        leverage = self._traced_leverage() if torch.compiler.is_compiling() else self._leverage
+        leverage = self._traced_leverage() if steps_aside(zc) else self._leverage
         if leverage is None:
             return {name: s.expand(*zc.shape[:-1], len(s)) for name, s in std.items()}
         with full_precision(zc):
@@ -378,10 +378,11 @@ class LatentSpace:
     @cached_property
     def _leverage(self) -> Leverage | None:
         """The leverages of latents, None where the space does not know n or the covariance of the latents."""
-        return self._traced_leverage()
+        with torch.inference_mode(False):  # else they cannot be used with gradients later
+            return self._traced_leverage()
 
     def _traced_leverage(self) -> Leverage | None:
-        """As :attr:`_leverage`, which a compiler would take for a constant."""
+        """As :attr:`_leverage`, which a compiler would take for a constant, and ``torch.func`` would wrap."""
         if self.n_samples is None or self.cov_zz is None:
             return None
         W, dims = {name: W.double() for name, W in self.W.items()}, {name: len(y) for name, y in self.y_mean.items()}
