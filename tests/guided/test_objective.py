@@ -765,16 +765,17 @@ def test_training_goes_on_after_a_validation_in_inference_mode():
         return obj.total_loss(z.requires_grad_().square().mean(), z, y)
 
     obj, validated = objective(memory=8 * B), objective(memory=8 * B)
-    for i in range(9):  # the memory is filled and a period begun, so nothing is fitted to the next batch
+    for i in range(13):  # the memory is filled and a period begun, so nothing is fitted to the next batch
         loss(obj, i).backward()
     validated.load_state_dict(obj.state_dict())
     validated.eval()
     with torch.inference_mode():
         loss(validated, 20)
     validated.train()
-    for i in range(9, 12):
+    for i in range(13, 16):
         losses = [loss(obj, i), loss(validated, i)]
         assert torch.equal(*losses)
+        assert int(validated.recent.count) == (0 if i == 14 else B)
         for each in losses:
             each.backward()
 

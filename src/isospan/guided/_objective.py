@@ -254,7 +254,7 @@ class SpaceObjective(RunningSolution):
     def end_epoch(self) -> None:
         """Count an epoch, and solve where the schedule says so."""
         self.synchronize()
-        self.epoch += 1
+        self.epoch.add_(1)
         self._add_recent()
         is_due = self.schedule.due_at_epoch(int(self.epoch)) and self.moments is not None
         if is_due and float(self.moments.count) > 0 and (self.solved or self.missing == "raise" or self._vary()):

@@ -88,12 +88,14 @@ class RunningSolution(ObjectiveState):
         check_not_empty(k, what="k")
         check_not_reserved(k)
         check_missing(missing)
-        self.missing = missing
+        self.missing: Missing = missing
         self.classes: dict[str, int] = check_classes(classes, k, of="the quantities")
-        self.k = {name: min(k_q, self.classes.get(name, k_q + 1) - 1) for name, k_q in check_k(k, k).items()}
+        self.k: dict[str, int] = {
+            name: min(k_q, self.classes.get(name, k_q + 1) - 1) for name, k_q in check_k(k, k).items()
+        }
         check_flag(orthogonal, what="orthogonal")
         check_choice(decoders, get_args(Decoders), what="decoders")
-        self.latent_dim = check_count(latent_dim, what="latent_dim", error=DimensionError)
+        self.latent_dim: int = check_count(latent_dim, what="latent_dim", error=DimensionError)
         self.memory = check_count(25 * max(self.latent_dim, 64) if memory is None else memory, what="memory")
         if self.memory < BLOCKS:
             raise OptionError(
@@ -106,10 +108,10 @@ class RunningSolution(ObjectiveState):
                 f"k must be at most D = {self.latent_dim}, got {too_large}. Use a smaller k or larger D."
             )
         self.schedule: Schedule = ExponentialSchedule() if schedule is None else check_schedule(schedule)
-        self.method = method
+        self.method: Method = method
         self.orthogonal = orthogonal
         separation = default_separation(method, orthogonal, len(self.k)) if separation is None else separation
-        self.separation = checked_separation(method, orthogonal, separation)
+        self.separation: float = checked_separation(method, orthogonal, separation)
         self.decoders = decoders
         self.ridge: float = check_ridge(ridge)
         self._warned_of_memory = False
