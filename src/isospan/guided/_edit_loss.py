@@ -9,7 +9,7 @@ from isospan._core.checks import as_names, check_latents, check_not_empty, check
 from isospan._core.decoding import Decoder, Quantities, quantities_of
 from isospan._core.labels import encoded
 from isospan.errors import NameMismatchError, ShapeError
-from isospan.subspaces import LatentSpace
+from isospan.subspaces import Editor, LatentSpace
 
 
 class EditLoss:
@@ -47,8 +47,8 @@ class EditLoss:
 
     def __init__(self, space: LatentSpace, names: Collection[str] | None = None) -> None:
         names = space.names if names is None else as_names(names, space.names, of="The space holds")
-        self.editors = {name: space.editor([name]) for name in names}
-        self.scales = {name: space.y_scale[name] for name in names}
+        self.editors: dict[str, Editor] = {name: space.editor([name]) for name in names}
+        self.scales: dict[str, Tensor] = {name: space.y_scale[name] for name in names}
         self.classes: Mapping[str, int] = space.classes
 
     def __repr__(self) -> str:
