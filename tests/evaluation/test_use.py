@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from isospan.errors import ShapeError
+from isospan.errors import NonFiniteError, ShapeError
 from isospan.evaluation import evaluate_use
 from isospan.subspaces import solve_subspaces
 
@@ -68,3 +68,16 @@ def test_a_table():
     frame = evaluate_use(SPACE, task, Z).to_frame()
     assert list(frame.index) == ["true latent", "mean latent", "first", "last"]
     assert frame.loc["true latent", "replaced_error"] == pytest.approx(0.1)
+
+
+def test_a_negative_error_such_as_a_log_likelihood_counts_by_its_increase():
+    use = evaluate_use(SPACE, lambda z: task(z) - 1, Z)
+    assert use.error == pytest.approx(-0.9)
+    assert use.increase == pytest.approx((use.mean_error + 0.9) / 0.9)
+    assert use.uses_latent
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), torch.tensor(float("nan")), torch.full((400,), torch.inf)])
+def test_errors_that_are_not_finite_are_refused(bad):
+    with pytest.raises(NonFiniteError, match="errors of the task"):
+        evaluate_use(SPACE, lambda z: bad, Z)

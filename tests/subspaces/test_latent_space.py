@@ -21,7 +21,7 @@ from isospan.errors import (
     ShapeError,
 )
 from isospan.moments import Moments
-from isospan.subspaces import solve_from_moments
+from isospan.subspaces import solve_from_moments, solve_subspaces
 from isospan.subspaces._latent_space import BY_QUANTITY, LatentSpace
 
 D = 12
@@ -421,3 +421,16 @@ def test_a_matrix_that_is_no_covariance_is_refused(entry, value):
     cov_zz[entry] = value
     with pytest.raises(OptionError, match=r"cov_zz must be a covariance, symmetric"):
         replace(space, cov_zz=cov_zz)
+
+
+def test_the_length_of_a_step_is_that_over_the_distance_of_two_latents():
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(500, 4, generator=generator, dtype=torch.float64) @ torch.randn(4, 4, generator=generator).double()
+    space = solve_subspaces(z, {"sum": z.sum(1)}, k=1)
+    a, b = z[:250], z[250:]
+    precision = torch.linalg.inv(torch.from_numpy(np.cov(z.numpy().T)))
+    expected = ((b - a) @ precision * (b - a)).sum(1).div(2 * 4).sqrt()
+    lengths = space.step_length(a, b)
+    torch.testing.assert_close(lengths, expected, rtol=0.01, atol=0)  # the space divides by n, NumPy by n - 1
+    assert space.step_length(a[0].float(), b[0].float()).shape == ()
+    torch.testing.assert_close(space.step_length(a.reshape(25, 10, 4), b.reshape(25, 10, 4)), lengths.reshape(25, 10))

@@ -192,7 +192,7 @@ def evaluate_edits(
             change = measure.change(edited)
             share, r2 = fidelity(targets[name].reshape(N, -1) - measure.before[name], change[name])
             scores[f"{how}_share"][name], scores[f"{how}_r2"][name] = share, r2
-            scores[f"{how}_step"][name] = float(measure.length(edited).square().mean().sqrt())
+            scores[f"{how}_step"][name] = float(space.step_length(z, edited).square().mean().sqrt())
             side[how].append([measure.effect(change, j) if j != name else float("nan") for j in names])
     return EditEvaluation(
         names=tuple(names),
@@ -227,7 +227,6 @@ class _Measure:
         self, space: LatentSpace, decoder: Decoder, quantities: Quantities, z: Tensor, batch_size: int
     ) -> None:
         self.space, self.decoder, self.quantities, self.z, self.batch_size = space, decoder, quantities, z, batch_size
-        self.whitening = space._whitening
         self.before = self._decoded(z)
 
     @torch.no_grad()
@@ -244,14 +243,9 @@ class _Measure:
         """Root mean square change in standard deviations."""
         return float(change[name].square().nanmean().sqrt() / self.space.y_scale[name])
 
-    def length(self, edited: Tensor) -> Tensor:
-        """Lengths (N,) of steps over the root mean square distance of two latents."""
-        u = (edited.double() - self.z.double()) @ self.whitening.V.to(self.z.device).mT
-        return torch.linalg.vector_norm(u, dim=1) / self.whitening.distances.mean**0.5
-
     def specificity(self, name: str, own: Tensor, other: Tensor) -> float:
         """Effect of the steps of a quantity over that of other steps, scaled to the same lengths."""
-        length, from_other = self.length(own), self.length(other)
+        length, from_other = (self.space.step_length(self.z, edited) for edited in (own, other))
         ratio = torch.where(from_other > 0, length / from_other, 0.0)[:, None]
         same = self.z.double() + ratio * (other.double() - self.z.double())
         by_own, by_other = (self.effect(self.change(z), name) for z in (own, same.to(self.z.dtype)))

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isnan
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from isospan._core.checks import as_floating, as_number, check_latents
+from isospan._core.checks import as_floating, check_finite, check_latents
 from isospan._core.modes import evaluating
 from isospan.errors import ShapeError
 from isospan.subspaces import LatentSpace
@@ -40,8 +40,12 @@ class UseEvaluation:
 
     @property
     def increase(self) -> float:
-        """Relative increase of the error with the mean latent."""
-        return self.mean_error / self.error - 1 if self.error else float("inf" if self.mean_error else "nan")
+        """Increase of the error with the mean latent, over the size of the error."""
+        return (
+            (self.mean_error - self.error) / abs(self.error)
+            if self.error
+            else float("inf" if self.mean_error else "nan")
+        )
 
     @property
     def uses_latent(self) -> bool:
@@ -115,14 +119,15 @@ def evaluate_use(space: LatentSpace, task: Callable[[Tensor], Tensor | float], z
 
     def error(latents: Tensor) -> float:
         errors = task(latents)
-        if not isnan(number := as_number(errors)):
-            return number
-        errors = as_floating(errors, what="The errors of the task")  # type: ignore[arg-type]
+        if isinstance(errors, Real):
+            errors = torch.tensor(float(errors), dtype=torch.float64)
+        errors = as_floating(errors, what="The errors of the task")
         if errors.shape not in ((), (len(z),)):
             raise ShapeError(
                 f"The task must return one error, or one for each of the {len(z)} latents, got {tuple(errors.shape)}. "
                 "Average over the entries of a sample."
             )
+        check_finite(errors, what="The errors of the task")
         return float(errors.double().mean())
 
     with evaluating(task):

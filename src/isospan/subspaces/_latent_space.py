@@ -539,6 +539,35 @@ class LatentSpace:
             progress=progress,
         )
 
+    def step_length(self, z: Tensor, edited: Tensor) -> Tensor:
+        r"""Return the lengths of steps, over the typical distance of two latents of the data.
+
+        .. math:: \sqrt{\frac{\delta^\top \Sigma^+ \delta}{2 \operatorname{rank} \Sigma}}, \qquad \delta = z' - z
+
+        The denominator is the mean squared distance of two independent latents, in the same metric.
+
+        Args:
+            z: latents (..., D).
+            edited: the latents z' (..., D).
+
+        Returns:
+            Lengths (...,), in float64.
+
+        Raises:
+            NotSolvedError: the space does not hold the covariance of the latents.
+            ShapeError, DtypeError, NonFiniteError: the latents do not fit, are not real, or not finite.
+
+        Example:
+            >>> from isospan.subspaces import solve_subspaces
+            >>> z = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            >>> space = solve_subspaces(z, {"sum": z.sum(1)}, k=1)
+            >>> round(float(space.step_length(z[:500], z[500:]).square().mean()), 1)
+            1.0
+        """
+        z, edited = (as_latents(x, self.latent_dim, of="The space") for x in (z, edited))
+        u = (edited.double() - z.double()) @ self._whitening.V.to(z.device).mT
+        return torch.linalg.vector_norm(u, dim=-1) / self._whitening.distances.mean**0.5
+
     def _warn_of_long(self, squared_length: Tensor, metric: Metric) -> None:
         """Warn of steps that are longer than distances of latents; Σ is decomposed only where it is close."""
         cov_zz, remedy = self._covariance(), "edit through the decoder"
