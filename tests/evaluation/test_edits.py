@@ -83,7 +83,7 @@ def test_a_generator_gives_every_sample_the_value_of_another():
     """A quantity that is constant but for the sample, so that a target that is the own value has no change."""
     results = [
         evaluate_edits(
-            SPACE, decoder, QUANTITIES, Z, {"b": Y["b"]}, steps=2, generator=torch.Generator().manual_seed(s)
+            SPACE, decoder, QUANTITIES, Z, {"b": Y["b"]}, steps=3, generator=torch.Generator().manual_seed(s)
         )
         for s in (0, 0, 1)
     ]

@@ -314,7 +314,7 @@ def test_latents_without_variance_do_not_move():
             r"at least one of .* \['b'\]",
         ),
         ({"decoder": curved, "quantities": lambda x: squares(x) | {"c": x}}, NameMismatchError, "The space holds"),
-        ({"decoder": curved, "quantities": squares, "steps": 1}, OptionError, "steps must be at least 2"),
+        ({"decoder": curved, "quantities": squares, "steps": 2}, OptionError, "steps must be at least 3"),
         ({"decoder": curved, "quantities": squares, "penalty": -1}, OptionError, "penalty must be a number"),
         ({"decoder": curved, "quantities": squares, "keep": ["a"]}, NameMismatchError, "either changed or kept"),
     ],

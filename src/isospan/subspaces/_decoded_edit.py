@@ -187,7 +187,7 @@ def decoded_edit(
         batch_size: latents that are decoded at a time.
         progress: called after each pass.
     """
-    steps = check_count(steps, what="steps", least=2)
+    steps = check_count(steps, what="steps", least=3)
     penalty = check_number(penalty, what="penalty")
     batch_size = check_count(batch_size, what="batch_size")
     space = computed.space
