@@ -485,7 +485,7 @@ class LatentSpace:
                 operations.
             quantities: g, maps the output to {name: (n, \*shape)}, or {name: function of the output}. One of
                 :func:`isospan.quantities.combine` is called by keyword: ``lambda x: quantities(field=x)``.
-            steps: how often the decoder is computed, at most; at least 3, of which the first computes the values before.
+            steps: how often the decoder is computed, at most; at least 3, one of which is before the edit.
             penalty: λ.
             batch_size: latents that are decoded at a time.
             progress: called as ``progress(done, total)`` after each pass of the decoder.
