@@ -19,6 +19,11 @@ def unit_of(space):
     return float(next(iter(space.y_scale.values())))
 
 
+pytestmark = pytest.mark.filterwarnings(  # targets are drawn at random, so some are far from the data
+    "ignore:. of . steps are longer:isospan.errors.NumericalWarning"
+)
+
+
 def reachable(space, name, seed, n):
     """Values of a quantity that its k directions can reach."""
     return space.y_mean[name] + normal(seed, n, len(space.W[name])) @ space.A[name]

@@ -22,8 +22,8 @@ class EditLoss:
 
     f is the decoder, g the quantities of its output, :math:`\sigma_q` the scale of the space. Batches are divided
     evenly among the quantities. A random cyclic shift pairs the samples. The edits are the affine maps of
-    :meth:`LatentSpace.editor`, solved once; make a new loss after the space has been solved again. One evaluation costs
-    one pass through the decoder.
+    :meth:`~isospan.subspaces.LatentSpace.editor`, solved once; make a new loss after the space has been solved again.
+    One evaluation costs one pass through the decoder.
 
     Gradients reach the decoder, and the encoder too unless z is detached.
 
