@@ -9,12 +9,12 @@ from torch import Tensor
 from isospan._core.labels import encoded
 from isospan._core.missing import Missing
 from isospan.errors import OptionError
-from isospan.experiment.samples import Samples, read_batches, spread
-from isospan.experiment.samples._samples import within
+from isospan.experiment.samples import Samples, read_batches, select
+from isospan.experiment.samples._splits import spread_ranges
 from isospan.subspaces import LatentSpace
 
-SAMPLES, BYTES = 2048, 2**28
-"""Most held-out samples that calibrate, and most bytes of them."""
+SAMPLES = 2048
+"""Most held-out samples that calibrate."""
 LEVEL = 0.9
 """Level of the intervals that a report shows."""
 
@@ -60,7 +60,7 @@ def calibrated(
     There are no intervals where half of the samples are too few for the level, and with ``missing="skip"`` no error
     bars from held-out samples where none has some quantity.
     """
-    used = spread(held_out, within(BYTES, held_out, most=SAMPLES))
+    used = select(held_out, spread_ranges(len(held_out), SAMPLES))
     latents, targets = [], []
     for batch in read_batches(used):
         latents.append(encode(batch).double())

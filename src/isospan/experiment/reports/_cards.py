@@ -42,7 +42,7 @@ def failures(summary: RunSummary) -> list[str]:
         sentences.append(
             f"The reconstruction failed: its error is {_nmse(nmse)} of the variance, no better than the mean field."
         )
-    if summary.use is not None and summary.use.note:
+    elif summary.use is not None and summary.use.note:
         sentences.append(summary.use.note)
     return sentences
 

@@ -73,10 +73,19 @@ def spread(samples: Samples, count: int) -> Samples:
         >>> spread(Samples(torch.arange(9.0).view(9, 1, 1, 1)), 3).fields.flatten()
         tensor([2., 4., 6.])
     """
-    if len(samples) <= count:
-        return samples[0 : len(samples)]
-    firsts = torch.linspace(0, len(samples) - 1, count + 2)[1:-1].long().tolist()
-    return concatenate([samples[first : first + 1] for first in firsts])
+    return concatenate([samples[some.start : some.stop] for some in spread_ranges(len(samples), count)])
+
+
+def spread_ranges(n: int, count: int) -> list[range]:
+    """Return the ranges of at most ``count`` of n samples at equal distances.
+
+    Example:
+        >>> spread_ranges(9, 3), spread_ranges(3, 9)
+        ([range(2, 3), range(4, 5), range(6, 7)], [range(0, 3)])
+    """
+    if n <= count:
+        return [range(n)]
+    return [range(i, i + 1) for i in torch.linspace(0, n - 1, count + 2)[1:-1].long().tolist()]
 
 
 @dataclass(frozen=True, eq=False)
