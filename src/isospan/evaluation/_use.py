@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -119,7 +118,7 @@ def evaluate_use(space: LatentSpace, task: Callable[[Tensor], Tensor | float], z
 
     def error(latents: Tensor) -> float:
         errors = task(latents)
-        if isinstance(errors, Real):
+        if isinstance(errors, (float, int)):
             errors = torch.tensor(float(errors), dtype=torch.float64)
         errors = as_floating(errors, what="The errors of the task")
         if errors.shape not in ((), (len(z),)):
