@@ -16,6 +16,8 @@ from isospan.subspaces import LatentSpace
 
 SAMPLES, BYTES = 64, 2**28
 """Most held-out samples that are edited, and most bytes of them."""
+EDITED_AT_A_TIME = 16
+"""Samples whose activations are in memory together."""
 
 
 def evaluate_edits_and_use(
@@ -40,7 +42,7 @@ def evaluate_edits_and_use(
     def quantities(x: Tensor) -> Mapping[str, Tensor]:
         return functions(Samples(x))
 
-    return evaluate_edits(space, model.decode, quantities, z, quantities(fields)), use
+    return evaluate_edits(space, model.decode, quantities, z, quantities(fields), batch_size=EDITED_AT_A_TIME), use
 
 
 def _errors(model: ConvAutoencoder, z: Tensor, fields: Tensor) -> Tensor:
